@@ -1,0 +1,116 @@
+package hub
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+)
+
+// Config is everything one edge server knows besides its flows. It is plain
+// data, the same on every server of a run but for Self, and JSON in and out.
+type Config struct {
+	// Epoch counts configurations; Reconfigure refuses one that is older.
+	Epoch uint64 `json:"epoch"`
+	// Seed keys every hash (home, egress address, port). The same on all servers.
+	Seed uint64 `json:"seed"`
+	// Self is this server.
+	Self ident.Server `json:"self"`
+	// Servers are all servers of all datacenters, in id order.
+	Servers []Server `json:"servers"`
+	// Tunnels are the anycast tunnel addresses: every server decapsulates what
+	// is sent to them.
+	Tunnels []netip.Addr `json:"tunnels"`
+	Tenants []Tenant     `json:"tenants"`
+	OnRamps []OnRamp     `json:"onramps"`
+	// Routes of all tenants and virtual networks.
+	Routes []route.Route `json:"routes,omitempty"`
+	// Egress is the directory: which datacenter holds an address, which server
+	// each slice. All addresses of all datacenters.
+	Egress []egress.Address `json:"egress"`
+	Timers Timers           `json:"timers"`
+	Bounds Bounds           `json:"bounds"`
+	// Trace asks for Trace events (first packets, hand-overs, drops); off in benchmarks.
+	Trace bool `json:"trace,omitempty"`
+}
+
+// Server is one edge server as the others see it.
+type Server struct {
+	ID         ident.Server     `json:"id"`
+	Name       string           `json:"name"` // "lhr.1"
+	Datacenter ident.Datacenter `json:"datacenter"`
+	// Handover is the server's own address for hand-overs inside the network.
+	Handover netip.Addr `json:"handover"`
+	// Live servers take part in the bucket table.
+	Live bool `json:"live"`
+	// WasLive says the server was in the previous bucket table: a mid-flow
+	// packet that misses at its new home is tried there once (DESIGN 2).
+	WasLive bool `json:"was_live"`
+}
+
+// Tenant is an account.
+type Tenant struct {
+	ID   ident.Tenant `json:"id"`
+	Name string       `json:"name"`
+	// FlowKey "tuple" leaves the on-ramp out of the forward key: the old,
+	// dangerous signature, kept to show its harm (SEMANTICS 1.5). Empty means onramp.
+	FlowKey FlowKey `json:"flow_key,omitempty"`
+	// Orphan says what a mid-flow TCP packet without a flow gets. Empty means drop.
+	Orphan Orphan `json:"orphan,omitempty"`
+}
+
+type (
+	FlowKey string
+	Orphan  string
+)
+
+const (
+	FlowKeyOnRamp FlowKey = "onramp"
+	FlowKeyTuple  FlowKey = "tuple"
+	OrphanDrop    Orphan  = "drop"
+	OrphanReset   Orphan  = "reset"
+)
+
+// OnRamp is one connection (SEMANTICS 0).
+type OnRamp struct {
+	ID     ident.OnRamp `json:"id"`
+	Name   string       `json:"name"` // "shop.1.wan"
+	Tenant ident.Tenant `json:"tenant"`
+	VNet   ident.VNet   `json:"vnet"`
+	// Scope is the on-ramp's own number, or its group's (SEMANTICS 1.8).
+	Scope ident.Scope `json:"scope"`
+	Kind  tunnel.Kind `json:"kind"`
+	// Local and Remote are the outer addresses: our anycast address and the
+	// branch router's.
+	Local  netip.Addr `json:"local"`
+	Remote netip.Addr `json:"remote"`
+	// Key is the GRE key (RFC 2890); nil means none, and then a packet with a
+	// key is not of this tunnel.
+	Key *uint32 `json:"key,omitempty"`
+	// ARR is automatic_return_routing (SEMANTICS 1.2).
+	ARR bool `json:"arr"`
+	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476).
+	MTU int `json:"mtu,omitempty"`
+}
+
+// Timers hold the lifetimes of SEMANTICS 1.9. A zero field means its default.
+type Timers struct {
+	TCPConnect     time.Duration `json:"tcp_connect,omitempty"`     // half-open; 30 s
+	TCPEstablished time.Duration `json:"tcp_established,omitempty"` // idle; 8 h
+	TCPTransitory  time.Duration `json:"tcp_transitory,omitempty"`  // closing, or after RST; 240 s
+	UDP            time.Duration `json:"udp,omitempty"`             // 300 s
+	DNS            time.Duration `json:"dns,omitempty"`             // UDP to port 53; 10 s
+	ICMP           time.Duration `json:"icmp,omitempty"`            // 60 s
+	// PortHold is how long a closed flow keeps its egress port (SEMANTICS 5.5); 60 s.
+	PortHold time.Duration `json:"port_hold,omitempty"`
+}
+
+// Bounds limit memory. A zero field means its default.
+type Bounds struct {
+	// Flows is the most flows this server holds; at the bound new flows are
+	// refused as drop.TableFull. Default 1<<20.
+	Flows int `json:"flows,omitempty"`
+}

@@ -1,0 +1,155 @@
+// Package hub is one edge server: the pipeline that decides where a packet
+// goes and where its reply returns (DESIGN 2, SEMANTICS 1.4 and 5.2).
+//
+// It is sans-IO: packets and time go in, packets and events come out. It has
+// no goroutine, clock, logger or random source, so emu drives it with real
+// packets and sim with virtual time, unmodified. One goroutine calls it.
+package hub
+
+import (
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Packet is one packet as it came from the wire, from its IP header on.
+type Packet struct {
+	// Data is rewritten in place; what Out returns aliases it.
+	Data []byte
+	// Offload is what the driver's kernel left undone: segmentation and
+	// checksum. The zero value is a complete packet.
+	Offload pkt.Offload
+	// Internal says the packet came over one of the network's own links, and
+	// may therefore be a hand-over. The edge filters; the lab sets it always.
+	Internal bool
+}
+
+// Send is a packet to put on the uplink.
+type Send struct {
+	// Data is the packet from its IP header on, without the outer header that
+	// Encap asks for.
+	Data    []byte
+	Offload pkt.Offload
+	// Encap is the outer header to write in front (tunnel.Append), or zero for none.
+	Encap tunnel.Encap
+}
+
+// Out collects what a call decided. It is owned and reused by the caller:
+// Reset before each call or batch. Data in Send is valid until the caller
+// reuses the input buffers or resets Out.
+type Out struct {
+	Send   []Send
+	Events []Event
+	// arena backs packets that the hub itself made (ICMP errors, resets).
+	arena []byte
+}
+
+// Reset empties o and keeps its memory.
+func (o *Out) Reset() {
+	clear(o.Send)
+	clear(o.Events)
+	o.Send, o.Events, o.arena = o.Send[:0], o.Events[:0], o.arena[:0]
+}
+
+// EventKind says what an Event tells.
+type EventKind uint8
+
+const (
+	_ EventKind = iota
+	// FlowStart: a flow was set up. Exactly one per flow.
+	FlowStart
+	// FlowEnd: a flow ended, Session complete. Exactly one per flow.
+	FlowEnd
+	// FlowRefused: set-up failed (Session.Refused says why); a session record
+	// without a flow (SEMANTICS 6.4: "success or not").
+	FlowRefused
+	// Handover: a packet that may open a flow, or answer one, was sent to Peer. Only with Config.Trace.
+	Handover
+	// Dropped: a packet was dropped for Reason. Only with Config.Trace.
+	Dropped
+	// Returned: the first reply of a flow left by OnRamp; ByARR says whether
+	// the flow or the route table chose. Only with Config.Trace.
+	Returned
+)
+
+// Event is something worth a record: the hooks flow_start and flow_end, and
+// the trace.
+type Event struct {
+	Kind EventKind
+	At   vt.Instant
+	// Tuple is the packet's or flow's inner addresses where known: for a reply
+	// that has not been attributed yet, its outside addresses.
+	Tuple   Tuple
+	OnRamp  ident.OnRamp // where it came from, or (Returned) where it goes; 0 unknown
+	Peer    ident.Server // Handover: to whom
+	Reason  drop.Reason  // Dropped
+	ByARR   bool         // Returned
+	Why     string       // one constant phrase for people: "bucket", "slice", "second hop", "equal routes", ...
+	Session *Session     // FlowStart, FlowEnd, FlowRefused; a copy the caller may keep
+}
+
+// Tuple is a flow's addresses as a client sees them. For ICMP echo the ports
+// are id and 0.
+type Tuple struct {
+	Proto    uint8
+	Src, Dst netip.AddrPort
+}
+
+// Session is what the session log knows of one flow (SEMANTICS 6.4).
+type Session struct {
+	ID     [16]byte // keyed hash of the flow and its ordinal: the same in every run of a seed
+	Tenant ident.Tenant
+	VNet   ident.VNet
+	OnRamp ident.OnRamp // arrival
+	Return ident.OnRamp // where ARR sends replies; 0 when routes decide
+	Tuple  Tuple
+	Egress netip.AddrPort // for ICMP echo the port is the id
+	Start  vt.Instant
+	End    vt.Instant // FlowEnd
+	// BytesSent is client to origin, BytesReceived origin to client: payload
+	// delivered. TCP counts what the receiver acknowledged, so a
+	// retransmission counts once.
+	BytesSent, BytesReceived uint64
+	Close                    CloseReason
+	Refused                  drop.Reason
+}
+
+// CloseReason is ConnectionCloseReason of SEMANTICS 6.4, the values a layer 3
+// hub can know.
+type CloseReason uint8
+
+const (
+	CloseUnknown CloseReason = iota
+	ClientClosed
+	ClientIdleTimeout
+	ClientError
+	OriginClosed
+	OriginError
+	OriginUnreachable
+	EgressPortAllocationError
+)
+
+var closeNames = [...]string{"UNKNOWN", "CLIENT_CLOSED", "CLIENT_IDLE_TIMEOUT", "CLIENT_ERROR", "ORIGIN_CLOSED", "ORIGIN_ERROR", "ORIGIN_UNREACHABLE", "EGRESS_PORT_ALLOCATION_ERROR"}
+
+// String is the value in the session log.
+func (c CloseReason) String() string { return closeNames[c] }
+
+// Counters are totals since New. Every packet handed in is counted in exactly
+// one of Forwarded, Returned, HandedOver, Routed, Answered and Drops.
+type Counters struct {
+	Packets      uint64             `json:"packets"`
+	Forwarded    uint64             `json:"forwarded"`     // on-ramp → Internet
+	Returned     uint64             `json:"returned"`      // Internet → on-ramp
+	HandedOver   uint64             `json:"handed_over"`   // to another server
+	Routed       uint64             `json:"routed"`        // on-ramp → on-ramp (WAN to WAN, ARR-8)
+	Answered     uint64             `json:"answered"`      // consumed, an ICMP error or reset sent instead
+	RouteLookups uint64             `json:"route_lookups"` // on the return path (ARR-2: zero with ARR)
+	FlowsStarted uint64             `json:"flows_started"`
+	FlowsEnded   uint64             `json:"flows_ended"`
+	Flows        uint64             `json:"flows"` // now
+	Drops        [drop.Count]uint64 `json:"-"`
+}

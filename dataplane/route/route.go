@@ -1,0 +1,37 @@
+// Package route is unified routing: longest prefix, then kind, priority and
+// weights, then ECMP (SEMANTICS 2).
+package route
+
+import (
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/ident"
+)
+
+// Source says where a route comes from; static beats BGP at equal prefix and priority (SEMANTICS 2.3).
+type Source string
+
+// Plane is the kind of next hop: at equal prefix length ZT beats WAN (SEMANTICS 2.3).
+type Plane string
+
+const (
+	Static Source = "static"
+	BGP    Source = "bgp"
+	WAN    Plane  = "wan"
+	ZT     Plane  = "zt"
+)
+
+// Route sends a prefix to an on-ramp (SEMANTICS 2.2).
+type Route struct {
+	ID     string       `json:"id"`
+	Tenant ident.Tenant `json:"tenant"`
+	VNet   ident.VNet   `json:"vnet"`
+	Prefix netip.Prefix `json:"prefix"`
+	// NextHop is the on-ramp; 0 is a null route (drop).
+	NextHop  ident.OnRamp `json:"next_hop"`
+	Priority int          `json:"priority"` // lower wins
+	// Weight is 1..256 of the ECMP share; 0 means unweighted (SEMANTICS 2.4).
+	Weight int    `json:"weight,omitempty"`
+	Source Source `json:"source,omitempty"` // empty means static
+	Plane  Plane  `json:"plane,omitempty"`  // empty means WAN
+}

@@ -1,0 +1,26 @@
+// Package tunnel holds the codecs of on-ramps and hand-overs: what each adds
+// in front of a packet, and what that leaves for the packet itself.
+package tunnel
+
+import "net/netip"
+
+// Kind is the kind of an on-ramp.
+type Kind string
+
+const (
+	GRE          Kind = "gre"
+	Interconnect Kind = "interconnect"
+	Device       Kind = "device"
+	Connector    Kind = "connector"
+	IPsec        Kind = "ipsec"
+)
+
+// Encap is an outer header to write. The zero value means none.
+type Encap struct {
+	Src, Dst netip.Addr
+	// Key is the GRE key (RFC 2890), present if HasKey.
+	Key    uint32
+	HasKey bool
+	// TTL of the outer header.
+	TTL uint8
+}
