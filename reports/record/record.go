@@ -1,0 +1,219 @@
+// Package record is the schema of results: what every engine writes and every
+// report reads (DESIGN 4). It is a leaf: it knows no engine and no scenario.
+package record
+
+import (
+	"context"
+	"time"
+)
+
+// Verdict of a check or run.
+type Verdict string
+
+const (
+	Pass  Verdict = "pass"
+	Fail  Verdict = "fail"
+	Error Verdict = "error" // could not be judged
+	Skip  Verdict = "skip"
+)
+
+// Result of a flow.
+type Result string
+
+const (
+	OK           Result = "ok"
+	Misdelivered Result = "misdelivered" // a reply was seen at a host that did not ask
+	Lost         Result = "lost"         // no answer in time, and nobody else saw one
+	Refused      Result = "refused"      // the origin refused
+	Reset        Result = "reset"
+	Failed       Result = "error" // the client could not even try, or the answer was wrong
+)
+
+// Flow is one line of flows.jsonl: one flow of the file's traffic. Fields may
+// be added, not renamed. Unknown strings are empty, unknown numbers 0.
+type Flow struct {
+	Traffic      string `json:"traffic"`
+	N            int    `json:"n"`
+	Client       string `json:"client"` // "shop.1.till"
+	Server       string `json:"server"` // "web"
+	Proto        string `json:"proto"`
+	Src          string `json:"src"` // "10.0.1.5:40000"
+	Dst          string `json:"dst"`
+	OnRamp       string `json:"onramp"` // "shop.1.wan"
+	IngressDC    string `json:"ingress_dc"`
+	HomeServer   string `json:"home_server"` // "lhr.2"
+	EgressDC     string `json:"egress_dc"`
+	EgressServer string `json:"egress_server"`
+	EgressIP     string `json:"egress_ip"`
+	EgressPort   int    `json:"egress_port"`
+	// ReturnOnRamp is the on-ramp that the replies left by, as the server saw it.
+	ReturnOnRamp string `json:"return_onramp"`
+	// DeliveredTo is the node whose wire the reply was seen on.
+	DeliveredTo string `json:"delivered_to"`
+	Result      Result `json:"result"`
+	// Reason is a phrase for people, or a drop reason; empty when ok.
+	Reason string `json:"reason"`
+	// BytesUp and BytesDown are L4 payload bytes delivered to the server and to the client.
+	BytesUp   int64 `json:"bytes_up"`
+	BytesDown int64 `json:"bytes_down"`
+	// RTTNs is connection set-up time, or the first echo's round trip.
+	RTTNs   int64 `json:"rtt_ns"`
+	StartNs int64 `json:"start_ns"` // since the start of the run
+	EndNs   int64 `json:"end_ns"`
+	// SessionID joins it with sessions.jsonl.
+	SessionID string `json:"session_id,omitempty"`
+}
+
+// Session is one line of sessions.jsonl: a Network Session Log record, names
+// and types of SEMANTICS 6.4, with a few of our own in front.
+type Session struct {
+	AccountID             string `json:"AccountID"`
+	BytesReceived         int64  `json:"BytesReceived"`
+	BytesSent             int64  `json:"BytesSent"`
+	ClientTCPHandshakeMs  int64  `json:"ClientTCPHandshakeDurationMs"`
+	ConnectionCloseReason string `json:"ConnectionCloseReason"`
+	DestinationTunnelID   string `json:"DestinationTunnelID"`
+	DetectedProtocol      string `json:"DetectedProtocol"`
+	EgressColoName        string `json:"EgressColoName"`
+	EgressIP              string `json:"EgressIP"`
+	EgressPort            int    `json:"EgressPort"`
+	EgressRuleID          string `json:"EgressRuleID"`
+	EgressRuleName        string `json:"EgressRuleName"`
+	IngressColoName       string `json:"IngressColoName"`
+	Offramp               string `json:"Offramp"`
+	OnrampType            string `json:"OnrampType"`
+	OriginIP              string `json:"OriginIP"`
+	OriginPort            int    `json:"OriginPort"`
+	Protocol              string `json:"Protocol"`
+	SessionStartTime      int64  `json:"SessionStartTime"` // Unix ns
+	SessionEndTime        int64  `json:"SessionEndTime"`
+	SessionID             string `json:"SessionID"` // 32 hex digits
+	SourceIP              string `json:"SourceIP"`
+	SourcePort            int    `json:"SourcePort"`
+	SourceInternalIP      string `json:"SourceInternalIP"`
+	VirtualNetworkID      string `json:"VirtualNetworkID"`
+
+	// OnRamp, HomeServer and ReturnOnRamp are ours: names as in flows.jsonl.
+	OnRamp       string `json:"OnRamp"`
+	HomeServer   string `json:"HomeServer"`
+	ReturnOnRamp string `json:"ReturnOnRamp"`
+	// StartNs is since the start of the run, as everywhere else.
+	StartNs int64 `json:"StartNs"`
+	EndNs   int64 `json:"EndNs"`
+}
+
+// Event is one line of events.jsonl, the time line.
+type Event struct {
+	AtNs int64  `json:"at_ns"` // since the start of the run
+	Node string `json:"node"`
+	// Kind: run, traffic, flow_start, flow_end, flow_refused, handover, returned,
+	// drop, misdelivered, origin, fault, error.
+	Kind string `json:"kind"`
+	// Flow is the inner tuple the event is about, "tcp 10.0.1.5:40000 > 203.0.113.9:443", if any.
+	Flow   string `json:"flow,omitempty"`
+	OnRamp string `json:"onramp,omitempty"`
+	Peer   string `json:"peer,omitempty"`   // the server handed over to; the host that saw a packet
+	Reason string `json:"reason,omitempty"` // drop reason, or why
+	Count  int64  `json:"count,omitempty"`  // drops: how many, where they are summed
+	Text   string `json:"text,omitempty"`   // one sentence for people
+	// SessionID joins flow events with sessions.jsonl.
+	SessionID string `json:"session_id,omitempty"`
+}
+
+// Run is run.json: the manifest of one variant on one engine.
+type Run struct {
+	Scenario    string            `json:"scenario"`
+	Variant     string            `json:"variant"`
+	Title       string            `json:"title"`
+	Engine      string            `json:"engine"` // sim, emu-hub or emu-ebpf
+	Seed        uint64            `json:"seed"`
+	Fingerprint string            `json:"fingerprint"` // of the plan; of the run where it is deterministic
+	Started     time.Time         `json:"started"`
+	WallMs      int64             `json:"wall_ms"`
+	Partial     bool              `json:"partial,omitempty"` // interrupted
+	Versions    map[string]string `json:"versions"`          // homeward, go, kernel
+	// Features are the kernel features used: "io": "af_packet+vnet_hdr", "tunnel": "tcx", "wire": "veth".
+	Features map[string]string `json:"features"`
+	Topology Topology          `json:"topology"`
+	Metrics  Metrics           `json:"metrics"`
+}
+
+// Metrics are the run's totals.
+type Metrics struct {
+	// Counters by server name, then by counter name; drops as "drop.<reason>".
+	Servers map[string]map[string]int64 `json:"servers"`
+	// PortOutsideSlice counts packets that left with a port outside the sender's slice (SU-3), as seen on the wire.
+	PortOutsideSlice int64 `json:"port_outside_slice"`
+	// ARRRouteLookups counts route look-ups on the return path of ARR flows (ARR-2).
+	ARRRouteLookups int64 `json:"arr_route_lookups"`
+	UpMs            int64 `json:"up_ms"`   // to bring the lab up
+	DownMs          int64 `json:"down_ms"` // to take it down
+	MaxRSSKiB       int64 `json:"max_rss_kib,omitempty"`
+}
+
+// Topology is what a report draws.
+type Topology struct {
+	Nodes []TopologyNode `json:"nodes"`
+	Links []TopologyLink `json:"links"`
+}
+
+// TopologyNode is one box.
+type TopologyNode struct {
+	ID         string   `json:"id"`
+	Kind       string   `json:"kind"` // host, branch, transit, edge, server, origin
+	Site       string   `json:"site,omitempty"`
+	Datacenter string   `json:"datacenter,omitempty"`
+	Account    string   `json:"account,omitempty"`
+	Addresses  []string `json:"addresses,omitempty"` // what a person wants to see: LAN prefix, host address, egress, slices
+	Prefix     string   `json:"prefix,omitempty"`    // a branch's LAN: equal ones overlap
+	Lat        float64  `json:"lat,omitempty"`
+	Lon        float64  `json:"lon,omitempty"`
+}
+
+// TopologyLink is one line.
+type TopologyLink struct {
+	ID    string `json:"id"`
+	A     string `json:"a"`
+	B     string `json:"b"`
+	Class string `json:"class"` // plan's classes, and "tunnel" for branch – tunnel address
+	Text  string `json:"text,omitempty"`
+}
+
+// CheckResult is the outcome of one check.
+type CheckResult struct {
+	ID      string  `json:"id"`
+	Verdict Verdict `json:"verdict"`
+	Detail  string  `json:"detail"`
+	// Expected is true if the variant lists the check in expect_fail and it did fail.
+	Expected bool   `json:"expected_fail,omitempty"`
+	Level    string `json:"level,omitempty"` // "warning" does not fail the run
+}
+
+// Summary is one element of summary.json.
+type Summary struct {
+	Scenario    string        `json:"scenario"`
+	Variant     string        `json:"variant"`
+	Engine      string        `json:"engine"`
+	Verdict     Verdict       `json:"verdict"`
+	Seed        uint64        `json:"seed"`
+	Fingerprint string        `json:"fingerprint"`
+	Checks      []CheckResult `json:"checks"`
+	WallMs      int64         `json:"wall_ms"`
+	// Reason says why a run is a skip or an error.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Sink takes records as they come. Implementations are safe for concurrent use.
+type Sink interface {
+	Flow(Flow)
+	Session(Session)
+	Event(Event)
+	// Run is called once, last, with the whole manifest.
+	Run(Run)
+	// Progress is a line for people, such as "12 of 30 flows"; it may be dropped.
+	Progress(stage string, done, total int)
+}
+
+// Runner is an engine: emu/run.Run and sim/run.Run have this shape, with the
+// plan as their own type.
+type Runner[P any] func(ctx context.Context, p P, sink Sink) error

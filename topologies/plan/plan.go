@@ -1,0 +1,224 @@
+// Package plan turns a resolved scenario into everything that has to exist:
+// every namespace, link, address, tunnel, route, server configuration, flow,
+// fault and check, by stable id.
+//
+// Compile is pure: the same scenario gives the same plan, byte for byte, on
+// any machine. What depends on the running kernel happens in emu, what depends
+// on virtual time in sim; both start from here.
+package plan
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// Plan is one variant of one scenario, complete.
+type Plan struct {
+	Scenario string `json:"scenario"`
+	Variant  string `json:"variant"`
+	Title    string `json:"title"`
+	Seed     uint64 `json:"seed"`
+
+	Datacenters []Datacenter `json:"datacenters"`
+	Nodes       []Node       `json:"nodes"` // sorted by id
+	Links       []Link       `json:"links"` // sorted by id
+	Servers     []Server     `json:"servers"`
+	Branches    []Branch     `json:"branches"`
+	Services    []Service    `json:"services"`
+	Flows       []Flow       `json:"flows"` // sorted by start, then traffic, then n
+	Faults      []spec.Fault `json:"faults,omitempty"`
+	Checks      []spec.Check `json:"checks"`
+	ExpectFail  []string     `json:"expect_fail,omitempty"`
+	Needs       []string     `json:"needs,omitempty"`
+	// Features are the words of the file that an engine must be able to do
+	// beyond the common ground, such as "links.delay"; an engine refuses the
+	// plan by naming those it cannot.
+	Features []Feature `json:"features,omitempty"`
+	// Length is when the last flow must have ended, from the start of traffic.
+	Length time.Duration `json:"length"`
+}
+
+// Feature is a use of a word that not every engine can do.
+type Feature struct {
+	Word string `json:"word"` // "links.delay", "devices", "faults.cut"
+	Path string `json:"path"` // where in the file: load.Doc.At finds it
+}
+
+// Datacenter is a place with an edge router and servers.
+type Datacenter struct {
+	ID     ident.Datacenter `json:"id"`
+	Name   string           `json:"name"`  // "lhr"
+	Place  string           `json:"place"` // IATA
+	Egress []netip.Prefix   `json:"egress"`
+}
+
+// Kind of a node.
+type Kind string
+
+const (
+	KindHost    Kind = "host"    // a machine in a site's LAN
+	KindBranch  Kind = "branch"  // a site's router, with its tunnels
+	KindTransit Kind = "transit" // a router of the Internet
+	KindEdge    Kind = "edge"    // a datacenter's router
+	KindServer  Kind = "server"  // an edge server: runs a hub
+	KindOrigin  Kind = "origin"  // a host on the Internet
+)
+
+// Node is one network namespace.
+type Node struct {
+	ID   string `json:"id"` // "shop.1.till"
+	Kind Kind   `json:"kind"`
+	// Site is "shop.1" for what belongs to a site, else empty; Datacenter
+	// likewise ("lhr"): for an origin or a site, where its traffic lands.
+	Site       string `json:"site,omitempty"`
+	Datacenter string `json:"datacenter,omitempty"`
+	// Account of a site's nodes.
+	Account string `json:"account,omitempty"`
+	// Forward is ip_forward: set explicitly, because a new namespace inherits the host's.
+	Forward bool `json:"forward"`
+	// Addresses of the loopback interface.
+	Loopback []netip.Prefix `json:"loopback,omitempty"`
+	Routes   []KernelRoute  `json:"routes,omitempty"`
+	// Multipath says the node balances over next hops: fib_multipath_hash_policy 3,
+	// fields 55 (policy 1 follows the sending socket's hash across veth).
+	Multipath bool `json:"multipath,omitempty"`
+}
+
+// KernelRoute is a route in a node's kernel.
+type KernelRoute struct {
+	To   netip.Prefix `json:"to"`
+	Hops []Hop        `json:"hops"`
+	// Source is the preferred source address; invalid means the kernel's choice.
+	Source netip.Addr `json:"source,omitzero"`
+}
+
+// Hop is a next hop. Via is always on-link: every neighbour is permanent.
+type Hop struct {
+	Interface string     `json:"interface"`
+	Via       netip.Addr `json:"via,omitzero"`
+}
+
+// Class of a link; `links:` in the file gives impairments by class.
+type Class string
+
+const (
+	ClassLAN      Class = "lan"      // host – branch router
+	ClassAccess   Class = "access"   // branch router – transit
+	ClassInternet Class = "internet" // origin – transit
+	ClassTransit  Class = "transit"  // transit – transit
+	ClassEdge     Class = "edge"     // transit – datacenter edge
+	ClassServer   Class = "server"   // datacenter edge – server
+	ClassBackbone Class = "backbone" // datacenter edge – datacenter edge
+)
+
+// Link is a veth pair, created with each end in its namespace.
+type Link struct {
+	ID    string   `json:"id"` // "shop.1.router-transit.lhr"
+	Class Class    `json:"class"`
+	A     Endpoint `json:"a"`
+	B     Endpoint `json:"b"`
+	MTU   int      `json:"mtu"`
+	// AB and BA are what the link does to packets in each direction; zero is a plain wire.
+	AB spec.Impairment `json:"ab,omitzero"`
+	BA spec.Impairment `json:"ba,omitzero"`
+	// Geo is the great-circle one-way delay between the ends' places.
+	Geo time.Duration `json:"geo,omitempty"`
+}
+
+// Endpoint is one end of a link.
+type Endpoint struct {
+	Node      string           `json:"node"`
+	Interface string           `json:"interface"` // at most 15 characters
+	MAC       net.HardwareAddr `json:"mac"`
+	Addresses []netip.Prefix   `json:"addresses,omitempty"`
+	// Neighbors are the addresses behind the other end, all resolved to its
+	// MAC for good: no ARP, stable captures.
+	Neighbors []netip.Addr `json:"neighbors,omitempty"`
+}
+
+// Server is an edge server.
+type Server struct {
+	Node       string     `json:"node"` // "lhr.1"
+	Datacenter string     `json:"datacenter"`
+	Index      int        `json:"index"` // within the datacenter, from 1: its slice
+	Interface  string     `json:"interface"`
+	Handover   netip.Addr `json:"handover"`
+	Config     hub.Config `json:"config"`
+}
+
+// Branch is a site's router with its tunnels.
+type Branch struct {
+	Node string `json:"node"` // "shop.1.router"
+	Site string `json:"site"` // "shop.1"
+	// LAN is the interface toward the hosts' links; WAN toward transit.
+	WAN     string         `json:"wan"`
+	LANs    []string       `json:"lans"`
+	Tunnels []BranchTunnel `json:"tunnels"`
+}
+
+// BranchTunnel is a tunnel as the branch sees it.
+type BranchTunnel struct {
+	OnRamp ident.OnRamp `json:"onramp"`
+	Name   string       `json:"name"` // "shop.1.wan"
+	// Interface is the tunnel device ("gre1") that the kernel routes into.
+	Interface string     `json:"interface"`
+	Local     netip.Addr `json:"local"`  // the branch's outer address
+	Remote    netip.Addr `json:"remote"` // the anycast tunnel address
+	Key       *uint32    `json:"key,omitempty"`
+	MTU       int        `json:"mtu"`
+	// Inner and Peer are the interface addresses, a /31 of SEMANTICS 2.8.
+	Inner netip.Addr `json:"inner"`
+	Peer  netip.Addr `json:"peer"`
+}
+
+// Service is something an origin serves.
+type Service struct {
+	Node    string     `json:"node"`
+	Kind    string     `json:"kind"` // "http" or "echo"
+	Address netip.Addr `json:"address"`
+	// Ports to listen on: TCP for http, UDP for echo.
+	Ports []uint16 `json:"ports"`
+}
+
+// Proto of a flow.
+type Proto string
+
+const (
+	TCP  Proto = "tcp"
+	UDP  Proto = "udp"
+	ICMP Proto = "icmp"
+)
+
+// Flow is one flow of the file's traffic, fixed to its source port and start.
+type Flow struct {
+	Traffic string `json:"traffic"`
+	N       int    `json:"n"` // from 1, within the traffic
+	// Client and Server are node ids.
+	Client string `json:"client"`
+	Server string `json:"server"`
+	Proto  Proto  `json:"proto"`
+	// Src and Dst as the client sees them. For icmp the source port is the echo id.
+	Src netip.AddrPort `json:"src"`
+	Dst netip.AddrPort `json:"dst"`
+	// OnRamp the client's site sends it through: the plan's expectation.
+	OnRamp string `json:"onramp"`
+	// Ingress is the datacenter that the site's tunnel lands in.
+	Ingress string `json:"ingress"`
+	// Nonce marks the flow's payload, unique in the run.
+	Nonce uint64 `json:"nonce"`
+	// Start is when it begins, from the start of traffic.
+	Start    time.Duration `json:"start"`
+	Request  unit.Bytes    `json:"request"`
+	Response unit.Bytes    `json:"response"`
+	Packets  int           `json:"packets,omitempty"` // udp and icmp
+	Interval time.Duration `json:"interval,omitempty"`
+	Connect  time.Duration `json:"connect"`
+	Timeout  time.Duration `json:"timeout"`
+	Close    string        `json:"close"` // client or server
+}

@@ -1,0 +1,449 @@
+// Package spec is the scenario language as Go types: plain data, no behaviour.
+//
+// A Scenario is what a file says. topologies/load fills it and finds every
+// mistake, topologies/plan turns it into everything that has to exist. Field
+// comments are the language's reference: `homeward schema` prints them.
+package spec
+
+import (
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/unit"
+)
+
+// Scenario is one scenario file.
+type Scenario struct {
+	// Version of the language; 1.
+	Version int `yaml:"version" json:"version"`
+	// Name of the scenario, [a-z][a-z0-9_]*.
+	Name string `yaml:"name" json:"name"`
+	// Title is one line for people.
+	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// Description is a paragraph or two for people.
+	Description string `yaml:"description,omitempty" json:"description,omitempty"`
+	// Seed of every random choice; 0 means 1.
+	Seed uint64 `yaml:"seed,omitempty" json:"seed,omitempty"`
+	// Needs are capabilities without which the scenario is skipped, by doctor's names.
+	Needs []string `yaml:"needs,omitempty" json:"needs,omitempty"`
+	// Include takes in other files; their ids get a prefix.
+	Include []Include `yaml:"include,omitempty" json:"include,omitempty"`
+	// Params are named values that the file uses as ${name}.
+	Params map[string]any `yaml:"params,omitempty" json:"params,omitempty"`
+	// Timers of flows and of the run, applied identically in every engine.
+	Timers Timers `yaml:"timers,omitempty" json:"timers,omitempty"`
+	// Bounds of every server.
+	Bounds Bounds `yaml:"bounds,omitempty" json:"bounds,omitempty"`
+
+	Datacenters []Datacenter   `yaml:"datacenters" json:"datacenters"`
+	Transit     []Transit      `yaml:"transit,omitempty" json:"transit,omitempty"`
+	Announce    []Announce     `yaml:"announce,omitempty" json:"announce,omitempty"`
+	Account     *Account       `yaml:"account,omitempty" json:"account,omitempty"`
+	Accounts    []Account      `yaml:"accounts,omitempty" json:"accounts,omitempty"`
+	Sites       []Site         `yaml:"sites,omitempty" json:"sites,omitempty"`
+	Devices     []Device       `yaml:"devices,omitempty" json:"devices,omitempty"`
+	Connectors  []Connector    `yaml:"connectors,omitempty" json:"connectors,omitempty"`
+	Internet    []InternetHost `yaml:"internet,omitempty" json:"internet,omitempty"`
+	// Routes of the default account's default virtual network; short for account.routes.
+	Routes []Route `yaml:"routes,omitempty" json:"routes,omitempty"`
+	// Links are the classes access, backbone, edge, server, lan, internet, and single links by selector.
+	Links map[string]Impairment `yaml:"links,omitempty" json:"links,omitempty"`
+	// Impair overrides single links, per direction.
+	Impair   []Impair   `yaml:"impair,omitempty" json:"impair,omitempty"`
+	Traffic  []Traffic  `yaml:"traffic,omitempty" json:"traffic,omitempty"`
+	Workload []Workload `yaml:"workload,omitempty" json:"workload,omitempty"`
+	Faults   []Fault    `yaml:"faults,omitempty" json:"faults,omitempty"`
+	Checks   []Check    `yaml:"checks,omitempty" json:"checks,omitempty"`
+	// Variants change the file, which itself is the variant "base".
+	Variants []Variant `yaml:"-" json:"-"` // in the file: a mapping name → Variant, order kept
+}
+
+// Include takes in another file.
+type Include struct {
+	File   string `yaml:"file" json:"file"`
+	Prefix string `yaml:"prefix,omitempty" json:"prefix,omitempty"`
+}
+
+// Timers are the lifetimes of SEMANTICS 1.9. Zero means the default there.
+type Timers struct {
+	// Scale multiplies every timer; 0 means 1. 0.01 makes eight hours 288 s.
+	Scale          float64       `yaml:"scale,omitempty" json:"scale,omitempty"`
+	TCPConnect     unit.Duration `yaml:"tcp_connect,omitempty" json:"tcp_connect,omitempty"`
+	TCPEstablished unit.Duration `yaml:"tcp_established,omitempty" json:"tcp_established,omitempty"`
+	TCPTransitory  unit.Duration `yaml:"tcp_transitory,omitempty" json:"tcp_transitory,omitempty"`
+	UDP            unit.Duration `yaml:"udp,omitempty" json:"udp,omitempty"`
+	DNS            unit.Duration `yaml:"dns,omitempty" json:"dns,omitempty"`
+	ICMP           unit.Duration `yaml:"icmp,omitempty" json:"icmp,omitempty"`
+	// PortHold keeps the egress port of a closed flow (SEMANTICS 5.5).
+	PortHold unit.Duration `yaml:"port_hold,omitempty" json:"port_hold,omitempty"`
+}
+
+// Bounds of every server.
+type Bounds struct {
+	// Flows a server holds at most.
+	Flows int `yaml:"flows,omitempty" json:"flows,omitempty"`
+}
+
+// Datacenter is a place with edge servers.
+type Datacenter struct {
+	// ID is an IATA code in lower case, or any id with Place set.
+	ID string `yaml:"id" json:"id"`
+	// Place is the IATA code where ID is not one.
+	Place string `yaml:"place,omitempty" json:"place,omitempty"`
+	// Servers in this datacenter; 0 means 1.
+	Servers int `yaml:"servers,omitempty" json:"servers,omitempty"`
+	// Egress prefixes or addresses. Each server owns a 2048-port slice of each address.
+	Egress []Egress `yaml:"egress,omitempty" json:"egress,omitempty"`
+	// Region is one of the nine codes of SEMANTICS 2.6; empty means by place.
+	Region string `yaml:"region,omitempty" json:"region,omitempty"`
+	// Maintenance takes the datacenter out of ingress.
+	Maintenance bool `yaml:"maintenance,omitempty" json:"maintenance,omitempty"`
+}
+
+// Egress is a prefix of egress addresses. Short form: the prefix alone.
+type Egress struct {
+	Prefix netip.Prefix `yaml:"prefix" json:"prefix"`
+	// Slices maps slice number to server number within the datacenter; empty
+	// means server i owns slice i (DESIGN 2).
+	Slices  map[int]int `yaml:"slices,omitempty" json:"slices,omitempty"`
+	Country string      `yaml:"country,omitempty" json:"country,omitempty"`
+	Tags    []string    `yaml:"tags,omitempty" json:"tags,omitempty"`
+}
+
+// Transit is an AS of the Internet between sites and datacenters.
+type Transit struct {
+	ID        string   `yaml:"id" json:"id"`
+	ASN       uint32   `yaml:"asn,omitempty" json:"asn,omitempty"`
+	Near      Near     `yaml:"near,omitempty" json:"near,omitempty"`
+	Providers []string `yaml:"providers,omitempty" json:"providers,omitempty"`
+	Peers     []string `yaml:"peers,omitempty" json:"peers,omitempty"`
+	Customers []string `yaml:"customers,omitempty" json:"customers,omitempty"`
+}
+
+// Announce says what is announced to whom, from where.
+type Announce struct {
+	Prefix      netip.Prefix `yaml:"prefix" json:"prefix"`
+	From        []string     `yaml:"from,omitempty" json:"from,omitempty"`
+	To          []string     `yaml:"to,omitempty" json:"to,omitempty"`
+	Prepend     int          `yaml:"prepend,omitempty" json:"prepend,omitempty"`
+	Communities []string     `yaml:"communities,omitempty" json:"communities,omitempty"`
+}
+
+// Account is a tenant.
+type Account struct {
+	// ID; the single account is "default".
+	ID string `yaml:"id,omitempty" json:"id,omitempty"`
+	// Routing is unified or legacy; empty means unified.
+	Routing string `yaml:"routing,omitempty" json:"routing,omitempty" jsonschema:"enum=unified,enum=legacy"`
+	// FlowKey is onramp or tuple (the old, dangerous signature); empty means onramp.
+	FlowKey string `yaml:"flow_key,omitempty" json:"flow_key,omitempty" jsonschema:"enum=onramp,enum=tuple"`
+	// OnExhaustion is refuse, another_address or another_server; empty means refuse.
+	OnExhaustion string `yaml:"on_exhaustion,omitempty" json:"on_exhaustion,omitempty" jsonschema:"enum=refuse,enum=another_address,enum=another_server"`
+	// Orphan is what a mid-flow packet without a flow gets: drop or reset; empty means drop.
+	Orphan    string      `yaml:"orphan,omitempty" json:"orphan,omitempty" jsonschema:"enum=drop,enum=reset"`
+	Dedicated []Dedicated `yaml:"dedicated,omitempty" json:"dedicated,omitempty"`
+	VNets     []VNet      `yaml:"vnets,omitempty" json:"vnets,omitempty"`
+	Routes    []Route     `yaml:"routes,omitempty" json:"routes,omitempty"`
+	Policies  Policies    `yaml:"policies,omitempty" json:"policies,omitempty"`
+}
+
+// Dedicated is an egress address of one account alone (SEMANTICS 6.1).
+type Dedicated struct {
+	IPv4       netip.Addr   `yaml:"ipv4" json:"ipv4"`
+	IPv6       netip.Prefix `yaml:"ipv6,omitempty" json:"ipv6,omitempty"`
+	Datacenter string       `yaml:"datacenter" json:"datacenter"`
+	Country    string       `yaml:"country,omitempty" json:"country,omitempty"`
+}
+
+// VNet is a virtual network (SEMANTICS 3).
+type VNet struct {
+	ID      string `yaml:"id" json:"id"`
+	Comment string `yaml:"comment,omitempty" json:"comment,omitempty"`
+	Default bool   `yaml:"default,omitempty" json:"default,omitempty"`
+}
+
+// Route sends a prefix to an on-ramp or connector (SEMANTICS 2.2).
+type Route struct {
+	ID     string       `yaml:"id,omitempty" json:"id,omitempty"`
+	Prefix netip.Prefix `yaml:"prefix" json:"prefix"`
+	// Via selects on-ramps or connectors, "shop.1.wan"; a "*" makes one route for each. Empty or "null" is a null route.
+	Via  string `yaml:"via,omitempty" json:"via,omitempty"`
+	VNet string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	// Priority, lower wins; 0 means 100.
+	Priority int `yaml:"priority,omitempty" json:"priority,omitempty"`
+	// Weight 1..256 of the ECMP share.
+	Weight int `yaml:"weight,omitempty" json:"weight,omitempty"`
+	// Regions and Datacenters limit where the route exists (SEMANTICS 2.6).
+	Regions     []string `yaml:"regions,omitempty" json:"regions,omitempty"`
+	Datacenters []string `yaml:"datacenters,omitempty" json:"datacenters,omitempty"`
+	// Source is static or bgp; empty means static.
+	Source string `yaml:"source,omitempty" json:"source,omitempty" jsonschema:"enum=static,enum=bgp"`
+}
+
+// Policies in their three stages, each ordered, first match wins (SEMANTICS 7.2).
+type Policies struct {
+	Firewall []Policy `yaml:"firewall,omitempty" json:"firewall,omitempty"`
+	Egress   []Policy `yaml:"egress,omitempty" json:"egress,omitempty"`
+	Network  []Policy `yaml:"network,omitempty" json:"network,omitempty"`
+}
+
+// Policy is one rule.
+type Policy struct {
+	ID    string `yaml:"id" json:"id"`
+	Match Match  `yaml:"match,omitempty" json:"match,omitempty"`
+	// Action is allow, block, default or dedicated, by stage.
+	Action string `yaml:"action" json:"action"`
+	// IPv4 and Fallback are the addresses of a dedicated egress policy; fallback 0.0.0.0 is the shared pool.
+	IPv4     netip.Addr `yaml:"ipv4,omitempty" json:"ipv4,omitempty"`
+	Fallback netip.Addr `yaml:"fallback,omitempty" json:"fallback,omitempty"`
+}
+
+// Match holds a policy's selectors; all that are given must hold.
+type Match struct {
+	Source      []netip.Prefix `yaml:"source,omitempty" json:"source,omitempty"`
+	Destination []netip.Prefix `yaml:"destination,omitempty" json:"destination,omitempty"`
+	Port        []int          `yaml:"port,omitempty" json:"port,omitempty"`
+	Protocol    []string       `yaml:"protocol,omitempty" json:"protocol,omitempty"`
+	Country     []string       `yaml:"country,omitempty" json:"country,omitempty"`
+	User        []string       `yaml:"user,omitempty" json:"user,omitempty"`
+	VNet        []string       `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	OnRamp      []string       `yaml:"onramp,omitempty" json:"onramp,omitempty"`
+}
+
+// Site is a branch, or Count equal ones.
+type Site struct {
+	ID string `yaml:"id" json:"id"`
+	// Count of equal sites, numbered from 1; 0 means 1.
+	Count   int    `yaml:"count,omitempty" json:"count,omitempty"`
+	Account string `yaml:"account,omitempty" json:"account,omitempty"`
+	// Near is where the site is: a code, a list, or shares by code.
+	Near Near `yaml:"near,omitempty" json:"near,omitempty"`
+	// Lan is the site's prefix; every instance has the same one.
+	Lan netip.Prefix `yaml:"lan" json:"lan"`
+	// Gateway is the router's address in Lan; unset means the first free one.
+	Gateway netip.Addr `yaml:"gateway,omitempty" json:"gateway,omitempty"`
+	// Hosts by name; short form: the address alone.
+	Hosts   map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
+	OnRamps []OnRamp        `yaml:"onramps" json:"onramps"`
+	Group   *Group          `yaml:"group,omitempty" json:"group,omitempty"`
+	CPE     *CPE            `yaml:"cpe,omitempty" json:"cpe,omitempty"`
+
+	// Instance is this site's number, from 1, once load.Resolve has written
+	// Count sites out; 0 in a file.
+	Instance int `yaml:"-" json:"instance,omitempty"`
+}
+
+// Host is a machine in a site's LAN.
+type Host struct {
+	Address netip.Addr `yaml:"address" json:"address"`
+	// Run is a user's own program as the host's process.
+	Run []string `yaml:"run,omitempty" json:"run,omitempty"`
+}
+
+// OnRamp is one connection of a site.
+type OnRamp struct {
+	ID string `yaml:"id" json:"id"`
+	// Type is gre, interconnect or ipsec.
+	Type string `yaml:"type" json:"type" jsonschema:"enum=gre,enum=interconnect,enum=ipsec"`
+	// ARR is automatic_return_routing (SEMANTICS 1.2).
+	ARR bool `yaml:"arr,omitempty" json:"arr,omitempty"`
+	// Key is the GRE key (RFC 2890).
+	Key *uint32 `yaml:"key,omitempty" json:"key,omitempty"`
+	// MTU of the tunnel; 0 means 1476 for gre.
+	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
+	// Health probes (SEMANTICS 2.8).
+	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
+}
+
+// Health is a tunnel's probing (SEMANTICS 2.8).
+type Health struct {
+	Type string `yaml:"type,omitempty" json:"type,omitempty" jsonschema:"enum=reply,enum=request"`
+	Rate string `yaml:"rate,omitempty" json:"rate,omitempty" jsonschema:"enum=low,enum=mid,enum=high"`
+}
+
+// Group joins on-ramps for failover (SEMANTICS 1.8).
+type Group struct {
+	Primary    string        `yaml:"primary" json:"primary"`
+	Backups    []string      `yaml:"backups,omitempty" json:"backups,omitempty"`
+	Failback   string        `yaml:"failback,omitempty" json:"failback,omitempty"`
+	Repin      string        `yaml:"repin,omitempty" json:"repin,omitempty"`
+	RepinAfter unit.Duration `yaml:"repin_after,omitempty" json:"repin_after,omitempty"`
+	Predictive *bool         `yaml:"predictive,omitempty" json:"predictive,omitempty"`
+}
+
+// CPE is how the branch router chooses among on-ramps.
+type CPE struct {
+	Select string `yaml:"select,omitempty" json:"select,omitempty"`
+	Detect string `yaml:"detect,omitempty" json:"detect,omitempty"`
+}
+
+// Device is a client device, or Count of them.
+type Device struct {
+	ID      string `yaml:"id" json:"id"`
+	Count   int    `yaml:"count,omitempty" json:"count,omitempty"`
+	Account string `yaml:"account,omitempty" json:"account,omitempty"`
+	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
+	Country string `yaml:"country,omitempty" json:"country,omitempty"`
+	User    string `yaml:"user,omitempty" json:"user,omitempty"`
+	VNet    string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+}
+
+// Connector is a private network behind an outbound tunnel.
+type Connector struct {
+	ID      string          `yaml:"id" json:"id"`
+	Account string          `yaml:"account,omitempty" json:"account,omitempty"`
+	Near    Near            `yaml:"near,omitempty" json:"near,omitempty"`
+	Lan     netip.Prefix    `yaml:"lan" json:"lan"`
+	Hosts   map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
+	VNet    string          `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	Source  string          `yaml:"source,omitempty" json:"source,omitempty" jsonschema:"enum=preserve,enum=translate"`
+}
+
+// InternetHost is an origin.
+type InternetHost struct {
+	ID      string     `yaml:"id" json:"id"`
+	Address netip.Addr `yaml:"address" json:"address"`
+	// Count of hosts at consecutive addresses, numbered from 1; 0 means one, unnumbered.
+	Count   int    `yaml:"count,omitempty" json:"count,omitempty"`
+	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
+	Country string `yaml:"country,omitempty" json:"country,omitempty"`
+	// Serve lists services: http (plain HTTP on 80 and every TCP port that traffic names), echo (UDP, port 7 and every UDP port that traffic names).
+	Serve    []string          `yaml:"serve,omitempty" json:"serve,omitempty" jsonschema:"enum=http,enum=echo"`
+	Proxied  bool              `yaml:"proxied,omitempty" json:"proxied,omitempty"`
+	Allow    []netip.Prefix    `yaml:"allow,omitempty" json:"allow,omitempty"`
+	Geofence []string          `yaml:"geofence,omitempty" json:"geofence,omitempty"`
+	Resolves map[string]string `yaml:"resolves,omitempty" json:"resolves,omitempty"`
+
+	// Instance as in Site; 0 for a host without Count.
+	Instance int `yaml:"-" json:"instance,omitempty"`
+}
+
+// Near is places in order, each with its share. In a file: a code, a list of
+// codes, or a mapping code → share. Instances are dealt out in order, share by
+// share, and again from the first when shares run out.
+type Near []Place
+
+// Place is a code and how many instances it takes in one round.
+type Place struct {
+	Code  string `json:"code"`
+	Share int    `json:"share"`
+}
+
+// Impairment is what a link does to packets. A zero field asks for nothing: a plain wire.
+type Impairment struct {
+	// Delay is a duration, or "geo" for the great-circle delay of fibre.
+	Delay     Delay         `yaml:"delay,omitempty" json:"delay,omitempty"`
+	Jitter    unit.Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
+	Loss      unit.Ratio    `yaml:"loss,omitempty" json:"loss,omitempty"`
+	Reorder   unit.Ratio    `yaml:"reorder,omitempty" json:"reorder,omitempty"`
+	Duplicate unit.Ratio    `yaml:"duplicate,omitempty" json:"duplicate,omitempty"`
+	Corrupt   unit.Ratio    `yaml:"corrupt,omitempty" json:"corrupt,omitempty"`
+	Rate      unit.BitRate  `yaml:"rate,omitempty" json:"rate,omitempty"`
+	Queue     unit.Bytes    `yaml:"queue,omitempty" json:"queue,omitempty"`
+}
+
+// Delay is a duration or the word geo.
+type Delay struct {
+	Geo   bool          `json:"geo,omitempty"`
+	Fixed unit.Duration `json:"fixed,omitempty"`
+}
+
+// Impair overrides single links.
+type Impair struct {
+	On        string `yaml:"on" json:"on"`
+	Direction string `yaml:"direction,omitempty" json:"direction,omitempty" jsonschema:"enum=both,enum=up,enum=down"`
+	// The impairment itself, written beside on and direction.
+	Impairment `yaml:",inline"`
+}
+
+// Traffic is exact flows: each host that From selects opens Flows of them to
+// each target that To selects. Exactly one of TCP, UDP and ICMP is given.
+type Traffic struct {
+	ID   string `yaml:"id" json:"id"`
+	From string `yaml:"from" json:"from"`
+	To   string `yaml:"to" json:"to"`
+	// TCP is the destination port of an HTTP request and response.
+	TCP int `yaml:"tcp,omitempty" json:"tcp,omitempty"`
+	// UDP is the destination port of an echo.
+	UDP int `yaml:"udp,omitempty" json:"udp,omitempty"`
+	// ICMP is the echo id of a ping.
+	ICMP int `yaml:"icmp,omitempty" json:"icmp,omitempty"`
+	// SourcePort fixes the source port (or, with Flows > 1, the first of consecutive ones); 0 lets the plan draw it.
+	SourcePort int `yaml:"source_port,omitempty" json:"source_port,omitempty"`
+	// Flows per pair of host and target; 0 means 1.
+	Flows int `yaml:"flows,omitempty" json:"flows,omitempty"`
+	// Rate of flows per second and host; 0 means all at once.
+	Rate float64 `yaml:"rate,omitempty" json:"rate,omitempty"`
+	// Start of the first flow after the traffic begins.
+	Start unit.Duration `yaml:"start,omitempty" json:"start,omitempty"`
+	// Request and Response are payload sizes; 0 means 64 B for UDP and ICMP, 1 KiB for TCP.
+	Request  unit.Bytes `yaml:"request,omitempty" json:"request,omitempty"`
+	Response unit.Bytes `yaml:"response,omitempty" json:"response,omitempty"`
+	// Packets of a UDP or ICMP flow; 0 means 1.
+	Packets int `yaml:"packets,omitempty" json:"packets,omitempty"`
+	// Interval between the packets of a flow; 0 means 100 ms.
+	Interval unit.Duration `yaml:"interval,omitempty" json:"interval,omitempty"`
+	// Connect bounds connection set-up, or the wait for an answer; 0 means 3 s.
+	Connect unit.Duration `yaml:"connect,omitempty" json:"connect,omitempty"`
+	// Timeout bounds the whole flow; 0 means 30 s.
+	Timeout unit.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
+	// Close is who closes first: client or server; empty means client.
+	Close string `yaml:"close,omitempty" json:"close,omitempty" jsonschema:"enum=client,enum=server"`
+}
+
+// Workload is drawn traffic: rates, mixes, sizes, holding times.
+type Workload struct {
+	ID         string             `yaml:"id" json:"id"`
+	From       string             `yaml:"from" json:"from"`
+	To         string             `yaml:"to" json:"to"`
+	Rate       float64            `yaml:"rate" json:"rate"`
+	Mix        map[string]float64 `yaml:"mix,omitempty" json:"mix,omitempty"`
+	Size       string             `yaml:"size,omitempty" json:"size,omitempty"`
+	Holding    string             `yaml:"holding,omitempty" json:"holding,omitempty"`
+	Popularity string             `yaml:"popularity,omitempty" json:"popularity,omitempty"`
+	Close      string             `yaml:"close,omitempty" json:"close,omitempty"`
+	Retries    int                `yaml:"retries,omitempty" json:"retries,omitempty"`
+	For        unit.Duration      `yaml:"for,omitempty" json:"for,omitempty"`
+}
+
+// Fault is something that goes wrong, and heals.
+type Fault struct {
+	ID   string        `yaml:"id" json:"id"`
+	At   unit.Duration `yaml:"at" json:"at"`
+	Do   string        `yaml:"do" json:"do"`
+	On   string        `yaml:"on" json:"on"`
+	For  unit.Duration `yaml:"for,omitempty" json:"for,omitempty"`
+	Pick int           `yaml:"pick,omitempty" json:"pick,omitempty"`
+}
+
+// Check is what must hold. Exactly one of Expect, Always, Eventually and Never is given.
+type Check struct {
+	ID         string        `yaml:"id" json:"id"`
+	Expect     string        `yaml:"expect,omitempty" json:"expect,omitempty"`
+	Always     string        `yaml:"always,omitempty" json:"always,omitempty"`
+	Eventually string        `yaml:"eventually,omitempty" json:"eventually,omitempty"`
+	Within     unit.Duration `yaml:"within,omitempty" json:"within,omitempty"`
+	Never      string        `yaml:"never,omitempty" json:"never,omitempty"`
+	// After starts judging at a fault.
+	After string `yaml:"after,omitempty" json:"after,omitempty"`
+	// Vs compares with another variant, whose measures the expression reaches as vs.<traffic>.<measure>.
+	Vs string `yaml:"vs,omitempty" json:"vs,omitempty"`
+	// Level warning does not fail the run; empty means error.
+	Level string `yaml:"level,omitempty" json:"level,omitempty" jsonschema:"enum=error,enum=warning"`
+}
+
+// Variant changes the scenario.
+type Variant struct {
+	Name string `json:"name"`
+	// Title is one line for people.
+	Title string `yaml:"title,omitempty" json:"title,omitempty"`
+	// Set holds selectors and values in file order. A more specific selector wins.
+	Set []Setting `json:"set,omitempty"`
+	// ExpectFail lists checks that must fail; all others must pass.
+	ExpectFail []string `yaml:"expect_fail,omitempty" json:"expect_fail,omitempty"`
+}
+
+// Setting is one change: a selector and the YAML text of the value.
+type Setting struct {
+	Path  string `json:"path"`
+	Value string `json:"value"`
+}
