@@ -54,7 +54,7 @@ type Scenario struct {
 	Faults   []Fault    `yaml:"faults,omitempty" json:"faults,omitempty"`
 	Checks   []Check    `yaml:"checks,omitempty" json:"checks,omitempty"`
 	// Variants change the file, which itself is the variant "base".
-	Variants []Variant `yaml:"-" json:"-"` // in the file: a mapping name → Variant, order kept
+	Variants []Variant `yaml:"variants,omitempty" json:"-"` // in the file: a mapping name → Variant, order kept
 }
 
 // Include takes in another file.
