@@ -1,0 +1,271 @@
+package pkt
+
+import (
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
+
+// Kind is what a packet is to a flow table.
+type Kind uint8
+
+const (
+	// Malformed is not IP, or its headers lie about their length or checksum.
+	Malformed Kind = iota
+	TCP
+	UDP
+	// EchoRequest and EchoReply are ICMP or ICMPv6 echo messages.
+	EchoRequest
+	EchoReply
+	// ICMPError quotes the packet it complains about; see Quoted.
+	ICMPError
+	// Fragment is any part of a fragmented packet, the first one included:
+	// without the rest it is of no use.
+	Fragment
+	// Other is IP with a protocol or ICMP message this package does not read.
+	Other
+)
+
+var kindNames = [...]string{"malformed", "tcp", "udp", "echo request", "echo reply", "icmp error", "fragment", "other"}
+
+// String names the kind for people.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "kind?"
+}
+
+// IP protocol numbers.
+const (
+	ProtoICMP   = 1
+	ProtoTCP    = 6
+	ProtoUDP    = 17
+	ProtoGRE    = 47
+	ProtoICMPv6 = 58
+)
+
+// TCP flags, RFC 9293 section 3.1.
+const (
+	FIN = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+)
+
+// Header sizes, bytes.
+const (
+	IPv4Header = header.IPv4MinimumSize
+	IPv6Header = header.IPv6MinimumSize
+	TCPHeader  = header.TCPMinimumSize
+	UDPHeader  = header.UDPMinimumSize
+	ICMPHeader = header.ICMPv4MinimumSize
+)
+
+// Meta is what Parse reads of a packet. Offsets are from the IP header's first
+// byte. The zero value describes a malformed packet.
+type Meta struct {
+	Src, Dst netip.Addr
+	// Seq and Ack are TCP's.
+	Seq, Ack uint32
+	// Len is the packet's length as its IP header says, bytes; what the buffer
+	// holds beyond that is link padding.
+	Len int
+	// L4 is where the transport header starts, Payload where it ends.
+	L4, Payload int
+	// PayloadLen is the transport payload, bytes.
+	PayloadLen int
+	// SrcPort and DstPort are the ports. An echo request carries its id in
+	// SrcPort and 0 in DstPort, a reply the other way round, so that a reply
+	// mirrors its request as it does for TCP and UDP.
+	SrcPort, DstPort uint16
+	// FragID, FragOffset (bytes) and MoreFragments describe a fragment.
+	FragID, FragOffset uint16
+	MoreFragments      bool
+	// DF is "don't fragment"; always true for IPv6.
+	DF bool
+
+	Kind    Kind
+	Version uint8 // 4, 6, or 0 when the packet is not IP
+	Proto   uint8
+	TTL     uint8 // hop limit for IPv6
+	Flags   uint8 // TCP's
+	// ICMPType and ICMPCode are set for every ICMP message.
+	ICMPType, ICMPCode uint8
+}
+
+// Opens reports whether the packet may open a flow: a TCP SYN, UDP, or an ICMP
+// echo request (SEMANTICS 1.3).
+func (m *Meta) Opens() bool {
+	switch m.Kind {
+	case TCP:
+		return m.Flags&(SYN|ACK|RST|FIN) == SYN
+	case UDP, EchoRequest:
+		return true
+	}
+	return false
+}
+
+// Parse reads the packet in b, from its IP header on, into m. It never fails:
+// what cannot be read is Malformed or Other. m is overwritten.
+func (m *Meta) Parse(b []byte) { m.parse(b, false) }
+
+// parse also reads quotes: headers of a packet whose payload was cut off.
+func (m *Meta) parse(b []byte, quote bool) {
+	*m = Meta{}
+	if len(b) == 0 {
+		return
+	}
+	switch b[0] >> 4 {
+	case 4:
+		m.parse4(b, quote)
+	case 6:
+		m.parse6(b, quote)
+	}
+}
+
+func (m *Meta) parse4(b []byte, quote bool) {
+	if len(b) < IPv4Header {
+		return
+	}
+	ip := header.IPv4(b)
+	head, total := int(ip.HeaderLength()), int(ip.TotalLength())
+	if head < IPv4Header || head > len(b) || total < head || total > len(b) && !quote {
+		return
+	}
+	if !quote && checksum.Checksum(b[:head], 0) != 0xffff {
+		return
+	}
+	m.Version, m.Proto, m.TTL, m.Len, m.L4 = 4, ip.Protocol(), ip.TTL(), total, head
+	m.Src, m.Dst = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
+	frag := uint16(b[6])<<8 | uint16(b[7])
+	m.DF = frag&0x4000 != 0
+	m.FragID = ip.ID()
+	if frag&0x3fff != 0 {
+		m.FragOffset, m.MoreFragments = frag&0x1fff<<3, frag&0x2000 != 0
+		m.Kind = Fragment
+		return
+	}
+	m.transport(b[:min(total, len(b))], quote)
+}
+
+func (m *Meta) parse6(b []byte, quote bool) {
+	if len(b) < IPv6Header {
+		return
+	}
+	ip := header.IPv6(b)
+	total := IPv6Header + int(ip.PayloadLength())
+	if total > len(b) && !quote {
+		return
+	}
+	m.Version, m.Proto, m.TTL, m.Len, m.L4, m.DF = 6, ip.NextHeader(), ip.HopLimit(), total, IPv6Header, true
+	m.Src, m.Dst = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
+	if m.Proto == uint8(header.IPv6FragmentExtHdrIdentifier) {
+		m.Kind = Fragment
+		return
+	}
+	m.transport(b[:min(total, len(b))], quote)
+}
+
+// quoteMin is how much of the transport header an ICMP error quotes at least
+// (RFC 792).
+const quoteMin = 8
+
+// transport reads what follows the IP header; b ends where the packet does.
+func (m *Meta) transport(b []byte, quote bool) {
+	l4 := b[m.L4:]
+	switch {
+	case m.Proto == ProtoTCP:
+		m.tcp(l4, quote)
+	case m.Proto == ProtoUDP:
+		m.udp(l4, quote)
+	case m.Proto == ProtoICMP && m.Version == 4:
+		m.icmp(l4, uint8(header.ICMPv4Echo), uint8(header.ICMPv4EchoReply))
+	case m.Proto == ProtoICMPv6 && m.Version == 6:
+		m.icmp(l4, uint8(header.ICMPv6EchoRequest), uint8(header.ICMPv6EchoReply))
+	default:
+		m.Kind, m.Payload, m.PayloadLen = Other, m.L4, len(l4)
+	}
+}
+
+func (m *Meta) tcp(l4 []byte, quote bool) {
+	if quote && len(l4) >= quoteMin && len(l4) < TCPHeader {
+		tcp := header.TCP(l4)
+		m.SrcPort, m.DstPort, m.Seq = tcp.SourcePort(), tcp.DestinationPort(), tcp.SequenceNumber()
+		m.Kind, m.Payload = TCP, m.L4+len(l4)
+		return
+	}
+	if len(l4) < TCPHeader {
+		return
+	}
+	tcp := header.TCP(l4)
+	head := int(tcp.DataOffset())
+	if head < TCPHeader || head > len(l4) && !quote {
+		return
+	}
+	m.SrcPort, m.DstPort = tcp.SourcePort(), tcp.DestinationPort()
+	m.Seq, m.Ack, m.Flags = tcp.SequenceNumber(), tcp.AckNumber(), uint8(tcp.Flags())
+	m.Kind, m.Payload, m.PayloadLen = TCP, m.L4+head, m.Len-m.L4-head
+}
+
+func (m *Meta) udp(l4 []byte, quote bool) {
+	if len(l4) < UDPHeader {
+		return
+	}
+	udp := header.UDP(l4)
+	size := int(udp.Length())
+	if size < UDPHeader || size > len(l4) && !quote {
+		return
+	}
+	m.SrcPort, m.DstPort = udp.SourcePort(), udp.DestinationPort()
+	m.Kind, m.Payload, m.PayloadLen = UDP, m.L4+UDPHeader, size-UDPHeader
+}
+
+func (m *Meta) icmp(l4 []byte, request, reply uint8) {
+	if len(l4) < ICMPHeader {
+		return
+	}
+	m.ICMPType, m.ICMPCode = l4[0], l4[1]
+	m.Payload, m.PayloadLen = m.L4+ICMPHeader, len(l4)-ICMPHeader
+	id := uint16(l4[4])<<8 | uint16(l4[5])
+	switch {
+	case m.ICMPType == request && m.ICMPCode == 0:
+		m.Kind, m.SrcPort = EchoRequest, id
+	case m.ICMPType == reply && m.ICMPCode == 0:
+		m.Kind, m.DstPort = EchoReply, id
+	case m.quotes():
+		m.Kind = ICMPError
+	default:
+		m.Kind = Other
+	}
+}
+
+// quotes reports whether the ICMP message carries the packet it is about.
+func (m *Meta) quotes() bool {
+	if m.Version == 6 {
+		return m.ICMPType < 128 // RFC 4443 section 2.1: errors have the high bit clear
+	}
+	switch header.ICMPv4Type(m.ICMPType) {
+	case header.ICMPv4DstUnreachable, header.ICMPv4TimeExceeded, header.ICMPv4ParamProblem:
+		return true
+	}
+	return false
+}
+
+// Quoted reads the packet quoted by the ICMP error m in b into q, whose
+// offsets are from the quote's own first byte. The quote starts at m.Payload.
+// ok is false if too little is there to tell whose it is.
+func (m *Meta) Quoted(b []byte, q *Meta) (ok bool) {
+	if m.Kind != ICMPError {
+		return false
+	}
+	q.parse(b[m.Payload:m.Len], true)
+	switch q.Kind {
+	case TCP, UDP, EchoRequest, EchoReply:
+		return true
+	}
+	return false
+}

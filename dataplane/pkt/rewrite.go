@@ -1,0 +1,217 @@
+package pkt
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
+
+// Offsets within headers.
+const (
+	ttlOffset4, ttlOffset6   = 8, 7
+	sumOffset4               = 10
+	srcOffset4, srcOffset6   = 12, 8
+	dstOffset4, dstOffset6   = 16, 24
+	srcPortOffset            = 0
+	dstPortOffset            = 2
+	tcpSumOffset             = header.TCPChecksumOffset
+	udpSumOffset             = 6
+	icmpSumOffset            = 2
+	icmpIDOffset             = 4
+	mssKind, mssLen          = 2, 4
+	optionEnd, optionPadding = 0, 1
+)
+
+// delta is the change of an Internet checksum's sum: RFC 1624 equation 3, the
+// part in brackets. Deltas add up with checksum.Combine.
+func delta(old, new uint16) uint16 { return checksum.Combine(^old, new) }
+
+// apply changes the checksum field at b by d. A field that already holds the
+// complement is complete; in a partial one the sum itself is kept.
+func apply(b []byte, d uint16, partial bool) {
+	sum := binary.BigEndian.Uint16(b)
+	if partial {
+		binary.BigEndian.PutUint16(b, checksum.Combine(sum, d))
+		return
+	}
+	binary.BigEndian.PutUint16(b, ^checksum.Combine(^sum, d))
+}
+
+// swapAddr writes addr at b and returns the delta; b and addr are of one family.
+func swapAddr(b []byte, addr netip.Addr) uint16 {
+	if addr.Is4() {
+		a := addr.As4()
+		d := checksum.Combine(
+			delta(binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(a[:])),
+			delta(binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint16(a[2:])))
+		copy(b[:4], a[:])
+		return d
+	}
+	a := addr.As16()
+	d := checksum.Combine(^checksum.Checksum(b[:16], 0), checksum.Checksum(a[:], 0))
+	copy(b[:16], a[:])
+	return d
+}
+
+// swap16 writes v at b and returns the delta.
+func swap16(b []byte, v uint16) uint16 {
+	d := delta(binary.BigEndian.Uint16(b), v)
+	binary.BigEndian.PutUint16(b, v)
+	return d
+}
+
+// SetSrc rewrites source address and port in place and keeps m and every
+// checksum true. For an echo request the port is the id; for other ICMP it is
+// ignored. addr must be of the packet's family.
+func (m *Meta) SetSrc(b []byte, addr netip.Addr, port uint16, off Offload) {
+	at := srcOffset4
+	if m.Version == 6 {
+		at = srcOffset6
+	}
+	d := swapAddr(b[at:], addr)
+	m.Src = addr
+	id := m.Kind == EchoRequest
+	m.translate(b, d, srcPortOffset, port, id, off)
+	if id || m.Kind == TCP || m.Kind == UDP {
+		m.SrcPort = port
+	}
+}
+
+// SetDst is SetSrc for the destination; for an echo reply the port is the id.
+func (m *Meta) SetDst(b []byte, addr netip.Addr, port uint16, off Offload) {
+	at := dstOffset4
+	if m.Version == 6 {
+		at = dstOffset6
+	}
+	d := swapAddr(b[at:], addr)
+	m.Dst = addr
+	id := m.Kind == EchoReply
+	m.translate(b, d, dstPortOffset, port, id, off)
+	if id || m.Kind == TCP || m.Kind == UDP {
+		m.DstPort = port
+	}
+}
+
+// translate folds an address change d into the checksums, and changes the port
+// at portAt (or the echo id) with it. It serves quotes too, whose transport
+// header may be cut after eight bytes: then the checksum is left out.
+func (m *Meta) translate(b []byte, d uint16, portAt int, port uint16, id bool, off Offload) {
+	if m.Version == 4 {
+		apply(b[sumOffset4:], d, false)
+	}
+	l4 := b[m.L4:]
+	switch m.Kind {
+	case TCP:
+		p := swap16(l4[portAt:], port)
+		if len(l4) < tcpSumOffset+2 {
+			return
+		}
+		if !off.Partial {
+			d = checksum.Combine(d, p)
+		}
+		apply(l4[tcpSumOffset:], d, off.Partial)
+	case UDP:
+		p := swap16(l4[portAt:], port)
+		m.applyUDP(l4[udpSumOffset:], d, p, off)
+	case EchoRequest, EchoReply, ICMPError:
+		var p uint16
+		if id {
+			p = swap16(l4[icmpIDOffset:], port)
+		}
+		if off.Partial {
+			return
+		}
+		if m.Version == 6 { // ICMPv6 has a pseudo header, RFC 4443 section 2.3
+			p = checksum.Combine(p, d)
+		}
+		apply(l4[icmpSumOffset:], p, false)
+	}
+}
+
+// applyUDP knows that an IPv4 checksum of 0 means none, and that a computed 0
+// is sent as 0xffff (RFC 768).
+func (m *Meta) applyUDP(sum []byte, addr, port uint16, off Offload) {
+	if off.Partial {
+		apply(sum, addr, true)
+		return
+	}
+	if m.Version == 4 && sum[0] == 0 && sum[1] == 0 {
+		return
+	}
+	apply(sum, checksum.Combine(addr, port), false)
+	if sum[0] == 0 && sum[1] == 0 {
+		sum[0], sum[1] = 0xff, 0xff
+	}
+}
+
+// DecTTL lowers TTL or hop limit by one. The caller has made sure that it is
+// more than 1.
+func (m *Meta) DecTTL(b []byte) {
+	m.TTL--
+	if m.Version == 6 {
+		b[ttlOffset6] = m.TTL
+		return
+	}
+	word := b[ttlOffset4 : ttlOffset4+2]
+	d := swap16(word, uint16(m.TTL)<<8|uint16(word[1]))
+	apply(b[sumOffset4:], d, false)
+}
+
+// ClampMSS lowers every MSS option of a TCP SYN to at most mss and reports
+// whether it changed anything. A SYN without the option is left alone: its
+// sender gets 536 by RFC 9293 section 3.7.1. Junk options end the walk.
+func (m *Meta) ClampMSS(b []byte, mss uint16, off Offload) bool {
+	if m.Kind != TCP || m.Flags&SYN == 0 {
+		return false
+	}
+	l4 := b[m.L4:m.Payload]
+	changed := false
+	for i := TCPHeader; i < len(l4); {
+		switch l4[i] {
+		case optionEnd:
+			return changed
+		case optionPadding:
+			i++
+			continue
+		}
+		if i+1 >= len(l4) || l4[i+1] < 2 || i+int(l4[i+1]) > len(l4) {
+			return changed
+		}
+		size := int(l4[i+1])
+		if l4[i] == mssKind && size == mssLen && binary.BigEndian.Uint16(l4[i+2:]) > mss {
+			d := swap16(l4[i+2:], mss)
+			if i%2 == 1 { // the value straddles two checksum words
+				d = d<<8 | d>>8
+			}
+			if !off.Partial {
+				apply(l4[tcpSumOffset:], d, false)
+			}
+			changed = true
+		}
+		i += size
+	}
+	return changed
+}
+
+// FillChecksum completes a checksum that was left to the hardware, for packets
+// that will be cut up or end inside this machine. Only TCP and UDP have one.
+func (m *Meta) FillChecksum(b []byte) {
+	var at int
+	switch m.Kind {
+	case TCP:
+		at = tcpSumOffset
+	case UDP:
+		at = udpSumOffset
+	default:
+		return
+	}
+	l4 := b[m.L4:m.Len]
+	// The field holds the pseudo header's sum, so summing it in is right.
+	sum := ^checksum.Checksum(l4, 0)
+	if m.Kind == UDP && sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(l4[at:], sum)
+}
