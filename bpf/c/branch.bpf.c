@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* A branch router's GRE tunnel, made of a veth pair: the kernel routes into
+ * gre1, checks the MTU and decrements TTL; here its peer's packets get their
+ * outer header, and what comes back on the WAN enters gre1 as received. */
+#include "count.h"
+#include "gre.h"
+#include "kernel.h"
+#include "mss.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+volatile const __be32 tunnel_local;   /* our WAN address */
+volatile const __be32 tunnel_remote;  /* the anycast tunnel address */
+volatile const __be32 tunnel_key;
+volatile const __u8 tunnel_has_key;
+volatile const __u16 tunnel_mss;      /* MTU of the tunnel less 40 */
+volatile const __u32 wan_ifindex;
+volatile const __u32 gre_ifindex;
+volatile const __u8 wan_mac[ETH_ALEN], gateway_mac[ETH_ALEN];
+volatile const __u8 gre_mac[ETH_ALEN], peer_mac[ETH_ALEN];
+
+static __always_inline bool store_ethernet(struct __sk_buff *skb, const volatile __u8 *dst, const volatile __u8 *src)
+{
+	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+
+#pragma unroll
+	for (int i = 0; i < ETH_ALEN; i++) {
+		eth.h_dest[i] = dst[i];
+		eth.h_source[i] = src[i];
+	}
+	if (!bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
+		return true;
+	count(COUNT_DROP_STORE);
+	return false;
+}
+
+/* On the peer of the tunnel device: what the kernel routed into the tunnel. */
+SEC("tcx/ingress")
+int into_tunnel(struct __sk_buff *skb)
+{
+	struct encap e = {
+		.src = tunnel_local,
+		.dst = tunnel_remote,
+		.key = tunnel_key,
+		.has_key = tunnel_has_key,
+		.ttl = 64,
+	};
+
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return drop(COUNT_DROP_NOT_IPV4);
+	clamp_mss(skb, ETH_HLEN, tunnel_mss);
+	if (!push_gre(skb, &e) || !store_ethernet(skb, gateway_mac, wan_mac))
+		return HW_DROP;
+	return bpf_redirect(wan_ifindex, 0);
+}
+
+/* ours says whether the packet is of this tunnel, exactly: addresses, key or
+ * no key, no checksum, no sequence number, IPv4 inside. */
+static __always_inline bool ours(struct __sk_buff *skb)
+{
+	struct gre_header g = {};
+	struct iphdr ip;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return false;
+	if (ip.protocol != IPPROTO_GRE || ip.saddr != tunnel_remote || ip.daddr != tunnel_local)
+		return false;
+	if (ip.version != 4 || ip.ihl != 5 || (ip.frag_off & bpf_htons(IP_FRAGMENT_MASK)))
+		return false;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &g, gre_size(tunnel_has_key)))
+		return false;
+	if (g.protocol != bpf_htons(ETH_P_IP))
+		return false;
+	if (!tunnel_has_key)
+		return g.flags == 0;
+	return g.flags == bpf_htons(GRE_KEY) && g.key == tunnel_key;
+}
+
+/* On the WAN: what the edge sent back. */
+SEC("tcx/ingress")
+int from_tunnel(struct __sk_buff *skb)
+{
+	if (!ours(skb))
+		return HW_NEXT;
+	if (!pop_gre(skb, tunnel_has_key))
+		return HW_DROP;
+	clamp_mss(skb, ETH_HLEN, tunnel_mss);
+	if (!store_ethernet(skb, gre_mac, peer_mac))
+		return HW_DROP;
+	return bpf_redirect(gre_ifindex, BPF_F_INGRESS);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What became of packets, counted per CPU. The numbers are those of the Go
+ * type Counter (a test compares the names). */
+#pragma once
+
+#include "kernel.h"
+
+enum counter {
+	COUNT_ENCAPSULATED,    /* outer header pushed */
+	COUNT_DECAPSULATED,    /* outer header popped */
+	COUNT_PUSHED_AGAIN,    /* pushed without encapsulation flags, see push_gre */
+	COUNT_CLAMPED,         /* MSS lowered */
+	COUNT_CONSUMED,        /* kept from the kernel: the hub has it */
+	COUNT_DROP_NO_ENCAP,   /* a mark without an entry */
+	COUNT_DROP_TOO_LONG,   /* the outer length would not fit 16 bits */
+	COUNT_DROP_PUSH,       /* bpf_skb_adjust_room refused to grow */
+	COUNT_DROP_POP,        /* bpf_skb_adjust_room refused to shrink */
+	COUNT_DROP_STORE,      /* a header could not be read or written */
+	COUNT_DROP_NOT_IPV4,   /* routed into a tunnel that carries IPv4 only */
+	COUNTERS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count(enum counter what)
+{
+	__u32 key = what;
+	__u64 *n = bpf_map_lookup_elem(&counters, &key);
+
+	if (n)
+		*n += 1;
+}
+
+/* The one exit for drops. */
+static __always_inline int drop(enum counter why)
+{
+	count(why);
+	return HW_DROP;
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* The edge server's uplink, while the hub is in userspace: outer headers are
+ * pushed here because the kernel refuses superpackets that userspace wrapped in
+ * GRE, and what the hub has seen is kept from the kernel. */
+#include "count.h"
+#include "gre.h"
+#include "kernel.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Outer headers by mark; entry 0 is never used, since mark 0 is "none". */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 16);
+	__type(key, __u32);
+	__type(value, struct encap);
+} encaps SEC(".maps");
+
+/* The machine's own addresses: packets to them are the kernel's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __be32);
+	__type(value, __u8);
+} own SEC(".maps");
+
+SEC("tcx/egress")
+int push_by_mark(struct __sk_buff *skb)
+{
+	__u32 mark = skb->mark;
+	struct encap *entry, e;
+
+	if (!mark)
+		return HW_NEXT;
+	entry = bpf_map_lookup_elem(&encaps, &mark);
+	if (!entry || !entry->ttl)
+		return drop(COUNT_DROP_NO_ENCAP);
+	e = *entry;
+	if (!push_gre(skb, &e))
+		return HW_DROP;
+	skb->mark = 0;
+	return HW_NEXT;
+}
+
+/* The hub's packet socket sees a packet before tcx ingress does. */
+SEC("tcx/ingress")
+int consume(struct __sk_buff *skb)
+{
+	__be32 to;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return HW_NEXT;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &to, sizeof(to)))
+		return drop(COUNT_DROP_STORE);
+	if (bpf_map_lookup_elem(&own, &to))
+		return HW_NEXT;
+	return drop(COUNT_CONSUMED);
+}

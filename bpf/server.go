@@ -1,0 +1,121 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+)
+
+// MaxMark is the largest mark that can name an outer header.
+const MaxMark = 1<<16 - 1
+
+// ErrFamily is returned for an outer header the programs cannot push.
+var ErrFamily = errors.New("outer header is not IPv4")
+
+// ServerOptions say where AttachServer attaches. All fields but Own are required.
+type ServerOptions struct {
+	// Interface is the uplink's index in the calling thread's namespace.
+	Interface int
+	// Own are addresses whose packets stay the kernel's; others that arrive by
+	// IPv4 are dropped after the packet sockets saw them. At most 64.
+	Own []netip.Addr
+}
+
+// Server is the pair of programs on an edge server's uplink. It is safe for
+// use by one goroutine at a time.
+type Server struct {
+	objects serverObjects
+	links   []link.Link
+}
+
+// encapEntry has the layout of the C struct encap.
+type encapEntry struct {
+	Src, Dst [4]byte
+	Key      [4]byte // big endian
+	HasKey   uint8
+	TTL      uint8
+	_        [2]byte
+}
+
+// AttachServer loads the server's programs and attaches them, in the calling
+// thread's network namespace, to the uplink: at egress the one that pushes
+// outer headers by mark, at ingress the one that keeps from the kernel what the
+// hub handles. Close, or the process's death, detaches them.
+func AttachServer(o ServerOptions) (*Server, error) {
+	s := new(Server)
+	if err := loadServerObjects(&s.objects, nil); err != nil {
+		return nil, fmt.Errorf("load server programs: %w", err)
+	}
+	if err := s.attach(o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) attach(o ServerOptions) error {
+	for _, a := range o.Own {
+		if !a.Is4() {
+			continue // IPv6 is passed to the kernel whole
+		}
+		if err := s.objects.Own.Put(a.As4(), uint8(1)); err != nil {
+			return fmt.Errorf("own address %v: %w", a, err)
+		}
+	}
+	for _, p := range []struct {
+		program *ebpf.Program
+		at      ebpf.AttachType
+	}{
+		{s.objects.PushByMark, ebpf.AttachTCXEgress},
+		{s.objects.Consume, ebpf.AttachTCXIngress},
+	} {
+		l, err := link.AttachTCX(link.TCXOptions{Program: p.program, Interface: o.Interface, Attach: p.at})
+		if err != nil {
+			return fmt.Errorf("attach %v to interface %d: %w", p.at, o.Interface, err)
+		}
+		s.links = append(s.links, l)
+	}
+	return nil
+}
+
+// SetEncap makes mark, 1 to MaxMark, stand for the outer header e: a packet
+// sent with it gets e pushed in front. A TTL of 0 means tunnel.DefaultTTL. An
+// outer header that is not IPv4 is refused with ErrFamily.
+func (s *Server) SetEncap(mark uint32, e tunnel.Encap) error {
+	if mark == 0 || mark > MaxMark {
+		return fmt.Errorf("mark is %d, want 1 to %d", mark, MaxMark)
+	}
+	if !e.Src.Is4() || !e.Dst.Is4() {
+		return fmt.Errorf("%w: %v > %v", ErrFamily, e.Src, e.Dst)
+	}
+	entry := encapEntry{Src: e.Src.As4(), Dst: e.Dst.As4(), TTL: e.TTL}
+	if entry.TTL == 0 {
+		entry.TTL = tunnel.DefaultTTL
+	}
+	if e.HasKey {
+		entry.HasKey = 1
+		binary.BigEndian.PutUint32(entry.Key[:], e.Key)
+	}
+	if err := s.objects.Encaps.Put(mark, &entry); err != nil {
+		return fmt.Errorf("encap of mark %d: %w", mark, err)
+	}
+	return nil
+}
+
+// Counters reads what the programs counted.
+func (s *Server) Counters() (Counters, error) { return readCounters(s.objects.Counters) }
+
+// Close detaches and unloads the programs. It is idempotent.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range s.links {
+		errs = append(errs, l.Close())
+	}
+	s.links = nil
+	return errors.Join(append(errs, s.objects.Close())...)
+}
