@@ -1,0 +1,34 @@
+# Two targets do everything a newcomer needs: `make run` and `make test`.
+GO ?= go
+
+.PHONY: all build run test generate soak lint bench clean tools
+
+all: build
+
+build: ## build ./homeward
+	$(GO) build -o homeward ./cmd/homeward
+
+run: build ## run the first scenario, for real, to a report (needs root; says what to do without)
+	./homeward run overlapping_branches
+
+test: tools ## everything: unit, kernel, lab and command line tests
+	./internal/ci/test.sh
+
+tools: ## independent peers that tests use as judges (Debian packages)
+	./internal/ci/tools.sh
+
+generate: ## eBPF objects, schema, place table: committed; CI regenerates and compares
+	$(GO) generate ./...
+
+soak: build ## long repetitions: labs in a row, SIGKILL at random moments
+	./internal/ci/soak.sh
+
+bench: build ## figures beside their baselines
+	./homeward bench hub
+
+lint:
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	$(GO) vet ./...
+
+clean:
+	rm -rf homeward out

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Every test, in tiers. A tier that ran no test fails. Where CI is set, a test
+# may not skip for want of root, eBPF or a tool.
+set -eu
+cd "$(dirname "$0")/../.."
+GO=${GO:-go}
+if [ -n "${CI:-}" ]; then
+	HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools}
+	export HOMEWARD_REQUIRE
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0 failed=0 skipped=0
+
+# tier NAME ARGS...: go test with ARGS; counts top-level tests.
+tier() {
+	name=$1
+	shift
+	echo "== $name"
+	ok=0
+	$GO test -v -count=1 -shuffle=on "$@" >"$log" 2>&1 || ok=$?
+	p=$(grep -c '^--- PASS' "$log" || true)
+	f=$(grep -c '^--- FAIL' "$log" || true)
+	s=$(grep -c '^--- SKIP' "$log" || true)
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	echo "   $p passed, $f failed, $s skipped"
+	if [ "$s" -gt 0 ]; then
+		grep -A2 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
+	fi
+	if [ "$ok" != 0 ] || [ "$f" != 0 ]; then
+		grep -E -B40 '^(--- FAIL|FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== (RUN|PAUSE|CONT)|--- PASS|ok )' | tail -n 300
+		[ "$f" != 0 ] || failed=$((failed + 1))
+		return 0
+	fi
+	if [ "$p" = 0 ]; then
+		echo "   no test ran in this tier: that is a failure"
+		failed=$((failed + 1))
+	fi
+}
+
+echo "== format and vet"
+unformatted=$(gofmt -l $(git ls-files '*.go'))
+[ -z "$unformatted" ] || { echo "gofmt would change: $unformatted"; exit 1; }
+$GO vet ./...
+
+tier "unit (no privilege)" -race ./dataplane/... ./topologies/... ./reports/... ./internal/...
+tier "kernel and lab (root, eBPF)" -timeout 20m ./bpf/... ./emu/...
+tier "command line" -timeout 20m ./cmd/...
+
+echo "== benchmarks, once each: they must work"
+$GO test -run '^$' -bench . -benchtime=1x ./... >"$log" 2>&1 || { tail -50 "$log"; failed=$((failed + 1)); }
+echo "   $(grep -c '^Benchmark' "$log" || true) ran"
+
+if command -v clang-19 >/dev/null 2>&1; then
+	echo "== what is generated is what is committed"
+	before=$(git status --porcelain)
+	$GO generate ./bpf/... >"$log" 2>&1 || { cat "$log"; failed=$((failed + 1)); }
+	if [ "$(git status --porcelain)" != "$before" ]; then
+		git --no-pager diff --stat
+		echo "   make generate changes files: commit what it makes"
+		failed=$((failed + 1))
+	fi
+elif [ -n "${CI:-}" ]; then
+	echo "   clang-19 is missing, so generated objects cannot be compared"
+	failed=$((failed + 1))
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Install what the tests use as independent judges, from Debian, and say so.
+# Nothing of this is needed to run homeward.
+set -eu
+want=""
+need() { command -v "$1" >/dev/null 2>&1 || want="$want $2"; }
+need tshark tshark
+need curl curl
+need ping iputils-ping
+need iperf3 iperf3
+need clang-19 clang-19
+need llvm-strip-19 llvm-19
+[ -e /usr/include/bpf/bpf_helpers.h ] || want="$want libbpf-dev"
+if [ -z "$want" ]; then
+	echo "test tools: all present"
+	exit 0
+fi
+echo "test tools: installing$want (Debian packages; used by tests alone)"
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	echo "cannot install here: as root on Debian run: apt-get install$want" >&2
+	echo "tests that need them are skipped by name" >&2
+	exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $want >/dev/null
