@@ -1,0 +1,120 @@
+// Package flow is the flow table: forward and reverse keys, TCP states, timers
+// on a wheel, and the bound (SEMANTICS 1.5, 1.9).
+//
+// It knows what a flow is and how long it lives; it does not know why one was
+// allowed or where it goes. It allocates only when it grows. Its law, checked
+// against a map in the tests: a flow is found by both of its keys from Insert
+// until Remove, and by nothing else.
+package flow
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+)
+
+// Key identifies a flow from one side (SEMANTICS 1.5). It has no pointers and
+// no padding, so that the same 48 bytes can be a key in eBPF; addresses are in
+// their 16-byte form, IPv4 mapped.
+//
+// Forward: what the client sends, with tenant, scope and vnet. Reverse: Src and
+// SrcPort are the egress side, Dst and DstPort the remote end; tenant, scope
+// and vnet are zero, because the outside knows none. An ICMP echo id stands in
+// SrcPort.
+type Key struct {
+	Src, Dst         [16]byte
+	Scope            ident.Scope
+	Tenant           ident.Tenant
+	VNet             ident.VNet
+	SrcPort, DstPort uint16
+	Proto            uint8
+	// Side tells forward keys from reverse keys.
+	Side Side
+	// Zero fills the key to 48 bytes and stays 0.
+	Zero uint16
+}
+
+// Side is the side a key describes a flow from.
+type Side uint8
+
+const (
+	Forward Side = iota
+	Reverse
+)
+
+// ForwardKey is the key of a packet from the client side.
+func ForwardKey(tenant ident.Tenant, scope ident.Scope, vnet ident.VNet, m *pkt.Meta) Key {
+	return Key{
+		Src: m.Src.As16(), Dst: m.Dst.As16(),
+		Scope: scope, Tenant: tenant, VNet: vnet,
+		SrcPort: m.SrcPort, DstPort: m.DstPort, Proto: m.Proto,
+	}
+}
+
+// ReverseKey is the key under which a reply from remote to egress finds its
+// flow.
+func ReverseKey(proto uint8, egress netip.AddrPort, remote netip.AddrPort) Key {
+	return Key{
+		Src: egress.Addr().As16(), Dst: remote.Addr().As16(),
+		SrcPort: egress.Port(), DstPort: remote.Port(), Proto: proto, Side: Reverse,
+	}
+}
+
+// ReplyKey is the reverse key of the reply m.
+func ReplyKey(m *pkt.Meta) Key {
+	return Key{
+		Src: m.Dst.As16(), Dst: m.Src.As16(),
+		SrcPort: m.DstPort, DstPort: m.SrcPort, Proto: m.Proto, Side: Reverse,
+	}
+}
+
+// Source is the key's source as the standard library knows it.
+func (k *Key) Source() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(k.Src).Unmap(), k.SrcPort)
+}
+
+// Destination is the key's destination.
+func (k *Key) Destination() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(k.Dst).Unmap(), k.DstPort)
+}
+
+// Primes of the mix: odd, with their bits well spread (those of XXH64).
+const (
+	prime1 = 0x9e3779b185ebca87
+	prime2 = 0xc2b2ae3d27d4eb4f
+	prime3 = 0x165667b19e3779f9
+)
+
+// Hash mixes the key under seed, equally on every machine. Two lanes of
+// multiply and rotate keep it short, and it uses nothing that eBPF C lacks (no
+// 128-bit multiply). It is keyed, not cryptographic: who does not know the seed
+// cannot aim at a bucket.
+func Hash(seed uint64, k *Key) uint64 {
+	a, b := seed^prime1, seed+prime2
+	a = round(a, binary.LittleEndian.Uint64(k.Src[:8]))
+	b = round(b, binary.LittleEndian.Uint64(k.Src[8:]))
+	a = round(a, binary.LittleEndian.Uint64(k.Dst[:8]))
+	b = round(b, binary.LittleEndian.Uint64(k.Dst[8:]))
+	a = round(a, uint64(k.Scope)|uint64(k.Tenant)<<32|uint64(k.VNet)<<48)
+	b = round(b, uint64(k.SrcPort)|uint64(k.DstPort)<<16|uint64(k.Proto)<<32|uint64(k.Side)<<40)
+	return Mix(a ^ bits.RotateLeft64(b, 27))
+}
+
+func round(acc, word uint64) uint64 {
+	return bits.RotateLeft64(acc^word*prime2, 31) * prime1
+}
+
+// Mix is a bijection that lets every bit of h touch every bit of the result.
+func Mix(h uint64) uint64 {
+	h = (h ^ h>>33) * prime2
+	h = (h ^ h>>29) * prime3
+	return h ^ h>>32
+}
+
+// Combine mixes two numbers under seed, for hashes of small things.
+func Combine(seed, a, b uint64) uint64 {
+	return Mix(round(round(seed^prime1, a), b))
+}
