@@ -1,0 +1,113 @@
+package check
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// Judge is a run's verdict: the checks in expectFail must fail, all others
+// must pass. It returns the results with Expected set, in order; an entry of
+// expectFail that is no check is added as an error. Warnings do not fail a
+// run, but one that could not be judged is an error like any other.
+func Judge(results []record.CheckResult, expectFail []string) (record.Verdict, []record.CheckResult) {
+	results = slices.Clone(results)
+	for _, id := range expectFail {
+		if !slices.ContainsFunc(results, func(r record.CheckResult) bool { return r.ID == id }) {
+			results = append(results, record.CheckResult{ID: id, Verdict: record.Error, Detail: "expect_fail names a check that was not evaluated"})
+		}
+	}
+	verdict := record.Pass
+	for i := range results {
+		r := &results[i]
+		listed := slices.Contains(expectFail, r.ID)
+		r.Expected = listed && r.Verdict == record.Fail
+		verdict = Worse(verdict, effect(*r, listed))
+		if listed && r.Verdict == record.Pass {
+			r.Detail += "; this variant expects it to fail, and it held"
+		}
+	}
+	return verdict, results
+}
+
+// effect is what one check means for the run.
+func effect(r record.CheckResult, expectedToFail bool) record.Verdict {
+	switch r.Verdict {
+	case record.Pass, record.Fail:
+		if (r.Verdict == record.Fail) == expectedToFail || r.Level == Warning {
+			return record.Pass
+		}
+		return record.Fail
+	case record.Skip:
+		return record.Skip
+	}
+	return record.Error
+}
+
+// Worse is the one that decides when both are found: fail, then error, then
+// pass, then skip. A check that fell short is certain even where another could
+// not be judged.
+func Worse(a, b record.Verdict) record.Verdict {
+	order := []record.Verdict{record.Skip, record.Pass, record.Error, record.Fail}
+	rank := func(v record.Verdict) int {
+		if i := slices.Index(order, v); i >= 0 {
+			return i
+		}
+		return slices.Index(order, record.Error) // an unknown word is no verdict
+	}
+	if rank(b) > rank(a) {
+		return order[rank(b)]
+	}
+	return order[rank(a)]
+}
+
+// Exit codes of DESIGN 4 that follow from verdicts.
+const (
+	ExitPass  = 0
+	ExitFail  = 1
+	ExitSkip  = 4 // only skips
+	ExitError = 5
+)
+
+// ExitCode is the process's exit code for a set of runs: 0 all hold, 1 a check
+// fell short, 5 something could not be judged, 4 there were only skips. No run
+// at all is an error: nothing was shown.
+func ExitCode(runs []record.Summary) int {
+	if len(runs) == 0 {
+		return ExitError
+	}
+	verdict := record.Skip
+	for _, r := range runs {
+		verdict = Worse(verdict, r.Verdict)
+	}
+	switch verdict {
+	case record.Pass:
+		return ExitPass
+	case record.Fail:
+		return ExitFail
+	case record.Skip:
+		return ExitSkip
+	}
+	return ExitError
+}
+
+// Headline counts verdicts in words: "4 pass, 1 fail".
+func Headline(runs []record.Summary) string {
+	text := ""
+	for _, v := range []record.Verdict{record.Pass, record.Fail, record.Error, record.Skip} {
+		n := 0
+		for _, r := range runs {
+			if r.Verdict == v {
+				n++
+			}
+		}
+		if n > 0 {
+			if text != "" {
+				text += ", "
+			}
+			text += fmt.Sprintf("%d %s", n, v)
+		}
+	}
+	return text
+}
