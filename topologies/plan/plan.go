@@ -80,9 +80,19 @@ type Node struct {
 	Datacenter string `json:"datacenter,omitempty"`
 	// Account of a site's nodes.
 	Account string `json:"account,omitempty"`
+	// Place is the code of where the node is, with its position in degrees:
+	// what a drawing needs. Position is 0, 0 for a code that place does not know.
+	Place string  `json:"place,omitempty"`
+	Lat   float64 `json:"lat,omitempty"`
+	Lon   float64 `json:"lon,omitempty"`
+	// Address is a host's or origin's own, invalid for all others.
+	Address netip.Addr `json:"address,omitzero"`
+	// LAN is the prefix of a site's nodes; equal ones overlap.
+	LAN netip.Prefix `json:"lan,omitzero"`
 	// Forward is ip_forward: set explicitly, because a new namespace inherits the host's.
 	Forward bool `json:"forward"`
-	// Addresses of the loopback interface.
+	// Loopback holds addresses of the loopback interface: the outer addresses
+	// of a branch's second tunnel and later.
 	Loopback []netip.Prefix `json:"loopback,omitempty"`
 	Routes   []KernelRoute  `json:"routes,omitempty"`
 	// Multipath says the node balances over next hops: fib_multipath_hash_policy 3,
@@ -90,15 +100,17 @@ type Node struct {
 	Multipath bool `json:"multipath,omitempty"`
 }
 
-// KernelRoute is a route in a node's kernel.
+// KernelRoute is a route in a node's kernel. Several hops are ECMP.
 type KernelRoute struct {
-	To   netip.Prefix `json:"to"`
-	Hops []Hop        `json:"hops"`
+	To netip.Prefix `json:"to"`
+	// Hops; none is a blackhole.
+	Hops []Hop `json:"hops,omitempty"`
 	// Source is the preferred source address; invalid means the kernel's choice.
 	Source netip.Addr `json:"source,omitzero"`
 }
 
-// Hop is a next hop. Via is always on-link: every neighbour is permanent.
+// Hop is a next hop. Via is always on-link: every neighbour is permanent. An
+// invalid Via means that the destination itself is the neighbour.
 type Hop struct {
 	Interface string     `json:"interface"`
 	Via       netip.Addr `json:"via,omitzero"`
@@ -117,9 +129,12 @@ const (
 	ClassBackbone Class = "backbone" // datacenter edge – datacenter edge
 )
 
-// Link is a veth pair, created with each end in its namespace.
+// Link is a veth pair, created with each end in its namespace. A is the end
+// away from the Internet's middle, so that A to B is up: host – router,
+// router – transit, origin – transit, server – edge, edge – transit. Between
+// equals A is the datacenter that the file names first.
 type Link struct {
-	ID    string   `json:"id"` // "shop.1.router-transit.lhr"
+	ID    string   `json:"id"` // A and B: "shop.1.router-transit.lhr"
 	Class Class    `json:"class"`
 	A     Endpoint `json:"a"`
 	B     Endpoint `json:"b"`
@@ -149,14 +164,15 @@ type Server struct {
 	Index      int        `json:"index"` // within the datacenter, from 1: its slice
 	Interface  string     `json:"interface"`
 	Handover   netip.Addr `json:"handover"`
-	Config     hub.Config `json:"config"`
+	// Config is complete and read-only: servers share its slices.
+	Config hub.Config `json:"config"`
 }
 
 // Branch is a site's router with its tunnels.
 type Branch struct {
 	Node string `json:"node"` // "shop.1.router"
 	Site string `json:"site"` // "shop.1"
-	// LAN is the interface toward the hosts' links; WAN toward transit.
+	// WAN is the interface toward transit, LANs those toward the hosts.
 	WAN     string         `json:"wan"`
 	LANs    []string       `json:"lans"`
 	Tunnels []BranchTunnel `json:"tunnels"`
@@ -172,9 +188,13 @@ type BranchTunnel struct {
 	Remote    netip.Addr `json:"remote"` // the anycast tunnel address
 	Key       *uint32    `json:"key,omitempty"`
 	MTU       int        `json:"mtu"`
-	// Inner and Peer are the interface addresses, a /31 of SEMANTICS 2.8.
+	// Inner and Peer are the interface addresses, a /31 of SEMANTICS 2.8: Inner
+	// is the branch's, Peer the servers'.
 	Inner netip.Addr `json:"inner"`
 	Peer  netip.Addr `json:"peer"`
+	// MAC of Interface, and the permanent neighbour that Peer resolves to.
+	MAC     net.HardwareAddr `json:"mac"`
+	PeerMAC net.HardwareAddr `json:"peer_mac"`
 }
 
 // Service is something an origin serves.

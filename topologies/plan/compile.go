@@ -1,0 +1,120 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// Compile makes the plan of a resolved scenario: one with its variant applied,
+// sites and Internet hosts written out and defaults filled. s is only read.
+// The error joins every mistake found, each an *Error (see Errors).
+func Compile(s *spec.Scenario) (*Plan, error) {
+	b := &builder{
+		s:        s,
+		p:        header(s),
+		told:     map[Error]bool{},
+		accounts: accountsOf(s),
+		nodes:    map[string]*node{},
+		ifaces:   map[string]map[string]bool{},
+		hops:     map[[2]string]Hop{},
+		infra:    newPool(infraRange),
+		outer:    newPool(siteRange),
+		inner:    newPool(innerRange),
+	}
+	b.features()
+	b.places()
+	b.sites()
+	b.origins()
+	if len(b.errs) > 0 {
+		return nil, b.err()
+	}
+	b.impair()
+	b.kernelRoutes()
+	b.servers()
+	b.traffic()
+	b.services()
+	if len(b.errs) > 0 {
+		return nil, b.err()
+	}
+	b.finish()
+	return b.p, nil
+}
+
+// builder holds what planning knows so far. Steps run in Compile's order; each
+// walks the scenario in file order, so that ids and addresses are stable.
+type builder struct {
+	s    *spec.Scenario
+	p    *Plan
+	errs []error
+	told map[Error]bool
+
+	nodes  map[string]*node
+	order  []*node
+	links  []*Link
+	ifaces map[string]map[string]bool // node → interface names in use
+	hops   map[[2]string]Hop          // from node, to node
+
+	accounts  []account
+	towns     []*town
+	dcs       []*dc
+	branch    []*branch
+	hosts     []*machine
+	origin    []*machine
+	ramps     []ramp
+	infra     *pool // between routers
+	outer     *pool // branches' outer addresses
+	inner     *pool // tunnel interfaces
+	serverIDs ident.Server
+}
+
+// node is a Node while it grows.
+type node struct {
+	Node
+	path string // where in the file it comes from
+}
+
+// header is what the plan says of the scenario itself.
+func header(s *spec.Scenario) *Plan {
+	p := &Plan{
+		Scenario: s.Name,
+		Variant:  "base",
+		Title:    s.Title,
+		Seed:     cmp.Or(s.Seed, 1),
+		Faults:   slices.Clone(s.Faults),
+		Checks:   slices.Clone(s.Checks),
+		Needs:    slices.Clone(s.Needs),
+	}
+	return p
+}
+
+// add makes a node. Ids of the file and ids of the lab can clash, such as a
+// host that is called router.
+func (b *builder) add(path string, n Node) *node {
+	if old := b.nodes[n.ID]; old != nil {
+		b.fail(path, "the id %s is taken by the %s that %s makes", n.ID, old.Kind, old.path)
+	}
+	made := &node{Node: n, path: path}
+	b.nodes[n.ID] = made
+	b.order = append(b.order, made)
+	return made
+}
+
+// finish sorts and numbers what the steps made.
+func (b *builder) finish() {
+	slices.SortFunc(b.links, func(x, y *Link) int { return cmp.Compare(x.ID, y.ID) })
+	for i, l := range b.links {
+		l.A.MAC, l.B.MAC = mac(macLink, i, 1), mac(macLink, i, 2)
+		b.p.Links = append(b.p.Links, *l)
+	}
+	slices.SortFunc(b.order, func(x, y *node) int { return cmp.Compare(x.ID, y.ID) })
+	for _, n := range b.order {
+		b.p.Nodes = append(b.p.Nodes, n.Node)
+	}
+}
+
+// at is the path of item i of a list.
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }

@@ -1,0 +1,154 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// sortedKeys is a map's keys in order: a plan must not depend on a map's own.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// features notes every use of a word that not every engine can do. What is not
+// noted here is common ground: gre, arr, routes with priority and weight, null
+// routes, flow_key, orphan, traffic, timers, bounds, maintenance.
+func (b *builder) features() {
+	b.topologyFeatures()
+	b.accountFeatures()
+	b.siteFeatures()
+	b.internetFeatures()
+	b.linkFeatures()
+	for i, f := range b.s.Faults {
+		b.use("faults."+f.Do, at("faults", i)+".do")
+	}
+	for i, c := range b.s.Checks {
+		path := at("checks", i)
+		b.useIf(c.Eventually != "", "checks.eventually", path+".eventually")
+		b.useIf(c.After != "", "checks.after", path+".after")
+		b.useIf(c.Within != 0, "checks.within", path+".within")
+	}
+}
+
+// use notes a feature, once for each place in the file.
+func (b *builder) use(word, path string) {
+	if f := (Feature{word, path}); !slices.Contains(b.p.Features, f) {
+		b.p.Features = append(b.p.Features, f)
+	}
+}
+
+func (b *builder) useIf(used bool, word, path string) {
+	if used {
+		b.use(word, path)
+	}
+}
+
+// v6 notes an IPv6 address.
+func (b *builder) v6(a netip.Addr, path string) { b.useIf(a.Is6(), "ipv6", path) }
+
+func (b *builder) topologyFeatures() {
+	for i, d := range b.s.Datacenters {
+		for j, e := range d.Egress {
+			b.v6(e.Prefix.Addr(), at(at("datacenters", i)+".egress", j))
+		}
+	}
+	for _, w := range []struct {
+		word string
+		n    int
+	}{{"transit", len(b.s.Transit)}, {"announce", len(b.s.Announce)}, {"devices", len(b.s.Devices)},
+		{"connectors", len(b.s.Connectors)}, {"workload", len(b.s.Workload)}, {"impair", len(b.s.Impair)}} {
+		for i := range w.n {
+			b.use(w.word, at(w.word, i))
+		}
+	}
+}
+
+func (b *builder) accountFeatures() {
+	b.useIf(len(b.accounts) > 1, "accounts", "accounts")
+	b.routeFeatures(b.s.Routes, "routes")
+	for _, a := range b.accounts {
+		b.useIf(a.Routing == "legacy", "routing.legacy", a.path+".routing")
+		b.useIf(a.OnExhaustion != "" && a.OnExhaustion != "refuse", "on_exhaustion."+a.OnExhaustion, a.path+".on_exhaustion")
+		for i := range a.Dedicated {
+			b.use("dedicated", at(a.path+".dedicated", i))
+		}
+		for i, v := range a.VNets {
+			b.useIf(v.ID != defaultVNet, "vnets", at(a.path+".vnets", i))
+		}
+		for i := range a.Policies.Firewall {
+			b.use("policies.firewall", at(a.path+".policies.firewall", i))
+		}
+		for i := range a.Policies.Egress {
+			b.use("policies.egress", at(a.path+".policies.egress", i))
+		}
+		for i := range a.Policies.Network {
+			b.use("policies.network", at(a.path+".policies.network", i))
+		}
+		b.routeFeatures(a.Routes, a.path+".routes")
+	}
+}
+
+func (b *builder) routeFeatures(routes []spec.Route, list string) {
+	for i, r := range routes {
+		path := at(list, i)
+		b.v6(r.Prefix.Addr(), path+".prefix")
+		b.useIf(len(r.Regions) > 0, "routes.regions", path+".regions")
+		b.useIf(len(r.Datacenters) > 0, "routes.datacenters", path+".datacenters")
+		b.useIf(r.Source == "bgp", "routes.bgp", path+".source")
+	}
+}
+
+func (b *builder) siteFeatures() {
+	for i, file := 0, -1; i < len(b.s.Sites); i++ {
+		s := &b.s.Sites[i]
+		if i == 0 || s.ID != b.s.Sites[i-1].ID {
+			file++
+		}
+		path := at("sites", file)
+		b.v6(s.Lan.Addr(), path+".lan")
+		for _, name := range sortedKeys(s.Hosts) {
+			b.v6(s.Hosts[name].Address, path+".hosts."+name)
+			b.useIf(len(s.Hosts[name].Run) > 0, "run", path+".hosts."+name+".run")
+		}
+		for j, o := range s.OnRamps {
+			where := at(path+".onramps", j)
+			b.useIf(o.Type != "" && o.Type != string(tunnel.GRE), "onramps."+o.Type, where+".type")
+			b.useIf(o.Health != nil, "health", where+".health")
+		}
+		b.useIf(s.Group != nil, "group", path+".group")
+		b.useIf(s.CPE != nil, "cpe", path+".cpe")
+	}
+}
+
+func (b *builder) internetFeatures() {
+	for i, file := 0, -1; i < len(b.s.Internet); i++ {
+		o := &b.s.Internet[i]
+		if i == 0 || o.ID != b.s.Internet[i-1].ID {
+			file++
+		}
+		path := at("internet", file)
+		b.v6(o.Address, path+".address")
+		b.useIf(o.Proxied, "proxied", path+".proxied")
+		b.useIf(len(o.Allow) > 0, "allow", path+".allow")
+		b.useIf(len(o.Geofence) > 0, "geofence", path+".geofence")
+		b.useIf(len(o.Resolves) > 0, "resolves", path+".resolves")
+	}
+}
+
+func (b *builder) linkFeatures() {
+	for _, name := range sortedKeys(b.s.Links) {
+		im, path := b.s.Links[name], "links."+name
+		b.useIf(im.Delay.Geo, "links.geo", path+".delay")
+		b.useIf(im.Delay.Fixed != 0, "links.delay", path+".delay")
+		b.useIf(im.Jitter != 0, "links.jitter", path+".jitter")
+		b.useIf(im.Loss != 0, "links.loss", path+".loss")
+		b.useIf(im.Reorder != 0, "links.reorder", path+".reorder")
+		b.useIf(im.Duplicate != 0, "links.duplicate", path+".duplicate")
+		b.useIf(im.Corrupt != 0, "links.corrupt", path+".corrupt")
+		b.useIf(im.Rate != 0, "links.rate", path+".rate")
+		b.useIf(im.Queue != 0, "links.queue", path+".queue")
+	}
+}

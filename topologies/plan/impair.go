@@ -1,0 +1,94 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// classes are the words of `links:` that are no selectors.
+var classes = [...]Class{ClassLAN, ClassAccess, ClassInternet, ClassTransit, ClassEdge, ClassServer, ClassBackbone}
+
+// impair writes onto each link what the file asks for: its class first, then
+// selectors from the least specific on, then `impair:` in file order.
+func (b *builder) impair() {
+	names := sortedKeys(b.s.Links)
+	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(specific(x), specific(y)) })
+	for _, name := range names {
+		found := slices.Contains(classes[:], Class(name))
+		for _, l := range b.links {
+			if string(l.Class) == name || b.names(l, name) {
+				found = true
+				l.AB, l.BA = over(l.AB, b.s.Links[name]), over(l.BA, b.s.Links[name])
+			}
+		}
+		if !found {
+			b.fail("links."+name, "%q is neither a class of links nor selects one", name)
+		}
+	}
+	for i, im := range b.s.Impair {
+		found := false
+		for _, l := range b.links {
+			if !b.names(l, im.On) {
+				continue
+			}
+			found = true
+			if im.Direction != "down" {
+				l.AB = over(l.AB, im.Impairment)
+			}
+			if im.Direction != "up" {
+				l.BA = over(l.BA, im.Impairment)
+			}
+		}
+		if !found {
+			b.fail(at("impair", i)+".on", "%q selects no link", im.On)
+		}
+	}
+}
+
+// specific ranks a key of `links:`: classes, then selectors by what they name.
+func specific(name string) int {
+	if slices.Contains(classes[:], Class(name)) {
+		return -1
+	}
+	return literal(name)
+}
+
+// names says whether a selector names a link: by its two ends joined by "-", by
+// the node that it connects to the rest, or by an on-ramp that crosses it.
+func (b *builder) names(l *Link, selector string) bool {
+	if x, y, both := strings.Cut(selector, "-"); both {
+		return match(x, l.A.Node) && match(y, l.B.Node) || match(x, l.B.Node) && match(y, l.A.Node)
+	}
+	switch l.Class {
+	case ClassTransit, ClassBackbone:
+		return false
+	case ClassAccess:
+		for _, r := range b.ramps {
+			if r.branch.link == l && match(selector, r.name) {
+				return true
+			}
+		}
+	}
+	return match(selector, l.A.Node)
+}
+
+// over puts what im asks for over what is there.
+func over(old, im spec.Impairment) spec.Impairment {
+	delay := old.Delay
+	if im.Delay != (spec.Delay{}) {
+		delay = im.Delay
+	}
+	return spec.Impairment{
+		Delay:     delay,
+		Jitter:    cmp.Or(im.Jitter, old.Jitter),
+		Loss:      cmp.Or(im.Loss, old.Loss),
+		Reorder:   cmp.Or(im.Reorder, old.Reorder),
+		Duplicate: cmp.Or(im.Duplicate, old.Duplicate),
+		Corrupt:   cmp.Or(im.Corrupt, old.Corrupt),
+		Rate:      cmp.Or(im.Rate, old.Rate),
+		Queue:     cmp.Or(im.Queue, old.Queue),
+	}
+}

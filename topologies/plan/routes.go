@@ -1,0 +1,102 @@
+package plan
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// kernelRoutes gives every router the routes by which plain IP works. There is
+// none for a site's LAN: private prefixes are unroutable outside a site, which
+// is what the servers are for.
+func (b *builder) kernelRoutes() {
+	anycast := []netip.Prefix{host(tunnelAddr)}
+	for _, d := range b.dcs {
+		for _, e := range d.Egress {
+			anycast = append(anycast, e)
+		}
+	}
+	for _, t := range b.towns {
+		b.transitRoutes(t, anycast)
+	}
+	for _, d := range b.dcs {
+		b.edgeRoutes(d, anycast)
+	}
+	for _, r := range b.branch {
+		b.branchRoutes(r)
+	}
+	for _, n := range b.order {
+		slices.SortFunc(n.Routes, func(x, y KernelRoute) int {
+			return cmp.Or(x.To.Addr().Compare(y.To.Addr()), cmp.Compare(x.To.Bits(), y.To.Bits()))
+		})
+	}
+}
+
+// hop is the next hop from one router to its neighbour.
+func (b *builder) hop(from, to *node) []Hop { return []Hop{b.hops[[2]string{from.ID, to.ID}]} }
+
+// transitRoutes is the Internet of one place: anycast addresses go to the
+// nearest datacenter, all else to where it is.
+func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
+	land := t.serves.edge
+	if t.serves.town != t {
+		land = t.serves.town.node
+	}
+	for _, p := range anycast {
+		t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop(t.node, land)})
+	}
+	t.node.Routes = append(t.node.Routes, KernelRoute{To: ownRange})
+	for _, r := range b.branch {
+		outer := slices.Clone(r.node.Loopback)
+		next := r.node
+		if r.town != t {
+			outer = append(outer, host(r.link.A.Addresses[0].Addr()))
+			next = r.town.node
+		}
+		for _, p := range outer {
+			t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop(t.node, next)})
+		}
+	}
+	for _, m := range b.origin {
+		hops := []Hop{{Interface: m.link.B.Interface}}
+		if m.town != t {
+			hops = b.hop(t.node, m.town.node)
+		}
+		t.node.Routes = append(t.node.Routes, KernelRoute{To: host(m.addr), Hops: hops})
+	}
+}
+
+// edgeRoutes balances anycast addresses over the datacenter's own servers and
+// carries hand-overs to theirs and over the backbone.
+func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
+	own := make([]Hop, 0, len(d.servers))
+	for _, s := range d.servers {
+		own = append(own, b.hop(d.edge, s.node)...)
+	}
+	for _, p := range anycast {
+		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: p, Hops: own})
+	}
+	for _, e := range b.dcs {
+		for _, s := range e.servers {
+			next := s.node
+			if e != d {
+				next = e.edge
+			}
+			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(s.handover), Hops: b.hop(d.edge, next)})
+		}
+	}
+	d.edge.Routes = append(d.edge.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(d.edge, d.town.node)})
+	for _, s := range d.servers {
+		s.node.Routes = append(s.node.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(s.node, d.edge)})
+	}
+}
+
+// branchRoutes sends the LAN's traffic into the first tunnel, and the tunnel's
+// own packets over the WAN: without the second they would go into the first.
+func (b *builder) branchRoutes(r *branch) {
+	r.node.Routes = append(r.node.Routes, KernelRoute{To: host(tunnelAddr), Hops: b.hop(r.node, r.town.node)})
+	if len(r.Tunnels) > 0 {
+		first := r.Tunnels[0]
+		r.node.Routes = append(r.node.Routes, KernelRoute{To: defaultOf(r.spec.Lan.Addr()), Hops: []Hop{{Interface: first.Interface, Via: first.Peer}}})
+	}
+}

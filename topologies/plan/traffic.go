@@ -1,0 +1,286 @@
+package plan
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+const (
+	// Source ports are drawn from the kernel's own default range, so that a
+	// drawn flow looks like any client's.
+	portFirst = 32768
+	portLast  = 60999
+	// maxFlows of one plan.
+	maxFlows = 1_000_000
+	// maxDatagram is the largest UDP payload over IPv4.
+	maxDatagram = 65507
+
+	defaultTCPSize  = 1024
+	defaultEchoSize = 64
+	defaultInterval = 100 * time.Millisecond
+	defaultConnect  = 3 * time.Second
+	defaultTimeout  = 30 * time.Second
+)
+
+// binding is what a client's sockets must not share.
+type binding struct {
+	client string
+	proto  Proto
+	port   uint16
+	dst    netip.AddrPort
+}
+
+// bindings knows who uses which source port. Ports are unique on a client
+// where they can be, and per destination where the range is used up.
+type bindings struct {
+	exact  map[binding]string // → traffic
+	client map[binding]int    // dst unset → flows
+	drawn  map[binding]int    // port and dst unset → ports in use
+}
+
+func (u *bindings) take(k binding, traffic string) {
+	u.exact[k] = traffic
+	k.dst = netip.AddrPort{}
+	if u.client[k]++; u.client[k] == 1 && k.port >= portFirst && k.port <= portLast {
+		k.port = 0
+		u.drawn[k]++
+	}
+}
+
+// free says whether a flow may be drawn onto k.
+func (u *bindings) free(k binding) bool {
+	if u.exact[k] != "" {
+		return false
+	}
+	k.dst = netip.AddrPort{}
+	all := k
+	all.port = 0
+	return u.client[k] == 0 || u.drawn[all] > portLast-portFirst
+}
+
+// traffic expands the file's traffic into flows. Fixed ports are taken before
+// any is drawn.
+func (b *builder) traffic() {
+	used := &bindings{map[binding]string{}, map[binding]int{}, map[binding]int{}}
+	nonces := map[uint64]bool{0: true}
+	where := map[string]string{}
+	for i := range b.s.Traffic {
+		t := &b.s.Traffic[i]
+		where[t.ID] = at("traffic", i)
+		b.expand(t, at("traffic", i))
+	}
+	for i := range b.p.Flows {
+		f := &b.p.Flows[i]
+		if f.Src.Port() == 0 {
+			continue
+		}
+		k := binding{f.Client, f.Proto, f.Src.Port(), f.Dst}
+		if old := used.exact[k]; old != "" {
+			b.fail(where[f.Traffic], "two flows from %s: %s %v to %v is already a flow of %s", f.Client, f.Proto, f.Src, f.Dst, old)
+		}
+		used.take(k, f.Traffic)
+	}
+	for i := range b.p.Flows {
+		f := &b.p.Flows[i]
+		if f.Src.Port() == 0 && f.Proto != ICMP {
+			b.draw(used, f, where[f.Traffic])
+		}
+		for f.Nonce = b.random("nonce", f.Traffic, f.Client, f.N); nonces[f.Nonce]; {
+			f.Nonce++
+		}
+		nonces[f.Nonce] = true
+		b.p.Length = max(b.p.Length, f.Start+f.Timeout)
+	}
+	slices.SortStableFunc(b.p.Flows, func(x, y Flow) int {
+		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.Traffic, y.Traffic), cmp.Compare(x.N, y.N))
+	})
+}
+
+// draw gives f a source port: the first free one from a place that the flow's
+// name and the seed decide.
+func (b *builder) draw(used *bindings, f *Flow, path string) {
+	const size = portLast - portFirst + 1
+	start := b.random("port", f.Traffic, f.Client, f.N) % size
+	for i := range uint64(size) {
+		k := binding{f.Client, f.Proto, uint16(portFirst + (start+i)%size), f.Dst}
+		if used.free(k) {
+			used.take(k, f.Traffic)
+			f.Src = netip.AddrPortFrom(f.Src.Addr(), k.port)
+			return
+		}
+	}
+	b.fail(path+".flows", "%s has no source port left toward %v: want at most %d flows", f.Client, f.Dst, size)
+}
+
+// random is 64 bits that depend on the seed, the purpose and the flow alone, so
+// that a flow keeps its values when others come and go.
+func (b *builder) random(purpose, traffic, client string, n int) uint64 {
+	const prime = 1099511628211 // FNV-1a
+	h := uint64(14695981039346656037)
+	for _, part := range []string{strconv.FormatUint(b.p.Seed, 16), purpose, traffic, client, strconv.Itoa(n)} {
+		for i := range len(part) {
+			h = (h ^ uint64(part[i])) * prime
+		}
+		h *= prime // a part's end
+	}
+	// FNV leaves the high bits weak: finish as MurmurHash3 does.
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
+}
+
+// expand makes the flows of one traffic: for each host, Flows rounds over all
+// targets, so that a rate is spread evenly over them.
+func (b *builder) expand(t *spec.Traffic, path string) {
+	proto, port, ok := b.protocol(t, path)
+	from := b.selected(b.hosts, path+".from", t.From, "host of a site")
+	to := b.selected(slices.Concat(b.origin, b.hosts), path+".to", t.To, "host")
+	count := max(t.Flows, 1)
+	switch {
+	case t.Flows < 0 || count > maxFlows || len(from)*len(to)*count+len(b.p.Flows) > maxFlows:
+		b.fail(path+".flows", "%d flows from %d hosts to %d targets: want at most %d in all", t.Flows, len(from), len(to), maxFlows)
+		return
+	case t.Rate < 0:
+		b.fail(path+".rate", "%v flows per second: want more than 0", t.Rate)
+		return
+	case !ok:
+		return
+	}
+	first := t.SourcePort
+	if proto == ICMP {
+		first = t.ICMP
+	}
+	if first < 0 || first > 0 && first+count-1 > 65535 {
+		b.fail(path+".source_port", "%d flows from %d on: want numbers from 1 to 65535", count, first)
+		return
+	}
+	n := 0
+	for _, c := range from {
+		i := 0
+		for k := range count {
+			for _, d := range to {
+				n++
+				f := b.flow(t, c, d)
+				f.N, f.Proto, f.Dst = n, proto, netip.AddrPortFrom(d.addr, port)
+				if first > 0 {
+					f.Src = netip.AddrPortFrom(c.addr, uint16(first+k))
+				}
+				if t.Rate > 0 {
+					f.Start += time.Duration(float64(i) / t.Rate * float64(time.Second))
+				}
+				i++
+				if c != d {
+					b.p.Flows = append(b.p.Flows, f)
+				}
+			}
+		}
+	}
+}
+
+// flow is a flow of t with everything that its number does not change.
+func (b *builder) flow(t *spec.Traffic, c, d *machine) Flow {
+	f := Flow{
+		Traffic: t.ID, Client: c.node.ID, Server: d.node.ID, Src: netip.AddrPortFrom(c.addr, 0),
+		Start: t.Start.D(), Request: t.Request, Response: t.Response,
+		Connect: cmp.Or(t.Connect.D(), defaultConnect), Timeout: cmp.Or(t.Timeout.D(), defaultTimeout),
+		Close: cmp.Or(t.Close, "client"), Ingress: c.node.Datacenter,
+	}
+	if len(c.branch.Tunnels) > 0 {
+		f.OnRamp = c.branch.Tunnels[0].Name
+	}
+	if t.TCP != 0 {
+		f.Request, f.Response = cmp.Or(f.Request, defaultTCPSize), cmp.Or(f.Response, defaultTCPSize)
+		return f
+	}
+	f.Request = cmp.Or(f.Request, defaultEchoSize)
+	// An echo is as long as what it answers.
+	f.Response = f.Request
+	f.Packets = max(t.Packets, 1)
+	f.Interval = cmp.Or(t.Interval.D(), defaultInterval)
+	return f
+}
+
+// protocol is the one protocol of a traffic, and its destination port.
+func (b *builder) protocol(t *spec.Traffic, path string) (Proto, uint16, bool) {
+	given := 0
+	for _, v := range []int{t.TCP, t.UDP, t.ICMP} {
+		if v != 0 {
+			given++
+		}
+		if v < 0 || v > 65535 {
+			b.fail(path, "%d: want a number from 1 to 65535", v)
+			return "", 0, false
+		}
+	}
+	if given != 1 {
+		b.fail(path, "want exactly one of tcp, udp and icmp, have %d", given)
+		return "", 0, false
+	}
+	if t.TCP == 0 && max(t.Request, t.Response) > unit.Bytes(maxDatagram) {
+		b.fail(path+".request", "%v: a datagram holds at most %d bytes", t.Request, maxDatagram)
+		return "", 0, false
+	}
+	switch {
+	case t.TCP != 0:
+		return TCP, uint16(t.TCP), true
+	case t.UDP != 0:
+		return UDP, uint16(t.UDP), true
+	}
+	return ICMP, 0, true
+}
+
+// selected are the machines that a selector names.
+func (b *builder) selected(all []*machine, path, selector, what string) []*machine {
+	var found []*machine
+	for _, m := range all {
+		if match(selector, m.node.ID) {
+			found = append(found, m)
+		}
+	}
+	if len(found) == 0 {
+		b.fail(path, "%q selects no %s", selector, what)
+	}
+	return found
+}
+
+// services are what origins listen on: the standard port of what they serve
+// and every port that traffic to them names. A site's host serves what traffic
+// to it needs.
+func (b *builder) services() {
+	type key struct {
+		node string
+		p    Proto
+	}
+	named := map[key][]uint16{}
+	for _, f := range b.p.Flows {
+		k := key{f.Server, f.Proto}
+		if !slices.Contains(named[k], f.Dst.Port()) {
+			named[k] = append(named[k], f.Dst.Port())
+		}
+	}
+	serve := func(m *machine, kind string, p Proto, ports ...uint16) {
+		ports = append(ports, named[key{m.node.ID, p}]...)
+		slices.Sort(ports)
+		if ports = slices.Compact(ports); len(ports) > 0 {
+			b.p.Services = append(b.p.Services, Service{Node: m.node.ID, Kind: kind, Address: m.addr, Ports: ports})
+		}
+	}
+	for _, m := range b.origin {
+		if slices.Contains(m.spec.Serve, "http") {
+			serve(m, "http", TCP, 80)
+		}
+		if slices.Contains(m.spec.Serve, "echo") {
+			serve(m, "echo", UDP, 7)
+		}
+	}
+	for _, m := range b.hosts {
+		serve(m, "http", TCP)
+		serve(m, "echo", UDP)
+	}
+}

@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+const (
+	mtuPlain = 1500
+	// mtuInternal leaves room for a hand-over's header on a full packet.
+	mtuInternal = 1600
+	// maxServers of one datacenter: what its edge can balance over.
+	maxServers = 256
+	// maxEgress bounds the egress directory: every address is an entry on every server.
+	maxEgress = 4096
+)
+
+// town is a place with a transit router, and the datacenters behind it.
+type town struct {
+	code string
+	pos  position
+	node *node
+	dcs  []*dc
+	// serves takes what arrives here for an anycast address.
+	serves *dc
+}
+
+// dc is a datacenter.
+type dc struct {
+	Datacenter
+	spec    *spec.Datacenter
+	path    string
+	town    *town
+	edge    *node
+	servers []*server
+}
+
+// server is an edge server before its configuration.
+type server struct {
+	id       ident.Server
+	node     *node
+	dc       *dc
+	index    int
+	handover netip.Addr
+	link     *Link
+}
+
+// places makes transit routers, datacenters, edges and servers, and says who
+// serves where.
+func (b *builder) places() {
+	for i := range b.s.Datacenters {
+		b.datacenter(i)
+	}
+	if len(b.dcs) == 0 {
+		b.fail("datacenters", "want at least one datacenter")
+		return
+	}
+	b.egressClashes()
+	for _, t := range b.towns {
+		t.serves = b.nearestLive(t)
+	}
+	if b.towns[0].serves == nil {
+		b.fail("datacenters", "every datacenter is in maintenance: want one that takes ingress")
+		return
+	}
+	for i, t := range b.towns {
+		for _, u := range b.towns[i+1:] {
+			b.wire(ClassTransit, t.node, u.node, delay(t.pos, u.pos))
+		}
+	}
+	for i, d := range b.dcs {
+		b.wire(ClassEdge, d.edge, d.town.node, 0)
+		for _, e := range b.dcs[i+1:] {
+			b.wire(ClassBackbone, d.edge, e.edge, delay(d.town.pos, e.town.pos))
+		}
+		for _, s := range d.servers {
+			s.link = b.wire(ClassServer, s.node, d.edge, 0)
+		}
+	}
+}
+
+// datacenter makes the i-th datacenter's nodes.
+func (b *builder) datacenter(i int) {
+	sd := &b.s.Datacenters[i]
+	path := at("datacenters", i)
+	code := strings.ToLower(sd.Place)
+	if code == "" {
+		code = sd.ID
+	}
+	d := &dc{spec: sd, path: path, town: b.town(path, code)}
+	d.Datacenter = Datacenter{ID: ident.Datacenter(i + 1), Name: sd.ID, Place: code}
+	d.town.dcs = append(d.town.dcs, d)
+	for _, e := range sd.Egress {
+		d.Egress = append(d.Egress, e.Prefix)
+	}
+	count := max(sd.Servers, 1)
+	if sd.Servers < 0 || count > maxServers {
+		b.fail(path+".servers", "%d servers: want 1 to %d", sd.Servers, maxServers)
+		count = 1
+	}
+	where := func(n Node) Node { return d.town.pos.mark(n, code) }
+	d.edge = b.add(path, where(Node{ID: sd.ID + ".edge", Kind: KindEdge, Datacenter: sd.ID, Forward: true, Multipath: count > 1}))
+	for k := 1; k <= count; k++ {
+		n := b.add(path, where(Node{ID: sd.ID + "." + strconv.Itoa(k), Kind: KindServer, Datacenter: sd.ID}))
+		b.serverIDs++
+		s := &server{id: b.serverIDs, node: n, dc: d, index: k}
+		s.handover = advance(handoverFirst, int(s.id)-1)
+		if !ownRange.Contains(s.handover) {
+			b.fail(path+".servers", "too many servers in all: hand-over addresses of %v are used up", ownRange)
+		}
+		d.servers = append(d.servers, s)
+	}
+	b.dcs = append(b.dcs, d)
+	b.p.Datacenters = append(b.p.Datacenters, d.Datacenter)
+}
+
+// town finds or makes the transit router of a place.
+func (b *builder) town(path, code string) *town {
+	for _, t := range b.towns {
+		if t.code == code {
+			return t
+		}
+	}
+	t := &town{code: code, pos: locate(code)}
+	t.node = b.add(path, t.pos.mark(Node{ID: "transit." + code, Kind: KindTransit, Forward: true}, code))
+	b.towns = append(b.towns, t)
+	return t
+}
+
+// mark writes a position into a node.
+func (p position) mark(n Node, code string) Node {
+	n.Place, n.Lat, n.Lon = code, p.lat, p.lon
+	return n
+}
+
+// nearestLive is the datacenter that takes what arrives at t: the nearest that
+// takes ingress, the first in the file among equals.
+func (b *builder) nearestLive(t *town) *dc {
+	var best *dc
+	var bestDelay time.Duration
+	for _, d := range b.dcs {
+		if d.spec.Maintenance {
+			continue
+		}
+		// Its own datacenter is at no distance, also where no position is known.
+		far := delay(t.pos, d.town.pos)
+		if d.town != t {
+			far++
+		}
+		if best == nil || far < bestDelay {
+			best, bestDelay = d, far
+		}
+	}
+	return best
+}
+
+// egressClashes refuses egress ranges that overlap each other or the lab's own,
+// and more servers than addresses have slices for.
+func (b *builder) egressClashes() {
+	type claim struct {
+		prefix netip.Prefix
+		path   string
+	}
+	var claims []claim
+	total := 0
+	for _, d := range b.dcs {
+		addresses := 0
+		for j, e := range d.spec.Egress {
+			path := at(d.path+".egress", j)
+			if !b.prefix(path, e.Prefix) {
+				continue
+			}
+			for _, c := range claims {
+				if c.prefix.Overlaps(e.Prefix) {
+					b.fail(path, "egress range %v overlaps %v of %s: an address lives in one datacenter, a slice on one server", e.Prefix, c.prefix, c.path)
+				}
+			}
+			claims = append(claims, claim{e.Prefix, path})
+			// IPv6 has room for every server to hold addresses of its own: no slices.
+			if size := e.Prefix.Addr().BitLen() - e.Prefix.Bits(); e.Prefix.Addr().Is4() {
+				addresses += 1 << size
+			}
+			b.checkSlices(path, e.Slices, len(d.servers))
+		}
+		total += addresses
+		// 31 servers share an address, because slice 0 is unused (SEMANTICS 5.1).
+		if need := (len(d.servers) + egress.Slices - 2) / (egress.Slices - 1); addresses > 0 && addresses < need {
+			b.fail(d.path+".servers", "%d servers need %d egress addresses (%d slices each), have %d", len(d.servers), need, egress.Slices-1, addresses)
+		}
+	}
+	if total > maxEgress {
+		b.fail("datacenters", "%d egress addresses in all: want at most %d", total, maxEgress)
+	}
+}
+
+// checkSlices refuses slices that do not exist or belong to nobody.
+func (b *builder) checkSlices(path string, owners map[int]int, servers int) {
+	for _, k := range sortedKeys(owners) {
+		if k < 1 || k >= egress.Slices {
+			b.fail(path+".slices", "slice %d: want 1 to %d", k, egress.Slices-1)
+		}
+		if v := owners[k]; v < 1 || v > servers {
+			b.fail(path+".slices", "slice %d belongs to server %d: want 1 to %d", k, v, servers)
+		}
+	}
+}
+
+// prefix refuses a prefix that is none, has host bits or lies in the lab's own
+// addresses.
+func (b *builder) prefix(path string, p netip.Prefix) bool {
+	switch {
+	case !p.IsValid():
+		b.fail(path, "want a prefix such as 10.0.1.0/24")
+	case p != p.Masked():
+		b.fail(path, "%v has host bits: want %v", p, p.Masked())
+	case p.Overlaps(labRange):
+		b.fail(path, "%v overlaps %v, which the lab keeps for itself", p, labRange)
+	default:
+		return true
+	}
+	return false
+}
