@@ -295,6 +295,9 @@ func TestJudge(t *testing.T) {
 			if want := r.Verdict == record.Fail && slices.Contains(tt.expect, r.ID); r.Expected != want {
 				t.Errorf("%s: %s: Expected is %v, want %v", tt.name, r.ID, r.Expected, want)
 			}
+			if want := r.Verdict == record.Pass && slices.Contains(tt.expect, r.ID); r.UnexpectedPass != want {
+				t.Errorf("%s: %s: UnexpectedPass is %v, want %v", tt.name, r.ID, r.UnexpectedPass, want)
+			}
 		}
 	}
 }

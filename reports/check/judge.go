@@ -8,7 +8,7 @@ import (
 )
 
 // Judge is a run's verdict: the checks in expectFail must fail, all others
-// must pass. It returns the results with Expected set, in order; an entry of
+// must pass. It returns the results with Expected and UnexpectedPass set, in order; an entry of
 // expectFail that is no check is added as an error. Warnings do not fail a
 // run, but one that could not be judged is an error like any other.
 func Judge(results []record.CheckResult, expectFail []string) (record.Verdict, []record.CheckResult) {
@@ -24,7 +24,7 @@ func Judge(results []record.CheckResult, expectFail []string) (record.Verdict, [
 		listed := slices.Contains(expectFail, r.ID)
 		r.Expected = listed && r.Verdict == record.Fail
 		verdict = Worse(verdict, effect(*r, listed))
-		if listed && r.Verdict == record.Pass {
+		if r.UnexpectedPass = listed && r.Verdict == record.Pass && r.Level != Warning; r.UnexpectedPass {
 			r.Detail += "; this variant expects it to fail, and it held"
 		}
 	}

@@ -185,8 +185,11 @@ type CheckResult struct {
 	Verdict Verdict `json:"verdict"`
 	Detail  string  `json:"detail"`
 	// Expected is true if the variant lists the check in expect_fail and it did fail.
-	Expected bool   `json:"expected_fail,omitempty"`
-	Level    string `json:"level,omitempty"` // "warning" does not fail the run
+	Expected bool `json:"expected_fail,omitempty"`
+	// UnexpectedPass is true if the variant lists the check in expect_fail and
+	// it held: that fails the run.
+	UnexpectedPass bool   `json:"unexpected_pass,omitempty"`
+	Level          string `json:"level,omitempty"` // "warning" does not fail the run
 }
 
 // Summary is one element of summary.json.
