@@ -17,8 +17,10 @@ func Compile(s *spec.Scenario) (*Plan, error) {
 		s:        s,
 		p:        header(s),
 		told:     map[Error]bool{},
+		used:     map[Error]bool{},
 		accounts: accountsOf(s),
 		nodes:    map[string]*node{},
+		byNode:   map[string]*branch{},
 		ifaces:   map[string]map[string]bool{},
 		hops:     map[[2]string]Hop{},
 		infra:    newPool(infraRange),
@@ -50,7 +52,8 @@ type builder struct {
 	s    *spec.Scenario
 	p    *Plan
 	errs []error
-	told map[Error]bool
+	told map[Error]bool // mistakes, and below features, by generic path
+	used map[Error]bool
 
 	nodes  map[string]*node
 	order  []*node
@@ -61,6 +64,7 @@ type builder struct {
 	accounts  []account
 	towns     []*town
 	dcs       []*dc
+	byNode    map[string]*branch
 	branch    []*branch
 	hosts     []*machine
 	origin    []*machine

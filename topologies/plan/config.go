@@ -231,7 +231,7 @@ func (b *builder) via(a account, path, selector string) []ramp {
 	}
 	var all []ramp
 	for _, r := range b.ramps {
-		if r.tenant == a.id && match(selector, r.name) {
+		if r.tenant == a.id && spec.Matches(selector, r.name) {
 			all = append(all, r)
 		}
 	}

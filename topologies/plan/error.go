@@ -3,13 +3,16 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Error is one mistake that only planning can see, such as two egress prefixes
 // that overlap.
 type Error struct {
-	// Path is where in the file: keys joined by dots, list items by index,
-	// "sites[0].onramps[1].type". load.Doc.At finds it.
+	// Path is where in the scenario: keys joined by dots, list items by index,
+	// "sites[0].onramps[1].type", where sites and Internet hosts count as
+	// written out. load.Doc.MistakeIn finds the place in the file.
 	Path string
 	// Msg says what was wanted and what came.
 	Msg string
@@ -34,13 +37,30 @@ func Errors(err error) []*Error {
 	return nil
 }
 
-// fail notes a mistake. Equal sites have equal mistakes: each is told once.
+// fail notes a mistake, once where instances of one entry share it.
 func (b *builder) fail(path, format string, args ...any) {
-	e := Error{Path: path, Msg: fmt.Sprintf(format, args...)}
-	if !b.told[e] {
-		b.told[e] = true
-		b.errs = append(b.errs, &e)
+	msg := fmt.Sprintf(format, args...)
+	key := Error{b.generic(path), msg}
+	if !b.told[key] {
+		b.told[key] = true
+		b.errs = append(b.errs, &Error{path, msg})
 	}
+}
+
+// generic is a path without the instance: the same for all that were written
+// out from one entry of the file.
+func (b *builder) generic(path string) string {
+	list, rest, ok := strings.Cut(path, "[")
+	number, rest, _ := strings.Cut(rest, "]")
+	i, err := strconv.Atoi(number)
+	switch {
+	case !ok || err != nil || i < 0:
+	case list == "sites" && i < len(b.s.Sites):
+		return list + "." + b.s.Sites[i].ID + rest
+	case list == "internet" && i < len(b.s.Internet):
+		return list + "." + b.s.Internet[i].ID + rest
+	}
+	return path
 }
 
 // err joins what fail noted.

@@ -35,8 +35,10 @@ func (b *builder) features() {
 
 // use notes a feature, once for each place in the file.
 func (b *builder) use(word, path string) {
-	if f := (Feature{word, path}); !slices.Contains(b.p.Features, f) {
-		b.p.Features = append(b.p.Features, f)
+	key := Error{Path: b.generic(path), Msg: word}
+	if !b.used[key] {
+		b.used[key] = true
+		b.p.Features = append(b.p.Features, Feature{word, path})
 	}
 }
 
@@ -102,12 +104,8 @@ func (b *builder) routeFeatures(routes []spec.Route, list string) {
 }
 
 func (b *builder) siteFeatures() {
-	for i, file := 0, -1; i < len(b.s.Sites); i++ {
-		s := &b.s.Sites[i]
-		if i == 0 || s.ID != b.s.Sites[i-1].ID {
-			file++
-		}
-		path := at("sites", file)
+	for i := range b.s.Sites {
+		s, path := &b.s.Sites[i], at("sites", i)
 		b.v6(s.Lan.Addr(), path+".lan")
 		for _, name := range sortedKeys(s.Hosts) {
 			b.v6(s.Hosts[name].Address, path+".hosts."+name)
@@ -124,12 +122,8 @@ func (b *builder) siteFeatures() {
 }
 
 func (b *builder) internetFeatures() {
-	for i, file := 0, -1; i < len(b.s.Internet); i++ {
-		o := &b.s.Internet[i]
-		if i == 0 || o.ID != b.s.Internet[i-1].ID {
-			file++
-		}
-		path := at("internet", file)
+	for i := range b.s.Internet {
+		o, path := &b.s.Internet[i], at("internet", i)
 		b.v6(o.Address, path+".address")
 		b.useIf(o.Proxied, "proxied", path+".proxied")
 		b.useIf(len(o.Allow) > 0, "allow", path+".allow")

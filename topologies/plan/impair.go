@@ -60,19 +60,19 @@ func specific(name string) int {
 // the node that it connects to the rest, or by an on-ramp that crosses it.
 func (b *builder) names(l *Link, selector string) bool {
 	if x, y, both := strings.Cut(selector, "-"); both {
-		return match(x, l.A.Node) && match(y, l.B.Node) || match(x, l.B.Node) && match(y, l.A.Node)
+		return spec.Matches(x, l.A.Node) && spec.Matches(y, l.B.Node) || spec.Matches(x, l.B.Node) && spec.Matches(y, l.A.Node)
 	}
 	switch l.Class {
 	case ClassTransit, ClassBackbone:
 		return false
 	case ClassAccess:
-		for _, r := range b.ramps {
-			if r.branch.link == l && match(selector, r.name) {
+		for _, t := range b.byNode[l.A.Node].Tunnels {
+			if spec.Matches(selector, t.Name) {
 				return true
 			}
 		}
 	}
-	return match(selector, l.A.Node)
+	return spec.Matches(selector, l.A.Node)
 }
 
 // over puts what im asks for over what is there.
@@ -91,4 +91,16 @@ func over(old, im spec.Impairment) spec.Impairment {
 		Rate:      cmp.Or(im.Rate, old.Rate),
 		Queue:     cmp.Or(im.Queue, old.Queue),
 	}
+}
+
+// literal counts the parts of a selector that name something: the more, the
+// more specific.
+func literal(selector string) int {
+	n := 0
+	for _, part := range strings.FieldsFunc(selector, func(r rune) bool { return r == '.' || r == '-' }) {
+		if part != "*" {
+			n++
+		}
+	}
+	return n
 }

@@ -47,7 +47,7 @@ type Plan struct {
 // Feature is a use of a word that not every engine can do.
 type Feature struct {
 	Word string `json:"word"` // "links.delay", "devices", "faults.cut"
-	Path string `json:"path"` // where in the file: load.Doc.At finds it
+	Path string `json:"path"` // where in the scenario, as Error.Path
 }
 
 // Datacenter is a place with an edge router and servers.

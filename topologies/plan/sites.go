@@ -51,12 +51,8 @@ func (b *builder) sites() {
 	if len(b.dcs) == 0 {
 		return
 	}
-	for i, file := 0, -1; i < len(b.s.Sites); i++ {
-		// Instances of one entry of the file stand together, under its id.
-		if i == 0 || b.s.Sites[i].ID != b.s.Sites[i-1].ID {
-			file++
-		}
-		b.site(&b.s.Sites[i], at("sites", file))
+	for i := range b.s.Sites {
+		b.site(&b.s.Sites[i], at("sites", i))
 	}
 }
 
@@ -85,6 +81,7 @@ func (b *builder) site(s *spec.Site, path string) {
 	r.node = b.add(path, in(Node{ID: id + ".router", Kind: KindBranch, Forward: true}))
 	r.Branch = Branch{Node: r.node.ID, Site: id}
 	b.branch = append(b.branch, r)
+	b.byNode[r.node.ID] = r
 	r.link = b.wire(ClassAccess, r.node, t.node, delay(pos, t.pos))
 	r.WAN = r.link.A.Interface
 	gateway := b.gateway(s, path)
@@ -201,12 +198,9 @@ func (b *builder) origins() {
 		return
 	}
 	seen := map[netip.Addr]string{}
-	for i, file := 0, -1; i < len(b.s.Internet); i++ {
+	for i := range b.s.Internet {
 		s := &b.s.Internet[i]
-		if i == 0 || s.ID != b.s.Internet[i-1].ID {
-			file++
-		}
-		path, id := at("internet", file), s.ID
+		path, id := at("internet", i), s.ID
 		if s.Instance > 0 {
 			id += "." + strconv.Itoa(s.Instance)
 		}

@@ -239,7 +239,7 @@ func (b *builder) protocol(t *spec.Traffic, path string) (Proto, uint16, bool) {
 func (b *builder) selected(all []*machine, path, selector, what string) []*machine {
 	var found []*machine
 	for _, m := range all {
-		if match(selector, m.node.ID) {
+		if spec.Matches(selector, m.node.ID) {
 			found = append(found, m)
 		}
 	}
