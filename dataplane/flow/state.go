@@ -66,14 +66,14 @@ func initial(k *Key) State {
 type flags uint8
 
 const (
-	clientFIN     flags = 1 << iota // the client's FIN was seen
-	originFIN                       // the origin's FIN was seen
-	clientDone                      // and acknowledged
-	originDone                      //
-	originKnown                     // the SYN-ACK was seen: the origin's stream is known
-	originFirst                     // the origin closed first
-	originReset                     // the last RST came from the origin
-	everAnswered                    // a reply was returned
+	clientFIN    flags = 1 << iota // the client's FIN was seen
+	originFIN                      // the origin's FIN was seen
+	clientDone                     // and acknowledged
+	originDone                     //
+	originKnown                    // the SYN-ACK was seen: the origin's stream is known
+	originFirst                    // the origin closed first
+	originReset                    // the last RST came from the origin
+	everAnswered                   // a reply was returned
 )
 
 // stream follows what one end sends: acked is the next sequence number that

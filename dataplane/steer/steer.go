@@ -1,0 +1,109 @@
+// Package steer says which server is home: by bucket for what comes from an
+// on-ramp, by slice for what comes from the Internet (DESIGN 2, SEMANTICS 5.2).
+//
+// It decides from tables that are the same on every server; it keeps no state
+// of packets. Its law: all servers of a datacenter with the same configuration
+// name the same home, and one server's leaving moves only its own buckets.
+package steer
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+)
+
+// Buckets is the size of the table; the bucket is the top bits of the flow's
+// hash, which the flow table's own index does not use.
+const (
+	Buckets    = 1 << bucketBits
+	bucketBits = 12
+)
+
+// Server is one server of the datacenter.
+type Server struct {
+	ID ident.Server
+	// Live servers own buckets now; WasLive owned them before the last change.
+	Live, WasLive bool
+}
+
+// Table maps buckets to servers. It is immutable.
+type Table struct {
+	first, second [Buckets]ident.Server
+}
+
+// New builds the bucket table of a datacenter by rendezvous hashing: each
+// bucket belongs to the server with the highest hash of both.
+func New(seed uint64, servers []Server) *Table {
+	servers = slices.Clone(servers)
+	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
+	t := new(Table)
+	for b := range t.first {
+		var now, was uint64
+		for _, s := range servers {
+			score := flow.Combine(seed, uint64(b), uint64(s.ID))
+			if s.Live && (t.first[b] == 0 || score > now) {
+				t.first[b], now = s.ID, score
+			}
+			if s.WasLive && (t.second[b] == 0 || score > was) {
+				t.second[b], was = s.ID, score
+			}
+		}
+		if t.second[b] == t.first[b] {
+			t.second[b] = 0
+		}
+	}
+	return t
+}
+
+// Home is the home of the forward key with this hash; 0 if no server is live.
+func (t *Table) Home(hash uint64) ident.Server { return t.first[hash>>(64-bucketBits)] }
+
+// SecondHop is the previous home of the forward key with this hash; 0 if it did
+// not move.
+func (t *Table) SecondHop(hash uint64) ident.Server { return t.second[hash>>(64-bucketBits)] }
+
+// MaxHops is how often a packet may be handed over (SEMANTICS 5.2).
+const MaxHops = 3
+
+// Context is what a hand-over says about its packet. It travels in the GRE key:
+//
+//	 31    27  26  25 24 23                                   0
+//	+--------+---+-----+---------------------------------------+
+//	|    0   | S | hop |                on-ramp                |
+//	+--------+---+-----+---------------------------------------+
+type Context struct {
+	// OnRamp is where the packet came in; 0 is the Internet.
+	OnRamp ident.OnRamp
+	// Hops counts hand-overs, this one included.
+	Hops uint8
+	// SecondHop: this is the bucket's previous home, which keeps the packet.
+	SecondHop bool
+}
+
+const (
+	hopShift   = 24
+	hopMask    = MaxHops
+	secondMark = 1 << 26
+	unusedBits = ^uint32(1<<27 - 1)
+)
+
+// Key is the GRE key of the context.
+func (c Context) Key() uint32 {
+	key := uint32(c.OnRamp&ident.MaxOnRamp) | uint32(c.Hops&hopMask)<<hopShift
+	if c.SecondHop {
+		key |= secondMark
+	}
+	return key
+}
+
+// ParseContext reads a GRE key; ok is false for a key that Key never makes.
+func ParseContext(key uint32) (c Context, ok bool) {
+	c = Context{
+		OnRamp:    ident.OnRamp(key) & ident.MaxOnRamp,
+		Hops:      uint8(key>>hopShift) & hopMask,
+		SecondHop: key&secondMark != 0,
+	}
+	return c, key&unusedBits == 0 && c.Hops > 0
+}
