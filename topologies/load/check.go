@@ -1,0 +1,4 @@
+package load
+
+func (r *resolver) shape() {}
+func (r *resolver) check() {}

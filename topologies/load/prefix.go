@@ -1,0 +1,199 @@
+package load
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// prefixed returns a copy of an included scenario in which every id of its own
+// has the prefix, and so has every mention of it.
+func prefixed(s *spec.Scenario, prefix string) *spec.Scenario {
+	s = clone(s)
+	if prefix == "" {
+		return s
+	}
+	p := &prefixer{prefix: prefix, things: map[string]bool{}, faults: map[string]bool{}, accounts: map[string]bool{}}
+	p.collect(s)
+	p.objects(s)
+	p.network(s)
+	p.judging(s)
+	return s
+}
+
+// prefixer renames ids. Things are what selectors name.
+type prefixer struct {
+	prefix                   string
+	things, faults, accounts map[string]bool
+}
+
+func (p *prefixer) collect(s *spec.Scenario) {
+	for _, id := range objectIDs(s) {
+		p.things[id] = true
+	}
+	for _, f := range s.Faults {
+		p.faults[f.ID] = true
+	}
+	for _, a := range s.Accounts {
+		p.accounts[a.ID] = true
+	}
+}
+
+func (p *prefixer) own(id *string) {
+	if *id != "" {
+		*id = p.prefix + *id
+	}
+}
+
+// mention prefixes a selector, or a code, whose first segment is ours.
+func (p *prefixer) mention(sel *string) {
+	if first, _, _ := strings.Cut(*sel, "."); p.things[first] {
+		*sel = p.prefix + *sel
+	}
+}
+
+func (p *prefixer) mentions(sels []string) {
+	for i := range sels {
+		p.mention(&sels[i])
+	}
+}
+
+func (p *prefixer) near(n spec.Near) {
+	for i := range n {
+		p.mention(&n[i].Code)
+	}
+}
+
+func (p *prefixer) account(id *string) {
+	if p.accounts[*id] {
+		p.own(id)
+	}
+}
+
+// objects renames what has an id of its own.
+func (p *prefixer) objects(s *spec.Scenario) {
+	for i := range s.Datacenters {
+		d := &s.Datacenters[i]
+		if d.Place == "" {
+			d.Place = d.ID // the new id is no code of a place
+		}
+		p.own(&d.ID)
+	}
+	for i := range s.Transit {
+		t := &s.Transit[i]
+		p.own(&t.ID)
+		p.near(t.Near)
+		p.mentions(t.Providers)
+		p.mentions(t.Peers)
+		p.mentions(t.Customers)
+	}
+	for i := range s.Sites {
+		p.own(&s.Sites[i].ID)
+		p.account(&s.Sites[i].Account)
+		p.near(s.Sites[i].Near)
+	}
+	for i := range s.Devices {
+		p.own(&s.Devices[i].ID)
+		p.account(&s.Devices[i].Account)
+		p.near(s.Devices[i].Near)
+	}
+	for i := range s.Connectors {
+		p.own(&s.Connectors[i].ID)
+		p.account(&s.Connectors[i].Account)
+		p.near(s.Connectors[i].Near)
+	}
+	for i := range s.Internet {
+		p.own(&s.Internet[i].ID)
+		p.near(s.Internet[i].Near)
+	}
+	for i := range s.Traffic {
+		t := &s.Traffic[i]
+		p.own(&t.ID)
+		p.mention(&t.From)
+		p.mention(&t.To)
+	}
+	for i := range s.Workload {
+		w := &s.Workload[i]
+		p.own(&w.ID)
+		p.mention(&w.From)
+		p.mention(&w.To)
+	}
+}
+
+// network renames mentions in accounts, routes, links and announcements.
+func (p *prefixer) network(s *spec.Scenario) {
+	routes := func(rs []spec.Route) {
+		for i := range rs {
+			p.mention(&rs[i].Via)
+			p.mentions(rs[i].Datacenters)
+		}
+	}
+	account := func(a *spec.Account) {
+		routes(a.Routes)
+		for i := range a.Dedicated {
+			p.mention(&a.Dedicated[i].Datacenter)
+		}
+		for _, stage := range [][]spec.Policy{a.Policies.Firewall, a.Policies.Egress, a.Policies.Network} {
+			for i := range stage {
+				p.mentions(stage[i].Match.OnRamp)
+			}
+		}
+	}
+	routes(s.Routes)
+	if s.Account != nil {
+		account(s.Account)
+	}
+	for i := range s.Accounts {
+		p.own(&s.Accounts[i].ID)
+		account(&s.Accounts[i])
+	}
+	for i := range s.Announce {
+		p.mentions(s.Announce[i].From)
+		p.mentions(s.Announce[i].To)
+	}
+	for i := range s.Impair {
+		p.mention(&s.Impair[i].On)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Links)) {
+		if renamed := key; !linkClasses[key] {
+			imp := s.Links[key]
+			delete(s.Links, key)
+			p.mention(&renamed)
+			s.Links[renamed] = imp
+		}
+	}
+}
+
+// expression takes an expression apart: text in quotes, numbers, members of a
+// compared variant, members of anything else, and words that begin a chain.
+var expression = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[0-9][a-z0-9_.]*|\bvs\.[a-z][a-z0-9_]*|\.\s*[a-z][a-z0-9_]*|[a-z][a-z0-9_]*`)
+
+// judging renames faults and checks, and what they mention.
+func (p *prefixer) judging(s *spec.Scenario) {
+	for i := range s.Faults {
+		p.own(&s.Faults[i].ID)
+		p.mention(&s.Faults[i].On)
+	}
+	rename := func(word string) string {
+		if other, ok := strings.CutPrefix(word, "vs."); ok && p.things[other] {
+			return "vs." + p.prefix + other
+		}
+		if p.things[word] {
+			return p.prefix + word
+		}
+		return word
+	}
+	for i := range s.Checks {
+		c := &s.Checks[i]
+		p.own(&c.ID)
+		if p.faults[c.After] {
+			p.own(&c.After)
+		}
+		for _, expr := range []*string{&c.Expect, &c.Always, &c.Eventually, &c.Never} {
+			*expr = expression.ReplaceAllStringFunc(*expr, rename)
+		}
+	}
+}
