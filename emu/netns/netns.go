@@ -39,6 +39,10 @@ func New() (*NS, error) {
 	return &NS{file: file}, nil
 }
 
+// FromFile is the namespace that an open file stands for, such as one that a
+// process inherited from its keeper. The file then belongs to the namespace.
+func FromFile(file *os.File) *NS { return &NS{file: file} }
+
 // Fd is the namespace's descriptor, valid until Close.
 func (n *NS) Fd() int { return int(n.file.Fd()) }
 

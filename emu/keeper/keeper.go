@@ -1,0 +1,108 @@
+// Package keeper owns a lab: every namespace by file descriptor, everything
+// wired in them, and every process started in them.
+//
+// It decides nothing about what a lab contains (the plan does) and moves no
+// packet. The law: a lab lives and dies with its keeper. Nothing that it makes
+// has a name or a place on the machine, so that when the process ends, in
+// whatever way, the kernel takes all of it down; and Close does not merely let
+// go, it looks whether everything is gone.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// StageNamespaces is the first stage of Up; those of wire follow.
+const StageNamespaces = "namespaces"
+
+// ErrClosed is returned for what is asked of a lab that is closed or closing.
+var ErrClosed = errors.New("lab is closed")
+
+// Lab is a running lab. Its methods are safe for concurrent use.
+type Lab struct {
+	order   []string             // node ids as planned
+	spaces  map[string]*netns.NS // by node id; not changed after Up
+	witness *witness
+	spawner *spawner
+
+	mu       sync.Mutex
+	children []*child
+	closing  bool
+	closed   sync.Once
+	err      error // of Close
+}
+
+// Up brings up everything that the plan says, or nothing: if it fails or ctx
+// ends meanwhile, all that was made is gone when it returns, and ctx plays no
+// further part once it has succeeded. progress may be nil; it is not called
+// concurrently.
+//
+// Errors: os.ErrPermission where the right to make namespaces is missing, a
+// *LimitError where the plan needs more open files than the process may have,
+// wire.ErrNoVeth, a *wire.UnsupportedError, and what else the kernel refuses.
+func Up(ctx context.Context, p *plan.Plan, progress func(stage string, done, total int)) (*Lab, error) {
+	if err := wire.Check(p); err != nil {
+		return nil, err
+	}
+	if err := ensureFiles(p); err != nil {
+		return nil, err
+	}
+	l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes))}
+	if err := l.raise(ctx, p, progress); err != nil {
+		return nil, errors.Join(fmt.Errorf("bring up %s: %w", p.Scenario, err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *Lab) raise(ctx context.Context, p *plan.Plan, progress wire.Progress) error {
+	var err error
+	if l.witness, err = newWitness(); err != nil {
+		return privilege(err)
+	}
+	if l.spawner, err = newSpawner(); err != nil {
+		return err
+	}
+	for i := range p.Nodes {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		id := p.Nodes[i].ID
+		ns, err := netns.New()
+		if err != nil {
+			return fmt.Errorf("namespace of %s: %w", id, privilege(err))
+		}
+		l.spaces[id] = ns
+		l.order = append(l.order, id)
+		if err := l.witness.watch(ns, i); err != nil {
+			return fmt.Errorf("namespace of %s: %w", id, err)
+		}
+		if progress != nil {
+			progress(StageNamespaces, i+1, len(p.Nodes))
+		}
+	}
+	return privilege(wire.Build(ctx, p, l.NS, progress))
+}
+
+// privilege adds to a lack of permission what can be done about it.
+func privilege(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: run as root (sudo) or see `homeward doctor`", err)
+	}
+	return err
+}
+
+// NS is the namespace of a node, nil if the plan has no such node. It belongs
+// to the lab: callers do not close it, and close whatever sockets they opened
+// in it before they close the lab.
+func (l *Lab) NS(node string) *netns.NS { return l.spaces[node] }
+
+// Nodes are the ids of all nodes, in the plan's order.
+func (l *Lab) Nodes() []string { return append([]string(nil), l.order...) }

@@ -1,0 +1,56 @@
+package keeper
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// spareFiles is what a process needs beside its lab: standard streams, the
+// runtime's own, results, a few children.
+const spareFiles = 64
+
+// LimitError says that a lab needs more open files than the process may have.
+type LimitError struct {
+	Need, Hard uint64
+}
+
+// Error names both numbers and the mend.
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("this lab needs %d open files, the limit is %d: raise it to %[1]d (`ulimit -Hn %[1]d` as root, or LimitNOFILE= in a systemd unit)", e.Need, e.Hard)
+}
+
+// filesNeeded is how many open files a plan takes at its peak: a namespace and
+// a routing socket per node while it is wired, a capture socket per link
+// afterwards.
+func filesNeeded(p *plan.Plan) uint64 {
+	nodes, links := uint64(len(p.Nodes)), uint64(len(p.Links))
+	return nodes + max(nodes, links)
+}
+
+// ensureFiles raises the soft limit of open files as far as the plan needs.
+func ensureFiles(p *plan.Plan) error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("count open files: %w", err)
+	}
+	need := filesNeeded(p) + uint64(len(open)) + spareFiles
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return fmt.Errorf("read the limit of open files: %w", err)
+	}
+	if need <= lim.Cur {
+		return nil
+	}
+	if need > lim.Max {
+		return &LimitError{need, lim.Max}
+	}
+	lim.Cur = lim.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return fmt.Errorf("raise the limit of open files to %d: %w", lim.Max, err)
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package keeper
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	nsfd "github.com/homeward-lab/homeward/emu/netns"
+)
+
+// Attributes of linux/net_namespace.h.
+const (
+	netnsaID = 1 // NETNSA_NSID
+	netnsaFD = 3 // NETNSA_FD
+)
+
+// witness knows whether namespaces still exist after every descriptor of them
+// is closed.
+//
+// It is a namespace of its own in which each watched one has a number. The
+// number does not hold the watched namespace, and the kernel takes it back
+// when the last reference (a descriptor, a process, a socket) is gone: the
+// only way to see the end of something that has no name.
+type witness struct {
+	space *nsfd.NS
+	conn  *nl.SocketHandle
+}
+
+// newWitness makes the namespace.
+func newWitness() (*witness, error) {
+	space, err := nsfd.New()
+	if err != nil {
+		return nil, err
+	}
+	w, err := witnessIn(space)
+	if err != nil {
+		space.Close()
+	}
+	return w, err
+}
+
+// witnessIn is the witness that a namespace already is.
+func witnessIn(space *nsfd.NS) (*witness, error) {
+	w := &witness{space: space}
+	err := space.Do(func() error {
+		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("open routing socket: %w", err)
+		}
+		w.conn = &nl.SocketHandle{Socket: s}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *witness) close() error {
+	w.conn.Close()
+	return w.space.Close()
+}
+
+func (w *witness) request(kind, flags int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: w.conn}
+	req.AddData(nl.NewRtGenMsg())
+	return req
+}
+
+// watch gives a namespace the number id.
+func (w *witness) watch(space *nsfd.NS, id int) error {
+	req := w.request(unix.RTM_NEWNSID, unix.NLM_F_ACK)
+	req.AddData(nl.NewRtAttr(netnsaFD, nl.Uint32Attr(uint32(space.Fd()))))
+	req.AddData(nl.NewRtAttr(netnsaID, nl.Uint32Attr(uint32(id))))
+	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+		return fmt.Errorf("number namespace: %w", err)
+	}
+	return nil
+}
+
+// alive are the numbers of the namespaces that still exist.
+func (w *witness) alive() ([]int, error) {
+	for {
+		msgs, err := w.request(unix.RTM_GETNSID, unix.NLM_F_DUMP).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNSID)
+		if errors.Is(err, nl.ErrDumpInterrupted) {
+			continue // one went meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list namespaces: %w", err)
+		}
+		var ids []int
+		for _, m := range msgs {
+			attrs, err := nl.ParseRouteAttr(m[nl.NewRtGenMsg().Len():])
+			if err != nil {
+				return nil, fmt.Errorf("list namespaces: %w", err)
+			}
+			for _, a := range attrs {
+				if a.Attr.Type == netnsaID {
+					ids = append(ids, int(int32(binary.NativeEndian.Uint32(a.Value))))
+				}
+			}
+		}
+		return ids, nil
+	}
+}

@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// setting is one kernel parameter of a namespace.
+type setting struct {
+	key, value string
+	// optional parameters depend on how the kernel was built or how old it
+	// is; where they are missing there is nothing to mend.
+	optional bool
+}
+
+// settings of a node. Everything that matters is written down, because a new
+// namespace inherits some values from the host. withV6 says whether anything
+// in the plan gives the node an IPv6 address: otherwise it has no IPv6 at all,
+// and captures have no noise.
+func settings(n *plan.Node, withV6 bool) []setting {
+	forward, v6off := "0", "1"
+	if n.Forward {
+		forward = "1"
+	}
+	if withV6 {
+		v6off = "0"
+	}
+	s := []setting{
+		{"net.ipv4.ip_forward", forward, false}, // first: it resets others
+		{"net.ipv6.conf.all.disable_ipv6", v6off, true},
+		{"net.ipv6.conf.default.disable_ipv6", v6off, true},
+	}
+	for _, scope := range []string{"all", "default", "lo"} {
+		c := "net.ipv4.conf." + scope + "."
+		s = append(s,
+			setting{c + "rp_filter", "0", false}, // replies come back another way than they went
+			setting{c + "send_redirects", "0", false},
+			setting{c + "accept_redirects", "0", false},
+			setting{c + "accept_local", "0", false},
+		)
+	}
+	if withV6 {
+		s = append(s,
+			setting{"net.ipv6.conf.all.forwarding", forward, true},
+			setting{"net.ipv6.conf.default.addr_gen_mode", "1", true}, // none: no link-local noise
+			setting{"net.ipv6.conf.default.accept_ra", "0", true},
+			setting{"net.ipv6.conf.default.accept_dad", "0", true},
+		)
+	}
+	if n.Multipath {
+		// 55: source, destination, protocol, both ports. Policy 1 would follow
+		// the sending socket's hash across veths.
+		s = append(s,
+			setting{"net.ipv4.fib_multipath_hash_policy", "3", false},
+			setting{"net.ipv4.fib_multipath_hash_fields", "55", false},
+		)
+	}
+	if n.Kind == plan.KindHost || n.Kind == plan.KindOrigin || n.Kind == plan.KindServer {
+		s = append(s,
+			setting{"net.ipv4.ip_local_port_range", "1024\t65535", false},
+			// ICMP echo from ordinary sockets. An unprivileged user namespace
+			// cannot map every group.
+			setting{"net.ipv4.ping_group_range", "0\t2147483647", true},
+			setting{"net.ipv4.tcp_congestion_control", "cubic", true},
+			setting{"net.ipv4.tcp_mtu_probing", "0", false},
+		)
+	}
+	// Errors are part of what is measured: none may be held back.
+	return append(s,
+		setting{"net.ipv4.icmp_ratelimit", "0", false},
+		setting{"net.ipv4.icmp_msgs_per_sec", "1000000", true},
+		setting{"net.ipv4.icmp_msgs_burst", "100000", true},
+	)
+}
+
+// apply writes the settings in the namespace of the calling thread: /proc/sys/net
+// is the opener's.
+func apply(ss []setting) error {
+	for _, s := range ss {
+		err := set(s.key, s.value)
+		gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrPermission)
+		if err != nil && !(s.optional && gone) {
+			return fmt.Errorf("set %s=%s: %w", s.key, s.value, err)
+		}
+	}
+	return nil
+}
+
+func set(key, value string) error {
+	f, err := os.OpenFile("/proc/sys/"+strings.ReplaceAll(key, ".", "/"), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}

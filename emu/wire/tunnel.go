@@ -1,0 +1,34 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// PeerSuffix follows the name of a tunnel device in the name of its other end:
+// "gre1" is what the kernel routes into, "gre1x" is where the packets come out
+// and where a program wraps them.
+const PeerSuffix = "x"
+
+// minPeerMTU of a tunnel device's other end: it takes whatever was unwrapped,
+// and leaves it to the kernel behind gre1 to judge the size.
+const minPeerMTU = 1500
+
+// tunnel is the veth pair that stands for a branch's tunnel: a device for
+// which the kernel does routing, TTL and fragmentation-needed as for any other.
+func tunnel(p *place, t *plan.BranchTunnel) pair {
+	return pair{
+		what: "tunnel " + t.Name,
+		a: side{
+			end:       end{name: t.Interface, mac: t.MAC, mtu: t.MTU},
+			node:      p,
+			addresses: []netip.Prefix{netip.PrefixFrom(t.Inner, t.Inner.BitLen()-1)},
+			neighbors: []netip.Addr{t.Peer},
+		},
+		b: side{
+			end:  end{name: t.Interface + PeerSuffix, mac: t.PeerMAC, mtu: max(t.MTU, minPeerMTU)},
+			node: p,
+		},
+	}
+}

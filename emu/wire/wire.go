@@ -1,0 +1,286 @@
+// Package wire builds what a plan says inside namespaces that exist: kernel
+// parameters, veth pairs, addresses, permanent neighbours, routes, and the
+// branches' tunnel devices.
+//
+// It owns no namespace (emu/keeper does), attaches no program to anything
+// (emu/branch and emu/agent do) and impairs nothing: a link that asks for more
+// than a plain wire is an error.
+//
+// The law: nothing is ever made in the namespace of the caller. Each veth end
+// is born in its own namespace, so that there is no name to clash with, no
+// moment at which an interface could be left behind, and no slow move.
+package wire
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// workers build at the same time. The kernel's routing lock admits one change
+// at a time, so that a third would only wait.
+const workers = 2
+
+// Stages that Build reports.
+const (
+	StageNodes  = "nodes"
+	StageLinks  = "links"
+	StageRoutes = "routes"
+)
+
+// Progress is told how far a stage is. It is not called concurrently.
+type Progress func(stage string, done, total int)
+
+// Build makes everything of the plan in the namespaces that space returns for
+// each node id. The namespaces are fresh. On error, also that of ctx, what was
+// made so far stays in them: the caller closes them.
+func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS, progress Progress) error {
+	if err := Check(p); err != nil {
+		return err
+	}
+	b := newBuilder(p, space)
+	defer b.close()
+	stages := []struct {
+		name  string
+		total int
+		do    func(i int) error
+	}{
+		{StageNodes, len(p.Nodes), b.node},
+		{StageLinks, len(p.Links) + len(b.tunnels), b.pair},
+		// Only now: a nexthop object needs the carrier of its link.
+		{StageRoutes, len(p.Nodes), b.routes},
+	}
+	for _, s := range stages {
+		tell := func(done int) {
+			if progress != nil {
+				progress(s.name, done, s.total)
+			}
+		}
+		if err := each(ctx, s.total, s.do, tell); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each runs do(0) … do(n-1) on a few workers until one fails or ctx ends.
+func each(ctx context.Context, n int, do func(i int) error, tell func(done int)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	next, done := 0, 0
+	take := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next - 1
+	}
+	for range min(workers, n) {
+		g.Go(func() error {
+			for i := take(); i < n; i = take() {
+				if err := ctx.Err(); err != nil {
+					return context.Cause(ctx)
+				}
+				if err := do(i); err != nil {
+					return err
+				}
+				mu.Lock()
+				done++
+				tell(done)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// side is one end of a pair together with what lives on it.
+type side struct {
+	end
+	node      *place
+	addresses []netip.Prefix
+	neighbors []netip.Addr
+}
+
+// pair is a veth to be made.
+type pair struct {
+	what string // for errors: "link shop.1.router-transit.lhr"
+	a, b side
+}
+
+// place is a node and its namespace.
+type place struct {
+	plan  *plan.Node
+	space *netns.NS
+	conn  *conn
+	index map[string]int // ifindex by interface name
+	v6    bool           // something gives the node an IPv6 address
+}
+
+// builder holds a plan with every interface numbered.
+type builder struct {
+	places  []*place // as the plan's nodes
+	links   []pair   // as the plan's links
+	tunnels []pair
+}
+
+func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
+	b := &builder{}
+	byID := make(map[string]*place, len(p.Nodes))
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		pl := &place{plan: n, space: space(n.ID), index: make(map[string]int)}
+		pl.sees(n.Loopback)
+		byID[n.ID] = pl
+		b.places = append(b.places, pl)
+	}
+	numbers := make(map[*place]int)
+	number := func(s *side) {
+		if numbers[s.node] == 0 {
+			numbers[s.node] = loopback
+		}
+		numbers[s.node]++
+		s.end.index = numbers[s.node]
+		s.node.index[s.name] = s.end.index
+		s.node.sees(s.addresses)
+	}
+	of := func(e *plan.Endpoint, mtu int) side {
+		return side{
+			end:       end{name: e.Interface, mac: e.MAC, mtu: mtu},
+			node:      byID[e.Node],
+			addresses: e.Addresses,
+			neighbors: e.Neighbors,
+		}
+	}
+	for i := range p.Links {
+		l := &p.Links[i]
+		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
+		number(&w.a)
+		number(&w.b)
+		b.links = append(b.links, w)
+	}
+	for i := range p.Branches {
+		for j := range p.Branches[i].Tunnels {
+			w := tunnel(byID[p.Branches[i].Node], &p.Branches[i].Tunnels[j])
+			number(&w.a)
+			number(&w.b)
+			b.tunnels = append(b.tunnels, w)
+		}
+	}
+	return b
+}
+
+// sees notes whether the node has anything to do with IPv6.
+func (p *place) sees(addresses []netip.Prefix) {
+	for _, a := range addresses {
+		p.v6 = p.v6 || a.Addr().Is6()
+	}
+}
+
+func (b *builder) close() {
+	for _, p := range b.places {
+		if p.conn != nil {
+			p.conn.close()
+		}
+	}
+}
+
+// node writes a node's kernel parameters, before it has any interface to
+// inherit others, and opens its routing socket.
+func (b *builder) node(i int) error {
+	p := b.places[i]
+	err := p.space.Do(func() error {
+		if err := apply(settings(p.plan, p.v6)); err != nil {
+			return err
+		}
+		var err error
+		p.conn, err = dial()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("node %s: %w", p.plan.ID, err)
+	}
+	return nil
+}
+
+// pair makes the i-th veth, links first, and dresses both ends.
+func (b *builder) pair(i int) error {
+	var w *pair
+	if i < len(b.links) {
+		w = &b.links[i]
+	} else {
+		w = &b.tunnels[i-len(b.links)]
+	}
+	if err := w.make(); err != nil {
+		return fmt.Errorf("%s (%s/%s – %s/%s): %w", w.what,
+			w.a.node.plan.ID, w.a.name, w.b.node.plan.ID, w.b.name, err)
+	}
+	return nil
+}
+
+func (w *pair) make() error {
+	if err := w.a.node.conn.veth(w.a.end, w.b.end, w.b.node.space.Fd()); err != nil {
+		return vethError(err)
+	}
+	if err := w.a.dress(w.b.end); err != nil {
+		return err
+	}
+	if err := w.b.dress(w.a.end); err != nil {
+		return err
+	}
+	return w.a.node.conn.ready(w.a.index)
+}
+
+// dress gives an end its addresses, raises it, and tells it for good who is
+// behind the other end.
+func (s *side) dress(other end) error {
+	c := s.node.conn
+	for _, a := range s.addresses {
+		if err := c.address(s.index, a); err != nil {
+			return fmt.Errorf("address %v on %s: %w", a, s.name, err)
+		}
+	}
+	if err := c.up(s.index); err != nil {
+		return fmt.Errorf("raise %s: %w", s.name, err)
+	}
+	for _, a := range s.neighbors {
+		if err := c.neighbor(s.index, a, other.mac); err != nil {
+			return fmt.Errorf("neighbour %v (%v) on %s: %w", a, other.mac, s.name, err)
+		}
+	}
+	return nil
+}
+
+// routes finishes the i-th node: loopback, then routes, whose preferred
+// sources may be loopback addresses.
+func (b *builder) routes(i int) error {
+	p := b.places[i]
+	if err := p.finish(); err != nil {
+		return fmt.Errorf("node %s: %w", p.plan.ID, err)
+	}
+	return nil
+}
+
+func (p *place) finish() error {
+	if err := p.conn.up(loopback); err != nil {
+		return fmt.Errorf("raise lo: %w", err)
+	}
+	for _, a := range p.plan.Loopback {
+		if err := p.conn.address(loopback, a); err != nil {
+			return fmt.Errorf("address %v on lo: %w", a, err)
+		}
+	}
+	r := router{conn: p.conn, index: p.index, hops: make(map[hop]uint32)}
+	for _, k := range p.plan.Routes {
+		if err := r.route(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
