@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/bpf"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+)
+
+// uplink is the server's one link: it turns frames into the hub's packets and
+// what the hub sends into frames.
+type uplink struct {
+	mac    [6]byte
+	own    []netip.Addr // the kernel's addresses; their packets are not ours
+	socket *afpacket.Socket
+	rx     *afpacket.Receiver
+	tx     *afpacket.Sender
+	pusher *bpf.Server // nil in IOPlain
+	marks  map[tunnel.Encap]uint32
+	hello  Hello
+	count  received
+}
+
+// received counts packets on their way to the hub.
+type received struct {
+	packets, superpackets, notOurs, notTCP, badChecksum, overflow uint64
+}
+
+// openUplink opens the interface named in h in the process's namespace.
+func openUplink(h *header) (*uplink, error) {
+	iface, err := net.InterfaceByName(h.Server.Interface)
+	if err != nil {
+		return nil, fmt.Errorf("uplink %q: %w", h.Server.Interface, err)
+	}
+	if len(h.UplinkMAC) != 6 || len(h.GatewayMAC) != 6 {
+		return nil, fmt.Errorf("uplink MAC is %q and gateway MAC %q, want 6 bytes each", h.UplinkMAC, h.GatewayMAC)
+	}
+	u := &uplink{mac: [6]byte(h.UplinkMAC), marks: make(map[tunnel.Encap]uint32)}
+	if u.own, err = addresses(iface); err != nil {
+		return nil, err
+	}
+	if u.socket, err = afpacket.Listen(iface.Index); err != nil {
+		return nil, fmt.Errorf("uplink %q: %w", iface.Name, err)
+	}
+	u.rx = afpacket.NewReceiver(u.socket)
+	u.tx = afpacket.NewSender(u.socket, h.UplinkMAC, h.GatewayMAC)
+	if err := u.choose(h.IO, iface.Index); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// choose attaches the programs unless plain I/O is asked for, or they are not
+// insisted on and do not work here.
+func (u *uplink) choose(io IO, ifindex int) error {
+	u.hello = Hello{IO: IOPlain, Features: []string{"AF_PACKET with virtio headers", "GRE, segments and checksums in userspace"}}
+	if io == IOPlain {
+		return nil
+	}
+	pusher, err := bpf.AttachServer(bpf.ServerOptions{Interface: ifindex, Own: u.own})
+	switch {
+	case err == nil:
+		u.pusher = pusher
+		u.hello = Hello{IO: IOVnet, Features: []string{"AF_PACKET with virtio headers", "GRE pushed by mark in tcx egress"}}
+	case io == IOVnet:
+		return err
+	default:
+		u.hello.Features = append(u.hello.Features, "no tcx: "+err.Error())
+	}
+	return nil
+}
+
+func addresses(iface *net.Interface) ([]netip.Addr, error) {
+	all, err := iface.Addrs()
+	if err != nil {
+		return nil, fmt.Errorf("addresses of %q: %w", iface.Name, err)
+	}
+	var own []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap())
+		}
+	}
+	return own, nil
+}
+
+// receive fills packets with what arrived and is the hub's to judge: IPv4 to
+// this machine's MAC address and none of the kernel's addresses. It returns how
+// many packets that is, and how many frames were read.
+func (u *uplink) receive(packets *[afpacket.Batch]hub.Packet) (n, frames int, err error) {
+	frames, err = u.rx.Receive()
+	for i := range frames {
+		frame, h := u.rx.Frame(i)
+		data, ok := u.ours(frame)
+		if !ok {
+			u.count.notOurs++
+			continue
+		}
+		off, err := h.Offload(data)
+		if err != nil {
+			if err == afpacket.ErrSuperpacket {
+				u.count.notTCP++
+			} else {
+				u.count.badChecksum++
+			}
+			continue
+		}
+		u.count.packets++
+		if off.Segment != 0 {
+			u.count.superpackets++
+		}
+		packets[n] = hub.Packet{Data: data, Offload: off, Internal: true}
+		n++
+	}
+	return n, frames, err
+}
+
+const ipv4Min = 20
+
+// ours returns the packet in a frame that the hub should see, without padding.
+func (u *uplink) ours(frame []byte) (packet []byte, ok bool) {
+	if len(frame) < afpacket.EthernetHeader+ipv4Min || [6]byte(frame) != u.mac {
+		return nil, false
+	}
+	if binary.BigEndian.Uint16(frame[12:]) != afpacket.EtherTypeIPv4 {
+		return nil, false
+	}
+	packet = frame[afpacket.EthernetHeader:]
+	if slices.Contains(u.own, netip.AddrFrom4([4]byte(packet[16:20]))) {
+		return nil, false
+	}
+	if total := int(binary.BigEndian.Uint16(packet[2:])); total >= ipv4Min && total < len(packet) {
+		packet = packet[:total]
+	}
+	return packet, true
+}
+
+// send queues a packet of the hub's.
+func (u *uplink) send(s *hub.Send) {
+	if s.Encap.IsZero() && u.pusher != nil {
+		u.tx.Whole(s.Data, s.Offload, 0)
+		return
+	}
+	if mark := u.mark(&s.Encap); mark != 0 {
+		u.tx.Whole(s.Data, s.Offload, mark)
+		return
+	}
+	u.tx.Finish(s.Data, s.Offload, &s.Encap)
+}
+
+// mark is the number that makes the kernel push e; 0 means that it cannot, and
+// userspace has to: no programs here, an outer header they do not know, or all
+// marks in use.
+func (u *uplink) mark(e *tunnel.Encap) uint32 {
+	if u.pusher == nil || e.IsZero() {
+		return 0
+	}
+	if m, ok := u.marks[*e]; ok {
+		return m
+	}
+	m := uint32(len(u.marks) + 1)
+	if m > bpf.MaxMark || u.pusher.SetEncap(m, *e) != nil {
+		return 0
+	}
+	u.marks[*e] = m
+	return m
+}
+
+// counters are the totals that are not zero, by name.
+func (u *uplink) counters() map[string]uint64 {
+	if n, err := u.socket.Overflows(); err == nil {
+		u.count.overflow += n
+	}
+	sent := u.tx.Sent()
+	all := map[string]uint64{
+		"rx_packets": u.count.packets, "rx_superpackets": u.count.superpackets, "rx_not_ours": u.count.notOurs,
+		"rx_superpacket_not_tcp": u.count.notTCP, "rx_checksum_place": u.count.badChecksum,
+		"rx_overflow": u.count.overflow, "rx_truncated": u.rx.Truncated,
+		"tx_packets": sent.Packets, "tx_superpackets": sent.Superpackets, "tx_unsendable": sent.Unsendable,
+	}
+	for errno, n := range sent.Refused {
+		name := unix.ErrnoName(errno)
+		if name == "" {
+			name = strconv.Itoa(int(errno))
+		}
+		all["tx_refused_"+name] += n
+	}
+	if u.pusher != nil {
+		if c, err := u.pusher.Counters(); err == nil {
+			for name, n := range c.Map() {
+				all["tcx_"+name] = n
+			}
+		}
+	}
+	for name, n := range all {
+		if n == 0 {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+func (u *uplink) close() error {
+	var err error
+	if u.pusher != nil {
+		err = u.pusher.Close()
+	}
+	if e := u.socket.Close(); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,167 @@
+// Package branch makes the tunnels of a branch router out of veth pairs.
+//
+// The kernel routes into one end (gre1), so routing, TTL and "fragmentation
+// needed" are the kernel's own; what comes out of the other end (gre1x) gets
+// its GRE header and leaves by the WAN, and GRE from the edge is unwrapped and
+// enters gre1 as received. Programs in tcx do that where they work, a loop in
+// userspace where they do not: same packets, slower.
+//
+// It is not a GRE implementation for the open Internet: the far end is our own
+// edge. Its law: a packet of a tunnel is sent, or counted as dropped.
+package branch
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/homeward-lab/homeward/bpf"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// IO is how packets cross between a tunnel and the WAN.
+type IO string
+
+const (
+	IOAuto  IO = ""      // IOTCX where it works, else IOPlain
+	IOTCX   IO = "tcx"   // programs in the kernel (Linux 6.6)
+	IOPlain IO = "plain" // a loop in this process
+)
+
+// PeerSuffix on a tunnel device's name is the other end of its veth pair.
+const PeerSuffix = "x"
+
+// Options say how Attach works.
+type Options struct {
+	// GatewayMAC is the next hop's address on the WAN. Required.
+	GatewayMAC net.HardwareAddr
+	// IO is the engine; the zero value takes the best that works.
+	IO IO
+}
+
+// Tunnels are the attached tunnels of one branch router.
+type Tunnels struct {
+	feature string
+	closers []func() error
+	count   []func() (map[string]uint64, error)
+	close   func() error
+}
+
+// Attach brings the tunnels of b to life in the namespace ns, where their veth
+// pairs and the WAN exist and are up. The result holds everything it attached;
+// Close, or the death of the process, ends it.
+func Attach(ns *netns.NS, b plan.Branch, o Options) (*Tunnels, error) {
+	t := new(Tunnels)
+	t.close = sync.OnceValue(t.closeAll)
+	err := ns.Do(func() error { return t.attach(b, o) })
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("branch %s: %w", b.Node, err), t.Close())
+	}
+	return t, nil
+}
+
+func (t *Tunnels) attach(b plan.Branch, o Options) error {
+	links, err := findLinks(b, o)
+	if err != nil {
+		return err
+	}
+	if o.IO == IOPlain {
+		return t.plain(links, "")
+	}
+	err = t.tcx(links)
+	if err == nil || o.IO == IOTCX {
+		return err
+	}
+	if e := t.closeAll(); e != nil {
+		return errors.Join(err, e)
+	}
+	t.closers, t.count = nil, nil
+	return t.plain(links, "; no tcx: "+err.Error())
+}
+
+func (t *Tunnels) tcx(links []bpf.BranchOptions) error {
+	t.feature = "GRE in tcx on a veth pair"
+	for _, l := range links {
+		p, err := bpf.AttachBranch(l)
+		if err != nil {
+			return err
+		}
+		t.closers = append(t.closers, p.Close)
+		t.count = append(t.count, func() (map[string]uint64, error) {
+			c, err := p.Counters()
+			return c.Map(), err
+		})
+	}
+	return nil
+}
+
+func (t *Tunnels) plain(links []bpf.BranchOptions, why string) error {
+	t.feature = "GRE in userspace on a veth pair" + why
+	for _, l := range links {
+		p, err := startPump(l)
+		if err != nil {
+			return err
+		}
+		t.closers = append(t.closers, p.Close)
+		t.count = append(t.count, p.counters)
+	}
+	return nil
+}
+
+// Feature says which kernel features are in use, for people and run.json.
+func (t *Tunnels) Feature() string { return t.feature }
+
+// Counters are totals over all tunnels by name, zeros absent; names with
+// "drop_" are losses.
+func (t *Tunnels) Counters() (map[string]uint64, error) {
+	total := make(map[string]uint64)
+	for _, count := range t.count {
+		c, err := count()
+		if err != nil {
+			return nil, err
+		}
+		for name, n := range c {
+			total[name] += n
+		}
+	}
+	return total, nil
+}
+
+// Close detaches the tunnels. It is idempotent.
+func (t *Tunnels) Close() error { return t.close() }
+
+func (t *Tunnels) closeAll() error {
+	var errs []error
+	for _, c := range t.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// findLinks looks up, in the calling thread's namespace, what the plan names.
+func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
+	wan, err := net.InterfaceByName(b.WAN)
+	if err != nil {
+		return nil, fmt.Errorf("WAN %q: %w", b.WAN, err)
+	}
+	var all []bpf.BranchOptions
+	for _, p := range b.Tunnels {
+		gre, err := net.InterfaceByName(p.Interface)
+		if err != nil {
+			return nil, fmt.Errorf("tunnel %q: %w", p.Interface, err)
+		}
+		peer, err := net.InterfaceByName(p.Interface + PeerSuffix)
+		if err != nil {
+			return nil, fmt.Errorf("tunnel's peer %q: %w", p.Interface+PeerSuffix, err)
+		}
+		all = append(all, bpf.BranchOptions{
+			Local: p.Local, Remote: p.Remote, Key: p.Key, MTU: p.MTU,
+			WAN: wan.Index, WANMAC: wan.HardwareAddr, GatewayMAC: o.GatewayMAC,
+			Tunnel: gre.Index, TunnelMAC: gre.HardwareAddr,
+			TunnelPeer: peer.Index, TunnelPeerMAC: peer.HardwareAddr,
+		})
+	}
+	return all, nil
+}
