@@ -1,0 +1,55 @@
+package host
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// maxDatagram is the largest UDP payload over IPv4.
+const maxDatagram = 65507
+
+// serveEcho answers the lab's datagrams with a signed statement, and sends
+// everything else back as it came.
+func (o *origin) serveEcho(fd int) error {
+	c, err := packetConn(fd)
+	if err != nil {
+		return err
+	}
+	o.closers = append(o.closers, c)
+	o.running.Go(func() { o.echo(c) })
+	return nil
+}
+
+func (o *origin) echo(c *net.UDPConn) {
+	s := newSigner(o.opt.Key)
+	in, out := make([]byte, maxDatagram+1), make([]byte, maxDatagram)
+	for {
+		n, from, err := c.ReadFromUDPAddrPort(in)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an ICMP error about an earlier answer
+		}
+		peer := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		req := in[:n]
+		m, ours := ParseMark(req)
+		if !ours || m.Answer || n < MinRequest {
+			_, _ = c.WriteToUDPAddrPort(req, from)
+			continue
+		}
+		answer, intact := s.answer(out, req, peer)
+		_, _ = c.WriteToUDPAddrPort(answer, from) // the client will miss it, and say so
+		if o.opt.Observe != nil {
+			o.opt.Observe(Seen{
+				Node: o.svc.Node, Proto: plan.UDP, Nonce: binary.BigEndian.Uint64(req[8:]), Seq: m.Seq,
+				Peer: peer, At: time.Now(), Request: int64(n), Intact: intact,
+			})
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// open makes the client socket of a flow in the namespace of the calling
+// thread, bound to the flow's source. Everything after needs no namespace: a
+// socket keeps its own.
+func open(f *plan.Flow) (fd int, err error) {
+	typ, proto := unix.SOCK_STREAM, unix.IPPROTO_TCP
+	switch f.Proto {
+	case plan.TCP:
+	case plan.UDP:
+		typ, proto = unix.SOCK_DGRAM, unix.IPPROTO_UDP
+	case plan.ICMP:
+		if !f.Src.Addr().Is4() {
+			return -1, &UnsupportedError{What: "icmp over IPv6"}
+		}
+		typ, proto = unix.SOCK_RAW, unix.IPPROTO_ICMP
+	default:
+		return -1, &UnsupportedError{What: string(f.Proto)}
+	}
+	fd, err = unix.Socket(family(f.Src.Addr()), typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, proto)
+	if err != nil {
+		return -1, fmt.Errorf("open a %s socket: %w", f.Proto, err)
+	}
+	if err := prepare(fd, f); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func prepare(fd int, f *plan.Flow) error {
+	src := f.Src
+	switch f.Proto {
+	case plan.ICMP:
+		src = netip.AddrPortFrom(src.Addr(), 0) // the port is the echo id
+		if err := filterEcho(fd, f.Src.Port()); err != nil {
+			return fmt.Errorf("filter echo replies: %w", err)
+		}
+		fallthrough
+	case plan.UDP:
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return fmt.Errorf("ask for receive times: %w", err)
+		}
+	case plan.TCP:
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			return fmt.Errorf("set TCP_NODELAY: %w", err)
+		}
+	}
+	// Flows to different targets may share a source port.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return fmt.Errorf("set SO_REUSEADDR: %w", err)
+	}
+	if err := unix.Bind(fd, sockaddr(src)); err != nil {
+		return fmt.Errorf("bind to %s: %w", src, err)
+	}
+	return nil
+}
+
+// filterEcho lets only echo replies with our id and ICMP errors into a raw
+// socket: otherwise each of n pinging sockets of a host gets n answers. The
+// packet starts with its IP header there.
+func filterEcho(fd int, id uint16) error {
+	f := []unix.SockFilter{
+		{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0},
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 0}, // type
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 3, Jt: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 11, Jt: 3},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4}, // identifier
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(id), Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]})
+}
+
+// conn is a flow's socket on the runtime's poller. It counts.
+type conn struct {
+	ctx      context.Context
+	file     *os.File
+	raw      syscall.RawConn
+	written  int64
+	received int64
+}
+
+// newConn takes over fd.
+func newConn(ctx context.Context, fd int) (*conn, error) {
+	file := os.NewFile(uintptr(fd), "flow")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &conn{ctx: ctx, file: file, raw: raw}, nil
+}
+
+// deadline bounds what follows, and keeps a cancelled flow cancelled.
+func (c *conn) deadline(t time.Time) error {
+	if err := c.file.SetDeadline(t); err != nil {
+		return err
+	}
+	if c.ctx.Err() != nil {
+		return c.file.SetDeadline(time.Unix(1, 0))
+	}
+	return nil
+}
+
+// interrupt unblocks the flow when its context is done; stop ends that.
+func (c *conn) interrupt() (stop func() bool) {
+	return context.AfterFunc(c.ctx, func() { c.file.SetDeadline(time.Unix(1, 0)) })
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.file.Read(b)
+	c.received += int64(n)
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.file.Write(b)
+	c.written += int64(n)
+	return n, err
+}
+
+// established waits until a connect in progress is over.
+func (c *conn) established() error {
+	var result error
+	err := c.raw.Write(func(fd uintptr) bool {
+		e, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		switch {
+		case err != nil:
+			result = err
+		case e != 0:
+			result = unix.Errno(e)
+		default:
+			// Early wake-ups happen; only a peer proves a connection.
+			if _, err := unix.Getpeername(int(fd)); err != nil {
+				return false
+			}
+		}
+		return true
+	})
+	return errors.Join(err, result)
+}
+
+// unacked is how many written bytes the peer has not acknowledged.
+func (c *conn) unacked() int64 {
+	var n int
+	c.raw.Control(func(fd uintptr) {
+		if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			n = v
+		}
+	})
+	return int64(n)
+}
+
+// synRTT is set-up time as the kernel measured it; 0 if a SYN was repeated,
+// for then it did not.
+func (c *conn) synRTT() (rtt time.Duration) {
+	c.raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.Total_retrans == 0 {
+			rtt = time.Duration(info.Rtt) * time.Microsecond
+		}
+	})
+	return rtt
+}
+
+// receive reads one datagram and when the kernel got it.
+func (c *conn) receive(b []byte) (n int, at time.Time, err error) {
+	var oob [64]byte
+	var oobn int
+	var result error
+	err = c.raw.Read(func(fd uintptr) bool {
+		n, oobn, _, _, result = unix.Recvmsg(int(fd), b, oob[:], 0)
+		return result != unix.EAGAIN && result != unix.EINTR
+	})
+	at = time.Now()
+	if err = errors.Join(err, result); err != nil {
+		return 0, at, err
+	}
+	if t, ok := stamp(oob[:oobn]); ok {
+		at = t
+	}
+	return n, at, nil
+}
+
+func stamp(oob []byte) (time.Time, bool) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, m := range msgs {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS {
+			if t, ok := timespec(m.Data); ok {
+				return t, true
+			}
+		}
+	}
+	return time.Time{}, false
+}
+
+// failure says what an error of a flow's socket means for the flow. wait names
+// what was waited for.
+func (c *conn) failure(err error, wait string) (record.Result, string) {
+	var errno syscall.Errno
+	switch {
+	case c.ctx.Err() != nil:
+		return record.Failed, "interrupted"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return record.Lost, "timed out waiting for " + wait
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return record.Refused, "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return record.Reset, "connection reset while waiting for " + wait
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return record.Lost, "a router answered that the destination is unreachable"
+	case errors.As(err, &errno):
+		return record.Failed, wait + ": " + errno.Error()
+	}
+	return record.Failed, wait + ": " + err.Error()
+}
