@@ -1,0 +1,160 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Hub is one edge server. Use New. It is not safe for concurrent use.
+type Hub struct {
+	v     *view
+	flows *flow.Table
+	ports *egress.Allocator
+	count Counters
+	// refusals numbers refused sessions, so that each has its own id.
+	refusals uint64
+	// pending are events that happened outside of a call with an Out.
+	pending []Event
+	now     vt.Instant
+	touched uint8
+	// batch is scratch for the packets of one call.
+	batch [BatchMax]work
+}
+
+// BatchMax is how many packets HandleBatch works on at once; more are taken in
+// turns.
+const BatchMax = 64
+
+var (
+	// ErrOldEpoch is wrapped when Reconfigure is given a configuration older
+	// than the present one.
+	ErrOldEpoch = errors.New("configuration is older than the one in force")
+	// ErrIdentity is wrapped when Reconfigure would make the hub another server,
+	// or change the seed under which its flows are hashed.
+	ErrIdentity = errors.New("a hub cannot change its server or seed")
+)
+
+// New returns a hub without flows. The error names every mistake in c;
+// identical routes are a *route.DuplicateError in it.
+func New(c Config) (*Hub, error) {
+	v, err := newView(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Hub{
+		v:     v,
+		flows: flow.New(c.Seed, v.bound, v.timeouts),
+		ports: egress.NewAllocator(c.Seed, v.directory, c.Self),
+	}, nil
+}
+
+// Reconfigure puts c in force and keeps the flows, except those that could not
+// be served truthfully any more: whose on-ramp is gone or belongs to another
+// tenant, vnet or scope, or whose egress port is no longer this server's. They
+// end; their FlowEnd comes with the next call. On an error nothing changes.
+func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
+	switch {
+	case c.Epoch < h.v.cfg.Epoch:
+		return fmt.Errorf("hub: %w: got epoch %d, have %d", ErrOldEpoch, c.Epoch, h.v.cfg.Epoch)
+	case c.Self != h.v.cfg.Self || c.Seed != h.v.cfg.Seed:
+		return fmt.Errorf("hub: %w", ErrIdentity)
+	}
+	v, err := newView(c)
+	if err != nil {
+		return err
+	}
+	h.now = max(h.now, now)
+	h.v = v
+	h.flows.Configure(v.bound, v.timeouts)
+	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
+	out := &Out{}
+	for i, f := range h.flows.All() {
+		if !h.servable(f) {
+			h.end(now, i, f, out)
+		}
+	}
+	h.pending = append(h.pending, out.Events...)
+	return nil
+}
+
+// servable reports whether a flow still has its on-ramps and its port.
+func (h *Hub) servable(f *flow.Flow) bool {
+	arrival := h.v.ramps[f.OnRamp]
+	if arrival == nil || arrival.Tenant != f.Key.Tenant || arrival.VNet != f.Key.VNet || arrival.scope != f.Key.Scope {
+		return false
+	}
+	if f.Return != 0 && h.v.ramps[f.Return] == nil {
+		return false
+	}
+	return h.v.directory.Owns(h.v.cfg.Self, f.Egress())
+}
+
+// HandleTimer ends the flows whose time has come.
+func (h *Hub) HandleTimer(now vt.Instant, out *Out) {
+	h.begin(now, out)
+	h.sweep(now, out)
+}
+
+// NextWake is when HandleTimer has something to do; vt.Never if nothing is
+// pending. It may come out early: deadlines are re-armed lazily.
+func (h *Hub) NextWake() vt.Instant {
+	if len(h.pending) > 0 {
+		return h.now
+	}
+	return h.flows.NextWake()
+}
+
+// Close ends all live flows, one FlowEnd each, and forgets everything it held.
+// The hub may be used again; closing twice does nothing more.
+func (h *Hub) Close(now vt.Instant, out *Out) {
+	h.begin(now, out)
+	for i, f := range h.flows.All() {
+		h.end(now, i, f, out)
+	}
+}
+
+// Counters returns the totals.
+func (h *Hub) Counters() Counters {
+	c := h.count
+	c.Flows = c.FlowsStarted - c.FlowsEnded
+	return c
+}
+
+// Sessions yields the live sessions, in the order of their places in memory.
+func (h *Hub) Sessions() iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		for _, f := range h.flows.All() {
+			if !f.Over() && !yield(*h.session(f)) {
+				return
+			}
+		}
+	}
+}
+
+// begin notes the time and hands out events that had to wait for an Out.
+func (h *Hub) begin(now vt.Instant, out *Out) {
+	h.now = max(h.now, now)
+	if len(h.pending) > 0 {
+		out.Events = append(out.Events, h.pending...)
+		clear(h.pending)
+		h.pending = h.pending[:0]
+	}
+}
+
+func (h *Hub) sweep(now vt.Instant, out *Out) {
+	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) { h.end(now, i, f, out) })
+}
+
+// end forgets a flow; if its session was still on, it ends.
+func (h *Hub) end(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
+	if !f.Over() {
+		h.finish(now, f, out)
+	}
+	h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+	h.flows.Remove(i)
+}

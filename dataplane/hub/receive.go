@@ -1,0 +1,245 @@
+package hub
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// work is one packet between reading and deciding.
+type work struct {
+	// data is the packet itself, without tunnel headers and padding.
+	data []byte
+	off  pkt.Offload
+	meta pkt.Meta
+	// ramp is where the packet came in; nil is the Internet.
+	ramp *onRamp
+	// hops counts the hand-overs behind it; kept says this server is its last.
+	hops uint8
+	kept bool
+	// keyed says that key and hash identify a flow: the packet's own, or that
+	// of the packet it quotes.
+	keyed bool
+	key   flow.Key
+	hash  uint64
+	// owner is the server that owns a reply's egress port.
+	owner ident.Server
+	// reason is why the packet was already dropped while reading.
+	reason drop.Reason
+}
+
+func (w *work) tuple() Tuple {
+	m := &w.meta
+	if !m.Src.IsValid() {
+		return Tuple{}
+	}
+	return Tuple{Proto: m.Proto, Src: netip.AddrPortFrom(m.Src, m.SrcPort), Dst: netip.AddrPortFrom(m.Dst, m.DstPort)}
+}
+
+func (w *work) rampID() ident.OnRamp {
+	if w.ramp == nil {
+		return 0
+	}
+	return w.ramp.ID
+}
+
+// HandlePacket decides one packet. in.Data is rewritten in place, and what out
+// collects aliases it.
+func (h *Hub) HandlePacket(now vt.Instant, in *Packet, out *Out) {
+	h.begin(now, out)
+	w := &h.batch[0]
+	h.receive(in, w)
+	h.decide(now, w, out)
+}
+
+// HandleBatch decides packets in order, as HandlePacket would one by one. It
+// reads BatchMax at a time before it looks anything up, so that the memory of
+// a large flow table is fetched for all of them at once.
+func (h *Hub) HandleBatch(now vt.Instant, in []Packet, out *Out) {
+	h.begin(now, out)
+	for len(in) > 0 {
+		n := min(len(in), BatchMax)
+		h.handle(now, in[:n], out)
+		in = in[n:]
+	}
+}
+
+func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
+	var refs [BatchMax]uint32
+	for i := range in {
+		h.receive(&in[i], &h.batch[i])
+	}
+	for i := range in {
+		if w := &h.batch[i]; w.keyed {
+			refs[i] = h.flows.Warm(w.key.Side, w.hash)
+		}
+	}
+	var touched uint8
+	for i := range in {
+		touched += h.flows.WarmFlow(refs[i])
+	}
+	h.touched = touched // a use, so that the reads above are not optimised away
+	for i := range in {
+		h.decide(now, &h.batch[i], out)
+	}
+}
+
+// receive reads a packet: what it is, where it came in, and what flow it is of.
+// It touches no state.
+func (h *Hub) receive(in *Packet, w *work) {
+	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
+	w.data = in.Data
+	m := &w.meta
+	m.Parse(in.Data)
+	if m.Kind == pkt.Malformed {
+		w.reason = drop.Malformed
+		return
+	}
+	if m.Version != 4 {
+		w.reason = drop.NotForUs
+		return
+	}
+	w.data = in.Data[:m.Len]
+	dst := h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))]
+	switch dst.kind {
+	case egressAddress:
+		h.receiveReply(w)
+	case tunnelAddress, ourHandover:
+		h.receiveGRE(w, dst.kind, in.Internal)
+	default:
+		w.reason = drop.NotForUs
+	}
+}
+
+// receiveGRE takes the tunnel header off.
+func (h *Hub) receiveGRE(w *work, kind placeKind, internal bool) {
+	m := &w.meta
+	at := outer{addr4(binary.BigEndian.Uint32(w.data[12:])), addr4(binary.BigEndian.Uint32(w.data[16:]))}
+	switch {
+	case kind == ourHandover && (!internal || h.v.local[at.src].kind != peerHandover):
+		w.reason = drop.ForgedHandover
+		return
+	case m.Kind == pkt.Fragment:
+		w.reason = drop.Fragment
+		return
+	case m.Proto != pkt.ProtoGRE:
+		w.reason = drop.Unsupported
+		return
+	}
+	gre, reason := tunnel.ParseGRE(w.data[m.L4:], !w.off.Partial && w.off.Segment == 0)
+	if reason != drop.None {
+		w.reason = reason
+		return
+	}
+	w.data = w.data[m.L4+gre.Len:]
+	if kind == tunnelAddress {
+		if w.ramp = h.v.tunnel(at, gre.Key, gre.HasKey); w.ramp == nil {
+			w.reason = drop.UnknownTunnel
+			return
+		}
+		h.receiveInner(w)
+		return
+	}
+	context, ok := steer.ParseContext(gre.Key)
+	if !ok || !gre.HasKey {
+		w.reason = drop.BadTunnel
+		return
+	}
+	w.hops, w.kept = context.Hops, context.SecondHop
+	if context.OnRamp != 0 {
+		if w.ramp = h.v.ramps[context.OnRamp]; w.ramp == nil {
+			w.reason = drop.UnknownTunnel
+			return
+		}
+	}
+	h.receiveInner(w)
+}
+
+// receiveInner reads the packet inside a tunnel or a hand-over.
+func (h *Hub) receiveInner(w *work) {
+	m := &w.meta
+	m.Parse(w.data)
+	switch {
+	case m.Kind == pkt.Malformed:
+		w.reason = drop.Malformed
+		return
+	case m.Version != 4:
+		w.reason = drop.Unsupported
+		return
+	}
+	w.data = w.data[:m.Len]
+	if w.ramp == nil {
+		h.receiveReply(w)
+		return
+	}
+	switch m.Kind {
+	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
+		w.key = flow.ForwardKey(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, m)
+	case pkt.ICMPError:
+		// The client complains about a reply: the flow is the one of the packet
+		// it quotes, seen from the other side.
+		var q pkt.Meta
+		if !m.Quoted(w.data, &q) {
+			return
+		}
+		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
+		w.key = flow.ForwardKey(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, &q)
+	default:
+		return
+	}
+	w.keyed, w.hash = true, flow.Hash(h.v.cfg.Seed, &w.key)
+}
+
+// receiveReply reads a packet to an egress address.
+func (h *Hub) receiveReply(w *work) {
+	m := &w.meta
+	p := h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))]
+	switch {
+	case p.kind != egressAddress:
+		w.reason = drop.NotForUs
+		return
+	case m.Kind == pkt.Fragment:
+		w.reason = drop.Fragment
+		return
+	}
+	switch m.Kind {
+	case pkt.TCP, pkt.UDP, pkt.EchoReply:
+		w.key = flow.ReplyKey(m)
+	case pkt.ICMPError:
+		var q pkt.Meta
+		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
+			w.reason = drop.Unsupported
+			return
+		}
+		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
+		w.key = flow.ReplyKey(&q)
+	case pkt.EchoRequest:
+		w.reason = drop.NoFlow // nobody here asked, and egress addresses are no hosts
+		return
+	default:
+		w.reason = drop.Unsupported
+		return
+	}
+	w.keyed, w.hash = true, flow.Hash(h.v.cfg.Seed, &w.key)
+	w.owner = p.egress.OwnerOf(w.key.SrcPort)
+}
+
+// decide takes a packet that was read to its end: exactly one counter.
+func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
+	h.count.Packets++
+	switch {
+	case w.reason != drop.None:
+		h.dropped(now, w, w.reason, out)
+	case w.ramp == nil:
+		h.fromInternet(now, w, out)
+	default:
+		h.fromOnRamp(now, w, out)
+	}
+}

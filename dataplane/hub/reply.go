@@ -1,0 +1,115 @@
+package hub
+
+import (
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// fromInternet decides a packet to an egress address: to the owner of its
+// slice, back along its flow, or nowhere (SEMANTICS 1.4, 5.2).
+func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
+	switch w.owner {
+	case h.v.cfg.Self:
+	case 0:
+		h.dropped(now, w, drop.NoOwner, out)
+		return
+	default:
+		h.handOver(now, w, w.owner, steer.Context{}, "slice", out)
+		return
+	}
+	i, f := h.flows.Reverse(&w.key, w.hash)
+	if f != nil && f.Deadline <= now {
+		h.end(now, i, f, out)
+		f = nil
+	}
+	if f == nil {
+		h.dropped(now, w, drop.NoFlow, out)
+		return
+	}
+	r, why, reason := h.wayBack(f)
+	switch {
+	case reason != drop.None:
+		h.dropped(now, w, reason, out)
+	case w.meta.TTL <= 1:
+		h.dropped(now, w, drop.TTLExpired, out)
+	case h.fits(now, w, r, out):
+		h.giveBack(now, w, i, f, r, why, out)
+	}
+}
+
+// wayBack chooses the on-ramp of a reply: with ARR the one that the flow came
+// from, without looking at any destination address; otherwise the route table
+// decides on the return packet, with all its ambiguity (SEMANTICS 1.6).
+func (h *Hub) wayBack(f *flow.Flow) (r *onRamp, why string, reason drop.Reason) {
+	if f.Return != 0 {
+		return h.v.ramps[f.Return], "stored on-ramp", drop.None
+	}
+	h.count.RouteLookups++
+	client := f.Key.Source()
+	hash := h.v.routes.Hash(f.Key.Destination(), client, f.Key.Proto)
+	d := h.v.routes.Lookup(f.Key.Tenant, f.Key.VNet, client.Addr(), hash, nil)
+	switch {
+	case d.Verdict == route.Null:
+		return nil, "", drop.NullRouted
+	case d.Verdict == route.Internet:
+		return nil, "", drop.NoRoute // a public client address that no route names
+	case d.Equal > 1:
+		return h.v.ramps[d.NextHop], "equal routes", drop.None
+	}
+	return h.v.ramps[d.NextHop], "route", drop.None
+}
+
+// giveBack undoes the translation and sends the reply into the on-ramp.
+func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *onRamp, why string, out *Out) {
+	m := &w.meta
+	client := f.Key.Source()
+	ended := false
+	if m.Kind == pkt.ICMPError {
+		h.undoQuote(w, f)
+	} else {
+		h.traceReturn(now, f, r, why, out)
+		ended = h.flows.Inbound(now, i, f, m)
+		m.SetDst(w.data, client.Addr(), client.Port(), w.off)
+		m.ClampMSS(w.data, r.mss, w.off)
+	}
+	m.DecTTL(w.data)
+	h.count.Returned++
+	h.sendInto(w, r, out)
+	if ended {
+		h.finish(now, f, out)
+	}
+}
+
+// undoQuote translates an ICMP error of the outside: the packet it quotes left
+// as the egress address and is the client's (RFC 5508 section 4.2).
+func (h *Hub) undoQuote(w *work, f *flow.Flow) {
+	m, client := &w.meta, f.Key.Source()
+	var q pkt.Meta
+	m.Quoted(w.data, &q)
+	q.SetSrc(w.data[m.Payload:], client.Addr(), client.Port(), pkt.Offload{})
+	m.SetDst(w.data, client.Addr(), 0, pkt.Offload{})
+	m.RefreshICMP(w.data)
+}
+
+// complaint translates an ICMP error of the client side about a reply it got,
+// so that the origin recognises its own packet. Path MTU discovery behind an
+// on-ramp depends on it.
+func (h *Hub) complaint(now vt.Instant, w *work, f *flow.Flow, out *Out) {
+	if f == nil {
+		h.unkeyed(now, w, out)
+		return
+	}
+	m, egress := &w.meta, f.Egress()
+	var q pkt.Meta
+	m.Quoted(w.data, &q)
+	q.SetDst(w.data[m.Payload:], egress.Addr(), egress.Port(), pkt.Offload{})
+	m.SetSrc(w.data, egress.Addr(), 0, pkt.Offload{})
+	m.RefreshICMP(w.data)
+	m.DecTTL(w.data)
+	h.count.Forwarded++
+	out.Send = append(out.Send, Send{Data: w.data, Offload: w.off})
+}

@@ -1,0 +1,69 @@
+package hub
+
+import (
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// wireSize is the largest packet that w puts on the wire.
+func wireSize(w *work) int {
+	if seg := int(w.off.Segment); seg != 0 {
+		return min(w.meta.Len, w.meta.Payload+seg)
+	}
+	return w.meta.Len
+}
+
+// fits decides whether w may go into r: with DF set and too big for its tunnel,
+// the sender is told (SEMANTICS 2.10) and fits is false. The packet must still
+// be as its sender sent it, for the quote.
+func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
+	if wireSize(w) <= r.mtu || !w.meta.DF {
+		return true
+	}
+	if w.meta.Kind == pkt.ICMPError { // no errors about errors (RFC 1122 section 3.2.2)
+		h.dropped(now, w, drop.TooBig, out)
+		return false
+	}
+	h.count.Answered++
+	h.traceDrop(now, w, drop.TooBig, out)
+	start := len(out.arena)
+	out.arena = w.meta.AppendFragNeeded(out.arena, w.data, r.mtu, w.off.Segment)
+	answer := Send{Data: out.arena[start:]}
+	if w.ramp != nil {
+		answer.Encap = w.ramp.encap
+	}
+	out.Send = append(out.Send, answer)
+	return false
+}
+
+// sendInto sends w into the tunnel of r, in fragments if it is too big: then DF
+// is clear, as fits has made sure. A superpacket is cut to smaller segments
+// instead, which the sender cannot tell from smaller packets.
+func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
+	if wireSize(w) <= r.mtu {
+		out.Send = append(out.Send, Send{Data: w.data, Offload: w.off, Encap: r.encap})
+		return
+	}
+	if w.off.Segment != 0 {
+		w.off.Segment = uint16(r.mtu - w.meta.Payload)
+		out.Send = append(out.Send, Send{Data: w.data, Offload: w.off, Encap: r.encap})
+		return
+	}
+	if w.off.Partial {
+		w.meta.FillChecksum(w.data)
+	}
+	for from, more := 0, true; more; more = from != 0 {
+		start := len(out.arena)
+		out.arena, from = w.meta.AppendFragment(out.arena, w.data, r.mtu, from)
+		out.Send = append(out.Send, Send{Data: out.arena[start:], Encap: r.encap})
+	}
+}
+
+// sendReset answers a client's TCP segment with a reset, back where it came
+// from.
+func (h *Hub) sendReset(w *work, out *Out) {
+	start := len(out.arena)
+	out.arena = w.meta.AppendReset(out.arena)
+	out.Send = append(out.Send, Send{Data: out.arena[start:], Encap: w.ramp.encap})
+}

@@ -1,0 +1,299 @@
+package hub
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+)
+
+// view is a Config made ready for packets. It does not change; Reconfigure
+// replaces it whole.
+type view struct {
+	cfg       Config
+	dc        ident.Datacenter
+	local     map[addr4]place
+	ramps     map[ident.OnRamp]*onRamp
+	outer     map[outer]*onRamp
+	peers     map[ident.Server]*peer
+	tenants   map[ident.Tenant]Tenant
+	routes    *route.Table
+	buckets   *steer.Table
+	directory *egress.Directory
+	timeouts  flow.Timeouts
+	bound     int
+}
+
+// addr4 is an IPv4 address as a number: outer headers are IPv4.
+type addr4 uint32
+
+func toAddr4(a netip.Addr) addr4 {
+	b := a.As4()
+	return addr4(binary.BigEndian.Uint32(b[:]))
+}
+
+// place is what an address of the network is.
+type place struct {
+	kind   placeKind
+	egress *egress.Address
+}
+
+type placeKind uint8
+
+const (
+	elsewhere placeKind = iota
+	tunnelAddress
+	ourHandover
+	peerHandover
+	egressAddress
+)
+
+// outer names a tunnel by its outer addresses; those that differ only in the
+// GRE key are chained.
+type outer struct{ src, dst addr4 }
+
+// onRamp is an OnRamp made ready.
+type onRamp struct {
+	OnRamp
+	encap  tunnel.Encap
+	tenant Tenant
+	// scope is the one of forward keys: 0 with FlowKeyTuple.
+	scope ident.Scope
+	mtu   int
+	mss   uint16
+	next  *onRamp
+}
+
+// peer is another server.
+type peer struct {
+	Server
+	encap tunnel.Encap // without the key
+}
+
+// Defaults of SEMANTICS 1.9 and 5.5.
+const (
+	defaultTCPConnect     = 30 * time.Second
+	defaultTCPEstablished = 8 * time.Hour
+	defaultTCPTransitory  = 240 * time.Second
+	defaultUDP            = 300 * time.Second
+	defaultDNS            = 10 * time.Second
+	defaultICMP           = 60 * time.Second
+	defaultPortHold       = 60 * time.Second
+	defaultFlows          = 1 << 20
+)
+
+// The smallest MTU an on-ramp may have (SEMANTICS 2.9) and the largest.
+const (
+	minMTU = 576
+	maxMTU = 65535
+)
+
+// newView checks c and makes it ready. All mistakes are in one error.
+func newView(c Config) (*view, error) {
+	v := &view{
+		cfg:     c,
+		local:   make(map[addr4]place),
+		ramps:   make(map[ident.OnRamp]*onRamp),
+		outer:   make(map[outer]*onRamp),
+		peers:   make(map[ident.Server]*peer),
+		tenants: make(map[ident.Tenant]Tenant),
+		bound:   cmp.Or(c.Bounds.Flows, defaultFlows),
+	}
+	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
+	errs = append(errs, v.addOnRamps()...)
+	errs = append(errs, v.addRoutes(), v.addEgress(), v.addTimers())
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("hub: %w", err)
+	}
+	return v, nil
+}
+
+// claim gives an address its place; each has one.
+func (v *view) claim(what string, addr netip.Addr, p place) error {
+	if !addr.Is4() {
+		return fmt.Errorf("%s: want an IPv4 address, got %v", what, addr)
+	}
+	if v.local[toAddr4(addr)].kind != elsewhere {
+		return fmt.Errorf("%s: address %v has another use already", what, addr)
+	}
+	v.local[toAddr4(addr)] = p
+	return nil
+}
+
+func (v *view) addServers() error {
+	var errs []error
+	var self *Server
+	for i := range v.cfg.Servers {
+		s := &v.cfg.Servers[i]
+		if s.ID == 0 || v.peers[s.ID] != nil {
+			errs = append(errs, fmt.Errorf("server %q: want an id of its own, got %d", s.Name, s.ID))
+			continue
+		}
+		kind := peerHandover
+		if s.ID == v.cfg.Self {
+			self, kind = s, ourHandover
+		}
+		errs = append(errs, v.claim("server "+s.Name, s.Handover, place{kind: kind}))
+		v.peers[s.ID] = &peer{Server: *s}
+	}
+	if self == nil {
+		return errors.Join(append(errs, fmt.Errorf("self is server %d, which is not among the %d servers", v.cfg.Self, len(v.cfg.Servers)))...)
+	}
+	v.dc = self.Datacenter
+	var near []steer.Server
+	for i := range v.cfg.Servers {
+		s := &v.cfg.Servers[i]
+		if s.Datacenter == v.dc {
+			near = append(near, steer.Server{ID: s.ID, Live: s.Live, WasLive: s.WasLive})
+		}
+		if p := v.peers[s.ID]; p != nil {
+			p.encap = tunnel.Encap{Src: self.Handover, Dst: s.Handover, HasKey: true, TTL: tunnel.DefaultTTL}
+		}
+	}
+	v.buckets = steer.New(v.cfg.Seed, near)
+	return errors.Join(errs...)
+}
+
+func (v *view) addTunnels() error {
+	var errs []error
+	for _, addr := range v.cfg.Tunnels {
+		errs = append(errs, v.claim("tunnel address", addr, place{kind: tunnelAddress}))
+	}
+	return errors.Join(errs...)
+}
+
+func (v *view) addTenants() error {
+	var errs []error
+	for _, t := range v.cfg.Tenants {
+		if _, twice := v.tenants[t.ID]; twice || t.ID == 0 {
+			errs = append(errs, fmt.Errorf("tenant %q: want an id of its own, got %d", t.Name, t.ID))
+		}
+		switch {
+		case t.FlowKey != "" && t.FlowKey != FlowKeyOnRamp && t.FlowKey != FlowKeyTuple:
+			errs = append(errs, fmt.Errorf("tenant %q: want flow_key %q or %q, got %q", t.Name, FlowKeyOnRamp, FlowKeyTuple, t.FlowKey))
+		case t.Orphan != "" && t.Orphan != OrphanDrop && t.Orphan != OrphanReset:
+			errs = append(errs, fmt.Errorf("tenant %q: want orphan %q or %q, got %q", t.Name, OrphanDrop, OrphanReset, t.Orphan))
+		}
+		v.tenants[t.ID] = t
+	}
+	return errors.Join(errs...)
+}
+
+func (v *view) addOnRamps() []error {
+	var errs []error
+	for _, o := range v.cfg.OnRamps {
+		if err := v.addOnRamp(o); err != nil {
+			errs = append(errs, fmt.Errorf("on-ramp %q: %w", o.Name, err))
+		}
+	}
+	return errs
+}
+
+func (v *view) addOnRamp(o OnRamp) error {
+	tenant, known := v.tenants[o.Tenant]
+	switch {
+	case o.ID == 0 || o.ID > ident.MaxOnRamp || v.ramps[o.ID] != nil:
+		return fmt.Errorf("want an id of its own from 1 to %d, got %d", ident.MaxOnRamp, o.ID)
+	case !known:
+		return fmt.Errorf("tenant %d does not exist", o.Tenant)
+	case o.VNet == 0 || o.Scope == 0:
+		return fmt.Errorf("want a vnet and a scope, got %d and %d", o.VNet, o.Scope)
+	case o.Kind != tunnel.GRE:
+		return fmt.Errorf("want kind %q, got %q", tunnel.GRE, o.Kind)
+	case !o.Local.Is4() || !o.Remote.Is4():
+		return fmt.Errorf("want IPv4 outer addresses, got %v and %v", o.Local, o.Remote)
+	case v.local[toAddr4(o.Local)].kind != tunnelAddress:
+		return fmt.Errorf("%v is no tunnel address", o.Local)
+	case o.MTU != 0 && (o.MTU < minMTU || o.MTU > maxMTU):
+		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, o.MTU)
+	}
+	r := &onRamp{OnRamp: o, tenant: tenant, scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
+	if tenant.FlowKey == FlowKeyTuple {
+		r.scope = 0
+	}
+	r.mss = tunnel.MSS(r.mtu)
+	r.encap = tunnel.Encap{Src: o.Local, Dst: o.Remote, TTL: tunnel.DefaultTTL}
+	if o.Key != nil {
+		r.encap.Key, r.encap.HasKey = *o.Key, true
+	}
+	at := outer{toAddr4(o.Remote), toAddr4(o.Local)}
+	if v.tunnel(at, r.encap.Key, r.encap.HasKey) != nil {
+		return errors.New("another on-ramp has the same outer addresses and key")
+	}
+	r.next = v.outer[at]
+	v.outer[at] = r
+	v.ramps[o.ID] = r
+	return nil
+}
+
+// tunnel finds the on-ramp of a GRE packet.
+func (v *view) tunnel(at outer, key uint32, hasKey bool) *onRamp {
+	for r := v.outer[at]; r != nil; r = r.next {
+		if r.encap.HasKey == hasKey && r.encap.Key == key {
+			return r
+		}
+	}
+	return nil
+}
+
+func (v *view) addRoutes() error {
+	var errs []error
+	for _, r := range v.cfg.Routes {
+		if hop := v.ramps[r.NextHop]; r.NextHop != 0 && (hop == nil || hop.Tenant != r.Tenant) {
+			errs = append(errs, fmt.Errorf("route %q: next hop %d is no on-ramp of tenant %d", r.ID, r.NextHop, r.Tenant))
+		}
+	}
+	table, err := route.New(v.cfg.Seed, v.cfg.Routes)
+	v.routes = table
+	return errors.Join(append(errs, err)...)
+}
+
+func (v *view) addEgress() error {
+	directory, err := egress.NewDirectory(v.cfg.Egress)
+	if err != nil {
+		return err
+	}
+	v.directory = directory
+	var errs []error
+	for i := range v.cfg.Egress {
+		a := &v.cfg.Egress[i]
+		errs = append(errs, v.claim("egress", a.Addr, place{egressAddress, a}))
+		for k, owner := range a.Owner {
+			p := v.peers[owner]
+			if owner != 0 && (p == nil || p.Datacenter != a.Datacenter) {
+				errs = append(errs, fmt.Errorf("egress %v: slice %d is owned by server %d, which is not in datacenter %d", a.Addr, k, owner, a.Datacenter))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (v *view) addTimers() error {
+	t := v.cfg.Timers
+	for _, d := range []time.Duration{t.TCPConnect, t.TCPEstablished, t.TCPTransitory, t.UDP, t.DNS, t.ICMP, t.PortHold} {
+		if d < 0 {
+			return fmt.Errorf("want timers of 0 (the default) or more, got %v", d)
+		}
+	}
+	if v.bound < 0 {
+		return fmt.Errorf("want a bound of flows of 0 (the default) or more, got %d", v.bound)
+	}
+	v.timeouts = flow.NewTimeouts(
+		cmp.Or(t.TCPConnect, defaultTCPConnect),
+		cmp.Or(t.TCPEstablished, defaultTCPEstablished),
+		cmp.Or(t.TCPTransitory, defaultTCPTransitory),
+		cmp.Or(t.UDP, defaultUDP),
+		cmp.Or(t.DNS, defaultDNS),
+		cmp.Or(t.ICMP, defaultICMP),
+		cmp.Or(t.PortHold, defaultPortHold))
+	return nil
+}
