@@ -131,7 +131,7 @@ func killInside(inodes map[uint64]string) error {
 
 // gone waits until the kernel has taken down every namespace.
 func (l *Lab) gone(inodes map[uint64]string) error {
-	left, err := l.witness.drained(gonePatience)
+	left, err := l.witness.drained(l.patience)
 	if err != nil {
 		return err
 	}

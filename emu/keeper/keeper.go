@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
@@ -32,6 +33,8 @@ type Lab struct {
 	spaces  map[string]*netns.NS // by node id; not changed after Up
 	witness *witness
 	spawner *spawner
+	// patience bounds the wait for the kernel to take the namespaces down.
+	patience time.Duration
 
 	mu       sync.Mutex
 	children []*child
@@ -55,7 +58,7 @@ func Up(ctx context.Context, p *plan.Plan, progress func(stage string, done, tot
 	if err := ensureFiles(p); err != nil {
 		return nil, err
 	}
-	l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes))}
+	l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes)), patience: gonePatience}
 	if err := l.raise(ctx, p, progress); err != nil {
 		return nil, errors.Join(fmt.Errorf("bring up %s: %w", p.Scenario, err), l.Close())
 	}
