@@ -9,10 +9,20 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
+// Base is the variant that is the file itself.
+const Base = "base"
+
 // Compile makes the plan of a resolved scenario: one with its variant applied,
 // sites and Internet hosts written out and defaults filled. s is only read.
 // The error joins every mistake found, each an *Error (see Errors).
-func Compile(s *spec.Scenario) (*Plan, error) {
+//
+// A resolved scenario does not say which variant it is: CompileVariant does.
+func Compile(s *spec.Scenario) (*Plan, error) { return CompileVariant(s, Base) }
+
+// CompileVariant is Compile for a scenario to which the named variant was
+// applied: the plan has its name, its title if it has one, and the checks that
+// it expects to fail.
+func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b := &builder{
 		s:        s,
 		p:        header(s),
@@ -27,6 +37,7 @@ func Compile(s *spec.Scenario) (*Plan, error) {
 		outer:    newPool(siteRange),
 		inner:    newPool(innerRange),
 	}
+	b.variant(variant)
 	b.features()
 	b.places()
 	b.sites()
@@ -85,7 +96,6 @@ type node struct {
 func header(s *spec.Scenario) *Plan {
 	p := &Plan{
 		Scenario: s.Name,
-		Variant:  "base",
 		Title:    s.Title,
 		Seed:     cmp.Or(s.Seed, 1),
 		Faults:   slices.Clone(s.Faults),
@@ -93,6 +103,19 @@ func header(s *spec.Scenario) *Plan {
 		Needs:    slices.Clone(s.Needs),
 	}
 	return p
+}
+
+// variant looks up what the file says of a variant besides its settings.
+func (b *builder) variant(name string) {
+	b.p.Variant = name
+	i := slices.IndexFunc(b.s.Variants, func(v spec.Variant) bool { return v.Name == name })
+	switch {
+	case i >= 0:
+		b.p.Title = cmp.Or(b.s.Variants[i].Title, b.p.Title)
+		b.p.ExpectFail = slices.Clone(b.s.Variants[i].ExpectFail)
+	case name != Base:
+		b.fail("variants", "no variant is called %q", name)
+	}
 }
 
 // add makes a node. Ids of the file and ids of the lab can clash, such as a

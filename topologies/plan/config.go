@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/route"
@@ -100,7 +99,7 @@ func (b *builder) servers() {
 				ID: s.id, Name: s.node.ID, Datacenter: d.ID, Handover: s.handover, Live: true, WasLive: true,
 			})
 		}
-		common.Egress = append(common.Egress, d.directory()...)
+		common.Egress = append(common.Egress, d.directory...)
 	}
 	for _, a := range b.accounts {
 		common.Tenants = append(common.Tenants, hub.Tenant{
@@ -140,33 +139,6 @@ func (b *builder) config(r ramp) hub.OnRamp {
 		}
 	}
 	return o
-}
-
-// directory is the datacenter's part of the egress directory. Every address of
-// a prefix is used: they are single addresses, not a subnet.
-func (d *dc) directory() []egress.Address {
-	var all []egress.Address
-	groups := (len(d.servers) + egress.Slices - 2) / (egress.Slices - 1)
-	for _, e := range d.spec.Egress {
-		if !e.Prefix.Addr().Is4() {
-			continue
-		}
-		for a := e.Prefix.Addr(); e.Prefix.Contains(a); a = a.Next() {
-			entry := egress.Address{Addr: a, Datacenter: d.ID, Country: e.Country, Tags: e.Tags}
-			if len(e.Slices) > 0 {
-				for slice, n := range e.Slices {
-					entry.Owner[slice] = d.servers[n-1].id
-				}
-			} else {
-				first := len(all) % groups * (egress.Slices - 1)
-				for i := 0; i < egress.Slices-1 && first+i < len(d.servers); i++ {
-					entry.Owner[i+1] = d.servers[first+i].id
-				}
-			}
-			all = append(all, entry)
-		}
-	}
-	return all
 }
 
 // routes are an account's routes, one for each on-ramp that a route selects.

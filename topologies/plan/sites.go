@@ -11,9 +11,6 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// mtuGRE is what GRE over IPv4 leaves of 1500 (SEMANTICS 2.10).
-const mtuGRE = 1476
-
 // branch is a site's router.
 type branch struct {
 	Branch
@@ -176,10 +173,7 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	}
 	mtu := o.MTU
 	if mtu == 0 {
-		mtu = mtuGRE
-		if o.Key != nil {
-			mtu -= 4 // the key's own four bytes (RFC 2890)
-		}
+		mtu = (&tunnel.Encap{Src: outer, Dst: tunnelAddr, HasKey: o.Key != nil}).InnerMTU(mtuPlain)
 	}
 	id := ident.OnRamp(len(b.ramps) + 1)
 	t := BranchTunnel{

@@ -165,6 +165,9 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 		i := 0
 		for k := range count {
 			for _, d := range to {
+				if c == d {
+					continue
+				}
 				n++
 				f := b.flow(t, c, d)
 				f.N, f.Proto, f.Dst = n, proto, netip.AddrPortFrom(d.addr, port)
@@ -175,10 +178,24 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 					f.Start += time.Duration(float64(i) / t.Rate * float64(time.Second))
 				}
 				i++
-				if c != d {
-					b.p.Flows = append(b.p.Flows, f)
-				}
+				b.p.Flows = append(b.p.Flows, f)
 			}
+		}
+		b.reachable(c, to, path)
+	}
+	if n == 0 {
+		b.fail(path+".to", "%q selects only the host that asks", t.To)
+	}
+}
+
+// reachable refuses a target that a client takes for a neighbour: a packet to
+// an address in the client's own LAN never leaves the site.
+func (b *builder) reachable(c *machine, to []*machine, path string) {
+	lan := c.branch.spec.Lan
+	for _, d := range to {
+		if d.branch != c.branch && lan.Contains(d.addr) {
+			b.fail(path+".to", "%s at %v is inside %v, the LAN of %s: packets to it would never leave the site", d.node.ID, d.addr, lan, c.node.ID)
+			return
 		}
 	}
 }
@@ -191,7 +208,7 @@ func (b *builder) flow(t *spec.Traffic, c, d *machine) Flow {
 		Connect: cmp.Or(t.Connect.D(), defaultConnect), Timeout: cmp.Or(t.Timeout.D(), defaultTimeout),
 		Close: cmp.Or(t.Close, "client"), Ingress: c.node.Datacenter,
 	}
-	if len(c.branch.Tunnels) > 0 {
+	if len(c.branch.Tunnels) > 0 && d.branch != c.branch {
 		f.OnRamp = c.branch.Tunnels[0].Name
 	}
 	if t.TCP != 0 {

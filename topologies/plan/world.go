@@ -39,6 +39,8 @@ type dc struct {
 	town    *town
 	edge    *node
 	servers []*server
+	// directory is its part of the egress directory.
+	directory []egress.Address
 }
 
 // server is an edge server before its configuration.
@@ -128,15 +130,12 @@ func (b *builder) town(path, code string) *town {
 		}
 	}
 	t := &town{code: code, pos: locate(code)}
+	if !t.pos.known {
+		b.fail(path, "%q is not the IATA code of a place: want an id such as lhr, or place: lhr beside it", code)
+	}
 	t.node = b.add(path, t.pos.mark(Node{ID: "transit." + code, Kind: KindTransit, Forward: true}, code))
 	b.towns = append(b.towns, t)
 	return t
-}
-
-// mark writes a position into a node.
-func (p position) mark(n Node, code string) Node {
-	n.Place, n.Lat, n.Lon = code, p.lat, p.lon
-	return n
 }
 
 // nearestLive is the datacenter that takes what arrives at t: the nearest that
@@ -170,7 +169,6 @@ func (b *builder) egressClashes() {
 	var claims []claim
 	total := 0
 	for _, d := range b.dcs {
-		addresses := 0
 		for j, e := range d.spec.Egress {
 			path := at(d.path+".egress", j)
 			if !b.prefix(path, e.Prefix) {
@@ -182,20 +180,55 @@ func (b *builder) egressClashes() {
 				}
 			}
 			claims = append(claims, claim{e.Prefix, path})
-			// IPv6 has room for every server to hold addresses of its own: no slices.
-			if size := e.Prefix.Addr().BitLen() - e.Prefix.Bits(); e.Prefix.Addr().Is4() {
-				addresses += 1 << size
+			if e.Prefix.Addr().Is4() {
+				total += 1 << (32 - e.Prefix.Bits())
+			}
+			if total > maxEgress {
+				b.fail(path, "more than %d egress addresses in all with %v", maxEgress, e.Prefix)
+				return
 			}
 			b.checkSlices(path, e.Slices, len(d.servers))
 		}
-		total += addresses
-		// 31 servers share an address, because slice 0 is unused (SEMANTICS 5.1).
-		if need := (len(d.servers) + egress.Slices - 2) / (egress.Slices - 1); addresses > 0 && addresses < need {
-			b.fail(d.path+".servers", "%d servers need %d egress addresses (%d slices each), have %d", len(d.servers), need, egress.Slices-1, addresses)
+		if len(b.errs) == 0 {
+			b.assign(d)
 		}
 	}
-	if total > maxEgress {
-		b.fail("datacenters", "%d egress addresses in all: want at most %d", total, maxEgress)
+}
+
+// assign fills in the datacenter's part of the egress directory. Every address
+// of a prefix is used: they are single addresses, not a subnet. IPv6 has no
+// slices, because every server can hold addresses of its own (SEMANTICS 5.1).
+func (b *builder) assign(d *dc) {
+	ids := make([]ident.Server, len(d.servers))
+	for i, s := range d.servers {
+		ids[i] = s.id
+	}
+	var free []netip.Addr
+	for _, e := range d.spec.Egress {
+		for a := e.Prefix.Addr(); a.Is4() && e.Prefix.Contains(a) && len(e.Slices) == 0; a = a.Next() {
+			free = append(free, a)
+		}
+	}
+	var dealt []egress.Address
+	if len(free) > 0 {
+		var err error
+		if dealt, err = egress.Assign(d.ID, free, ids); err != nil {
+			b.fail(d.path+".servers", "%v", err)
+			return
+		}
+	}
+	for _, e := range d.spec.Egress {
+		for a := e.Prefix.Addr(); a.Is4() && e.Prefix.Contains(a); a = a.Next() {
+			entry := egress.Address{Addr: a, Datacenter: d.ID}
+			for slice, n := range e.Slices {
+				entry.Owner[slice] = ids[n-1]
+			}
+			if len(e.Slices) == 0 {
+				entry, dealt = dealt[0], dealt[1:]
+			}
+			entry.Country, entry.Tags = e.Country, e.Tags
+			d.directory = append(d.directory, entry)
+		}
 	}
 }
 
