@@ -1,0 +1,312 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+func TestShorten(t *testing.T) {
+	used := map[string]bool{}
+	for _, tc := range []struct{ id, want string }{
+		{"web", "web"},
+		{"lhr.edge", "lhr-edge"},
+		{"transit.cdg", "transit-cdg"},
+		{"shop.1", "shop-1"},
+		{"supermarket.123", "supermarket-123"},
+		{"a_shop_with_a_long_name.7", "a_shop_with_a-7"},
+		{"a_shop_with_a_longer_name.7", "a_shop_with_2-7"},
+		{"a_lonely_origin_here", "a_lonely_origin"},
+		{"web.1234567890123456", "w34567890123456"},
+	} {
+		got := shorten(used, tc.id)
+		used[got] = true
+		if tc.id == "a_shop_with_a_longer_name.7" {
+			if len(got) > maxInterface {
+				t.Errorf("shorten(%s) = %s, too long", tc.id, got)
+			}
+			continue
+		}
+		if got != tc.want {
+			t.Errorf("shorten(%s) = %s, want %s", tc.id, got, tc.want)
+		}
+	}
+	if len(used) != 9 {
+		t.Errorf("names clash: %v", used)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, tc := range []struct {
+		lan, addr string
+		want      bool
+	}{
+		{"10.0.1.0/24", "10.0.1.0", false}, {"10.0.1.0/24", "10.0.1.1", true}, {"10.0.1.0/24", "10.0.1.254", true},
+		{"10.0.1.0/24", "10.0.1.255", false}, {"10.0.1.0/24", "10.0.2.1", false},
+		{"10.0.1.0/31", "10.0.1.0", true}, {"10.0.1.0/31", "10.0.1.1", true}, {"10.0.1.7/32", "10.0.1.7", true},
+		{"fd00::/64", "fd00::", false}, {"fd00::/64", "fd00::ffff:ffff:ffff:ffff", true},
+	} {
+		if got := usable(prefix(tc.lan), addr(tc.addr)); got != tc.want {
+			t.Errorf("usable(%s, %s) = %v, want %v", tc.lan, tc.addr, got, tc.want)
+		}
+	}
+	for _, tc := range []struct {
+		from string
+		n    int
+		want string
+	}{{"198.18.1.1", 0, "198.18.1.1"}, {"198.18.1.1", 255, "198.18.2.0"}, {"198.18.1.255", 257, "198.18.3.0"}, {"fd00::ffff", 1, "fd00::1:0"}} {
+		if got := advance(addr(tc.from), tc.n); got != addr(tc.want) {
+			t.Errorf("advance(%s, %d) = %v, want %s", tc.from, tc.n, got, tc.want)
+		}
+	}
+	p := newPool(prefix("192.0.2.0/30"))
+	for _, want := range []string{"192.0.2.0 192.0.2.1 true", "192.0.2.2 192.0.2.3 true", "192.0.2.4 192.0.2.5 false"} {
+		lo, hi, ok := p.pair()
+		if got := fmt.Sprint(lo, hi, ok); got != want {
+			t.Errorf("pair() = %s, want %s", got, want)
+		}
+	}
+}
+
+func TestExplicitSlices(t *testing.T) {
+	s := overlapping()
+	s.Datacenters[0].Egress = []spec.Egress{
+		{Prefix: prefix("198.51.100.0/32"), Slices: map[int]int{5: 2, 31: 1}, Country: "GB", Tags: []string{"trusted"}},
+		{Prefix: prefix("198.51.100.1/32")},
+	}
+	all := compile(t, s).Servers[3].Config.Egress
+	for slice, want := range map[int]int{1: 0, 2: 0, 5: 2, 31: 1} {
+		if got := all[0].Owner[slice]; int(got) != want {
+			t.Errorf("slice %d of %v is server %d's, want %d", slice, all[0].Addr, got, want)
+		}
+	}
+	if all[0].Country != "GB" || len(all[0].Tags) != 1 || all[1].Country != "" {
+		t.Errorf("country and tags: %+v, %+v", all[0], all[1])
+	}
+	if o := all[1].Owner; o[1] != 1 || o[2] != 2 || o[3] != 0 {
+		t.Errorf("slices of %v are %v", all[1].Addr, o)
+	}
+}
+
+func TestTimersScale(t *testing.T) {
+	got := timers(spec.Timers{Scale: 0.01, UDP: unit.Duration(5 * time.Second)})
+	if got.TCPEstablished != 288*time.Second || got.UDP != 50*time.Millisecond || got.PortHold != 600*time.Millisecond {
+		t.Errorf("scaled by 0.01: %+v", got)
+	}
+	if got := timers(spec.Timers{}); got.TCPEstablished != 8*time.Hour || got.TCPConnect != 30*time.Second || got.DNS != 10*time.Second {
+		t.Errorf("defaults: %+v", got)
+	}
+	if got := timers(spec.Timers{Scale: 1e-15}); got.DNS != 1 {
+		t.Errorf("DNS scaled to nothing is %v, want 1ns: zero would be the default", got.DNS)
+	}
+}
+
+func TestRateSpreadsOverTargets(t *testing.T) {
+	s := overlapping()
+	s.Internet = append(s.Internet, spec.InternetHost{ID: "api", Address: addr("203.0.113.10")})
+	s.Traffic = []spec.Traffic{{ID: "a", From: "shop.1.till", To: "*", TCP: 80, Flows: 2, Rate: 4, Start: unit.Duration(time.Second)}}
+	var got []string
+	for _, f := range compile(t, s).Flows {
+		got = append(got, fmt.Sprint(f.N, f.Server, f.Start))
+	}
+	want := []string{"1 web 1s", "2 api 1.25s", "3 web 1.5s", "4 api 1.75s"}
+	for i := range want {
+		want[i] = fmt.Sprint(i+1, []string{"web", "api"}[i%2], time.Second+time.Duration(i)*250*time.Millisecond)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("flows %v, want %v", got, want)
+	}
+}
+
+// A flow keeps its drawn port and nonce when other sites come and go.
+func TestDrawnPortsAreStable(t *testing.T) {
+	s := overlapping()
+	s.Traffic = []spec.Traffic{{ID: "a", From: "shop.*.till", To: "web", TCP: 443, Flows: 50}}
+	ports := func(s *spec.Scenario, client string) (all []string) {
+		for _, f := range compile(t, s).Flows {
+			if f.Client == client {
+				all = append(all, fmt.Sprint(f.Src, f.Nonce))
+			}
+		}
+		return all
+	}
+	before, second := ports(s, "shop.1.till"), ports(s, "shop.2.till")
+	s.Sites = s.Sites[:1]
+	if after := ports(s, "shop.1.till"); !slices.Equal(before, after) || len(before) != 50 {
+		t.Error("ports of shop.1 changed with the number of sites")
+	}
+	if slices.Equal(before, second) {
+		t.Error("two clients draw the same ports")
+	}
+	s.Seed++
+	if after := ports(s, "shop.1.till"); slices.Equal(before, after) {
+		t.Error("another seed draws the same ports")
+	}
+}
+
+// When a client has more flows than ports, ports repeat per destination.
+func TestPortsRepeatPerDestination(t *testing.T) {
+	s := overlapping()
+	s.Internet = append(s.Internet, spec.InternetHost{ID: "api", Address: addr("203.0.113.10")})
+	s.Traffic = []spec.Traffic{{ID: "a", From: "shop.1.till", To: "*", TCP: 80, Flows: 20_000}}
+	p := compile(t, s)
+	checkFlows(t, p)
+	if len(p.Flows) != 40_000 {
+		t.Errorf("%d flows, want 40000", len(p.Flows))
+	}
+}
+
+func TestServices(t *testing.T) {
+	s := overlapping()
+	s.Sites[0].Lan, s.Sites[0].Hosts = prefix("10.0.2.0/24"), map[string]spec.Host{"desk": {Address: addr("10.0.2.5")}}
+	s.Traffic = []spec.Traffic{
+		{ID: "a", From: "shop.2.till", To: "shop.1.desk", TCP: 8080},
+		{ID: "b", From: "shop.2.till", To: "web", TCP: 443},
+		{ID: "c", From: "shop.2.till", To: "web", UDP: 53},
+	}
+	p := compile(t, s)
+	want := "[{web http 203.0.113.9 [80 443]} {web echo 203.0.113.9 [7 53]} {shop.1.desk http 10.0.2.5 [8080]}]"
+	if got := fmt.Sprint(p.Services); got != want {
+		t.Errorf("services %s, want %s", got, want)
+	}
+	if got := fmt.Sprint(p.Features); got != "[{traffic.to_site traffic[0].to}]" {
+		t.Errorf("features %s", got)
+	}
+}
+
+func TestImpairments(t *testing.T) {
+	s := overlapping()
+	s.Links = map[string]spec.Impairment{
+		"access":     {Delay: spec.Delay{Fixed: unit.Duration(4 * time.Millisecond)}, Rate: 500},
+		"shop.*.wan": {Loss: 0.1},
+		"shop.2.wan": {Loss: 0.2},
+		"backbone":   {Delay: spec.Delay{Geo: true}},
+	}
+	s.Impair = []spec.Impair{
+		{On: "shop.1.router", Direction: "up", Impairment: spec.Impairment{Loss: 0.3}},
+		{On: "cdg.edge-lhr.edge", Direction: "down", Impairment: spec.Impairment{Corrupt: 0.5}},
+	}
+	p := compile(t, s)
+	loss := map[string][2]unit.Ratio{}
+	for _, l := range p.Links {
+		switch l.Class {
+		case ClassAccess:
+			loss[l.ID] = [2]unit.Ratio{l.AB.Loss, l.BA.Loss}
+			if l.AB.Delay.Fixed != unit.Duration(4*time.Millisecond) || l.BA.Rate != 500 {
+				t.Errorf("%s lost what its class says: %+v", l.ID, l)
+			}
+		case ClassBackbone:
+			if !l.AB.Delay.Geo || l.Geo < time.Millisecond || l.Geo > 3*time.Millisecond || l.AB.Corrupt != 0 || l.BA.Corrupt != 0.5 {
+				t.Errorf("backbone is %+v", l)
+			}
+		default:
+			if l.AB != (spec.Impairment{}) || l.BA != (spec.Impairment{}) {
+				t.Errorf("%s is impaired", l.ID)
+			}
+		}
+	}
+	want := map[string][2]unit.Ratio{"shop.1.router-transit.lhr": {0.3, 0.1}, "shop.2.router-transit.lhr": {0.2, 0.2}, "shop.3.router-transit.cdg": {0.1, 0.1}}
+	if fmt.Sprint(loss) != fmt.Sprint(want) {
+		t.Errorf("losses %v, want %v", loss, want)
+	}
+	words := map[string]bool{}
+	for _, f := range p.Features {
+		words[f.Word+" "+f.Path] = true
+	}
+	for _, w := range []string{"links.delay links.access.delay", "links.rate links.access.rate", "links.loss links.shop.2.wan.loss", "links.geo links.backbone.delay", "impair impair[0]", "impair impair[1]"} {
+		if !words[w] {
+			t.Errorf("feature %s is missing in %v", w, p.Features)
+		}
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	if f := compile(t, overlapping()).Features; f != nil {
+		t.Errorf("the common ground needs %v", f)
+	}
+	s := overlapping()
+	s.Sites[0].OnRamps[0].Type = "interconnect"
+	s.Sites[0].OnRamps[0].Health = &spec.Health{}
+	s.Sites[1].Group, s.Sites[2].CPE = &spec.Group{}, &spec.CPE{}
+	s.Sites[0].Hosts["till"] = spec.Host{Address: addr("10.0.1.5"), Run: []string{"true"}}
+	s.Accounts = []spec.Account{{ID: "a", Routing: "legacy", OnExhaustion: "another_server", Dedicated: []spec.Dedicated{{}},
+		VNets: []spec.VNet{{ID: "default"}, {ID: "blue"}}, Policies: spec.Policies{Egress: []spec.Policy{{}}}}, {ID: "b"}}
+	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Regions: []string{"WEUR"}, Source: "bgp"}, {Prefix: prefix("fd00::/64")}}
+	s.Internet[0].Proxied = true
+	s.Devices, s.Connectors, s.Transit = []spec.Device{{}}, []spec.Connector{{}}, []spec.Transit{{}}
+	s.Announce, s.Workload = []spec.Announce{{}}, []spec.Workload{{}}
+	s.Faults = []spec.Fault{{ID: "f", Do: "cut"}}
+	s.Checks = []spec.Check{{ID: "a", Eventually: "true", Within: 1, After: "f"}}
+	var got []string
+	for _, f := range compile(t, s).Features {
+		got = append(got, f.Word)
+	}
+	slices.Sort(got)
+	want := []string{"accounts", "announce", "checks.after", "checks.eventually", "checks.within", "connectors", "cpe", "dedicated", "devices",
+		"faults.cut", "group", "health", "ipv6", "on_exhaustion.another_server", "onramps.interconnect", "policies.egress", "proxied",
+		"routes.bgp", "routes.regions", "routing.legacy", "run", "transit", "vnets", "workload"}
+	if !slices.Equal(got, want) {
+		t.Errorf("features\n got %v\nwant %v", got, want)
+	}
+}
+
+func TestRoutesAndAccounts(t *testing.T) {
+	s := overlapping()
+	s.Accounts = []spec.Account{
+		{ID: "a", FlowKey: "tuple", Orphan: "reset", VNets: []spec.VNet{{ID: "blue", Default: true}}},
+		{ID: "b", Routes: []spec.Route{{ID: "home", Prefix: prefix("10.0.1.0/24"), Via: "*.*.wan", Weight: 7}}},
+	}
+	s.Sites[2].Account = "b"
+	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Via: "shop.*.wan", Priority: 5}, {Prefix: prefix("10.0.0.0/8"), Via: "null", VNet: "default"}}
+	c := compile(t, s).Servers[0].Config
+	if got, want := fmt.Sprint(c.Tenants), "[{1 a tuple reset} {2 b  }]"; got != want {
+		t.Errorf("tenants %s, want %s", got, want)
+	}
+	want := "[{10.0.1.0/24 via shop.1.wan 1 2 10.0.1.0/24 1 5 0 static wan} {10.0.1.0/24 via shop.2.wan 1 2 10.0.1.0/24 2 5 0 static wan} " +
+		"{10.0.0.0/8 1 1 10.0.0.0/8 0 100 0 static wan} {home via shop.3.wan 2 1 10.0.1.0/24 3 100 7 static wan}]"
+	if got := fmt.Sprint(c.Routes); got != want {
+		t.Errorf("routes\n got %s\nwant %s", got, want)
+	}
+	if o := c.OnRamps[0]; o.Tenant != 1 || o.VNet != 2 {
+		t.Errorf("on-ramp %+v, want the account's default network", o)
+	}
+}
+
+func TestKeyedTunnel(t *testing.T) {
+	s := overlapping()
+	key := uint32(7)
+	s.Sites[0].OnRamps[0].Key = &key
+	p := compile(t, s)
+	if tun := p.Branches[0].Tunnels[0]; tun.MTU != 1472 || *tun.Key != 7 || p.Servers[0].Config.OnRamps[0].MTU != 1472 {
+		t.Errorf("keyed tunnel %+v, want MTU 1472", tun)
+	}
+}
+
+func TestLookups(t *testing.T) {
+	p := compile(t, overlapping())
+	for _, id := range []string{"shop.1.till", "cdg.1", "web"} {
+		if n, ok := p.Node(id); !ok || n.ID != id {
+			t.Errorf("Node(%s) = %v, %v", id, n, ok)
+		}
+	}
+	if _, ok := p.Node("shop.1"); ok {
+		t.Error("found a node shop.1")
+	}
+	if s, ok := p.Server("cdg.2"); !ok || s.Index != 2 || s.Config.Self != 4 {
+		t.Errorf("Server(cdg.2) = %+v", s)
+	}
+	if _, ok := p.Server("web"); ok {
+		t.Error("web is a server")
+	}
+	if b, ok := p.Branch("shop.2.router"); !ok || b.Site != "shop.2" {
+		t.Errorf("Branch(shop.2.router) = %+v", b)
+	}
+	n := p.Names()
+	if n.OnRamps[2] != "shop.2.wan" || n.Servers[3] != "cdg.1" || n.Datacenters[2] != "cdg" || n.Tenants[1] != "default" || n.ServerDatacenter[4] != "cdg" || n.OnRamps[0] != "" {
+		t.Errorf("names %+v", n)
+	}
+}
