@@ -41,6 +41,7 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b.features()
 	b.places()
 	b.sites()
+	b.connectors()
 	b.origins()
 	if len(b.errs) > 0 {
 		return nil, b.err()

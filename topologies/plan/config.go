@@ -108,7 +108,7 @@ func (b *builder) servers() {
 		common.Routes = append(common.Routes, b.routes(a)...)
 	}
 	for _, r := range b.ramps {
-		common.OnRamps = append(common.OnRamps, b.config(r))
+		common.OnRamps = append(common.OnRamps, r.config())
 	}
 	for _, d := range b.dcs {
 		for _, s := range d.servers {
@@ -125,20 +125,12 @@ func (b *builder) servers() {
 	}
 }
 
-// config is an on-ramp as servers know it. Connections of a WAN are in the
-// default virtual network (SEMANTICS 3.1).
-func (b *builder) config(r ramp) hub.OnRamp {
-	vnet, _ := b.accounts[r.tenant-1].vnet("")
-	o := hub.OnRamp{
-		ID: r.id, Name: r.name, Tenant: r.tenant, VNet: vnet, Scope: ident.Scope(r.id),
-		Kind: r.kind, Local: tunnelAddr, Remote: r.outer, Key: r.spec.Key, ARR: r.spec.ARR,
+// config is an on-ramp as servers know it.
+func (r ramp) config() hub.OnRamp {
+	return hub.OnRamp{
+		ID: r.id, Name: r.name, Tenant: r.tenant, VNet: r.vnet, Scope: ident.Scope(r.id),
+		Kind: r.kind, Local: tunnelAddr, Remote: r.outer, Key: r.spec.Key, ARR: r.spec.ARR, MTU: r.mtu,
 	}
-	for _, t := range r.branch.Tunnels {
-		if t.OnRamp == r.id {
-			o.MTU = t.MTU
-		}
-	}
-	return o
 }
 
 // routes are an account's routes, one for each on-ramp that a route selects.
@@ -207,7 +199,7 @@ func (b *builder) via(a account, path, selector string) []ramp {
 			all = append(all, r)
 		}
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && !b.unplanned(selector) {
 		b.fail(path+".via", "no on-ramp of account %s is called %q", a.name, selector)
 	}
 	return all

@@ -276,6 +276,21 @@ func TestRoutesAndAccounts(t *testing.T) {
 	}
 }
 
+// What no engine can do is planned and refused by name, not called a mistake.
+func TestUnplannedIsNoMistake(t *testing.T) {
+	s := overlapping()
+	s.Devices = []spec.Device{{ID: "laptop", Count: 2}}
+	s.Connectors = []spec.Connector{{ID: "office", Lan: prefix("10.0.9.0/24")}}
+	s.Routes = []spec.Route{{Prefix: prefix("10.0.9.0/24"), Via: "office"}}
+	s.Traffic = append(s.Traffic, spec.Traffic{ID: "d", From: "laptop.*", To: "office.files", TCP: 22})
+	s.Impair = []spec.Impair{{On: "laptop.1"}}
+	p := compile(t, s)
+	c := p.Servers[0].Config
+	if r := c.Routes[0]; r.Plane != "zt" || r.NextHop != 4 || c.OnRamps[3].Kind != "connector" {
+		t.Errorf("route %+v to on-ramp %+v", r, c.OnRamps[3])
+	}
+}
+
 func TestKeyedTunnel(t *testing.T) {
 	s := overlapping()
 	key := uint32(7)

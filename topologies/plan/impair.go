@@ -24,7 +24,7 @@ func (b *builder) impair() {
 				l.AB, l.BA = over(l.AB, b.s.Links[name]), over(l.BA, b.s.Links[name])
 			}
 		}
-		if !found {
+		if !found && !b.unplanned(name) {
 			b.fail("links."+name, "%q is neither a class of links nor selects one", name)
 		}
 	}
@@ -42,7 +42,7 @@ func (b *builder) impair() {
 				l.BA = over(l.BA, im.Impairment)
 			}
 		}
-		if !found {
+		if !found && !b.unplanned(im.On) {
 			b.fail(at("impair", i)+".on", "%q selects no link", im.On)
 		}
 	}

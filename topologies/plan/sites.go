@@ -38,9 +38,10 @@ type ramp struct {
 	name   string
 	kind   tunnel.Kind
 	spec   spec.OnRamp
-	branch *branch
 	tenant ident.Tenant
+	vnet   ident.VNet
 	outer  netip.Addr
+	mtu    int
 }
 
 // sites makes branch routers, their tunnels and hosts.
@@ -183,7 +184,39 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 		MAC: mac(macTunnel, int(id), 1), PeerMAC: mac(macTunnel, int(id), 2),
 	}
 	r.Tunnels = append(r.Tunnels, t)
-	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, branch: r, tenant: tenant, outer: outer})
+	// Connections of a WAN are in the default virtual network (SEMANTICS 3.1).
+	vnet, _ := b.accounts[tenant-1].vnet("")
+	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet, outer: outer, mtu: mtu})
+}
+
+// connectors number the private networks behind outbound tunnels, so that
+// routes can name them. Their machines are not part of the lab: the feature
+// that they are is refused before anything starts.
+func (b *builder) connectors() {
+	for i, c := range b.s.Connectors {
+		path := at("connectors", i)
+		tenant, ok := b.tenant(path, c.Account)
+		if !ok {
+			continue
+		}
+		vnet, ok := b.accounts[tenant-1].vnet(c.VNet)
+		if !ok {
+			b.fail(path+".vnet", "no virtual network is called %q", c.VNet)
+		}
+		b.ramps = append(b.ramps, ramp{
+			id: ident.OnRamp(len(b.ramps) + 1), name: c.ID, kind: tunnel.Connector, tenant: tenant, vnet: vnet,
+		})
+	}
+}
+
+// unplanned says whether a selector names something that the file has and the
+// lab has not: a device, a connector or an AS. It is no mistake then.
+func (b *builder) unplanned(selector string) bool {
+	first, _, _ := strings.Cut(selector, ".")
+	is := func(id string) bool { return first == "*" || first == id }
+	return slices.ContainsFunc(b.s.Devices, func(d spec.Device) bool { return is(d.ID) }) ||
+		slices.ContainsFunc(b.s.Connectors, func(c spec.Connector) bool { return is(c.ID) }) ||
+		slices.ContainsFunc(b.s.Transit, func(t spec.Transit) bool { return is(t.ID) })
 }
 
 // origins makes the hosts on the Internet.

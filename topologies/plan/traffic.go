@@ -183,7 +183,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 		}
 		b.reachable(c, to, path)
 	}
-	if n == 0 {
+	if n == 0 && len(from)*len(to) > 0 {
 		b.fail(path+".to", "%q selects only the host that asks", t.To)
 	}
 }
@@ -260,7 +260,7 @@ func (b *builder) selected(all []*machine, path, selector, what string) []*machi
 			found = append(found, m)
 		}
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && !b.unplanned(selector) {
 		b.fail(path, "%q selects no %s", selector, what)
 	}
 	return found
