@@ -45,8 +45,8 @@ type decoder struct {
 	params map[string]*yaml.Node
 	words  words
 	errs   Errors
-	// tainted are the mappings in which something was wrong, so that nothing is
-	// called missing that was only misspelt.
+	// tainted are the mappings with an unknown or repeated word, so that nothing
+	// is called missing that was only misspelt.
 	tainted map[*yaml.Node]bool
 	// sets are the settings of each variant, as nodes.
 	sets  map[string][]pair
@@ -284,6 +284,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, depth int) bool {
 		f, known := w.fields[p.key.Value]
 		if !known {
 			d.fail(p.key, suggest(p.key.Value, w.keys), "unknown word %q, want one of %s", clip(p.key.Value), oneOf(w.keys))
+			d.tainted[n] = true
 			ok = false
 			continue
 		}
@@ -293,9 +294,6 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, depth int) bool {
 			continue
 		}
 		ok = d.enumerated(p.value, into, f.enum) && ok
-	}
-	if !ok {
-		d.tainted[n] = true
 	}
 	return ok
 }
@@ -375,14 +373,8 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, depth int) bool {
 		if old := v.MapIndex(key); old.IsValid() {
 			item.Set(old)
 		}
-		if !d.value(p.value, item, depth+1) {
-			ok = false
-			continue
-		}
-		v.SetMapIndex(key, item)
-	}
-	if !ok {
-		d.tainted[n] = true
+		ok = d.value(p.value, item, depth+1) && ok
+		v.SetMapIndex(key, item) // bad items too, so that their names are known
 	}
 	return ok
 }

@@ -287,16 +287,24 @@ func (r *resolver) fail(path, hint, format string, args ...any) {
 
 // locate finds where a path was written last, and whether it was written at all.
 func (r *resolver) locate(path string) (*source, *yaml.Node, bool) {
-	if len(r.origin) > 0 {
-		for _, p := range []string{path, uncounted(path)} {
-			if s, rest, ok := r.longest(p); ok {
-				w := r.file.descend(s.val, steps(rest))
-				return s.src, w.node, w.exact
-			}
+	if s, w, ok := r.written(path); ok {
+		return s.src, w.node, w.exact
+	}
+	f, w := r.file.place(path)
+	return f.src, w.point(), w.exact
+}
+
+// written finds the setting that wrote a path.
+func (r *resolver) written(path string) (setting, walker, bool) {
+	if len(r.origin) == 0 {
+		return setting{}, walker{}, false
+	}
+	for _, p := range []string{path, uncounted(path)} {
+		if s, rest, ok := r.longest(p); ok {
+			return s, r.file.descend(s.val, steps(rest)), true
 		}
 	}
-	f, n, exact := r.file.place(path)
-	return f.src, n, exact
+	return setting{}, walker{}, false
 }
 
 // longest finds the setting whose path is the longest beginning of path.

@@ -232,9 +232,6 @@ func (d *decoder) variant(n *yaml.Node, v *spec.Variant, depth int) bool {
 		}
 		ok = ok && good
 	}
-	if !ok {
-		d.tainted[n] = true
-	}
 	return ok
 }
 

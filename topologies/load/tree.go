@@ -157,28 +157,72 @@ func itemOf(list *yaml.Node, step string) *yaml.Node {
 }
 
 // place finds a path in the file or in one it includes.
-func (f *file) place(path string) (in *file, n *yaml.Node, exact bool) {
-	n, exact = f.walk(path)
-	if exact {
-		return f, n, true
-	}
+func (f *file) place(path string) (in *file, w walker) {
 	all := steps(path)
+	if g, local := f.holder(all); g != nil {
+		return g, g.descend(g.root, local)
+	}
+	w = f.descend(f.root, all)
+	if w.exact {
+		return f, w
+	}
 	for _, inc := range f.includes {
 		if inc.root == nil {
 			continue
 		}
 		short := append([]string(nil), all...)
 		for i := range min(2, len(short)) {
-			short[i] = strings.TrimPrefix(short[i], inc.prefix)
-			if short[i] == "" {
-				short[i] = all[i]
+			if own := strings.TrimPrefix(short[i], inc.prefix); own != "" {
+				short[i] = own
 			}
 		}
-		if g, n, ok := inc.place(strings.Join(short, ".")); ok {
-			return g, n, true
+		if g, found := inc.place(strings.Join(short, ".")); found.exact {
+			return g, found
 		}
 	}
-	return f, n, false
+	return f, w
+}
+
+// holder finds the file whose item a number means: items of included files
+// follow the file's own. It returns nil if the path has no such number.
+func (f *file) holder(path []string) (*file, []string) {
+	if len(path) < 2 {
+		return nil, nil
+	}
+	i, ok := index(path[1])
+	if !ok {
+		return nil, nil
+	}
+	own := f.own(path[0])
+	if i < own {
+		return f, path
+	}
+	i -= own
+	for _, inc := range f.includes {
+		if n := inc.total(path[0]); i < n {
+			return inc.holder(append([]string{path[0], "[" + strconv.Itoa(i) + "]"}, path[2:]...))
+		} else {
+			i -= n
+		}
+	}
+	return nil, nil
+}
+
+// own counts the items of a top-level list in the file itself, total also
+// those of what it includes.
+func (f *file) own(list string) int {
+	if n := mapValue(f.root, list); n != nil && n.Kind == yaml.SequenceNode {
+		return len(n.Content)
+	}
+	return 0
+}
+
+func (f *file) total(list string) int {
+	n := f.own(list)
+	for _, inc := range f.includes {
+		n += inc.total(list)
+	}
+	return n
 }
 
 // At is where a path of the scenario is written: "shop.1.wan.arr",
@@ -186,13 +230,15 @@ func (f *file) place(path string) (in *file, n *yaml.Node, exact bool) {
 // whose number counts written-out sites. A path that is not in the file gives
 // the place where it would be.
 func (d *Doc) At(path string) (line, col int) {
-	_, n, _ := d.file.place(byID(d.counted(), path))
+	_, w := d.file.place(byID(d.counted(), path))
+	n := w.point()
 	return n.Line, n.Column
 }
 
 // Mistake is a mistake at a path, for packages that find what load cannot.
 func (d *Doc) Mistake(path, msg string) *Mistake {
-	f, n, _ := d.file.place(byID(d.counted(), path))
+	f, w := d.file.place(byID(d.counted(), path))
+	n := w.point()
 	return f.src.mistake(n.Line, n.Column, msg, "")
 }
 

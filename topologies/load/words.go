@@ -81,3 +81,11 @@ func enumOf(f reflect.StructField) []string {
 	}
 	return out
 }
+
+// top are the top-level words.
+func (w words) top() []string {
+	return append([]string(nil), w.of(reflect.TypeFor[spec.Scenario]()).keys...)
+}
+
+// site are the words of a site.
+func (w words) site() []string { return w.of(reflect.TypeFor[spec.Site]()).keys }

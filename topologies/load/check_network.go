@@ -1,0 +1,262 @@
+package load
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/homeward-lab/homeward/topologies/place"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// slices per egress address that a server can own: 32 of 2048 ports, without
+// the first, which holds the well-known ports (SEMANTICS 5.1).
+const ownSlices = 31
+
+// claim is an address range that something has, and where it says so.
+type claim struct {
+	prefix netip.Prefix
+	what   string
+	path   string
+}
+
+// addresses checks that no address on the Internet has two owners. Ranges are
+// compared in order, so that only neighbours can overlap.
+func (r *resolver) addresses() {
+	var claims []claim
+	add := func(path, what string, p netip.Prefix) {
+		if !p.IsValid() {
+			return
+		}
+		if p.Overlaps(labRange) {
+			r.fail(path, "", "%s %s overlaps %s, which the lab keeps for itself", what, p, labRange)
+			return
+		}
+		if why := notUnicast(p); why != "" {
+			r.fail(path, "", "%s %s is %s", what, p, why)
+			return
+		}
+		claims = append(claims, claim{p, what, path})
+	}
+	for _, d := range r.s.Datacenters {
+		for j, e := range d.Egress {
+			add(fmt.Sprintf("datacenters.%s.egress[%d].prefix", d.ID, j), "egress of "+d.ID, e.Prefix)
+		}
+	}
+	for _, a := range r.allAccounts() {
+		for j, d := range a.account.Dedicated {
+			add(fmt.Sprintf("%s.dedicated[%d].ipv4", a.path, j), "dedicated address", single(d.IPv4))
+		}
+	}
+	for i := range r.s.Internet {
+		h := &r.s.Internet[i]
+		add(instance("internet", h.ID, h.Instance)+".address", "address of "+strings.TrimPrefix(instance("", h.ID, h.Instance), "."), single(h.Address))
+	}
+	r.disjoint(claims)
+}
+
+// disjoint reports every claim that overlaps an earlier one.
+func (r *resolver) disjoint(claims []claim) {
+	order := make([]int, len(claims))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return claims[a].prefix.Compare(claims[b].prefix) })
+	var open []int // ranges that contain the ones that follow
+	for _, i := range order {
+		for len(open) > 0 && !claims[open[len(open)-1]].prefix.Overlaps(claims[i].prefix) {
+			open = open[:len(open)-1]
+		}
+		if len(open) > 0 {
+			// The later one in the file is the mistake.
+			a, b := claims[open[len(open)-1]], claims[i]
+			if open[len(open)-1] > i {
+				a, b = b, a
+			}
+			r.fail(b.path, "", "%s %s overlaps %s %s", b.what, short(b.prefix), a.what, short(a.prefix))
+		}
+		open = append(open, i)
+	}
+}
+
+// short writes a prefix of one address as the address.
+func short(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+func single(a netip.Addr) netip.Prefix {
+	if !a.IsValid() {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+// notUnicast says why a range cannot be that of a machine; "" if it can.
+func notUnicast(p netip.Prefix) string {
+	for _, bad := range []struct{ prefix, why string }{
+		{"0.0.0.0/8", "no address of a machine"}, {"127.0.0.0/8", "loopback"}, {"169.254.0.0/16", "link-local"},
+		{"224.0.0.0/4", "multicast"}, {"240.0.0.0/4", "reserved"}, {"::/127", "no address of a machine"},
+		{"fe80::/10", "link-local"}, {"ff00::/8", "multicast"},
+	} {
+		if p.Overlaps(netip.MustParsePrefix(bad.prefix)) {
+			return bad.why
+		}
+	}
+	return ""
+}
+
+// instance is the path of a site or host.
+func instance(list, id string, n int) string {
+	if n == 0 {
+		return list + "." + id
+	}
+	return fmt.Sprintf("%s.%s.%d", list, id, n)
+}
+
+func (r *resolver) datacenters() {
+	for i := range r.s.Datacenters {
+		d := &r.s.Datacenters[i]
+		path := "datacenters." + d.ID
+		if _, ok := place.Lookup(d.Place); !ok && d.ID != "" {
+			if r.present(path + ".place") {
+				r.code(path+".place", d.Place, nil)
+			} else {
+				r.fail(path+".id", r.hintCode(d.ID, nil), "%q is not an IATA code; want one, or place: with one", clip(d.ID))
+			}
+		}
+		if d.Region != "" && !slices.Contains(place.Regions(), d.Region) {
+			r.fail(path+".region", suggest(d.Region, place.Regions()), "region %q, want one of %s", clip(d.Region), oneOf(place.Regions()))
+		}
+		r.slices(path, d)
+	}
+}
+
+// slices checks that every server can own ports: by number, or as the file says.
+func (r *resolver) slices(path string, d *spec.Datacenter) {
+	addresses, explicit := 0, false
+	for j, e := range d.Egress {
+		at := fmt.Sprintf("%s.egress[%d]", path, j)
+		r.country(at+".country", e.Country)
+		if !e.Prefix.IsValid() {
+			r.missing(at, "prefix", "an egress without prefix, want one such as 198.51.100.0/30")
+			continue
+		}
+		bits := e.Prefix.Addr().BitLen() - e.Prefix.Bits()
+		if e.Prefix.Addr().Is4() {
+			addresses += 1 << bits
+		} else {
+			addresses = maxServers // no slicing is needed in IPv6 (SEMANTICS 5.1)
+		}
+		explicit = explicit || len(e.Slices) > 0
+		for slice, server := range e.Slices {
+			where := fmt.Sprintf("%s.slices.%d", at, slice)
+			if slice < 1 || slice > ownSlices {
+				r.fail(where, "", "slice %d, want 1 to %d (slice 0 holds the well-known ports)", slice, ownSlices)
+			}
+			if server < 1 || server > max(d.Servers, 1) {
+				r.fail(where, "", "slice %d belongs to server %d, but %s has servers 1 to %d", slice, server, d.ID, max(d.Servers, 1))
+			}
+		}
+	}
+	if addresses > 0 && !explicit && d.Servers > ownSlices*addresses {
+		r.fail(path+".servers", "", "%d servers, but the %d egress addresses of %s have slices for %d", d.Servers, addresses, d.ID, ownSlices*addresses)
+	}
+}
+
+// code checks that a place is known: an IATA code, or one of the others.
+func (r *resolver) code(path, code string, others []string) {
+	if _, ok := place.Lookup(code); ok && code == strings.ToLower(code) || slices.Contains(others, code) {
+		return
+	}
+	want := "an IATA code such as lhr"
+	if len(others) > 0 {
+		want = "a datacenter or " + want
+	}
+	r.fail(path, r.hintCode(code, others), "unknown place %q, want %s", clip(code), want)
+}
+
+func (r *resolver) hintCode(code string, others []string) string {
+	if lower := strings.ToLower(code); lower != code {
+		if _, ok := place.Lookup(lower); ok {
+			return fmt.Sprintf("%q", lower)
+		}
+	}
+	if hint := suggest(code, others); hint != "" {
+		return hint
+	}
+	if found := place.Suggest(code); found != "" {
+		return fmt.Sprintf("%q", found)
+	}
+	return ""
+}
+
+// country checks a code of two letters.
+func (r *resolver) country(path, code string) {
+	if code == "" || len(code) == 2 && strings.Trim(strings.ToLower(code), "abcdefghijklmnopqrstuvwxyz") == "" {
+		return
+	}
+	r.fail(path, "", "country %q, want a code of two letters such as GB", clip(code))
+}
+
+// nears checks where everything is.
+func (r *resolver) nears() {
+	var dcs []string
+	for _, d := range r.s.Datacenters {
+		dcs = append(dcs, d.ID)
+	}
+	check := func(path string, near spec.Near) {
+		for _, p := range near {
+			r.code(path+".near", p.Code, dcs)
+		}
+	}
+	// As the file has them, before instances are dealt out: each place once.
+	seen := map[string]bool{}
+	for i := range r.s.Sites {
+		o := &r.s.Sites[i]
+		check(instance("sites", o.ID, o.Instance), o.Near)
+		if !seen[o.ID] {
+			seen[o.ID] = true
+			r.undealt("sites", o.ID, dcs)
+		}
+	}
+	for i := range r.s.Internet {
+		o := &r.s.Internet[i]
+		check(instance("internet", o.ID, o.Instance), o.Near)
+		r.country(instance("internet", o.ID, o.Instance)+".country", o.Country)
+		for _, c := range o.Geofence {
+			r.country(instance("internet", o.ID, o.Instance)+".geofence", c)
+		}
+	}
+	for _, o := range r.s.Transit {
+		check("transit."+o.ID, o.Near)
+	}
+	for _, o := range r.s.Devices {
+		check("devices."+o.ID, o.Near)
+		r.country("devices."+o.ID+".country", o.Country)
+	}
+	for _, o := range r.s.Connectors {
+		check("connectors."+o.ID, o.Near)
+	}
+}
+
+// undealt checks the places that no instance was dealt.
+func (r *resolver) undealt(list, id string, dcs []string) {
+	for _, o := range r.file.spec.Sites {
+		if o.ID != id || r.wasSet(list+"."+id+".near") {
+			continue
+		}
+		for _, p := range o.Near {
+			r.code(list+"."+id+".near", p.Code, dcs)
+		}
+	}
+}
+
+// wasSet reports whether a setting wrote a path.
+func (r *resolver) wasSet(path string) bool {
+	_, _, ok := r.written(path)
+	return ok
+}

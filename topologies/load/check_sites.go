@@ -1,0 +1,198 @@
+package load
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// MTU bounds of a tunnel: what IPv4 hosts must accept (RFC 791) and what no
+// link of the lab passes.
+const (
+	minMTU = 576
+	maxMTU = 9000
+)
+
+func (r *resolver) sites() {
+	accounts := r.byAccount()
+	for i := range r.s.Sites {
+		o := &r.s.Sites[i]
+		path := instance("sites", o.ID, o.Instance)
+		r.lan(path, o.Lan)
+		r.hosts(path, o.Lan, o.Hosts)
+		r.gateway(path, o)
+		r.account(path+".account", o.Account, accounts)
+		r.onramps(path, o, accounts[o.Account])
+		r.group(path, o)
+	}
+	for i := range r.s.Connectors {
+		o := &r.s.Connectors[i]
+		path := "connectors." + o.ID
+		r.lan(path, o.Lan)
+		r.hosts(path, o.Lan, o.Hosts)
+		r.account(path+".account", o.Account, accounts)
+		r.vnet(path+".vnet", o.VNet, accounts[o.Account])
+	}
+	for i := range r.s.Devices {
+		o := &r.s.Devices[i]
+		path := "devices." + o.ID
+		r.account(path+".account", o.Account, accounts)
+		r.vnet(path+".vnet", o.VNet, accounts[o.Account])
+	}
+	for i := range r.s.Internet {
+		o := &r.s.Internet[i]
+		if !o.Address.IsValid() {
+			r.missing(instance("internet", o.ID, o.Instance), "address", "an Internet host without address, want one such as 203.0.113.9")
+		}
+	}
+}
+
+// lan checks the prefix of a private network.
+func (r *resolver) lan(path string, lan netip.Prefix) {
+	path += ".lan"
+	switch {
+	case !lan.IsValid():
+		r.missing(strings.TrimSuffix(path, ".lan"), "lan", "no lan, want a prefix such as 10.0.1.0/24")
+	case !lan.Addr().Is4():
+		r.fail(path, "", "lan %s is not IPv4, want a prefix such as 10.0.1.0/24", lan)
+	case lan.Bits() > 30:
+		r.fail(path, "", "lan %s has no room for a gateway and a host, want /30 or wider", lan)
+	case lan.Bits() == 0:
+		r.fail(path, "", "lan %s is everything, want a prefix such as 10.0.1.0/24", lan)
+	case lan.Overlaps(labRange):
+		r.fail(path, "", "lan %s overlaps %s, which the lab keeps for itself", lan, labRange)
+	default:
+		if why := notUnicast(lan); why != "" {
+			r.fail(path, "", "lan %s is %s", lan, why)
+		}
+	}
+}
+
+// hosts checks names and addresses in a private network.
+func (r *resolver) hosts(path string, lan netip.Prefix, hosts map[string]spec.Host) {
+	owner := map[netip.Addr]string{}
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		at := path + ".hosts." + name
+		r.partName(at, name)
+		addr := hosts[name].Address
+		if !addr.IsValid() {
+			r.missing(at, "address", "a host without address")
+			continue
+		}
+		if lan.IsValid() && !usable(lan, addr) {
+			r.fail(at+".address", "", "host %s has %s, which is outside its lan %s", name, outsideWhy(lan, addr), lan)
+		}
+		if other, taken := owner[addr]; taken {
+			r.fail(at+".address", "", "hosts %s and %s both have %s", other, name, addr)
+		}
+		owner[addr] = name
+	}
+}
+
+// outsideWhy says what is wrong with an address that is in the prefix and yet no host's.
+func outsideWhy(lan netip.Prefix, addr netip.Addr) string {
+	switch {
+	case !lan.Contains(addr):
+		return addr.String()
+	case addr == lan.Masked().Addr():
+		return addr.String() + " (the network's own address)"
+	default:
+		return addr.String() + " (the broadcast address)"
+	}
+}
+
+// partName checks the name of a host or on-ramp, which selectors find beside
+// the words of a site.
+func (r *resolver) partName(path, name string) {
+	if !r.word(path, "name", name) {
+		return
+	}
+	if name == "router" || slices.Contains(r.doc.words.site(), name) {
+		r.fail(path, "", "%q means something else in a site, want another name", name)
+	}
+}
+
+func (r *resolver) gateway(path string, o *spec.Site) {
+	if !o.Gateway.IsValid() {
+		if !o.Lan.IsValid() || o.Lan.Bits() > 30 {
+			return // said already
+		}
+		r.fail(path+".lan", "", "lan %s has no address left for the gateway", o.Lan)
+		return
+	}
+	if o.Lan.IsValid() && !usable(o.Lan, o.Gateway) {
+		r.fail(path+".gateway", "", "gateway %s is outside its lan %s", outsideWhy(o.Lan, o.Gateway), o.Lan)
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Hosts)) {
+		if o.Hosts[name].Address == o.Gateway {
+			r.fail(path+".gateway", "", "gateway %s is the address of host %s", o.Gateway, name)
+		}
+	}
+}
+
+func (r *resolver) onramps(path string, o *spec.Site, a *spec.Account) {
+	if len(o.OnRamps) == 0 {
+		if r.present(path + ".onramps") {
+			if r.refused(path+".onramps") == "" {
+				r.fail(path+".onramps", "", "no on-ramps, want at least one such as {id: wan, type: gre}")
+			}
+		} else {
+			r.missing(path, "onramps", "no on-ramps, want onramps: [{id: wan, type: gre}]")
+		}
+	}
+	seen := map[string]bool{}
+	for k := range o.OnRamps {
+		ramp := &o.OnRamps[k]
+		at := fmt.Sprintf("%s.onramps[%d]", path, k)
+		switch {
+		case ramp.ID == "":
+			r.missing(at, "id", "an on-ramp without id")
+		case seen[ramp.ID]:
+			r.fail(at+".id", "", "two on-ramps are called %q", ramp.ID)
+		default:
+			r.partName(at+".id", ramp.ID)
+			if _, clash := o.Hosts[ramp.ID]; clash {
+				r.fail(at+".id", "", "%q is a host and an on-ramp of one site", ramp.ID)
+			}
+		}
+		seen[ramp.ID] = true
+		if ramp.Type == "" {
+			r.missing(at, "type", "an on-ramp without type, want type: gre")
+		}
+		if ramp.MTU != 0 && (ramp.MTU < minMTU || ramp.MTU > maxMTU) {
+			r.fail(at+".mtu", "", "mtu %d, want %d to %d", ramp.MTU, minMTU, maxMTU)
+		}
+		if ramp.ARR && a != nil && a.Routing == "legacy" {
+			// SEMANTICS 1.2, ARR-9.
+			r.fail(at+".arr", "", "automatic return routing needs routing: unified, but account %s has routing: legacy", a.ID)
+		}
+	}
+}
+
+func (r *resolver) group(path string, o *spec.Site) {
+	if o.Group == nil {
+		return
+	}
+	path += ".group"
+	ids := each(o.OnRamps, func(ramp spec.OnRamp) string { return ramp.ID })
+	if o.Group.Primary == "" {
+		r.missing(path, "primary", "a group without primary, want the id of an on-ramp")
+	} else if !slices.Contains(ids, o.Group.Primary) {
+		r.fail(path+".primary", suggest(o.Group.Primary, ids), "no on-ramp %q in this site, want one of %s", clip(o.Group.Primary), oneOf(ids))
+	}
+	seen := map[string]bool{o.Group.Primary: true}
+	for i, b := range o.Group.Backups {
+		at := fmt.Sprintf("%s.backups[%d]", path, i)
+		switch {
+		case !slices.Contains(ids, b):
+			r.fail(at, suggest(b, ids), "no on-ramp %q in this site, want one of %s", clip(b), oneOf(ids))
+		case seen[b]:
+			r.fail(at, "", "on-ramp %q is in the group twice", b)
+		}
+		seen[b] = true
+	}
+}
