@@ -1,0 +1,240 @@
+package html
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// mostBundles bounds the ways drawn of one traffic.
+const mostBundles = 40
+
+// layer is the flows of one traffic, drawn.
+type layer struct {
+	Traffic string
+	Paths   []path
+	Marks   []mark
+	Story   []string // the same in words
+	More    int      // ways that are not drawn
+}
+
+// path is one stretch of a way. Class is out, back, wrong or lost; Hue the
+// asking site's colour.
+type path struct {
+	D, Class, Title string
+	Hue             int
+	Arrow           bool
+}
+
+// mark is a sign at a way's end: a count, a wrong delivery or a loss.
+type mark struct {
+	X, Y        float64
+	Text, Class string
+	Hue         int
+}
+
+// bundle is flows that went the same way.
+type bundle struct {
+	from, home, exit, to, landed string
+	ingress                      string
+	class                        string // back, wrong or lost
+	hue, n                       int
+}
+
+// end is where a stretch meets a box's side; all ends of a side share it.
+type end struct {
+	box   string
+	right bool
+	other float64 // height of the other end: sorts without crossings
+	y     float64
+}
+
+// stretch is part of a way between two boxes.
+type stretch struct {
+	from, to *end
+	class    string
+	arrow    bool
+	b        *bundle
+}
+
+// newLayer bundles flows by their way and draws each bundle from client to
+// home server, egress server and origin, and back to where the reply was seen.
+func newLayer(traffic string, flows []record.Flow, n names, g *geometry) layer {
+	l := layer{Traffic: traffic}
+	bundles := bundleUp(flows, n, g)
+	for _, b := range bundles {
+		l.Story = append(l.Story, b.story())
+	}
+	if len(bundles) > mostBundles {
+		l.More = len(bundles) - mostBundles
+		bundles = bundles[:mostBundles]
+		l.Story = l.Story[:mostBundles]
+	}
+	var all []stretch
+	for i := range bundles {
+		all = append(all, bundles[i].stretches(g)...)
+	}
+	spread(all, g)
+	for _, s := range all {
+		l.add(s, g)
+	}
+	return l
+}
+
+func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
+	index := map[bundle]*bundle{}
+	var all []*bundle
+	for _, f := range flows {
+		b := bundle{from: n.of(f.Client), home: f.HomeServer, exit: f.EgressServer, to: f.Server, ingress: f.IngressDC, landed: n.landing(f)}
+		switch b.landed {
+		case nobody:
+			b.class = "lost"
+		case b.from, unknown:
+			b.landed, b.class = b.from, "back"
+		default:
+			b.class = "wrong"
+		}
+		b.hue = g.boxes[b.from].Hue
+		if index[b] == nil {
+			one := b
+			index[b] = &one
+			all = append(all, &one)
+		}
+		index[b].n++
+	}
+	rank := map[string]int{"wrong": 0, "lost": 1, "back": 2}
+	slices.SortFunc(all, func(a, b *bundle) int {
+		return cmp.Or(rank[a.class]-rank[b.class], natural(a.from, b.from), b.n-a.n,
+			natural(a.home, b.home), natural(a.landed, b.landed), natural(a.to, b.to), natural(a.exit, b.exit), cmp.Compare(a.ingress, b.ingress))
+	})
+	return all
+}
+
+func (b *bundle) story() string {
+	text := fmt.Sprintf("%s → %s", b.from, b.to)
+	if b.home != "" {
+		text += " by " + b.home
+	}
+	if b.exit != "" && b.exit != b.home {
+		text += " and " + b.exit
+	}
+	flows := "1 flow"
+	if b.n != 1 {
+		flows = count(int64(b.n)) + " flows"
+	}
+	switch b.class {
+	case "wrong":
+		return fmt.Sprintf("%s: reply seen at %s (%s)", text, b.landed, flows)
+	case "lost":
+		return fmt.Sprintf("%s: no reply seen by anybody (%s)", text, flows)
+	}
+	return fmt.Sprintf("%s: reply came home (%s)", text, flows)
+}
+
+// stretches are the way as far as its boxes are known.
+func (b *bundle) stretches(g *geometry) []stretch {
+	var all []stretch
+	join := func(a, z string, class string, arrow bool) {
+		from, okA := g.boxes[a]
+		to, okZ := g.boxes[z]
+		if !okA || !okZ || a == z {
+			return
+		}
+		all = append(all, stretch{
+			from: &end{box: a, right: to.X >= from.X, other: to.CY()},
+			to:   &end{box: z, right: from.X > to.X, other: from.CY()}, class: class, arrow: arrow, b: b,
+		})
+	}
+	home := b.home
+	if _, ok := g.boxes[home]; !ok {
+		home = "dc:" + b.ingress
+	}
+	exit := b.exit
+	if _, ok := g.boxes[exit]; !ok {
+		exit = home
+	}
+	join(b.from, home, "out", false)
+	join(home, exit, "out", false)
+	if b.exit == "" {
+		return all // it never left
+	}
+	join(exit, b.to, "out", true)
+	if b.class == "lost" {
+		return all
+	}
+	join(b.to, exit, b.class, false)
+	join(exit, home, b.class, false)
+	join(home, b.landed, b.class, true)
+	return all
+}
+
+// spread gives every end its own height on its side of its box, in the order
+// of the other ends' heights.
+func spread(all []stretch, g *geometry) {
+	type side struct {
+		box   string
+		right bool
+	}
+	ends := map[side][]*end{}
+	var sides []side
+	for i := range all {
+		for _, e := range []*end{all[i].from, all[i].to} {
+			s := side{e.box, e.right}
+			if ends[s] == nil {
+				sides = append(sides, s)
+			}
+			ends[s] = append(ends[s], e)
+		}
+	}
+	for _, s := range sides {
+		list := ends[s]
+		slices.SortStableFunc(list, func(a, b *end) int { return cmp.Compare(a.other, b.other) })
+		b := g.boxes[s.box]
+		const margin, widest = 9.0, 15.0
+		step := min(widest, (b.H-2*margin)/float64(max(1, len(list)-1)))
+		y := b.CY() - step*float64(len(list)-1)/2
+		for i, e := range list {
+			e.y = y + step*float64(i)
+		}
+	}
+}
+
+// add draws a stretch, and what its end says.
+func (l *layer) add(s stretch, g *geometry) {
+	x := func(e *end) float64 {
+		b := g.boxes[e.box]
+		if e.right {
+			return b.X + b.W
+		}
+		return b.X
+	}
+	x1, y1, x2, y2 := x(s.from), s.from.y, x(s.to), s.to.y
+	d := curve(x1, y1, x2, y2)
+	if x1 == x2 { // between servers of one column
+		bow := 34.0
+		if !s.from.right {
+			bow = -bow
+		}
+		d = fmt.Sprintf("M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x1, y1, x1+bow, y1, x2+bow, y2, x2, y2)
+	}
+	l.Paths = append(l.Paths, path{D: d, Class: s.class, Title: s.b.story(), Hue: s.b.hue, Arrow: s.arrow})
+	home := s.to.box == s.b.landed && s.arrow && s.class != "out"
+	switch {
+	case home && s.class == "wrong":
+		l.Marks = append(l.Marks, mark{X: x2 + 26, Y: y2, Text: "✕" + times(s.b.n), Class: "wrong", Hue: s.b.hue})
+	case home && s.b.n > 1:
+		l.Marks = append(l.Marks, mark{X: x2 + 26, Y: y2, Text: times(s.b.n), Class: "count", Hue: s.b.hue})
+	case s.class == "out" && s.b.class == "lost" && s.from.box == s.b.from:
+		l.Marks = append(l.Marks, mark{X: x1 + 34, Y: y1, Text: "no reply" + times(s.b.n), Class: "lost", Hue: s.b.hue})
+	}
+}
+
+// times is a count that is worth saying.
+func times(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprintf("×%d", n)
+}

@@ -1,0 +1,212 @@
+package html
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// mostRows bounds the flow table: what a browser sorts without a pause.
+const mostRows = 2000
+
+// table is the flow table, as JSON for the script.
+type table struct {
+	Runs  []string `json:"runs"` // "variant · engine"
+	Rows  []row    `json:"rows"`
+	Shown int      `json:"-"`
+	Total int      `json:"-"`
+	Files []string `json:"-"` // where all flows are
+}
+
+// row is one flow. Times are ms; RTT 0 is unknown.
+type row struct {
+	Run      int           `json:"run"`
+	Flow     string        `json:"flow"` // "same#1"
+	Traffic  string        `json:"traffic"`
+	Client   string        `json:"client"`
+	Src      string        `json:"src"`
+	Dst      string        `json:"dst"`
+	OnRamp   string        `json:"onramp"`
+	Home     string        `json:"home"`
+	Egress   string        `json:"egress"`
+	Return   string        `json:"return"`
+	Seen     string        `json:"seen"`
+	Result   record.Result `json:"result"`
+	Reason   string        `json:"reason"`
+	RTT      float64       `json:"rtt"`
+	Time     float64       `json:"time"`
+	Down     int64         `json:"down"`
+	Start    float64       `json:"start"`
+	Protocol string        `json:"proto"`
+}
+
+// newTable takes an equal share of rows from every run, and gives what short
+// runs leave to the others.
+func newTable(r *record.Results) table {
+	t := table{Runs: []string{}, Rows: []row{}}
+	left := mostRows
+	order := make([]int, len(r.Runs)) // shortest first, so that the rest is known
+	for i := range order {
+		order[i] = i
+		t.Total += len(r.Runs[i].Flows)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return len(r.Runs[a].Flows) - len(r.Runs[b].Flows) })
+	take := make([]int, len(r.Runs))
+	for k, i := range order {
+		take[i] = min(len(r.Runs[i].Flows), left/(len(order)-k))
+		left -= take[i]
+	}
+	for i, rec := range r.Runs {
+		name := rec.Run.Variant + " · " + rec.Run.Engine
+		if slices.ContainsFunc(r.Runs, func(o *record.Records) bool { return o.Run.Scenario != rec.Run.Scenario }) {
+			name = rec.Run.Scenario + " · " + name
+		}
+		t.Runs = append(t.Runs, name)
+		t.Files = append(t.Files, rec.Run.Scenario+"/"+rec.Run.Variant+"/"+rec.Run.Engine+"/"+record.FlowsFile)
+		for _, f := range rec.Flows[:take[i]] {
+			t.Rows = append(t.Rows, newRow(i, f))
+		}
+	}
+	t.Shown = len(t.Rows)
+	return t
+}
+
+func newRow(run int, f record.Flow) row {
+	r := row{
+		Run: run, Flow: fmt.Sprintf("%s#%d", f.Traffic, f.N), Traffic: f.Traffic, Client: f.Client, Src: f.Src, Dst: f.Dst,
+		OnRamp: f.OnRamp, Home: f.HomeServer, Return: f.ReturnOnRamp, Seen: f.DeliveredTo, Result: f.Result, Reason: f.Reason,
+		RTT: float64(f.RTTNs) / 1e6, Time: float64(f.EndNs-f.StartNs) / 1e6, Down: f.BytesDown, Start: float64(f.StartNs) / 1e6, Protocol: f.Proto,
+	}
+	if f.EgressIP != "" {
+		r.Egress = fmt.Sprintf("%s:%d", f.EgressIP, f.EgressPort)
+	}
+	return r
+}
+
+// timing is one run's times of one traffic, ns; 0 is unknown.
+type timing struct {
+	Variant, Engine, Traffic string
+	OK, Total                int64
+	RTT, Time                [4]int64 // p50, p90, p99, max
+	Down                     int64    // bytes
+}
+
+func timings(recs []*record.Records, traffic []string) []timing {
+	var all []timing
+	for _, name := range traffic {
+		for _, rec := range recs {
+			flows := ofTraffic(rec.Flows, name)
+			if len(flows) == 0 {
+				continue
+			}
+			t := timing{Variant: rec.Run.Variant, Engine: rec.Run.Engine, Traffic: name, Total: int64(len(flows))}
+			var rtt, took []int64
+			for _, f := range flows {
+				t.Down += f.BytesDown
+				if f.RTTNs > 0 {
+					rtt = append(rtt, f.RTTNs)
+				}
+				if f.Result == record.OK {
+					t.OK++
+					took = append(took, f.EndNs-f.StartNs)
+				}
+			}
+			t.RTT, t.Time = quantiles(rtt), quantiles(took)
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// quantiles are by nearest rank, the same as in checks.
+func quantiles(ns []int64) (q [4]int64) {
+	if len(ns) == 0 {
+		return q
+	}
+	slices.Sort(ns)
+	for i, p := range []float64{0.50, 0.90, 0.99, 1} {
+		q[i] = ns[max(0, int(math.Ceil(p*float64(len(ns))))-1)]
+	}
+	return q
+}
+
+// grid is a table of counts: rows by columns. A row that is zero everywhere is left out.
+type grid struct {
+	Columns []string
+	Rows    []gridRow
+}
+
+type gridRow struct {
+	Name  string
+	Group string // the run, in the counters' grid
+	Cells []int64
+}
+
+const dropPrefix = "drop."
+
+// drops sums each reason over a run's servers; one column per run.
+func drops(recs []*record.Records) grid {
+	g := grid{}
+	sums := map[string][]int64{}
+	for i, rec := range recs {
+		g.Columns = append(g.Columns, rec.Run.Variant+" · "+rec.Run.Engine)
+		for _, counters := range rec.Run.Metrics.Servers {
+			for name, n := range counters {
+				if len(name) <= len(dropPrefix) || name[:len(dropPrefix)] != dropPrefix || n == 0 {
+					continue
+				}
+				reason := name[len(dropPrefix):]
+				if sums[reason] == nil {
+					sums[reason] = make([]int64, len(recs))
+				}
+				sums[reason][i] += n
+			}
+		}
+	}
+	for reason, cells := range sums {
+		g.Rows = append(g.Rows, gridRow{Name: reason, Cells: cells})
+	}
+	slices.SortFunc(g.Rows, func(a, b gridRow) int { return natural(a.Name, b.Name) })
+	return g
+}
+
+// counters lists each server's totals; one column per counter that is not
+// zero somewhere.
+func counters(recs []*record.Records) grid {
+	// The order of a packet's way; anything else follows by name.
+	known := []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "route_lookups", "flows_started", "flows_ended", "flows"}
+	g := grid{}
+	used := map[string]bool{}
+	for _, rec := range recs {
+		for _, counters := range rec.Run.Metrics.Servers {
+			for name, n := range counters {
+				if n != 0 && (len(name) <= len(dropPrefix) || name[:len(dropPrefix)] != dropPrefix) {
+					used[name] = true
+				}
+			}
+		}
+	}
+	for _, name := range known {
+		if used[name] {
+			g.Columns = append(g.Columns, name)
+			delete(used, name)
+		}
+	}
+	g.Columns = append(g.Columns, sorted(used)...)
+	for _, rec := range recs {
+		servers := map[string]bool{}
+		for s := range rec.Run.Metrics.Servers {
+			servers[s] = true
+		}
+		for _, s := range sorted(servers) {
+			row := gridRow{Name: s, Group: rec.Run.Variant + " · " + rec.Run.Engine}
+			for _, c := range g.Columns {
+				row.Cells = append(row.Cells, rec.Run.Metrics.Servers[s][c])
+			}
+			g.Rows = append(g.Rows, row)
+		}
+	}
+	return g
+}
