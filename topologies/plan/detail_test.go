@@ -168,6 +168,7 @@ func TestServices(t *testing.T) {
 		{ID: "b", From: "shop.2.till", To: "web", TCP: 443},
 		{ID: "c", From: "shop.2.till", To: "web", UDP: 53},
 	}
+	s.Internet = append(s.Internet, spec.InternetHost{ID: "mute", Address: addr("203.0.113.10")})
 	p := compile(t, s)
 	want := "[{web http 203.0.113.9 [80 443]} {web echo 203.0.113.9 [7 53]} {shop.1.desk http 10.0.2.5 [8080]}]"
 	if got := fmt.Sprint(p.Services); got != want {
@@ -184,6 +185,8 @@ func TestImpairments(t *testing.T) {
 		"access":     {Delay: spec.Delay{Fixed: unit.Duration(4 * time.Millisecond)}, Rate: 500},
 		"shop.*.wan": {Loss: 0.1},
 		"shop.2.wan": {Loss: 0.2},
+		"server":     {Loss: 0.1},
+		"cdg.1":      {Loss: 0.4},
 		"backbone":   {Delay: spec.Delay{Geo: true}},
 	}
 	s.Impair = []spec.Impair{
@@ -202,6 +205,10 @@ func TestImpairments(t *testing.T) {
 		case ClassBackbone:
 			if !l.AB.Delay.Geo || l.Geo < time.Millisecond || l.Geo > 3*time.Millisecond || l.AB.Corrupt != 0 || l.BA.Corrupt != 0.5 {
 				t.Errorf("backbone is %+v", l)
+			}
+		case ClassServer:
+			if want := map[bool]unit.Ratio{true: 0.4, false: 0.1}[l.A.Node == "cdg.1"]; l.AB.Loss != want {
+				t.Errorf("loss of %s is %v, want %v", l.ID, l.AB.Loss, want)
 			}
 		default:
 			if l.AB != (spec.Impairment{}) || l.BA != (spec.Impairment{}) {

@@ -20,7 +20,7 @@ func TestMistakes(t *testing.T) {
 			s.Datacenters[0].Maintenance, s.Datacenters[1].Maintenance = true, true
 		}, "datacenters", "maintenance"},
 		{"no place", func(s *spec.Scenario) { s.Datacenters[0].ID = "north" }, "datacenters[0]", "IATA"},
-		{"too many servers", func(s *spec.Scenario) { s.Datacenters[1].Servers = 257 }, "datacenters[1].servers", "want 1 to 256"},
+		{"too many servers", func(s *spec.Scenario) { s.Datacenters[1].Servers = 1001 }, "datacenters[1].servers", "want 1 to 1000"},
 		{"servers without slices", func(s *spec.Scenario) {
 			s.Datacenters[0].Servers, s.Datacenters[0].Egress = 32, []spec.Egress{{Prefix: prefix("198.51.100.0/32")}}
 		}, "datacenters[0].servers", "too few egress addresses"},

@@ -14,12 +14,12 @@ type world struct {
 	p     *Plan
 	nodes map[string]*Node
 	own   map[string][]netip.Prefix // node → its addresses
-	peer  map[string]string         // node/interface → node
+	ends  map[string][2]Endpoint    // node/interface → this end and the other
 	wires map[string][]Endpoint     // node → its ends of links
 }
 
 func newWorld(p *Plan) *world {
-	w := &world{p: p, nodes: map[string]*Node{}, own: map[string][]netip.Prefix{}, peer: map[string]string{}, wires: map[string][]Endpoint{}}
+	w := &world{p: p, nodes: map[string]*Node{}, own: map[string][]netip.Prefix{}, ends: map[string][2]Endpoint{}, wires: map[string][]Endpoint{}}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		w.nodes[n.ID] = n
@@ -29,7 +29,7 @@ func newWorld(p *Plan) *world {
 		for _, ends := range [][2]Endpoint{{l.A, l.B}, {l.B, l.A}} {
 			e := ends[0]
 			w.own[e.Node] = append(w.own[e.Node], e.Addresses...)
-			w.peer[e.Node+"/"+e.Interface] = ends[1].Node
+			w.ends[e.Node+"/"+e.Interface] = ends
 			w.wires[e.Node] = append(w.wires[e.Node], e)
 		}
 	}
@@ -80,12 +80,19 @@ func (w *world) step(at string, dst netip.Addr, way string, depth int, ends map[
 		return
 	}
 	for _, h := range best.Hops {
-		next, wire := w.peer[at+"/"+h.Interface]
-		if !wire {
-			ends["tunnel"] = way
-			continue
+		link, wire := w.ends[at+"/"+h.Interface]
+		via := dst
+		if h.Via.IsValid() {
+			via = h.Via
 		}
-		w.step(next, dst, way+" "+next, depth+1, ends)
+		switch next := link[1].Node; {
+		case !wire:
+			ends["tunnel"] = way
+		case !slices.Contains(link[0].Neighbors, via):
+			ends["unresolved"] = way
+		default:
+			w.step(next, dst, way+" "+next, depth+1, ends)
+		}
 	}
 }
 
@@ -172,6 +179,21 @@ func TestMaintenanceMovesIngress(t *testing.T) {
 	}
 	if ends := newWorld(p).walk("shop.3.router", tunnelAddr); !only(ends, "lhr.1", "lhr.2") {
 		t.Errorf("with cdg in maintenance tunnels end at %v", ends)
+	}
+}
+
+// Of two datacenters in one place the first takes what arrives.
+func TestFirstOfOnePlace(t *testing.T) {
+	s := overlapping()
+	s.Datacenters = append(s.Datacenters, spec.Datacenter{ID: "north", Place: "cdg"})
+	p := compile(t, s)
+	if n, _ := p.Node("shop.3.till"); n.Datacenter != "cdg" {
+		t.Errorf("shop.3 lands in %s, want cdg", n.Datacenter)
+	}
+	checkLinks(t, p)
+	s.Datacenters[1].Maintenance = true
+	if n, _ := compile(t, s).Node("shop.3.till"); n.Datacenter != "north" {
+		t.Errorf("with cdg in maintenance shop.3 lands in %s, want north", n.Datacenter)
 	}
 }
 

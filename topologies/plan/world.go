@@ -15,8 +15,8 @@ const (
 	mtuPlain = 1500
 	// mtuInternal leaves room for a hand-over's header on a full packet.
 	mtuInternal = 1600
-	// maxServers of one datacenter: what its edge can balance over.
-	maxServers = 256
+	// maxServers of one datacenter.
+	maxServers = 1000
 	// maxEgress bounds the egress directory: every address is an entry on every server.
 	maxEgress = 4096
 )
