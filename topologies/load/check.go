@@ -46,7 +46,7 @@ func (r *resolver) present(path string) bool {
 // missing is a mistake unless the word is there, where its value was refused
 // already, or beside it a word that is probably it, misspelt.
 func (r *resolver) missing(path, word, want string) {
-	if r.present(path+"."+word) || r.tainted(path) {
+	if r.present(path+"."+word) || r.tainted(path) || path != "" && r.refused(path) != "" {
 		return
 	}
 	r.fail(path, "", "%s", want)
@@ -54,6 +54,9 @@ func (r *resolver) missing(path, word, want string) {
 
 // tainted reports whether the mapping at a path has a word in it that is unknown.
 func (r *resolver) tainted(path string) bool {
+	if _, w, ok := r.written(path); ok {
+		return r.odd[w.node]
+	}
 	f, w := r.file.place(path)
 	return f.tainted[w.node]
 }

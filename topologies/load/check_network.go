@@ -74,7 +74,11 @@ func (r *resolver) disjoint(claims []claim) {
 			if open[len(open)-1] > i {
 				a, b = b, a
 			}
-			r.fail(b.path, "", "%s %s overlaps %s %s", b.what, short(b.prefix), a.what, short(a.prefix))
+			if a.prefix == b.prefix {
+				r.fail(b.path, "", "%s %s is also %s", b.what, short(b.prefix), a.what)
+			} else {
+				r.fail(b.path, "", "%s %s overlaps %s %s", b.what, short(b.prefix), a.what, short(a.prefix))
+			}
 		}
 		open = append(open, i)
 	}
@@ -210,7 +214,7 @@ func (r *resolver) nears() {
 	}
 	check := func(path string, near spec.Near) {
 		for _, p := range near {
-			r.code(path+".near", p.Code, dcs)
+			r.code(path+".near."+p.Code, p.Code, dcs)
 		}
 	}
 	// As the file has them, before instances are dealt out: each place once.
@@ -250,7 +254,7 @@ func (r *resolver) undealt(list, id string, dcs []string) {
 			continue
 		}
 		for _, p := range o.Near {
-			r.code(list+"."+id+".near", p.Code, dcs)
+			r.code(list+"."+id+".near."+p.Code, p.Code, dcs)
 		}
 	}
 }

@@ -21,6 +21,9 @@ func (r *resolver) sites() {
 	accounts := r.byAccount()
 	for i := range r.s.Sites {
 		o := &r.s.Sites[i]
+		if o.ID == "" {
+			continue // refused already, and hard to speak of
+		}
 		path := instance("sites", o.ID, o.Instance)
 		r.lan(path, o.Lan)
 		r.hosts(path, o.Lan, o.Hosts)
@@ -84,7 +87,7 @@ func (r *resolver) hosts(path string, lan netip.Prefix, hosts map[string]spec.Ho
 			continue
 		}
 		if lan.IsValid() && !usable(lan, addr) {
-			r.fail(at+".address", "", "host %s has %s, which is outside its lan %s", name, outsideWhy(lan, addr), lan)
+			r.fail(at+".address", "", "host %s has %s, which is %s %s", name, addr, outside(lan, addr), lan)
 		}
 		if other, taken := owner[addr]; taken {
 			r.fail(at+".address", "", "hosts %s and %s both have %s", other, name, addr)
@@ -93,15 +96,15 @@ func (r *resolver) hosts(path string, lan netip.Prefix, hosts map[string]spec.Ho
 	}
 }
 
-// outsideWhy says what is wrong with an address that is in the prefix and yet no host's.
-func outsideWhy(lan netip.Prefix, addr netip.Addr) string {
+// outside says why an address cannot be that of a host of the lan.
+func outside(lan netip.Prefix, addr netip.Addr) string {
 	switch {
 	case !lan.Contains(addr):
-		return addr.String()
+		return "outside its lan"
 	case addr == lan.Masked().Addr():
-		return addr.String() + " (the network's own address)"
+		return "the network address of its lan"
 	default:
-		return addr.String() + " (the broadcast address)"
+		return "the broadcast address of its lan"
 	}
 }
 
@@ -125,7 +128,7 @@ func (r *resolver) gateway(path string, o *spec.Site) {
 		return
 	}
 	if o.Lan.IsValid() && !usable(o.Lan, o.Gateway) {
-		r.fail(path+".gateway", "", "gateway %s is outside its lan %s", outsideWhy(o.Lan, o.Gateway), o.Lan)
+		r.fail(path+".gateway", "", "gateway %s is %s %s", o.Gateway, outside(o.Lan, o.Gateway), o.Lan)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Hosts)) {
 		if o.Hosts[name].Address == o.Gateway {

@@ -15,6 +15,8 @@ import (
 const (
 	maxDepth = 32      // nested values
 	maxNodes = 500_000 // values, those of aliases counted at each use
+	// maxMistakes are told of one reading; who makes more has one to mend first.
+	maxMistakes = 200
 )
 
 // source is a text that positions refer to.
@@ -59,7 +61,9 @@ func newDecoder(src *source, w words) *decoder {
 }
 
 func (d *decoder) fail(n *yaml.Node, hint, format string, args ...any) {
-	d.errs = append(d.errs, d.src.mistake(n.Line, n.Column, fmt.Sprintf(format, args...), hint))
+	if len(d.errs) < maxMistakes {
+		d.errs = append(d.errs, d.src.mistake(n.Line, n.Column, fmt.Sprintf(format, args...), hint))
+	}
 }
 
 // enter counts a node, follows its alias, and reports whether to go on.
@@ -174,7 +178,7 @@ func (d *decoder) text(n *yaml.Node, u encoding.TextUnmarshaler) bool {
 func (d *decoder) plain(n *yaml.Node, v reflect.Value) bool {
 	want := map[reflect.Kind]string{
 		reflect.String: "text", reflect.Bool: "true or false", reflect.Float64: "a number",
-		reflect.Uint64: "a whole number", reflect.Uint32: "a whole number from 0 to 4294967295",
+		reflect.Interface: "a plain value", reflect.Uint64: "a whole number", reflect.Uint32: "a whole number from 0 to 4294967295",
 	}[v.Kind()]
 	if want == "" {
 		want = "a whole number"
@@ -212,7 +216,7 @@ func (d *decoder) plain(n *yaml.Node, v reflect.Value) bool {
 		v.Set(reflect.ValueOf(s))
 		return true
 	}
-	d.fail(n, "", "want %s, not %s", want, kindName(n))
+	d.fail(n, "", "want %s, not %q", want, clip(s))
 	return false
 }
 

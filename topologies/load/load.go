@@ -182,8 +182,15 @@ func parse(src *source, data []byte) (*yaml.Node, *Mistake) {
 			return nil, src.mistake(0, 0, err.Error(), "")
 		}
 		msg := strings.TrimPrefix(le.Message, "yaml: ")
-		if strings.Contains(msg, "no documents") {
+		switch {
+		case strings.Contains(msg, "no documents"):
 			msg = "the file holds only comments, want a scenario such as: version: 1"
+		case strings.Contains(msg, "multiple"):
+			msg = "the file holds several YAML documents, want one"
+		case le.ContextMsg != "":
+			msg = "not YAML: " + msg + " " + le.ContextMsg
+		default:
+			msg = "not YAML: " + msg
 		}
 		return nil, src.mistake(le.Mark.Line, le.Mark.Column, msg, "")
 	}

@@ -46,8 +46,7 @@ func (d *decoder) readParams(root *yaml.Node, overrides map[string]*yaml.Node) {
 			value = value.Alias
 		}
 		if value.Kind != yaml.ScalarNode {
-			d.fail(value, "", "want a plain value for parameter %q, not %s", clip(n.Content[i].Value), kindName(value))
-			continue
+			continue // refused when the field is decoded
 		}
 		if strings.Contains(value.Value, "${") {
 			d.fail(value, "", "parameter %q uses another parameter; want a plain value", clip(n.Content[i].Value))

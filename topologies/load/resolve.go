@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -34,16 +35,18 @@ type resolver struct {
 	origin map[string]setting
 	// bad are the paths whose setting could not be read.
 	bad map[string]bool
+	// odd are tainted mappings, as in decoder, of the settings' values.
+	odd map[*yaml.Node]bool
 }
 
 func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, error) {
-	r := &resolver{doc: d, file: d.file, variant: variant, origin: map[string]setting{}, bad: map[string]bool{}}
+	r := &resolver{doc: d, file: d.file, variant: variant, origin: map[string]setting{}, bad: map[string]bool{}, odd: map[*yaml.Node]bool{}}
 	own, err := r.settings(variant)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range sets {
-		out, mistake := outside(s)
+		out, mistake := fromOutside(s)
 		if mistake != nil {
 			r.errs = append(r.errs, mistake)
 			continue
@@ -200,6 +203,7 @@ func (r *resolver) apply(s setting, written bool) {
 		}
 	}
 	r.errs = append(r.errs, d.errs...)
+	maps.Copy(r.odd, d.tainted)
 }
 
 // unknown is the mistake of a setting that selects nothing.
@@ -207,6 +211,8 @@ func (r *resolver) unknown(s setting, w *wrong) {
 	msg, hint := fmt.Sprintf("%s selects nothing", clip(s.path)), ""
 	switch {
 	case w == nil:
+	case w.why != "":
+		msg += ": " + w.why
 	case len(w.want) == 0:
 		msg = fmt.Sprintf("%s cannot be set: nothing to set at %q", clip(s.path), clip(w.have))
 	default:
@@ -278,11 +284,16 @@ func dealt(near spec.Near, instance int) spec.Near {
 // mistake is at a path: at the setting that wrote it, else in the file.
 func (r *resolver) mistake(path, msg, hint string) *Mistake {
 	src, n, _ := r.locate(path)
+	if n == nil {
+		return src.mistake(0, 0, msg, hint)
+	}
 	return src.mistake(n.Line, n.Column, msg, hint)
 }
 
 func (r *resolver) fail(path, hint, format string, args ...any) {
-	r.errs = append(r.errs, r.mistake(path, fmt.Sprintf(format, args...), hint))
+	if len(r.errs) < maxMistakes {
+		r.errs = append(r.errs, r.mistake(path, fmt.Sprintf(format, args...), hint))
+	}
 }
 
 // locate finds where a path was written last, and whether it was written at all.
@@ -299,7 +310,7 @@ func (r *resolver) written(path string) (setting, walker, bool) {
 	if len(r.origin) == 0 {
 		return setting{}, walker{}, false
 	}
-	for _, p := range []string{path, uncounted(path)} {
+	for _, p := range []string{path, uncounted(path), named(r.s, path)} {
 		if s, rest, ok := r.longest(p); ok {
 			return s, r.file.descend(s.val, steps(rest)), true
 		}
@@ -322,6 +333,22 @@ func (r *resolver) longest(path string) (s setting, rest string, ok bool) {
 		}
 	}
 	return setting{}, "", false
+}
+
+// named replaces the number of an item by its id.
+func named(s *spec.Scenario, path string) string {
+	all := steps(path)
+	if len(all) < 2 {
+		return path
+	}
+	i, ok := index(all[1])
+	for _, list := range idLists(s) {
+		if ok && list.word == all[0] && i < len(list.ids) && list.ids[i] != "" {
+			all[1] = list.ids[i]
+			return strings.Join(all, ".")
+		}
+	}
+	return path
 }
 
 // uncounted leaves the instance number out of a path.

@@ -37,8 +37,8 @@ type setting struct {
 // outsideSource is what a --set is called in errors.
 const outsideSource = "--set"
 
-// outside makes a setting of one from the command line.
-func outside(s spec.Setting) (setting, *Mistake) {
+// fromOutside makes a setting of one from the command line.
+func fromOutside(s spec.Setting) (setting, *Mistake) {
 	text := s.Path + "=" + s.Value
 	src := newSource(outsideSource, []byte(text))
 	offset := len([]rune(s.Path)) + 1
@@ -93,6 +93,7 @@ type ref struct {
 type wrong struct {
 	have string
 	want []string
+	why  string // instead of want
 }
 
 // navigator finds what a path reaches in a scenario.
@@ -199,9 +200,15 @@ func (nav *navigator) follow(at ref, rest spec.Selector) {
 	}
 }
 
+func (nav *navigator) no(why string) {
+	if nav.wrong == nil {
+		nav.wrong = &wrong{why: why}
+	}
+}
+
 func (nav *navigator) miss(have string, want []string) {
 	if nav.wrong == nil {
-		nav.wrong = &wrong{have, want}
+		nav.wrong = &wrong{have: have, want: want}
 	}
 }
 
@@ -209,7 +216,7 @@ func (nav *navigator) structure(at ref, rest spec.Selector) {
 	w := nav.words.of(at.value.Type())
 	if f, ok := w.fields[rest[0]]; ok {
 		if _, countable := instanceOf(at.value); countable && nav.written && rest[0] == "count" {
-			nav.miss(rest[0], nil) // one instance cannot be several
+			nav.no("one instance has no count")
 			return
 		}
 		nav.follow(ref{
@@ -236,7 +243,7 @@ func (nav *navigator) structure(at ref, rest spec.Selector) {
 // list finds items by id, by number from 1 where items have none, or all.
 func (nav *navigator) list(at ref, rest spec.Selector) {
 	ids := idsOf(at.value)
-	hit := false
+	hit, before := 0, len(nav.refs)
 	for i := range at.value.Len() {
 		item := at.value.Index(i)
 		path := fmt.Sprintf("%s[%d]", at.path, i)
@@ -247,11 +254,14 @@ func (nav *navigator) list(at ref, rest spec.Selector) {
 		if rest[0] != "*" && rest[0] != name {
 			continue
 		}
-		hit = true
+		hit++
 		nav.item(ref{value: item, path: path, done: at.done}, rest[1:])
 	}
-	if !hit {
+	switch {
+	case hit == 0:
 		nav.miss(rest[0], ids)
+	case len(nav.refs) == before && nav.written && len(rest) > 1 && spec.IsNumber(rest[1]):
+		nav.no(fmt.Sprintf("%s has instances 1 to %d", rest[0], hit))
 	}
 }
 

@@ -41,6 +41,7 @@ type walker struct {
 	node  *yaml.Node // where it stands
 	key   *yaml.Node // the key it came by; nil in a list
 	exact bool       // every step was found
+	atKey bool       // the key is what was meant: a place with its share
 }
 
 // walk finds the node of a path, or the nearest one above it, and whether it
@@ -51,7 +52,7 @@ func (f *file) walk(path string) (*yaml.Node, bool) {
 }
 
 func (w walker) point() *yaml.Node {
-	if w.key != nil && w.node.Kind != yaml.ScalarNode {
+	if w.key != nil && (w.node.Kind != yaml.ScalarNode || w.atKey) {
 		return w.key
 	}
 	return w.node
@@ -65,6 +66,7 @@ func (f *file) descend(from *yaml.Node, path []string) walker {
 		case yaml.MappingNode:
 			if k, v := mapEntry(w.node, step); v != nil {
 				w.key, w.node = k, v
+				w.atKey = i > 0 && path[i-1] == "near"
 				continue
 			}
 			if spec.IsNumber(step) || step == "*" {
@@ -146,7 +148,7 @@ func itemOf(list *yaml.Node, step string) *yaml.Node {
 	}
 	for _, c := range list.Content {
 		c = follow(c)
-		if id := mapValue(c, "id"); id != nil && id.Value == step {
+		if id := mapValue(c, "id"); id != nil && id.Value == step || c.Kind == yaml.ScalarNode && c.Value == step {
 			return c
 		}
 	}

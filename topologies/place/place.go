@@ -38,6 +38,8 @@ type Place struct {
 	Continent string
 	// Lat and Lon are degrees, north and east positive.
 	Lat, Lon float64
+
+	large bool // a large airport with scheduled flights
 }
 
 // table reads the embedded table, once.
@@ -52,9 +54,9 @@ var table = sync.OnceValue(func() map[string]Place {
 	}
 	places := make(map[string]Place, len(rows))
 	for _, r := range rows {
-		p := Place{Code: r[0], Name: r[1], City: r[2], Country: r[3], Continent: r[4]}
-		if p.Lat, err = strconv.ParseFloat(r[5], 64); err == nil {
-			p.Lon, err = strconv.ParseFloat(r[6], 64)
+		p := Place{Code: r[0], Name: r[1], City: r[2], Country: r[3], Continent: r[4], large: r[5] == "3"}
+		if p.Lat, err = strconv.ParseFloat(r[6], 64); err == nil {
+			p.Lon, err = strconv.ParseFloat(r[7], 64)
 		}
 		if err != nil {
 			panic(fmt.Sprintf("place: embedded table: %s: %v", p.Code, err))
@@ -82,20 +84,27 @@ func Codes() []string {
 
 // Suggest returns the code of a city, or of the airport whose name begins so,
 // for somebody who wrote a name where a code was wanted; "" if there is none.
-// Of several the first in order of code is taken.
+// Of several the first in order of code is taken, large airports before others.
 func Suggest(name string) string {
 	name = plain(name)
 	if len(name) < 3 {
 		return ""
 	}
-	best := ""
+	best, most := "", 0
 	for _, code := range Codes() {
 		p := table()[code]
-		if plain(p.City) == name {
-			return code
+		fit := 0
+		switch city := plain(p.City); {
+		case city == name:
+			fit = 3
+		case strings.HasPrefix(city, name), strings.HasPrefix(plain(p.Name), name):
+			fit = 1
 		}
-		if best == "" && (strings.HasPrefix(plain(p.City), name) || strings.HasPrefix(plain(p.Name), name)) {
-			best = code
+		if fit > 0 && p.large {
+			fit++
+		}
+		if fit > most {
+			best, most = code, fit
 		}
 	}
 	return best

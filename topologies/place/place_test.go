@@ -49,7 +49,7 @@ func TestLookup(t *testing.T) {
 
 func TestSuggest(t *testing.T) {
 	tests := []struct{ name, want string }{
-		{"paris", "cdg"}, {"frankfurt", "fra"}, {"singapore", "sin"}, {"heathrow", ""}, {"London Heathrow", "lhr"}, {"xx", ""}, {"nowhereatall", ""},
+		{"paris", "cdg"}, {"frankfurt", "fra"}, {"london", "lgw"}, {"singapore", "sin"}, {"heathrow", ""}, {"London Heathrow", "lhr"}, {"xx", ""}, {"nowhereatall", ""},
 	}
 	for _, tt := range tests {
 		if got := place.Suggest(tt.name); got != tt.want {

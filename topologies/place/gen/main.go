@@ -97,7 +97,7 @@ func rows(all []airport) ([][]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", code, err)
 		}
-		table = append(table, []string{code, a.Name, a.City, a.Country, a.Continent, lat, lon})
+		table = append(table, []string{code, a.Name, a.City, a.Country, a.Continent, strconv.Itoa(rank(a)), lat, lon})
 	}
 	slices.SortFunc(table, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	return table, nil
