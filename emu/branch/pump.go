@@ -29,7 +29,9 @@ type pump struct {
 	wan    side
 	// sink is a raw socket that makes GRE a known protocol: without one the
 	// kernel, which sees the packets too, answers "protocol unreachable".
-	sink   int
+	sink int
+	// still lets the kernel forward from the tunnel's peer again.
+	still  func() error
 	bell   int
 	count  [counts]atomic.Uint64
 	done   chan struct{}
@@ -80,6 +82,9 @@ func startPump(l bpf.BranchOptions) (*pump, error) {
 
 func (p *pump) open() (err error) {
 	if p.sink, err = greSink(); err != nil {
+		return err
+	}
+	if p.still, err = stopForwarding(p.link.TunnelPeer); err != nil {
 		return err
 	}
 	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
@@ -231,6 +236,9 @@ func (p *pump) stop() error {
 // release closes what is open.
 func (p *pump) release() error {
 	var errs []error
+	if p.still != nil {
+		errs = append(errs, p.still())
+	}
 	for _, s := range []*side{&p.inside, &p.wan} {
 		if s.socket != nil {
 			errs = append(errs, s.socket.Close())

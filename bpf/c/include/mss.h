@@ -28,40 +28,53 @@ static __always_inline void store_mss(struct __sk_buff *skb, __u32 tcp, __u32 at
 	count(COUNT_CLAMPED);
 }
 
-/* clamp_options lowers every MSS option among the len bytes of options of the
- * TCP header at tcp. Junk ends the walk. */
-static __always_inline void clamp_options(struct __sk_buff *skb, __u32 tcp, const __u8 *options, __u32 len, __u16 mss)
+/* walk is where clamp_mss stands among the options. */
+struct walk {
+	struct __sk_buff *skb;
+	__u32 tcp; /* offset of the header in the packet */
+	__u32 at, len;
+	__u16 mss;
+	__u8 options[64];
+};
+
+#define WALK_ON 0
+#define WALK_END 1
+
+/* clamp_option lowers the option at w->at if it is MSS, and steps over it. Junk
+ * ends the walk. A callback of bpf_loop: the verifier follows one option instead
+ * of every sequence of them. */
+static long clamp_option(__u32 i __attribute__((unused)), struct walk *w)
 {
-	__u32 at = 0;
+	__u32 at = w->at;
 
-	for (int i = 0; i < TCP_OPTIONS_MAX; i++) {
-		if (at + 1 >= len)
-			return;
-		__u8 kind = options[at & 63], size = options[(at + 1) & 63];
+	if (at + 1 >= w->len)
+		return WALK_END;
+	__u8 kind = w->options[at & 63], size = w->options[(at + 1) & 63];
 
-		if (kind == TCP_OPTION_END)
-			return;
-		if (kind == TCP_OPTION_NOP) {
-			at++;
-			continue;
-		}
-		if (size < 2 || at + size > len)
-			return;
-		if (kind == TCP_OPTION_MSS && size == 4) {
-			__u16 old = options[(at + 2) & 63] << 8 | options[(at + 3) & 63];
-
-			if (old > mss)
-				store_mss(skb, tcp, sizeof(struct tcphdr) + at + 2, old, mss);
-		}
-		at += size;
+	if (kind == TCP_OPTION_END)
+		return WALK_END;
+	if (kind == TCP_OPTION_NOP) {
+		w->at = at + 1;
+		return WALK_ON;
 	}
+	if (size < 2 || at + size > w->len)
+		return WALK_END;
+	if (kind == TCP_OPTION_MSS && size == 4) {
+		__u16 old = w->options[(at + 2) & 63] << 8 | w->options[(at + 3) & 63];
+
+		if (old > w->mss)
+			store_mss(w->skb, w->tcp, sizeof(struct tcphdr) + at + 2, old, w->mss);
+	}
+	w->at = at + size;
+	return WALK_ON;
 }
 
 /* clamp_mss lowers the MSS of a SYN or SYN-ACK whose IPv4 header is at off.
  * Anything else stays as it is. */
 static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 off, __u16 mss)
 {
-	__u8 options[64] = {}, tcp[sizeof(struct tcphdr)];
+	struct walk w = { .skb = skb, .mss = mss };
+	__u8 tcp[sizeof(struct tcphdr)];
 	struct iphdr ip;
 	__u32 at, len;
 
@@ -76,7 +89,9 @@ static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 off, __u16 ms
 	if (len <= sizeof(tcp))
 		return;
 	len = (len - sizeof(tcp)) & 63;
-	if (!len || len > TCP_OPTIONS_MAX || bpf_skb_load_bytes(skb, at + sizeof(tcp), options, len))
+	if (!len || len > TCP_OPTIONS_MAX || bpf_skb_load_bytes(skb, at + sizeof(tcp), w.options, len))
 		return;
-	clamp_options(skb, at, options, len, mss);
+	w.tcp = at;
+	w.len = len;
+	bpf_loop(TCP_OPTIONS_MAX, clamp_option, &w, 0);
 }

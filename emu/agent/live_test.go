@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"testing"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/internal/need"
+)
+
+func ptr(v uint32) *uint32 { return &v }
+
+// A long transfer each way arrives intact through tunnel and hub, whichever
+// engine each end runs on, and nothing is lost unaccounted.
+func TestTransferIsIntact(t *testing.T) {
+	need.BPF(t)
+	for _, c := range []struct {
+		name   string
+		key    *uint32
+		io     IO
+		branch branch.IO
+		bytes  int
+	}{
+		{"tcx at both ends", nil, IOVnet, branch.IOTCX, 50 << 20},
+		{"tcx with a key", ptr(0xfeed0001), IOVnet, branch.IOTCX, 5 << 20},
+		{"plain server", nil, IOPlain, branch.IOTCX, 20 << 20},
+		{"plain branch", ptr(7), IOVnet, branch.IOPlain, 20 << 20},
+		{"plain at both ends", nil, IOPlain, branch.IOPlain, 50 << 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := raise(t, c.key, c.io, c.branch)
+			if got := l.agent.Hello().IO; got != c.io {
+				t.Errorf("engine = %v, want %v (%v)", got, c.io, l.agent.Hello().Features)
+			}
+			for _, way := range []string{"up", "down"} {
+				client, server := l.connect(t, "host", hostAddr, "origin", originAddr)
+				from, to := client, server
+				if way == "down" {
+					from, to = server, client
+				}
+				took, err := transfer(from, to, c.bytes)
+				if err != nil {
+					t.Fatalf("%s: %v", way, err)
+				}
+				t.Logf("%s: %.2f Gbit/s", way, float64(c.bytes)*8/float64(took.Nanoseconds()))
+				checkStart(t, l)
+			}
+			f, err := l.agent.Stop(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("counters: %+v, io %v, drops %v, max RSS %v", f.Counters, f.IO, f.Drops, f.MaxRSS)
+			if f.Counters.Forwarded == 0 || f.Counters.Returned == 0 {
+				t.Errorf("forwarded %d and returned %d packets, want both above 0", f.Counters.Forwarded, f.Counters.Returned)
+			}
+			if c.io == IOVnet && f.IO["rx_superpackets"] == 0 {
+				t.Errorf("no superpackets came through, of %d packets", f.IO["rx_packets"])
+			}
+		})
+	}
+}
+
+// checkStart waits for the event of one connection's SYN.
+func checkStart(t *testing.T, l *lab) {
+	t.Helper()
+	e := <-l.events
+	if e.Node != "server" || e.Kind != hub.FlowStart || e.Tuple.Src.Addr() != hostAddr || e.Session == nil || e.Session.ID != [16]byte{1, 2} || e.At <= 0 {
+		t.Errorf("event = %+v, want a flow start of %v on server", e, hostAddr)
+	}
+}
