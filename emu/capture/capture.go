@@ -1,0 +1,170 @@
+// Package capture records the packets of a whole lab into one pcapng file.
+//
+// It listens with packet sockets at chosen interfaces, both directions, and
+// keeps the last packets in bounded memory until somebody wants a file. It
+// decodes nothing and changes nothing: a lab behaves the same with it, but for
+// the time that copying a header takes. Packet sockets see what programs
+// redirect only where it passes a router's own interface, so that is where
+// Points listens.
+//
+// The law: what is missing is counted. Packets that the kernel could not
+// queue, and packets that newer ones displaced, are in Stats.
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/emu/netns"
+)
+
+const (
+	// DefaultSnap is how many bytes of a packet are kept: enough for tunnel,
+	// inner headers and options.
+	DefaultSnap = 192
+	// DefaultMemory is how many bytes of packets a capture keeps.
+	DefaultMemory = 32 << 20
+	// maxSnap is the largest packet that a veth carries.
+	maxSnap = 1 << 16
+)
+
+// ErrClosed is returned for what is asked of a closed capture.
+var ErrClosed = errors.New("capture is closed")
+
+// Spaces knows the namespaces of a lab by node id: emu/keeper's Lab.
+type Spaces interface {
+	NS(node string) *netns.NS
+}
+
+// Point is an interface to listen at.
+type Point struct {
+	Node      string
+	Interface string
+	Name      string // in the file; empty means "node/interface"
+}
+
+// Stats of a point.
+type Stats struct {
+	Name string
+	// Received are the packets that passed, Dropped those of them that the
+	// kernel could not queue for us.
+	Received, Dropped uint64
+}
+
+// Capture is a running capture.
+type Capture struct {
+	points []Point
+	snap   int
+	start  time.Time
+	rings  []*ring
+	store  *store
+	wait   sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+}
+
+// Start listens at the points until Close, keeping snap bytes of each packet (0
+// means DefaultSnap) and DefaultMemory bytes of packets. Close it before the
+// lab: its sockets hold the lab's namespaces.
+func Start(lab Spaces, points []Point, snap int) (*Capture, error) {
+	return StartSized(lab, points, snap, DefaultMemory)
+}
+
+// StartSized is Start with another bound on memory, in bytes.
+func StartSized(lab Spaces, points []Point, snap, memory int) (*Capture, error) {
+	if len(points) == 0 {
+		return nil, errors.New("capture: no point to listen at")
+	}
+	if snap == 0 {
+		snap = DefaultSnap
+	}
+	if snap < 0 || snap > maxSnap {
+		return nil, fmt.Errorf("capture: snap length %d: want 1 to %d", snap, maxSnap)
+	}
+	c := &Capture{points: points, snap: snap, start: time.Now(), store: newStore(memory)}
+	for i, p := range points {
+		r, err := listen(lab, p, snap, len(points))
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("capture at %s: %w", p.name(), err)
+		}
+		c.rings = append(c.rings, r)
+		c.wait.Go(func() {
+			r.follow(func(packets []packet) { c.store.add(i, packets) })
+		})
+	}
+	return c, nil
+}
+
+func (p Point) name() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return p.Node + "/" + p.Interface
+}
+
+// listen opens a point's socket in its namespace.
+func listen(lab Spaces, p Point, snap, points int) (r *ring, err error) {
+	ns := lab.NS(p.Node)
+	if ns == nil {
+		return nil, fmt.Errorf("no node %q", p.Node)
+	}
+	err = ns.Do(func() error {
+		i, err := net.InterfaceByName(p.Interface)
+		if err != nil {
+			return err
+		}
+		r, err = newRing(i.Index, snap, points)
+		return err
+	})
+	return r, err
+}
+
+// Stats are the counts of each point so far, and displaced the packets that
+// were recorded but gave way to newer ones.
+func (c *Capture) Stats() (points []Stats, displaced uint64) {
+	for i, r := range c.rings {
+		received, dropped := r.stats()
+		points = append(points, Stats{c.points[i].name(), received, dropped})
+	}
+	return points, c.store.displaced()
+}
+
+// Close stops listening and lets go of every namespace and all memory of the
+// kernel's. What was recorded can still be written. It is idempotent.
+func (c *Capture) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	c.flush()
+	var errs []error
+	for _, r := range c.rings {
+		errs = append(errs, r.stop())
+	}
+	c.wait.Wait()
+	for _, r := range c.rings {
+		errs = append(errs, r.release())
+	}
+	return errors.Join(errs...)
+}
+
+// flushPatience bounds the wait for packets on their way through the kernel's
+// queue, where they stay for up to blockTimeout.
+const flushPatience = 20 * blockTimeout
+
+// flush waits until what has passed so far is recorded.
+func (c *Capture) flush() {
+	deadline := time.Now().Add(flushPatience)
+	for _, r := range c.rings {
+		for r.pending() && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package capture
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// blockTimeout is how long the kernel keeps a block that is not full.
+	blockTimeout = 10 * time.Millisecond
+	// ringMemory is shared by the rings of a capture; each has at least
+	// minBlocks, because the kernel fills one while we read another.
+	ringMemory           = 32 << 20
+	minBlocks, maxBlocks = 4, 32
+	smallBlock           = 128 << 10
+	largeBlock           = 256 << 10 // for packets that are kept whole
+	frameSize            = 2048      // only has to divide a block; frames are as long as they need be
+)
+
+// Offsets in the shared memory (linux/if_packet.h): tpacket_block_desc, then in
+// each frame tpacket3_hdr and behind it, aligned to 16, sockaddr_ll.
+const (
+	blockStatus  = 8  // tpacket_block_desc.hdr.bh1.block_status
+	blockPackets = 12 // .num_pkts
+	blockFirst   = 16 // .offset_to_first_pkt
+
+	frameNext = 0 // tpacket3_hdr.tp_next_offset
+	frameSec  = 4
+	frameNsec = 8
+	frameSnap = 12
+	frameLen  = 16
+	frameMAC  = 24
+	frameKind = 48 + 10 // sockaddr_ll.sll_pkttype
+)
+
+// packet is a packet in the ring; data is valid until the reader returns.
+type packet struct {
+	at      int64 // ns since 1970, the kernel's clock
+	length  int   // on the wire
+	leaving bool  // sent by the interface; else it arrived
+	data    []byte
+}
+
+// ring is a packet socket with a ring of blocks (TPACKET_V3) that the kernel
+// fills as packets pass: no system call per packet, and the packet itself is
+// not held up or referenced.
+type ring struct {
+	file   *os.File
+	memory []byte
+	block  int // size
+
+	mu                sync.Mutex
+	received, dropped uint64
+}
+
+// newRing opens a ring on an interface of the calling thread's namespace.
+func newRing(index, snap, points int) (*ring, error) {
+	// Deaf (protocol 0) until all is set, so that nothing unfiltered gets in.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open packet socket: %w", err)
+	}
+	r := &ring{file: os.NewFile(uintptr(fd), "capture"), block: smallBlock}
+	if snap > smallBlock/4 {
+		r.block = largeBlock
+	}
+	if err := r.set(fd, index, snap, points); err != nil {
+		return nil, errors.Join(err, r.stop(), r.release())
+	}
+	return r, nil
+}
+
+func (r *ring) set(fd, index, snap, points int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
+		return fmt.Errorf("packet socket version 3: %w", err)
+	}
+	blocks := min(max(ringMemory/points/r.block, minBlocks), maxBlocks)
+	req := unix.TpacketReq3{
+		Block_size: uint32(r.block), Block_nr: uint32(blocks),
+		Frame_size: frameSize, Frame_nr: uint32(blocks * r.block / frameSize),
+		Retire_blk_tov: uint32(blockTimeout / time.Millisecond),
+	}
+	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
+		return fmt.Errorf("packet ring: %w", err)
+	}
+	var err error
+	r.memory, err = unix.Mmap(fd, 0, blocks*r.block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map packet ring: %w", err)
+	}
+	if err := keep(fd, snap); err != nil {
+		return err
+	}
+	all := bits.ReverseBytes16(unix.ETH_P_ALL)
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
+		return fmt.Errorf("bind packet socket: %w", err)
+	}
+	return nil
+}
+
+// keep attaches a filter that takes every packet, cut to snap bytes.
+func keep(fd, snap int) error {
+	prog := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: uint32(snap)}}
+	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
+	if err != nil {
+		return fmt.Errorf("attach snap filter: %w", err)
+	}
+	return nil
+}
+
+// word is a 32-bit field that the kernel may write at the same time.
+func (r *ring) word(block, offset int) *uint32 {
+	return (*uint32)(unsafe.Pointer(&r.memory[block*r.block+offset]))
+}
+
+func (r *ring) blocks() int { return len(r.memory) / r.block }
+
+// ours says whether the kernel has handed a block over.
+func (r *ring) ours(block int) bool {
+	return atomic.LoadUint32(r.word(block, blockStatus))&unix.TP_STATUS_USER != 0
+}
+
+// pending says whether a block holds packets that were not read yet, handed
+// over or not. The count in a block is zeroed when it is given back.
+func (r *ring) pending() bool {
+	for b := range r.blocks() {
+		if r.ours(b) || atomic.LoadUint32(r.word(b, blockPackets)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// follow gives batches of packets to read, until stop.
+func (r *ring) follow(read func([]packet)) {
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return // stopped already
+	}
+	next := 0
+	var batch []packet
+	_ = raw.Read(func(uintptr) bool {
+		for r.ours(next) {
+			batch = r.parse(next, batch[:0])
+			read(batch)
+			atomic.StoreUint32(r.word(next, blockPackets), 0)
+			atomic.StoreUint32(r.word(next, blockStatus), unix.TP_STATUS_KERNEL)
+			next = (next + 1) % r.blocks()
+		}
+		return false // wait for more; an error says that the file is closed
+	})
+}
+
+// parse appends the packets of a block that is ours.
+func (r *ring) parse(block int, batch []packet) []packet {
+	base := r.memory[block*r.block : (block+1)*r.block]
+	u32 := func(b []byte, at int) int { return int(binary.NativeEndian.Uint32(b[at:])) }
+	at := u32(base, blockFirst)
+	for range u32(base, blockPackets) {
+		f := base[at:]
+		mac := int(binary.NativeEndian.Uint16(f[frameMAC:]))
+		batch = append(batch, packet{
+			at:      int64(u32(f, frameSec))*int64(time.Second) + int64(u32(f, frameNsec)),
+			length:  u32(f, frameLen),
+			leaving: f[frameKind] == unix.PACKET_OUTGOING,
+			data:    f[mac : mac+u32(f, frameSnap)],
+		})
+		at += u32(f, frameNext)
+	}
+	return batch
+}
+
+// stats are the counts since the ring was opened. The kernel's own restart
+// with every question.
+func (r *ring) stats() (received, dropped uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count()
+	return r.received, r.dropped
+}
+
+func (r *ring) count() {
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		// Packets includes those that were dropped.
+		if s, err := unix.GetsockoptTpacketStatsV3(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			r.received += uint64(s.Packets)
+			r.dropped += uint64(s.Drops)
+		}
+	})
+}
+
+// stop closes the socket; follow returns.
+func (r *ring) stop() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count()
+	return r.file.Close()
+}
+
+// release unmaps the ring, which holds the socket as the descriptor did. Only
+// after follow has returned.
+func (r *ring) release() error {
+	if r.memory == nil {
+		return nil
+	}
+	m := r.memory
+	r.memory = nil
+	return unix.Munmap(m)
+}
