@@ -64,7 +64,10 @@ func TestMistakes(t *testing.T) {
 		{"no such port", func(s *spec.Scenario) { s.Traffic[0].TCP = 65536 }, "traffic[0]", "65536"},
 		{"ports that end", func(s *spec.Scenario) { s.Traffic[0].SourcePort, s.Traffic[0].Flows = 65535, 2 }, "traffic[0].source_port", "2 flows from 65535"},
 		{"port used twice", func(s *spec.Scenario) { s.Traffic = append(s.Traffic, s.Traffic[0]); s.Traffic[3].ID = "again" }, "traffic[3]", "already a flow of same"},
-		{"more flows than ports", func(s *spec.Scenario) { s.Traffic[1].Flows = portLast - portFirst + 2 }, "traffic[1].flows", "no source port left"},
+		{"more flows than ports", func(s *spec.Scenario) {
+			all := spec.Traffic{ID: "all", From: "shop.1.till", To: "web", UDP: 53, SourcePort: portFirst, Flows: portLast - portFirst + 1}
+			s.Traffic = []spec.Traffic{all, {ID: "more", From: "shop.1.till", To: "web", UDP: 53}}
+		}, "traffic[1].flows", "no source port left"},
 		{"too many flows", func(s *spec.Scenario) { s.Traffic[1].Flows = 400_000 }, "traffic[1].flows", "at most 1000000"},
 		{"negative flows", func(s *spec.Scenario) { s.Traffic[1].Flows = -1 }, "traffic[1].flows", "-1 flows"},
 		{"datagram too large", func(s *spec.Scenario) { s.Traffic[1].Request = 70000 }, "traffic[1].request", "65507"},

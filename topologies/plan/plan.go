@@ -2,8 +2,12 @@
 // every namespace, link, address, tunnel, route, server configuration, flow,
 // fault and check, by stable id.
 //
-// Compile is pure: the same scenario gives the same plan, byte for byte, on
-// any machine. What depends on the running kernel happens in emu, what depends
+// It does not read files (load does) and does not know what an engine can do:
+// it names the words that not every engine can, and each engine refuses what it
+// must.
+//
+// Its law: Compile is pure. The same scenario gives the same plan, byte for
+// byte, on any machine. What depends on the running kernel happens in emu, what depends
 // on virtual time in sim; both start from here.
 package plan
 

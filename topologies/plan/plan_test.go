@@ -1,13 +1,18 @@
 package plan
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/internal/golden"
+	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -52,24 +57,59 @@ func compile(t testing.TB, s *spec.Scenario) *Plan {
 	return p
 }
 
+// The whole plan of every variant of a file. Of the servers' configurations the
+// first stands for all: TestPlanHoldsTogether sees to it that they are equal.
 func TestGolden(t *testing.T) {
-	for name, change := range map[string]func(*spec.Scenario){
-		"base": func(*spec.Scenario) {},
-		"routes_only": func(s *spec.Scenario) {
-			for i := range s.Sites {
-				s.Sites[i].OnRamps[0].ARR = false
-			}
-			s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Via: "shop.*.wan"}}
-		},
-	} {
+	doc, err := load.File(filepath.Join("testdata", "overlapping_branches.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range doc.Variants() {
 		t.Run(name, func(t *testing.T) {
-			s := overlapping()
-			change(s)
-			text, err := json.MarshalIndent(compile(t, s), "", "  ")
+			s, err := doc.Resolve(name, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
+			p, err := CompileVariant(s, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkConfigs(t, p)
+			for i := range p.Servers[1:] {
+				p.Servers[i+1].Config = hub.Config{}
+			}
+			text, err := json.MarshalIndent(p, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Numbers of a list on one line: an address has 32 slices.
+			text = regexp.MustCompile(`(\d,|\[)\n +(\d)`).ReplaceAll(text, []byte("$1 $2"))
 			golden.Equal(t, filepath.Join("testdata", name+".json"), append(text, '\n'))
 		})
+	}
+}
+
+// A mistake that only planning sees still has its line in the file.
+func TestMistakeHasItsLine(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "overlapping_branches.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := load.Bytes("f.yaml", bytes.Replace(text, []byte("flows: 2,"), []byte("flows: 900000,"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := doc.Resolve(load.Base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Compile(s)
+	all := Errors(err)
+	if len(all) == 0 {
+		t.Fatal("planned 2,700,003 flows")
+	}
+	want := bytes.Count(text[:bytes.Index(text, []byte("flows: 2,"))], []byte("\n")) + 1
+	if m := doc.MistakeIn(s, all[0].Path, all[0].Msg); m.Line != want {
+		t.Errorf("mistake at line %d, want %d: %v", m.Line, want, m)
 	}
 }
