@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -51,12 +52,23 @@ type end struct {
 	y     float64
 }
 
-// stretch is part of a way between two boxes.
+// stretch is part of a way between two boxes; all bundles that look the same
+// there share it.
 type stretch struct {
 	from, to *end
 	class    string
 	arrow    bool
-	b        *bundle
+	hue      int
+	shared   []*bundle
+}
+
+// n is how many flows went there.
+func (s stretch) n() int {
+	sum := 0
+	for _, b := range s.shared {
+		sum += b.n
+	}
+	return sum
 }
 
 // newLayer bundles flows by their way and draws each bundle from client to
@@ -76,11 +88,47 @@ func newLayer(traffic string, flows []record.Flow, n names, g *geometry) layer {
 	for i := range bundles {
 		all = append(all, bundles[i].stretches(g)...)
 	}
+	all = merge(all)
 	spread(all, g)
 	for _, s := range all {
 		l.add(s, g)
 	}
+	stagger(l.Marks)
 	return l
+}
+
+// merge joins stretches between the same boxes that would look the same.
+func merge(all []stretch) []stretch {
+	type look struct {
+		from, to, class string
+		arrow           bool
+		hue             int
+	}
+	index := map[look]int{}
+	var merged []stretch
+	for _, s := range all {
+		k := look{s.from.box, s.to.box, s.class, s.arrow, s.hue}
+		i, ok := index[k]
+		if !ok {
+			index[k] = len(merged)
+			merged = append(merged, s)
+			continue
+		}
+		merged[i].shared = append(merged[i].shared, s.shared...)
+	}
+	return merged
+}
+
+// stagger moves marks that would cover their neighbour further from the box.
+func stagger(marks []mark) {
+	slices.SortStableFunc(marks, func(a, b mark) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) })
+	const apart, aside = 13, 40
+	for i := 1; i < len(marks); i++ {
+		last := marks[i-1]
+		if marks[i].X <= last.X && marks[i].Y-last.Y < apart {
+			marks[i].X += aside
+		}
+	}
 }
 
 func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
@@ -137,6 +185,10 @@ func (b *bundle) story() string {
 func (b *bundle) stretches(g *geometry) []stretch {
 	var all []stretch
 	join := func(a, z string, class string, arrow bool) {
+		hue := b.hue
+		if class == "wrong" {
+			hue = 0 // wrong deliveries have a colour of their own
+		}
 		from, okA := g.boxes[a]
 		to, okZ := g.boxes[z]
 		if !okA || !okZ || a == z {
@@ -144,7 +196,7 @@ func (b *bundle) stretches(g *geometry) []stretch {
 		}
 		all = append(all, stretch{
 			from: &end{box: a, right: to.X >= from.X, other: to.CY()},
-			to:   &end{box: z, right: from.X > to.X, other: from.CY()}, class: class, arrow: arrow, b: b,
+			to:   &end{box: z, right: from.X > to.X, other: from.CY()}, class: class, arrow: arrow, hue: hue, shared: []*bundle{b},
 		})
 	}
 	home := b.home
@@ -219,22 +271,25 @@ func (l *layer) add(s stretch, g *geometry) {
 		}
 		d = fmt.Sprintf("M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x1, y1, x1+bow, y1, x2+bow, y2, x2, y2)
 	}
-	l.Paths = append(l.Paths, path{D: d, Class: s.class, Title: s.b.story(), Hue: s.b.hue, Arrow: s.arrow})
-	home := s.to.box == s.b.landed && s.arrow && s.class != "out"
+	titles := make([]string, len(s.shared))
+	for i, b := range s.shared {
+		titles[i] = b.story()
+	}
+	l.Paths = append(l.Paths, path{D: d, Class: s.class, Title: strings.Join(titles, "\n"), Hue: s.hue, Arrow: s.arrow})
+	b := s.shared[0]
+	arrived := s.to.box == b.landed && s.arrow && s.class != "out"
+	lost := 0
+	for _, b := range s.shared {
+		if b.class == "lost" {
+			lost += b.n
+		}
+	}
 	switch {
-	case home && s.class == "wrong":
-		l.Marks = append(l.Marks, mark{X: x2 + 26, Y: y2, Text: "✕" + times(s.b.n), Class: "wrong", Hue: s.b.hue})
-	case home && s.b.n > 1:
-		l.Marks = append(l.Marks, mark{X: x2 + 26, Y: y2, Text: times(s.b.n), Class: "count", Hue: s.b.hue})
-	case s.class == "out" && s.b.class == "lost" && s.from.box == s.b.from:
-		l.Marks = append(l.Marks, mark{X: x1 + 34, Y: y1, Text: "no reply" + times(s.b.n), Class: "lost", Hue: s.b.hue})
+	case arrived && s.class == "wrong":
+		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: strings.TrimSuffix(fmt.Sprintf("✕ %d", s.n()), " 1"), Class: "wrong"})
+	case arrived && s.n() > 1:
+		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: fmt.Sprintf("×%d", s.n()), Class: "count", Hue: s.hue})
+	case s.class == "out" && lost > 0 && s.from.box == b.from:
+		l.Marks = append(l.Marks, mark{X: x1 + 42, Y: y1, Text: strings.TrimSuffix(fmt.Sprintf("no reply ×%d", lost), " ×1"), Class: "lost", Hue: s.hue})
 	}
-}
-
-// times is a count that is worth saying.
-func times(n int) string {
-	if n == 1 {
-		return ""
-	}
-	return fmt.Sprintf("×%d", n)
 }

@@ -27,8 +27,10 @@ type scenario struct {
 	Name, Title string
 	Facts       []fact
 	Runs        []run
-	// Skipped are summaries without records: nothing to draw.
+	// Missing are summaries without records: nothing to draw.
 	Missing  []verdict
+	Mixed    bool     // more than one engine
+	Columns  int      // of the widest matrix
 	Traffic  []string // "all" is not among them
 	Default  string
 	Timings  []timing
@@ -162,6 +164,10 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) {
 			one.Matrices = append(one.Matrices, newMatrix(t, ofTraffic(rec.Flows, t), names))
 		}
 		one.Topology = draw(rec, names, s.Traffic)
+		for _, m := range one.Matrices {
+			s.Columns = max(s.Columns, len(m.Columns))
+		}
+		s.Mixed = s.Mixed || rec.Run.Engine != recs[0].Run.Engine
 		s.Runs = append(s.Runs, one)
 	}
 	s.Timings = timings(recs, s.Traffic)
@@ -237,26 +243,20 @@ func keys[V any](recs []*record.Records, of func(record.Run) map[string]V) []str
 }
 
 // traffics lists the traffic of all runs by name, and the one to show first:
-// the smallest, whose picture is the clearest.
+// the smallest, whose picture is the clearest; of equal ones the one that
+// began first.
 func traffics(recs []*record.Records) (all []string, first string) {
-	n := map[string]int{}
+	n, start := map[string]int{}, map[string]int64{}
 	for _, rec := range recs {
 		for _, f := range rec.Flows {
+			if at, ok := start[f.Traffic]; !ok || f.StartNs < at {
+				start[f.Traffic] = f.StartNs
+			}
 			n[f.Traffic]++
 		}
 	}
-	all = slices.SortedFunc(maps.Keys(n), func(a, b string) int { return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(a, b)) })
-	// Equal counts: prefer what went wrong most, then the name.
-	wrong := map[string]int{}
-	for _, rec := range recs {
-		for _, f := range rec.Flows {
-			if f.Result != record.OK {
-				wrong[f.Traffic]++
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b string) int {
-		return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(wrong[b], wrong[a]), cmp.Compare(a, b))
+	all = slices.SortedFunc(maps.Keys(n), func(a, b string) int {
+		return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(start[a], start[b]), cmp.Compare(a, b))
 	})
 	const most = 8 // more would be a wall of buttons; "all" and the flow table have the rest
 	all = all[:min(most, len(all))]

@@ -2,9 +2,9 @@
   "use strict";
   document.documentElement.classList.add("js");
 
-  // press marks one button of a group and not its neighbours.
-  function press(button) {
-    for (const other of button.parentNode.children) other.setAttribute("aria-pressed", String(other === button));
+  // press marks, of a section's buttons for the same choice, those with this value.
+  function press(section, choice, value) {
+    for (const button of section.querySelectorAll("button[data-" + choice + "]")) button.setAttribute("aria-pressed", String(button.dataset[choice] === value));
   }
 
   // Each scenario: one traffic at a time, one run's network at a time.
@@ -18,8 +18,9 @@
     section.addEventListener("click", event => {
       const button = event.target.closest("button");
       if (!button) return;
-      if (button.dataset.traffic) { press(button); showTraffic(button.dataset.traffic); }
-      if (button.dataset.run) { press(button); showRun(button.dataset.run); }
+      const { traffic, run } = button.dataset;
+      if (traffic) { press(section, "traffic", traffic); showTraffic(traffic); }
+      if (run) { press(section, "run", run); showRun(run); }
     });
     showTraffic(section.dataset.default);
     const first = section.querySelector("[data-panel]");
@@ -28,7 +29,8 @@
 
   // The flow table.
   const data = JSON.parse(document.getElementById("data").textContent);
-  const number = digits => value => value ? value.toLocaleString("en", { maximumFractionDigits: digits, minimumFractionDigits: digits }) : "–";
+  const digits = (value, n) => value.toLocaleString("en", { maximumFractionDigits: n, minimumFractionDigits: n });
+  const number = n => value => value ? digits(value, n) : "–"; // a zero is unknown
   const columns = [
     { name: "Run", key: "run", show: value => data.runs[value] },
     { name: "Flow", key: "flow" },
@@ -41,7 +43,7 @@
     { name: "Home server", key: "home" },
     { name: "Egress", key: "egress", addr: true },
     { name: "Returned by", key: "return" },
-    { name: "Start ms", key: "start", num: true, show: number(1) },
+    { name: "Start ms", key: "start", num: true, show: value => digits(value, 1) },
     { name: "Round trip ms", key: "rtt", num: true, show: number(2) },
     { name: "Whole ms", key: "time", num: true, show: number(1) },
     { name: "Bytes down", key: "down", num: true, show: number(0) },

@@ -13,7 +13,7 @@ const mostRows = 2000
 
 // table is the flow table, as JSON for the script.
 type table struct {
-	Runs  []string `json:"runs"` // "variant · engine"
+	Runs  []string `json:"runs"` // what tells it from the others
 	Rows  []row    `json:"rows"`
 	Shown int      `json:"-"`
 	Total int      `json:"-"`
@@ -59,11 +59,7 @@ func newTable(r *record.Results) table {
 		left -= take[i]
 	}
 	for i, rec := range r.Runs {
-		name := rec.Run.Variant + " · " + rec.Run.Engine
-		if slices.ContainsFunc(r.Runs, func(o *record.Records) bool { return o.Run.Scenario != rec.Run.Scenario }) {
-			name = rec.Run.Scenario + " · " + name
-		}
-		t.Runs = append(t.Runs, name)
+		t.Runs = append(t.Runs, runName(rec, r.Runs))
 		t.Files = append(t.Files, rec.Run.Scenario+"/"+rec.Run.Variant+"/"+rec.Run.Engine+"/"+record.FlowsFile)
 		for _, f := range rec.Flows[:take[i]] {
 			t.Rows = append(t.Rows, newRow(i, f))
@@ -71,6 +67,21 @@ func newTable(r *record.Results) table {
 	}
 	t.Shown = len(t.Rows)
 	return t
+}
+
+// runName is as long as it has to be to tell a run from the others.
+func runName(rec *record.Records, others []*record.Records) string {
+	name := rec.Run.Variant
+	differs := func(of func(record.Run) string) bool {
+		return slices.ContainsFunc(others, func(o *record.Records) bool { return of(o.Run) != of(rec.Run) })
+	}
+	if differs(func(r record.Run) string { return r.Engine }) {
+		name += " · " + rec.Run.Engine
+	}
+	if differs(func(r record.Run) string { return r.Scenario }) {
+		name = rec.Run.Scenario + " · " + name
+	}
+	return name
 }
 
 func newRow(run int, f record.Flow) row {
@@ -151,7 +162,7 @@ func drops(recs []*record.Records) grid {
 	g := grid{}
 	sums := map[string][]int64{}
 	for i, rec := range recs {
-		g.Columns = append(g.Columns, rec.Run.Variant+" · "+rec.Run.Engine)
+		g.Columns = append(g.Columns, runName(rec, recs))
 		for _, counters := range rec.Run.Metrics.Servers {
 			for name, n := range counters {
 				if len(name) <= len(dropPrefix) || name[:len(dropPrefix)] != dropPrefix || n == 0 {
@@ -201,7 +212,7 @@ func counters(recs []*record.Records) grid {
 			servers[s] = true
 		}
 		for _, s := range sorted(servers) {
-			row := gridRow{Name: s, Group: rec.Run.Variant + " · " + rec.Run.Engine}
+			row := gridRow{Name: s, Group: runName(rec, recs)}
 			for _, c := range g.Columns {
 				row.Cells = append(row.Cells, rec.Run.Metrics.Servers[s][c])
 			}

@@ -24,7 +24,8 @@ const (
 	originX     = 958.0
 	originW     = 154.0
 	originH     = 66.0
-	top         = 40.0
+	top         = 34.0
+	bottom      = 14.0
 	gap         = 18.0
 	dcHead      = 50.0
 	mostOrigins = 8
@@ -73,7 +74,7 @@ func draw(rec *record.Records, n names, traffic []string) drawing {
 	g.sites(rec, n)
 	g.datacenters(rec.Run.Topology)
 	g.origins(rec.Run.Topology)
-	g.d.Height = max(stack(g.d.Sites), stack(g.d.Datacenters), stack(g.d.Origins)) + top
+	g.d.Height = max(stack(g.d.Sites), stack(g.d.Datacenters), stack(g.d.Origins)) + bottom
 	g.center()
 	g.transits(rec.Run.Topology)
 	for _, l := range rec.Run.Topology.Links {
@@ -242,7 +243,7 @@ func (g *geometry) center() {
 			g.boxes[boxes[i].ID] = boxes[i]
 		}
 	}
-	free := func(boxes []box) float64 { return (g.d.Height - top - stack(boxes)) / 2 }
+	free := func(boxes []box) float64 { return (g.d.Height - bottom - stack(boxes)) / 2 }
 	dc := free(g.d.Datacenters)
 	shift(g.d.Sites, free(g.d.Sites))
 	shift(g.d.Origins, free(g.d.Origins))
