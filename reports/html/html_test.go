@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/homeward-lab/homeward/reports/fixture"
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/reports/record/recordtest"
 )
 
 var keep = flag.String("keep", "", "also write the page of the fixture to this file, to look at it")
@@ -30,7 +30,7 @@ func page1(t *testing.T, r *record.Results) string {
 // TestSelfContained: nothing on the page is fetched, so that it works from a
 // file:// address and years later.
 func TestSelfContained(t *testing.T) {
-	text := page1(t, recordtest.Results())
+	text := page1(t, fixture.Results())
 	if *keep != "" {
 		if err := os.WriteFile(*keep, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestSelfContained(t *testing.T) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if again := page1(t, recordtest.Results()); again != text {
+	if again := page1(t, fixture.Results()); again != text {
 		t.Error("the same results gave another page")
 	}
 }
@@ -57,7 +57,7 @@ func TestSelfContained(t *testing.T) {
 // TestEscapes puts markup into every string of every record.
 func TestEscapes(t *testing.T) {
 	evil := `</script><img src=x onerror=alert(1)>"'&` + "\u2028"
-	text, err := json.Marshal(recordtest.Results())
+	text, err := json.Marshal(fixture.Results())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestMatrix(t *testing.T) {
 
 // TestNumbersFromRecords: the matrices' sums are those of the flows themselves.
 func TestNumbersFromRecords(t *testing.T) {
-	r := recordtest.Results()
+	r := fixture.Results()
 	p := newPage(r)
 	for i, run := range p.Scenarios[0].Runs {
 		home, nowhere := 0, 0
@@ -167,7 +167,7 @@ func TestNumbersFromRecords(t *testing.T) {
 
 // TestLayersSumUp: every flow is in exactly one way of a drawing.
 func TestLayersSumUp(t *testing.T) {
-	for _, rec := range recordtest.Results().Runs {
+	for _, rec := range fixture.Results().Runs {
 		n := newNames(rec.Run.Topology)
 		g := &geometry{boxes: map[string]box{}}
 		sum := 0
@@ -182,7 +182,7 @@ func TestLayersSumUp(t *testing.T) {
 
 // TestDrawing: boxes do not cover each other, and wrong deliveries are drawn as such.
 func TestDrawing(t *testing.T) {
-	rec := recordtest.Run("routes_only")
+	rec := fixture.Run("routes_only")
 	d := draw(rec, newNames(rec.Run.Topology), []string{"same"})
 	boxes := append(append(append([]box{}, d.Sites...), d.Servers...), append(d.Origins, d.Transits...)...)
 	for i, a := range boxes {
