@@ -26,6 +26,7 @@ type core interface {
 	NextWake() vt.Instant
 	Reconfigure(now vt.Instant, c hub.Config) error
 	Counters() hub.Counters
+	Close(now vt.Instant, out *hub.Out)
 }
 
 // ErrParentGone is how Main ends when its stdin is closed without a stop.

@@ -113,3 +113,5 @@ func (f *fake) Reconfigure(_ vt.Instant, c hub.Config) error {
 }
 
 func (f *fake) Counters() hub.Counters { return f.count }
+
+func (f *fake) Close(vt.Instant, *hub.Out) {}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/branch"
@@ -67,7 +68,7 @@ func onePath(key *uint32) *plan.Plan {
 				to("198.18.0.0/16", "wan0", "192.0.2.1"), to("0.0.0.0/0", "gre1", "169.254.240.0"),
 			}},
 			{ID: "edge", Kind: plan.KindEdge, Forward: true, Routes: []plan.KernelRoute{
-				to("198.18.0.1/32", "s1", "172.16.1.2"), to("10.0.1.0/24", "s1", "172.16.1.2"),
+				to("198.18.0.1/32", "s1", "172.16.1.2"), to("10.0.1.0/24", "s1", "172.16.1.2"), to("198.51.100.0/24", "s1", "172.16.1.2"),
 			}},
 			{ID: "server", Kind: plan.KindServer},
 			{ID: "origin", Kind: plan.KindOrigin, Routes: []plan.KernelRoute{to("0.0.0.0/0", "eth0", "203.0.113.1")}},
@@ -82,9 +83,25 @@ func onePath(key *uint32) *plan.Plan {
 			Name: "shop.1.wan", Interface: "gre1", MTU: tunnelMTU(key), Local: branchAddr, Remote: anycast, Key: key,
 			Inner: netip.MustParseAddr("169.254.240.1"), Peer: netip.MustParseAddr("169.254.240.0"), MAC: mac(0x51), PeerMAC: mac(0x52),
 		}}}},
-		Servers: []plan.Server{{Node: "server", Index: 1, Interface: "up0", Config: hub.Config{
-			OnRamps: []hub.OnRamp{{ID: 1, Name: "shop.1.wan", Kind: tunnel.GRE, Local: anycast, Remote: branchAddr, Key: key}},
-		}}},
+		Servers: []plan.Server{{Node: "server", Index: 1, Interface: "up0", Config: config(key)}},
+	}
+}
+
+// config is for both cores: one server with one on-ramp and one egress address.
+func config(key *uint32) hub.Config {
+	pool := egress.Address{Addr: netip.MustParseAddr("198.51.100.1"), Datacenter: 1}
+	for i := 1; i < egress.Slices; i++ {
+		pool.Owner[i] = 1
+	}
+	return hub.Config{
+		Seed: 7, Self: 1, Tunnels: []netip.Addr{anycast},
+		Servers: []hub.Server{{ID: 1, Name: "server", Datacenter: 1, Handover: netip.MustParseAddr("198.18.1.1"), Live: true, WasLive: true}},
+		Tenants: []hub.Tenant{{ID: 1, Name: "main"}},
+		OnRamps: []hub.OnRamp{{
+			ID: 1, Name: "shop.1.wan", Tenant: 1, VNet: 1, Scope: 1, Kind: tunnel.GRE,
+			Local: anycast, Remote: branchAddr, Key: key, ARR: true, MTU: tunnelMTU(key),
+		}},
+		Egress: []egress.Address{pool},
 	}
 }
 
@@ -96,8 +113,9 @@ type lab struct {
 	events chan Event
 }
 
-// raise brings onePath up with the agent and the branch on the engines given.
-func raise(t *testing.T, key *uint32, io IO, branchIO branch.IO) *lab {
+// raise brings onePath up with the agent, which runs the named core, and the
+// branch on the engines given.
+func raise(t *testing.T, core string, key *uint32, io IO, branchIO branch.IO) *lab {
 	t.Helper()
 	p := onePath(key)
 	k, err := keeper.Up(t.Context(), p, nil)
@@ -119,7 +137,7 @@ func raise(t *testing.T, key *uint32, io IO, branchIO branch.IO) *lab {
 		}
 	})
 	l := &lab{Lab: k, plan: p, events: make(chan Event, 1000)}
-	l.agent = l.start(t, "fake", io)
+	l.agent = l.start(t, core, io)
 	return l
 }
 

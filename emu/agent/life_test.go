@@ -56,7 +56,7 @@ func ends(t *testing.T, pidfd int) {
 // signal that the keeper adds.
 func TestAgentEndsWithItsParent(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	if _, err := l.agent.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestAgentEndsWithItsParent(t *testing.T) {
 // A closed stdin ends the child with an error that Done and Err report.
 func TestClosedStdinEndsTheChild(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	if err := l.agent.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestClosedStdinEndsTheChild(t *testing.T) {
 // A killed child is an unexpected exit with its reason.
 func TestKilledChildIsReported(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	if err := l.agent.Err(); err != nil {
 		t.Errorf("Err() of a running agent = %v, want nil", err)
 	}
@@ -131,7 +131,7 @@ func TestKilledChildIsReported(t *testing.T) {
 // nothing useful does not hold Start up for ever.
 func TestStartSaysWhyItFailed(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	bad := l.plan.Servers[0]
 	bad.Config.OnRamps = nil
 	_, err := Start(l.spawn("fake"), bad, l.options(t, IOPlain))
@@ -156,7 +156,7 @@ func TestStartSaysWhyItFailed(t *testing.T) {
 // idempotent.
 func TestReconfigureAndStop(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	next := l.plan.Servers[0].Config
 	next.Epoch = 5
 	if err := l.agent.Reconfigure(t.Context(), next); err != nil {
@@ -182,7 +182,7 @@ func TestReconfigureAndStop(t *testing.T) {
 // A stop that may not take any time kills the child.
 func TestStopIsBounded(t *testing.T) {
 	need.Root(t)
-	l := raise(t, nil, IOPlain, branch.IOPlain)
+	l := raise(t, "fake", nil, IOPlain, branch.IOPlain)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := l.agent.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -16,19 +16,22 @@ func TestTransferIsIntact(t *testing.T) {
 	need.BPF(t)
 	for _, c := range []struct {
 		name   string
+		core   string
 		key    *uint32
 		io     IO
 		branch branch.IO
 		bytes  int
 	}{
-		{"tcx at both ends", nil, IOVnet, branch.IOTCX, 50 << 20},
-		{"tcx with a key", ptr(0xfeed0001), IOVnet, branch.IOTCX, 5 << 20},
-		{"plain server", nil, IOPlain, branch.IOTCX, 20 << 20},
-		{"plain branch", ptr(7), IOVnet, branch.IOPlain, 20 << 20},
-		{"plain at both ends", nil, IOPlain, branch.IOPlain, 50 << 20},
+		{"tcx at both ends", "fake", nil, IOVnet, branch.IOTCX, 50 << 20},
+		{"tcx with a key", "fake", ptr(0xfeed0001), IOVnet, branch.IOTCX, 5 << 20},
+		{"plain server", "fake", nil, IOPlain, branch.IOTCX, 20 << 20},
+		{"plain branch", "fake", ptr(7), IOVnet, branch.IOPlain, 20 << 20},
+		{"plain at both ends", "fake", nil, IOPlain, branch.IOPlain, 50 << 20},
+		{"hub with tcx", "hub", ptr(9), IOVnet, branch.IOTCX, 50 << 20},
+		{"hub in plain mode", "hub", nil, IOPlain, branch.IOPlain, 50 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := raise(t, c.key, c.io, c.branch)
+			l := raise(t, c.core, c.key, c.io, c.branch)
 			if got := l.agent.Hello().IO; got != c.io {
 				t.Errorf("engine = %v, want %v (%v)", got, c.io, l.agent.Hello().Features)
 			}
@@ -49,6 +52,7 @@ func TestTransferIsIntact(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkEnds(t, l, f)
 			t.Logf("counters: %+v, io %v, drops %v, max RSS %v", f.Counters, f.IO, f.Drops, f.MaxRSS)
 			if f.Counters.Forwarded == 0 || f.Counters.Returned == 0 {
 				t.Errorf("forwarded %d and returned %d packets, want both above 0", f.Counters.Forwarded, f.Counters.Returned)
@@ -64,7 +68,22 @@ func TestTransferIsIntact(t *testing.T) {
 func checkStart(t *testing.T, l *lab) {
 	t.Helper()
 	e := <-l.events
-	if e.Node != "server" || e.Kind != hub.FlowStart || e.Tuple.Src.Addr() != hostAddr || e.Session == nil || e.Session.ID != [16]byte{1, 2} || e.At <= 0 {
+	if e.Node != "server" || e.Kind != hub.FlowStart || e.Tuple.Src.Addr() != hostAddr || e.Session == nil || e.Session.ID == [16]byte{} || e.At <= 0 {
 		t.Errorf("event = %+v, want a flow start of %v on server", e, hostAddr)
+	}
+}
+
+// checkEnds sees that the hub ended each flow it started, at the latest when
+// it was stopped.
+func checkEnds(t *testing.T, l *lab, f Final) {
+	t.Helper()
+	ended := uint64(0)
+	for len(l.events) > 0 {
+		if e := <-l.events; e.Kind == hub.FlowEnd {
+			ended++
+		}
+	}
+	if ended != f.Counters.FlowsStarted || f.Counters.Flows != 0 {
+		t.Errorf("%d flows ended of %d, %d still live, want all ended", ended, f.Counters.FlowsStarted, f.Counters.Flows)
 	}
 }

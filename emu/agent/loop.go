@@ -67,9 +67,20 @@ func (l *loop) readCommands(lines *json.Decoder) {
 
 var errStop = errors.New("told to stop")
 
-// run serves until a command ends it: nil for stop.
+// run serves until a command ends it: nil for stop, after which every flow has
+// ended.
 func (l *loop) run() error {
 	defer pin()()
+	err := l.serve()
+	if err != errStop {
+		return err
+	}
+	l.core.Close(l.clock.now(), &l.out)
+	l.deliver()
+	return nil
+}
+
+func (l *loop) serve() error {
 	for {
 		n, frames, err := l.uplink.receive(&l.packets)
 		if err != nil {
@@ -86,9 +97,6 @@ func (l *loop) run() error {
 		}
 		if l.pending.Load() {
 			if err := l.obey(now); err != nil {
-				if err == errStop {
-					return nil
-				}
 				return err
 			}
 		}
