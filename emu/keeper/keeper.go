@@ -73,25 +73,38 @@ func (l *Lab) raise(ctx context.Context, p *plan.Plan, progress wire.Progress) e
 	if l.spawner, err = newSpawner(); err != nil {
 		return err
 	}
-	for i := range p.Nodes {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		id := p.Nodes[i].ID
-		ns, err := netns.New()
-		if err != nil {
-			return fmt.Errorf("namespace of %s: %w", id, privilege(err))
-		}
-		l.spaces[id] = ns
-		l.order = append(l.order, id)
-		if err := l.witness.watch(ns, i); err != nil {
-			return fmt.Errorf("namespace of %s: %w", id, err)
-		}
-		if progress != nil {
-			progress(StageNamespaces, i+1, len(p.Nodes))
-		}
+	if err := l.inhabit(ctx, p, progress); err != nil {
+		return err
 	}
 	return privilege(wire.Build(ctx, p, l.NS, progress))
+}
+
+// inhabit makes a namespace for every node.
+func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress) error {
+	made := make([]*netns.NS, len(p.Nodes))
+	err := wire.Each(ctx, len(made), func(i int) error {
+		ns, err := netns.New()
+		if err == nil {
+			made[i] = ns
+			err = l.witness.watch(ns, i)
+		}
+		if err != nil {
+			return fmt.Errorf("namespace of %s: %w", p.Nodes[i].ID, privilege(err))
+		}
+		return nil
+	}, func(done int) {
+		if progress != nil {
+			progress(StageNamespaces, done, len(made))
+		}
+	})
+	// Also of a failed start, so that Close closes what there is.
+	for i, ns := range made {
+		l.order = append(l.order, p.Nodes[i].ID)
+		if ns != nil {
+			l.spaces[p.Nodes[i].ID] = ns
+		}
+	}
+	return err
 }
 
 // privilege adds to a lack of permission what can be done about it.
@@ -103,8 +116,8 @@ func privilege(err error) error {
 }
 
 // NS is the namespace of a node, nil if the plan has no such node. It belongs
-// to the lab: callers do not close it, and close whatever sockets they opened
-// in it before they close the lab.
+// to the lab: callers close it only to let the node vanish as in a power cut,
+// and close whatever sockets they opened in it before they close the lab.
 func (l *Lab) NS(node string) *netns.NS { return l.spaces[node] }
 
 // Nodes are the ids of all nodes, in the plan's order.

@@ -19,6 +19,10 @@ const vethInfoPeer = 1
 // loopback is the ifindex of lo in every namespace.
 const loopback = 1
 
+// The library works out the byte order at its first use, unsafely for others at
+// the same time. This is that use, before there are others.
+var _ = nl.NativeEndian()
+
 // conn is a routing socket inside one namespace. It is safe for concurrent use.
 //
 // The messages are written out here, and not asked of the netlink library's

@@ -62,15 +62,16 @@ func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS,
 				progress(s.name, done, s.total)
 			}
 		}
-		if err := each(ctx, s.total, s.do, tell); err != nil {
+		if err := Each(ctx, s.total, s.do, tell); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each runs do(0) … do(n-1) on a few workers until one fails or ctx ends.
-func each(ctx context.Context, n int, do func(i int) error, tell func(done int)) error {
+// Each runs do(0) … do(n-1) on as many workers as are of use to the kernel,
+// until one fails or ctx ends, and tells how many are done, one call at a time.
+func Each(ctx context.Context, n int, do func(i int) error, tell func(done int)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	next, done := 0, 0
