@@ -147,10 +147,6 @@ func (r *resolver) counted(path, what string, n, most int) int {
 // counts checks how many of everything there are.
 func (r *resolver) counts() {
 	s := r.s
-	for i := range s.Datacenters {
-		d := &s.Datacenters[i]
-		d.Servers = r.counted(item("datacenters", i)+".servers", "servers", d.Servers, maxServers)
-	}
 	sites, hosts := 0, 0
 	for i := range s.Sites {
 		o := &s.Sites[i]
@@ -173,9 +169,23 @@ func (r *resolver) counts() {
 			origins, o.Count = 0, 1
 		}
 	}
-	for i := range s.Devices {
-		o := &s.Devices[i]
+}
+
+// machines checks the counts that settings may still have changed after
+// instances were written out: servers and devices.
+func (r *resolver) machines() {
+	for i := range r.s.Datacenters {
+		d := &r.s.Datacenters[i]
+		d.Servers = r.counted(item("datacenters", i)+".servers", "servers", d.Servers, maxServers)
+	}
+	total := 0
+	for i := range r.s.Devices {
+		o := &r.s.Devices[i]
 		o.Count = r.counted(item("devices", i)+".count", "count", o.Count, maxHosts)
+		if total += o.Count; total > maxHosts {
+			r.fail(item("devices", i), "", "%d devices so far, want at most %d", total, maxHosts)
+			total, o.Count = 0, 1
+		}
 	}
 }
 

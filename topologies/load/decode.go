@@ -61,7 +61,7 @@ func newDecoder(src *source, w words) *decoder {
 }
 
 func (d *decoder) fail(n *yaml.Node, hint, format string, args ...any) {
-	if len(d.errs) < maxMistakes {
+	if d.over = d.over || len(d.errs) >= maxMistakes; !d.over {
 		d.errs = append(d.errs, d.src.mistake(n.Line, n.Column, fmt.Sprintf(format, args...), hint))
 	}
 }
@@ -72,13 +72,14 @@ func (d *decoder) enter(n *yaml.Node, depth int) (*yaml.Node, bool) {
 	if d.over {
 		return nil, false
 	}
-	if depth > maxDepth || d.nodes > maxNodes {
+	if depth > maxDepth {
+		d.fail(n, "", "values are nested more than %d deep", maxDepth)
 		d.over = true
-		if depth > maxDepth {
-			d.fail(n, "", "values are nested more than %d deep", maxDepth)
-		} else {
-			d.fail(n, "", "more than %d values", maxNodes)
-		}
+		return nil, false
+	}
+	if d.nodes > maxNodes {
+		d.fail(n, "", "more than %d values", maxNodes)
+		d.over = true
 		return nil, false
 	}
 	for n.Kind == yaml.AliasNode && n.Alias != nil {
@@ -145,7 +146,8 @@ func clip(s string) string {
 	return s
 }
 
-// scalar is the text of a plain value, parameters put in, and its YAML tag.
+// scalar is the text of a plain value, parameters put in, and its YAML tag; a
+// text with parameters in it has none, because it may be anything.
 func (d *decoder) scalar(n *yaml.Node, want string) (text, tag string, ok bool) {
 	if n.Kind != yaml.ScalarNode {
 		d.fail(n, "", "want %s, not %s", want, kindName(n))
@@ -158,7 +160,7 @@ func (d *decoder) scalar(n *yaml.Node, want string) (text, tag string, ok bool) 
 	if !ok {
 		return "", "", false
 	}
-	return text, (&yaml.Node{Kind: yaml.ScalarNode, Value: text}).ShortTag(), true
+	return text, "", true
 }
 
 // text decodes what prints and parses itself.
@@ -193,22 +195,22 @@ func (d *decoder) plain(n *yaml.Node, v reflect.Value) bool {
 		v.SetString(s)
 		return true
 	case reflect.Bool:
-		if tag == "!!bool" {
-			v.SetBool(strings.EqualFold(s, "true"))
+		if yes, no := strings.EqualFold(s, "true"), strings.EqualFold(s, "false"); (yes || no) && (tag == "!!bool" || tag == "") {
+			v.SetBool(yes)
 			return true
 		}
 	case reflect.Float64:
-		if f, err := strconv.ParseFloat(number, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) && (tag == "!!int" || tag == "!!float") {
+		if f, err := strconv.ParseFloat(number, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) && tag != "!!str" {
 			v.SetFloat(f)
 			return true
 		}
 	case reflect.Int:
-		if i, err := strconv.ParseInt(number, 0, 64); err == nil && tag == "!!int" {
+		if i, err := strconv.ParseInt(number, 0, 64); err == nil && (tag == "!!int" || tag == "") {
 			v.SetInt(i)
 			return true
 		}
 	case reflect.Uint64, reflect.Uint32:
-		if i, err := strconv.ParseUint(number, 0, v.Type().Bits()); err == nil && tag == "!!int" {
+		if i, err := strconv.ParseUint(number, 0, v.Type().Bits()); err == nil && (tag == "!!int" || tag == "") {
 			v.SetUint(i)
 			return true
 		}

@@ -61,6 +61,7 @@ func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, erro
 	for _, layer := range late {
 		r.late(layer)
 	}
+	r.machines()
 	r.deal()
 	r.defaults()
 	r.check()

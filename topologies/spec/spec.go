@@ -34,30 +34,45 @@ type Scenario struct {
 	// Bounds of every server.
 	Bounds Bounds `yaml:"bounds,omitempty" json:"bounds,omitempty"`
 
-	Datacenters []Datacenter   `yaml:"datacenters" json:"datacenters"`
-	Transit     []Transit      `yaml:"transit,omitempty" json:"transit,omitempty"`
-	Announce    []Announce     `yaml:"announce,omitempty" json:"announce,omitempty"`
-	Account     *Account       `yaml:"account,omitempty" json:"account,omitempty"`
-	Accounts    []Account      `yaml:"accounts,omitempty" json:"accounts,omitempty"`
-	Sites       []Site         `yaml:"sites,omitempty" json:"sites,omitempty"`
-	Devices     []Device       `yaml:"devices,omitempty" json:"devices,omitempty"`
-	Connectors  []Connector    `yaml:"connectors,omitempty" json:"connectors,omitempty"`
-	Internet    []InternetHost `yaml:"internet,omitempty" json:"internet,omitempty"`
+	// Datacenters with their edge servers, at least one.
+	Datacenters []Datacenter `yaml:"datacenters" json:"datacenters"`
+	// Transit are ASes between sites and datacenters.
+	Transit []Transit `yaml:"transit,omitempty" json:"transit,omitempty"`
+	// Announce says which prefixes are announced from where.
+	Announce []Announce `yaml:"announce,omitempty" json:"announce,omitempty"`
+	// Account is the single account, whose id is "default" unless it has one.
+	Account *Account `yaml:"account,omitempty" json:"account,omitempty"`
+	// Accounts are several, instead of account.
+	Accounts []Account `yaml:"accounts,omitempty" json:"accounts,omitempty"`
+	// Sites are branches with their routers, hosts and on-ramps.
+	Sites []Site `yaml:"sites,omitempty" json:"sites,omitempty"`
+	// Devices are clients with a tunnel of their own.
+	Devices []Device `yaml:"devices,omitempty" json:"devices,omitempty"`
+	// Connectors are private networks behind outbound tunnels.
+	Connectors []Connector `yaml:"connectors,omitempty" json:"connectors,omitempty"`
+	// Internet holds the origins.
+	Internet []InternetHost `yaml:"internet,omitempty" json:"internet,omitempty"`
 	// Routes of the default account's default virtual network; short for account.routes.
 	Routes []Route `yaml:"routes,omitempty" json:"routes,omitempty"`
 	// Links are the classes access, backbone, edge, server, lan, internet, and single links by selector.
 	Links map[string]Impairment `yaml:"links,omitempty" json:"links,omitempty"`
 	// Impair overrides single links, per direction.
-	Impair   []Impair   `yaml:"impair,omitempty" json:"impair,omitempty"`
-	Traffic  []Traffic  `yaml:"traffic,omitempty" json:"traffic,omitempty"`
+	Impair []Impair `yaml:"impair,omitempty" json:"impair,omitempty"`
+	// Traffic are exact flows.
+	Traffic []Traffic `yaml:"traffic,omitempty" json:"traffic,omitempty"`
+	// Workload is drawn traffic.
 	Workload []Workload `yaml:"workload,omitempty" json:"workload,omitempty"`
-	Faults   []Fault    `yaml:"faults,omitempty" json:"faults,omitempty"`
-	Checks   []Check    `yaml:"checks,omitempty" json:"checks,omitempty"`
+	// Faults are what goes wrong, and when.
+	Faults []Fault `yaml:"faults,omitempty" json:"faults,omitempty"`
+	// Checks are what must hold.
+	Checks []Check `yaml:"checks,omitempty" json:"checks,omitempty"`
 	// Variants change the file, which itself is the variant "base".
 	Variants []Variant `yaml:"variants,omitempty" json:"-"` // in the file: a mapping name → Variant, order kept
 }
 
-// Include takes in another file.
+// Include takes in the lists and links of another file. Its ids, and what
+// mentions them in that file, get the prefix. What is of one file alone stays
+// there: name, title, seed, params, timers, bounds and variants.
 type Include struct {
 	File   string `yaml:"file" json:"file"`
 	Prefix string `yaml:"prefix,omitempty" json:"prefix,omitempty"`
@@ -222,10 +237,13 @@ type Site struct {
 	// Gateway is the router's address in Lan; unset means the first free one.
 	Gateway netip.Addr `yaml:"gateway,omitempty" json:"gateway,omitempty"`
 	// Hosts by name; short form: the address alone.
-	Hosts   map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
-	OnRamps []OnRamp        `yaml:"onramps" json:"onramps"`
-	Group   *Group          `yaml:"group,omitempty" json:"group,omitempty"`
-	CPE     *CPE            `yaml:"cpe,omitempty" json:"cpe,omitempty"`
+	Hosts map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
+	// OnRamps are the site's connections, at least one.
+	OnRamps []OnRamp `yaml:"onramps" json:"onramps"`
+	// Group joins on-ramps for failover.
+	Group *Group `yaml:"group,omitempty" json:"group,omitempty"`
+	// CPE is how the branch router chooses among on-ramps.
+	CPE *CPE `yaml:"cpe,omitempty" json:"cpe,omitempty"`
 
 	// Instance is this site's number, from 1, once load.Resolve has written
 	// Count sites out; 0 in a file.
@@ -248,7 +266,7 @@ type OnRamp struct {
 	ARR bool `yaml:"arr,omitempty" json:"arr,omitempty"`
 	// Key is the GRE key (RFC 2890).
 	Key *uint32 `yaml:"key,omitempty" json:"key,omitempty"`
-	// MTU of the tunnel; 0 means 1476 for gre.
+	// MTU of the tunnel; 0 means 1476 for gre, 1472 with a key.
 	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
 	// Health probes (SEMANTICS 2.8).
 	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
