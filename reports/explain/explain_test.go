@@ -1,0 +1,145 @@
+package explain
+
+import (
+	"bytes"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/homeward-lab/homeward/internal/golden"
+	"github.com/homeward-lab/homeward/reports/fixture"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+func tellTo(t *testing.T, dir, query string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Flow(&b, dir, query); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestGolden: one flow of each kind of life.
+func TestGolden(t *testing.T) {
+	dir := fixture.Write(t)
+	for _, tt := range []struct{ file, query string }{
+		{"home", "base:same#2"},
+		{"misdelivered", "routes_only:same#2"},
+		{"null_routed", "no_routes:same#2"},
+		{"joined", "tuple_key:same#2"},
+		{"ping", "base:ping#3"},
+	} {
+		t.Run(tt.file, func(t *testing.T) {
+			golden.Equal(t, "testdata/"+tt.file+".txt", []byte(tellTo(t, dir, tt.query)))
+		})
+	}
+}
+
+// TestQueries: every form finds the same flow.
+func TestQueries(t *testing.T) {
+	dir := filepath.Join(fixture.Write(t), fixture.Scenario, "base", fixture.Engine)
+	f := fixture.Run("base").Flows[3] // web#1, whose addresses are its own
+	want := tellTo(t, dir, "web#1")
+	if !strings.HasPrefix(want, "web#1  tcp 10.0.1.5:41001 > 203.0.113.9:443\n") {
+		t.Fatalf("web#1 tells another flow:\n%s", want)
+	}
+	for _, query := range []string{
+		"web/1", " web#1 ", f.SessionID, strings.ToUpper(f.SessionID),
+		"tcp 10.0.1.5:41001", "10.0.1.5:41001", "TCP 10.0.1.5:41001 > 203.0.113.9:443",
+	} {
+		if got := tellTo(t, dir, query); got != want {
+			t.Errorf("%q tells another story:\n%s", query, got)
+		}
+	}
+}
+
+func TestSeveralMatches(t *testing.T) {
+	dir := filepath.Join(fixture.Write(t), fixture.Scenario, "base", fixture.Engine)
+	got := tellTo(t, dir, "tcp 10.0.1.5:40000")
+	for _, want := range []string{`3 flows of variant base match "tcp 10.0.1.5:40000"`, "same#1", "same#2", "same#3", "shop.3.wan"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the list lacks %q:\n%s", want, got)
+		}
+	}
+	if got := tellTo(t, dir, "10.0.1.5"); !strings.Contains(got, "36 flows") || !strings.Contains(got, "and 16 more") {
+		t.Errorf("a long list is not cut:\n%s", got)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	all := fixture.Write(t)
+	one := filepath.Join(all, fixture.Scenario, "base", fixture.Engine)
+	empty := t.TempDir()
+	tests := []struct {
+		name, dir, query string
+		is               error
+		text             string
+	}{
+		{"number", one, "same#4", ErrNoFlow, "same has same#1 to same#3"},
+		{"traffic", one, "sme#1", ErrNoFlow, `try ping#1, same#1, web#1, or an address such as "tcp 10.0.1.5:40000"`},
+		{"protocol", one, "udp 10.0.1.5:40000", ErrNoFlow, "try"},
+		{"destination", one, "10.0.1.5:40000 > 203.0.113.9:80", ErrNoFlow, "try"},
+		{"session", one, "ffffffffffff", ErrNoFlow, "try"},
+		{"empty", one, "", ErrNoFlow, "try"},
+		{"which run", all, "same#1", ErrManyRuns, "say which variant: base:same#1, routes_only:same#1"},
+		{"unknown variant", all, "bose:same#1", ErrManyRuns, "base:"},
+		{"no results", empty, "same#1", record.ErrNoResults, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			err := Flow(&b, tt.dir, tt.query)
+			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want one that wraps %v and says %q", err, tt.is, tt.text)
+			}
+			if b.Len() > 0 {
+				t.Errorf("it wrote %q although it failed", b.String())
+			}
+		})
+	}
+	if err := Flow(brokenPipe{}, one, "same#1"); err == nil || !strings.Contains(err.Error(), "broken pipe") {
+		t.Errorf("got %v, want the writer's error", err)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// TestOverlap: sites with the same tuple do not borrow each other's events.
+func TestOverlap(t *testing.T) {
+	f := record.Flow{Traffic: "t", N: 1, Client: "a.1.h", Proto: "tcp", Src: "10.0.0.1:1", Dst: "192.0.2.1:80", OnRamp: "a.1.w", EgressIP: "198.51.100.1", EgressPort: 3000, SessionID: "s1", EndNs: 10}
+	other := f
+	other.N, other.Client, other.OnRamp, other.EgressPort, other.SessionID = 2, "a.2.h", "a.2.w", 300, "s2"
+	run := &record.Records{Flows: []record.Flow{f, other}}
+	own := tuple(f)
+	tests := []struct {
+		name  string
+		event record.Event
+		want  bool
+	}{
+		{"its session", record.Event{Flow: own, SessionID: "s1"}, true},
+		{"the other's session", record.Event{Flow: own, SessionID: "s2", OnRamp: "a.1.w"}, false},
+		{"its on-ramp", record.Event{Flow: own, OnRamp: "a.1.w"}, true},
+		{"the other's on-ramp", record.Event{Flow: own, OnRamp: "a.2.w"}, false},
+		{"the tuple alone", record.Event{Flow: own}, false},
+		{"an origin that saw its egress", record.Event{Flow: own, Kind: "origin", Text: "asked by 198.51.100.1:3000"}, true},
+		{"an origin that saw the other's", record.Event{Flow: own, Kind: "origin", Text: "asked by 198.51.100.1:300"}, false},
+		{"a reply to its egress", record.Event{Flow: "tcp 192.0.2.1:80 > 198.51.100.1:3000", AtNs: 5}, true},
+		{"a reply to it, later", record.Event{Flow: "tcp 192.0.2.1:80 > 198.51.100.1:3000", AtNs: 11}, false},
+		{"a reply from elsewhere", record.Event{Flow: "tcp 192.0.2.10:80 > 198.51.100.1:3000", AtNs: 5}, false},
+		{"a reply to the other", record.Event{Flow: "tcp 192.0.2.1:80 > 198.51.100.1:300", AtNs: 5}, false},
+		{"nobody's", record.Event{Kind: "drop"}, false},
+	}
+	for _, tt := range tests {
+		if got := (&teller{run: run, flow: f}).about(tt.event); got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	alone := &teller{run: &record.Records{Flows: []record.Flow{f}}, flow: f}
+	if !alone.about(record.Event{Flow: own}) {
+		t.Error("a tuple that only one flow has is not its own")
+	}
+}

@@ -1,0 +1,211 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// tell turns an event into a step.
+func (t *teller) tell(e record.Event) {
+	s := step{at: e.AtNs, timed: true, node: e.Node, why: e.Reason}
+	if t.joined() != "" && e.AtNs < t.flow.StartNs {
+		// It happened to the flow that was there before. Of its life, only what
+		// decided this one's belongs here, without its time.
+		if e.Kind != "flow_start" && e.Kind != "returned" {
+			return
+		}
+		s.timed = false
+	}
+	switch e.Kind {
+	case "flow_start":
+		t.start(s)
+		return
+	case "handover":
+		s.text = fmt.Sprintf("hands the packet over to %s", e.Peer)
+		if e.Flow != tuple(t.flow) {
+			s.text = fmt.Sprintf("gets the reply and hands it over to %s", e.Peer)
+		}
+		s.why = t.handover(e.Reason)
+	case "origin":
+		s.text, s.why = "gets the request: "+e.Text, ""
+	case "returned":
+		s.text = fmt.Sprintf("sends replies into %s", orUnknown(t.returned(e)))
+		s.why = t.wayBack(e.Reason)
+	case "drop":
+		s.text = "drops a packet"
+		if e.Flow != tuple(t.flow) {
+			s.text = "drops the reply"
+		}
+		if e.Count > 1 {
+			s.text += fmt.Sprintf(" (%d times)", e.Count)
+		}
+		s.why = dropped(e.Reason)
+	case "misdelivered":
+		return // told by arrival, from the flow itself
+	case "flow_refused":
+		s.text, s.why = "refuses to set the flow up", dropped(e.Reason)
+	case "flow_end":
+		s.text, s.why = "ends the flow", ""
+		if t.session != nil {
+			s.text += ": " + t.session.ConnectionCloseReason
+		}
+	default:
+		s.text = strings.TrimSpace(e.Kind + " " + e.Text)
+	}
+	t.add(s)
+}
+
+// start is the set-up: the decisions of the home server.
+func (t *teller) start(s step) {
+	f := t.flow
+	if from := t.joined(); from != "" {
+		t.add(step{
+			at: s.at, timed: s.timed, node: s.node, text: fmt.Sprintf("holds a flow with this tuple that came by %s, and takes this one for it", from),
+			why: "the flow key leaves the on-ramp out (flow_key: tuple): equal tuples share state, egress and way back",
+		})
+	} else {
+		t.add(step{
+			at: s.at, timed: true, node: s.node, text: "is the flow's home: sets it up",
+			why: fmt.Sprintf("the bucket table gives the inner flow to %s", s.node),
+		})
+	}
+	if e := t.egress(); e != "" {
+		t.add(step{node: firstOf(f.EgressServer, f.HomeServer), text: "sends it out as " + t.endpoint(e), why: t.slice()})
+	}
+	if s := t.session; s != nil && s.EgressRuleName != "" {
+		t.add(step{node: "", text: "egress rule " + s.EgressRuleName})
+	}
+}
+
+// joined is the on-ramp of the flow that this one was taken for; empty if the
+// flow has a session of its own.
+func (t *teller) joined() string {
+	if s := t.session; s != nil && s.OnRamp != t.flow.OnRamp {
+		return s.OnRamp
+	}
+	return ""
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// slice says whose port it is: slices are aligned blocks of 2048 ports
+// (DESIGN 2), and a server's own are in its texts.
+func (t *teller) slice() string {
+	const slicePorts = 2048
+	n := t.flow.EgressPort / slicePorts
+	text := fmt.Sprintf("port %d is in slice %d (%d–%d)", t.flow.EgressPort, n, n*slicePorts, n*slicePorts+slicePorts-1)
+	if t.flow.Proto == "icmp" {
+		text = "echo id " + text[len("port "):]
+	}
+	if t.flow.EgressServer != "" {
+		text += ", used by " + t.flow.EgressServer
+	}
+	return text
+}
+
+// handover explains the hub's phrase.
+func (t *teller) handover(reason string) string {
+	switch reason {
+	case "bucket":
+		return "bucket: the inner flow's bucket belongs to that server"
+	case "slice":
+		return fmt.Sprintf("slice: %s belongs to that server", t.endpoint(t.egress()))
+	case "second hop":
+		return "second hop: the flow is not here, and the bucket belonged to that server before"
+	}
+	return reason
+}
+
+// returned is the on-ramp that the reply left by.
+func (t *teller) returned(e record.Event) string {
+	// The flow's line joins what all servers saw; the event may name the arrival.
+	return firstOf(t.flow.ReturnOnRamp, e.OnRamp)
+}
+
+// wayBack explains how the on-ramp of the reply was chosen.
+func (t *teller) wayBack(reason string) string {
+	arr := t.session != nil && t.session.ReturnOnRamp != ""
+	switch {
+	case reason == "equal routes":
+		return "equal routes: the return path is looked up, and several routes fit the destination; the flow's hash picks one"
+	case reason == "route":
+		return "route: the return path is looked up in the route table; no return routing is stored with the flow"
+	case arr || reason == "ARR" || reason == "stored on-ramp":
+		return fmt.Sprintf("automatic return routing: the flow stores the on-ramp %s; the destination address is not looked at", firstOf(t.flow.ReturnOnRamp, "it came from"))
+	}
+	return reason
+}
+
+// dropped explains a drop reason where the word alone is short.
+func dropped(reason string) string {
+	text := map[string]string{
+		"null_routed":     "a private destination without a route",
+		"no_route":        "no route in this virtual network",
+		"no_flow":         "a reply that no flow asked for, or that came after the idle timer",
+		"no_owner":        "no server owns the port's slice",
+		"orphan":          "mid-flow, and the flow's state is not here",
+		"ports_exhausted": "no free egress port in the pool",
+		"table_full":      "the flow table is at its bound",
+		"too_big":         "larger than the tunnel's MTU, with DF set",
+		"policy_denied":   "a policy said no",
+		"ttl_expired":     "its TTL ran out",
+		"hop_limit":       "handed over too often",
+	}[reason]
+	if text == "" {
+		return reason
+	}
+	return reason + ": " + text
+}
+
+// arrival is where the reply was seen; it follows from the flow's own line.
+func (t *teller) arrival() {
+	f := t.flow
+	s := step{}
+	switch f.Result {
+	case record.OK:
+		s.node, s.text = firstOf(f.DeliveredTo, f.Client), "gets its answer: the reply came home"
+		s.at, s.timed = f.EndNs, true
+	case record.Misdelivered:
+		s.node, s.text = f.DeliveredTo, fmt.Sprintf("sees a reply that is not its own: %s asked", f.Client)
+		s.why = fmt.Sprintf("it left by %s, and the flow came by %s", orUnknown(f.ReturnOnRamp), orUnknown(f.OnRamp))
+		for _, e := range t.events() {
+			if e.Kind == "misdelivered" {
+				s.at, s.timed = e.AtNs, true
+			}
+		}
+	case record.Lost:
+		s.node, s.text, s.at, s.timed = f.Client, "gives up waiting: no host saw a reply", f.EndNs, true
+	default:
+		s.node, s.text, s.why, s.at, s.timed = f.Client, "ends with "+string(f.Result), f.Reason, f.EndNs, true
+	}
+	t.insert(s)
+}
+
+// insert puts a timed step where its time belongs.
+func (t *teller) insert(s step) {
+	i := len(t.steps)
+	for s.timed && i > 0 && (!t.steps[i-1].timed || t.steps[i-1].at > s.at) {
+		if i--; !t.steps[i].timed && !t.later(i, s.at) {
+			i++
+			break
+		}
+	}
+	t.steps = append(t.steps[:i], append([]step{s}, t.steps[i:]...)...)
+}
+
+// later reports whether the nearest timed step before i comes after at.
+func (t *teller) later(i int, at int64) bool {
+	for ; i >= 0; i-- {
+		if t.steps[i].timed {
+			return t.steps[i].at > at
+		}
+	}
+	return false
+}
