@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +62,6 @@ type Capture struct {
 	start  time.Time
 	rings  []*ring
 	store  *store
-	wait   sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
@@ -86,18 +86,32 @@ func StartSized(lab Spaces, points []Point, snap, memory int) (*Capture, error) 
 		return nil, fmt.Errorf("capture: snap length %d: want 1 to %d", snap, maxSnap)
 	}
 	c := &Capture{points: points, snap: snap, start: time.Now(), store: newStore(memory)}
-	for i, p := range points {
-		r, err := listen(lab, p, snap, len(points))
-		if err != nil {
-			c.Close()
-			return nil, fmt.Errorf("capture at %s: %w", p.name(), err)
-		}
-		c.rings = append(c.rings, r)
-		c.wait.Go(func() {
-			r.follow(func(packets []packet) { c.store.add(i, packets) })
-		})
+	if err := c.listen(lab); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// listen opens all points at once: each opening and closing of a ring waits for
+// the kernel's other processors.
+func (c *Capture) listen(lab Spaces) error {
+	rings := make([]*ring, len(c.points))
+	errs := make([]error, len(c.points))
+	var wait sync.WaitGroup
+	for i, p := range c.points {
+		wait.Go(func() {
+			r, err := open(lab, p, c.snap, len(c.points))
+			if err != nil {
+				errs[i] = fmt.Errorf("capture at %s: %w", p.name(), err)
+				return
+			}
+			rings[i] = r
+			go r.follow(func(packets []packet) { c.store.add(i, packets) })
+		})
+	}
+	wait.Wait()
+	c.rings = slices.DeleteFunc(rings, func(r *ring) bool { return r == nil })
+	return errors.Join(errs...)
 }
 
 func (p Point) name() string {
@@ -107,8 +121,8 @@ func (p Point) name() string {
 	return p.Node + "/" + p.Interface
 }
 
-// listen opens a point's socket in its namespace.
-func listen(lab Spaces, p Point, snap, points int) (r *ring, err error) {
+// open opens a point's ring in its namespace.
+func open(lab Spaces, p Point, snap, points int) (r *ring, err error) {
 	ns := lab.NS(p.Node)
 	if ns == nil {
 		return nil, fmt.Errorf("no node %q", p.Node)
@@ -144,14 +158,12 @@ func (c *Capture) Close() error {
 	}
 	c.closed = true
 	c.flush()
-	var errs []error
-	for _, r := range c.rings {
-		errs = append(errs, r.stop())
+	errs := make([]error, len(c.rings))
+	var wait sync.WaitGroup
+	for i, r := range c.rings {
+		wait.Go(func() { errs[i] = r.close() })
 	}
-	c.wait.Wait()
-	for _, r := range c.rings {
-		errs = append(errs, r.release())
-	}
+	wait.Wait()
 	return errors.Join(errs...)
 }
 

@@ -56,7 +56,8 @@ type packet struct {
 type ring struct {
 	file   *os.File
 	memory []byte
-	block  int // size
+	block  int           // size
+	idle   chan struct{} // closed when follow has returned
 
 	mu                sync.Mutex
 	received, dropped uint64
@@ -69,12 +70,12 @@ func newRing(index, snap, points int) (*ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	r := &ring{file: os.NewFile(uintptr(fd), "capture"), block: smallBlock}
+	r := &ring{file: os.NewFile(uintptr(fd), "capture"), block: smallBlock, idle: make(chan struct{})}
 	if snap > smallBlock/4 {
 		r.block = largeBlock
 	}
 	if err := r.set(fd, index, snap, points); err != nil {
-		return nil, errors.Join(err, r.stop(), r.release())
+		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
 }
@@ -92,17 +93,18 @@ func (r *ring) set(fd, index, snap, points int) error {
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
 		return fmt.Errorf("packet ring: %w", err)
 	}
-	var err error
-	r.memory, err = unix.Mmap(fd, 0, blocks*r.block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	err := keep(fd, snap)
 	if err != nil {
-		return fmt.Errorf("map packet ring: %w", err)
-	}
-	if err := keep(fd, snap); err != nil {
 		return err
 	}
 	all := bits.ReverseBytes16(unix.ETH_P_ALL)
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
 		return fmt.Errorf("bind packet socket: %w", err)
+	}
+	// Last, so that a failure leaves no memory to give back.
+	r.memory, err = unix.Mmap(fd, 0, blocks*r.block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map packet ring: %w", err)
 	}
 	return nil
 }
@@ -141,11 +143,12 @@ func (r *ring) pending() bool {
 	return false
 }
 
-// follow gives batches of packets to read, until stop.
+// follow gives batches of packets to read, until close. It is called once.
 func (r *ring) follow(read func([]packet)) {
+	defer close(r.idle)
 	raw, err := r.file.SyscallConn()
 	if err != nil {
-		return // stopped already
+		return // closed already
 	}
 	next := 0
 	var batch []packet
@@ -157,7 +160,7 @@ func (r *ring) follow(read func([]packet)) {
 			atomic.StoreUint32(r.word(next, blockStatus), unix.TP_STATUS_KERNEL)
 			next = (next + 1) % r.blocks()
 		}
-		return false // wait for more; an error says that the file is closed
+		return false // wait for more, until the deadline that close sets
 	})
 }
 
@@ -203,21 +206,16 @@ func (r *ring) count() {
 	})
 }
 
-// stop closes the socket; follow returns.
-func (r *ring) stop() error {
+// close ends follow and lets go of the memory and the socket, in this order:
+// the kernel takes tens of milliseconds over the last reference of a ring, and
+// were it the memory's, nothing else in the process could map any meanwhile.
+func (r *ring) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count()
-	return r.file.Close()
-}
-
-// release unmaps the ring, which holds the socket as the descriptor did. Only
-// after follow has returned.
-func (r *ring) release() error {
-	if r.memory == nil {
-		return nil
+	if err := r.file.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return err
 	}
-	m := r.memory
-	r.memory = nil
-	return unix.Munmap(m)
+	<-r.idle
+	return errors.Join(unix.Munmap(r.memory), r.file.Close())
 }

@@ -235,7 +235,13 @@ func (w *pair) make() error {
 	if err := w.b.dress(w.a.end); err != nil {
 		return err
 	}
-	return w.a.node.conn.ready(w.a.index)
+	if err := w.a.node.conn.ready(w.a.index); err != nil {
+		return fmt.Errorf("%s: %w", w.a.name, err)
+	}
+	if err := w.b.node.conn.ready(w.b.index); err != nil {
+		return fmt.Errorf("%s: %w", w.b.name, err)
+	}
+	return nil
 }
 
 // dress gives an end its addresses, raises it, and tells it for good who is
