@@ -1,0 +1,76 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// collect joins the witnesses and writes a line for each flow.
+func (r *runner) collect(outcomes []host.Outcome, began time.Time) {
+	seen := map[string]probe.Report{}
+	for node, t := range r.taps {
+		seen[node] = t.Report()
+		if lost := seen[node].Dropped; lost > 0 {
+			r.event(record.Event{Kind: "error", Node: node, Count: lost, Text: fmt.Sprintf("the tap missed %d packets: where replies went is not certain", lost)})
+		}
+	}
+	deliveries := probe.Judge(r.plan.Flows, seen, began)
+	for i := range r.plan.Flows {
+		f := &r.plan.Flows[i]
+		o, d := outcomes[i], deliveries[probe.Key(f)]
+		if o.Start.IsZero() { // never tried: when it should have been
+			o.Start = began.Add(f.Start)
+			o.End = o.Start
+		}
+		line := probe.Combine(r.start, f, o, d)
+		r.fromServers(&line, f, o.Egress)
+		if line.Result == record.Misdelivered {
+			r.event(record.Event{AtNs: r.since(d.At), Kind: "misdelivered", Node: f.Client, Peer: line.DeliveredTo, Flow: planText(f), OnRamp: line.OnRamp, Text: fmt.Sprintf("the reply to %s was seen at %s", f.Client, line.DeliveredTo), SessionID: line.SessionID})
+		}
+		r.sink.Flow(line)
+	}
+}
+
+// fromServers adds what only servers know: the session, where it was at home,
+// how it left, which way its replies went, and why packets of it were dropped.
+func (r *runner) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrPort) {
+	if at := r.ledger.of(f); at != nil {
+		egress = at.session.Egress
+		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
+		line.EgressDC = r.names.colo[at.server]
+	}
+	line.EgressIP, line.EgressPort = split(egress)
+	if line.Result == record.Lost {
+		if why := r.ledger.dropped(f, egress); why != "" {
+			line.Reason = why
+		}
+	}
+}
+
+func split(a netip.AddrPort) (string, int) {
+	if !a.IsValid() {
+		return "", 0
+	}
+	return a.Addr().String(), int(a.Port())
+}
+
+// counterMap names a hub's totals as their JSON does.
+func counterMap(c hub.Counters) map[string]int64 {
+	m := map[string]int64{}
+	data, err := json.Marshal(c)
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		panic(err) // a struct of integers
+	}
+	return m
+}

@@ -1,0 +1,151 @@
+package run
+
+import (
+	"net/netip"
+	"sync"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// ledger keeps what servers and origins said until clients and taps have
+// spoken too, and hands it on to the sink as it comes. Safe for concurrent use.
+type ledger struct {
+	run *runner
+	key host.Key
+
+	mu       sync.Mutex
+	sessions map[string]*entry // by on-ramp and tuple: the flow's own session
+	tuples   map[string]*entry // by tuple alone: a session that the flow joined (flow_key: tuple)
+	origins  map[uint64]netip.AddrPort
+	drops    map[string]string // on-ramp and inner tuple, or a reply's outside tuple → last reason
+}
+
+// entry is what is known of one session.
+type entry struct {
+	id, server, returned string
+	session              hub.Session
+}
+
+func newLedger(r *runner) *ledger {
+	return &ledger{
+		run: r, key: host.NewKey(),
+		sessions: map[string]*entry{}, tuples: map[string]*entry{},
+		origins: map[uint64]netip.AddrPort{}, drops: map[string]string{},
+	}
+}
+
+// hub takes an event of a server, from that server's reader.
+func (l *ledger) hub(e agent.Event) {
+	ev := record.Event{AtNs: int64(e.At), Node: e.Node, Flow: text(e.Tuple), OnRamp: l.run.names.OnRamps[e.OnRamp], Reason: e.Why}
+	if e.Session != nil {
+		ev.SessionID, ev.Flow, ev.OnRamp = sessionID(e.Session), text(e.Session.Tuple), l.run.names.OnRamps[e.Session.OnRamp]
+	}
+	switch e.Kind {
+	case hub.FlowStart:
+		ev.Kind = "flow_start"
+		ev.Text = "leaves as " + e.Session.Egress.String()
+		l.start(e)
+	case hub.FlowEnd, hub.FlowRefused:
+		ev.Kind = "flow_end"
+		if e.Kind == hub.FlowRefused {
+			ev.Kind, ev.Reason = "flow_refused", e.Session.Refused.String()
+			l.drop(ev.OnRamp, ev.Flow, ev.Reason)
+		}
+		l.run.sink.Session(l.run.names.sessionRecord(e.Node, e.Session, l.run.start))
+	case hub.Handover:
+		ev.Kind, ev.Peer = "handover", l.run.names.Servers[e.Peer]
+	case hub.Returned:
+		ev.Kind = "returned"
+		l.returned(e)
+	case hub.Dropped:
+		ev.Kind, ev.Reason, ev.Count = "drop", e.Reason.String(), 1
+		l.drop(ev.OnRamp, ev.Flow, ev.Reason)
+	default:
+		ev.Kind = "error"
+	}
+	l.run.sink.Event(ev)
+}
+
+func (l *ledger) start(e agent.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	tuple := text(e.Session.Tuple)
+	at := &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session}
+	l.sessions[sessionKey(l.run.names.OnRamps[e.Session.OnRamp], tuple)] = at
+	if l.tuples[tuple] == nil {
+		l.tuples[tuple] = at
+	}
+}
+
+func (l *ledger) drop(onramp, tuple, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drops[sessionKey(onramp, tuple)] = why
+}
+
+// returned notes the on-ramp of a flow's first reply. The event's tuple is the
+// flow's; two sites may share it, so the session tells which flow it was.
+func (l *ledger) returned(e agent.Event) {
+	if e.Session == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := l.sessions[sessionKey(l.run.names.OnRamps[e.Session.OnRamp], text(e.Session.Tuple))]; at != nil && at.returned == "" {
+		at.returned = l.run.names.OnRamps[e.OnRamp]
+	}
+}
+
+func sessionKey(onramp, tuple string) string { return onramp + " " + tuple }
+
+// seen takes what an origin saw.
+func (l *ledger) seen(s host.Seen) {
+	l.mu.Lock()
+	first := !l.origins[s.Nonce].IsValid()
+	if first {
+		l.origins[s.Nonce] = s.Peer
+	}
+	l.mu.Unlock()
+	if first {
+		l.run.event(record.Event{AtNs: l.run.since(s.At), Node: s.Node, Kind: "origin", Flow: l.flowOf(s.Nonce), Text: "asked by " + s.Peer.String()})
+	}
+}
+
+// flowOf is the tuple of the flow with the nonce, as its client sees it.
+func (l *ledger) flowOf(nonce uint64) string {
+	i, ok := l.run.byNonce[nonce]
+	if !ok {
+		return ""
+	}
+	return planText(&l.run.plan.Flows[i])
+}
+
+func planText(f *plan.Flow) string { return flowText(string(f.Proto), f.Src.String(), f.Dst.String()) }
+
+// of finds the session that carried a flow: its own, or the one it joined.
+func (l *ledger) of(f *plan.Flow) *entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := l.sessions[sessionKey(f.OnRamp, planText(f))]; at != nil {
+		return at
+	}
+	if !l.run.joins {
+		return nil
+	}
+	return l.tuples[planText(f)]
+}
+
+// dropped is why packets of a flow were dropped last: its own, or the replies
+// to its egress address; empty if none was.
+func (l *ledger) dropped(f *plan.Flow, egress netip.AddrPort) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if why := l.drops[sessionKey(f.OnRamp, planText(f))]; why != "" {
+		return why
+	}
+	return l.drops[sessionKey("", flowText(string(f.Proto), f.Dst.String(), egress.String()))]
+}

@@ -1,0 +1,284 @@
+// Package run turns a plan into a lab, sends its traffic, and writes what
+// happened as records.
+//
+// It joins what four kinds of witnesses saw: clients (was the answer mine?),
+// origins (what address asked?), taps (whose reply was on whose wire?) and
+// servers (which session, which hand-over, why dropped?). It judges no check.
+// Its law: a run ends with every record written or an error, and with nothing
+// of the lab left.
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/emu/capture"
+	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Engine is this engine's name in results.
+const Engine = "emu-hub"
+
+// Options say how to run. Only AgentArgs is required.
+type Options struct {
+	// Exe is the program that serves as an agent when called with AgentArgs;
+	// empty means this one.
+	Exe       string
+	AgentArgs []string
+	// IO is how servers and branches send; empty means the best that works here.
+	IO agent.IO
+	// Capture is the file that the last packets of the whole lab are written
+	// to; empty means none is made.
+	Capture string
+	// Versions go into run.json beside those of Go and the kernel.
+	Versions map[string]string
+	// Keep, if not nil, is called when the traffic is over and the lab still
+	// up; the lab goes down when it returns.
+	Keep func(ctx context.Context, doors []Door)
+}
+
+// Door is the way into a node of a running lab, for nsenter.
+type Door struct{ Node, Path string }
+
+// settle is how long after the last flow the lab waits for what is still on
+// its way: last acknowledgements, and replies to somebody else.
+const settle = 300 * time.Millisecond
+
+// lead is how long before traffic the clients open their first sockets.
+const lead = 500 * time.Millisecond
+
+// stopLimit bounds how long a server may take to write its last sessions.
+const stopLimit = 20 * time.Second
+
+// Run runs the plan on this machine and writes everything to sink. When ctx
+// ends, what is known is written and marked as partial, and the error is ctx's.
+func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (err error) {
+	if refused := Refused(p); len(refused) > 0 {
+		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
+	}
+	r := newRunner(p, sink, o)
+	err = r.lifetime(ctx)
+	r.manifest.WallMs = time.Since(r.start).Milliseconds()
+	r.manifest.Partial = err != nil
+	sink.Run(r.manifest)
+	return err
+}
+
+// runner is one run.
+type runner struct {
+	plan    *plan.Plan
+	sink    record.Sink
+	options Options
+	names   *names
+	start   time.Time // instant 0, and the same moment on the machine's clock:
+	base    int64
+
+	byNonce map[uint64]int // index of the flow
+	joins   bool           // a flow may join another site's session (flow_key: tuple)
+
+	lab     *keeper.Lab
+	closers []func() error // in reverse
+	agents  []*agent.Agent
+	taps    map[string]*probe.Tap
+	egress  []*probe.Egress
+	capture *capture.Capture
+
+	ledger   *ledger
+	manifest record.Run
+}
+
+func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
+	r := &runner{plan: p, sink: sink, options: o, names: namesOf(p), start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, byNonce: map[uint64]int{}}
+	for i := range p.Flows {
+		r.byNonce[p.Flows[i].Nonce] = i
+	}
+	if len(p.Servers) > 0 { // tenants are the same on all of them
+		for _, t := range p.Servers[0].Config.Tenants {
+			r.joins = r.joins || t.FlowKey == hub.FlowKeyTuple
+		}
+	}
+	r.manifest = record.Run{
+		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
+		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: topology(p),
+		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
+	}
+	return r
+}
+
+// lifetime is up, traffic, collect, down. Down happens whatever else does.
+func (r *runner) lifetime(ctx context.Context) (err error) {
+	defer func() {
+		began := time.Now()
+		err = errors.Join(err, r.down())
+		r.manifest.Metrics.DownMs = time.Since(began).Milliseconds()
+		r.event(record.Event{Kind: "run", Text: "the lab is down"})
+	}()
+	r.event(record.Event{Kind: "run", Text: "bringing the lab up"})
+	if err := r.up(ctx); err != nil {
+		return err
+	}
+	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
+	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
+
+	outcomes, began := r.traffic(ctx)
+	if r.options.Keep != nil && ctx.Err() == nil {
+		r.options.Keep(ctx, r.doors())
+	}
+	stopped := r.stop()
+	r.collect(outcomes, began)
+	if err := r.saveCapture(); err != nil {
+		return errors.Join(stopped, err)
+	}
+	if r.options.Keep == nil {
+		stopped = errors.Join(stopped, ctx.Err())
+	}
+	return stopped
+}
+
+func (r *runner) traffic(ctx context.Context) ([]host.Outcome, time.Time) {
+	began := time.Now().Add(lead)
+	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(r.plan.Flows))})
+	var mu sync.Mutex
+	done := 0
+	r.sink.Progress("flows", 0, len(r.plan.Flows))
+	outcomes := host.Run(ctx, r.plan.Flows, host.Config{
+		Namespace: r.lab.NS, Key: r.ledger.key, Base: began,
+		Done: func(int, host.Outcome) {
+			mu.Lock()
+			defer mu.Unlock()
+			done++
+			r.sink.Progress("flows", done, len(r.plan.Flows))
+		},
+	})
+	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+	}
+	return outcomes, began
+}
+
+// stop ends the servers, which write their last sessions, and the taps.
+func (r *runner) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	var errs []error
+	for i, a := range r.agents {
+		final, err := a.Stop(ctx)
+		errs = append(errs, err)
+		r.count(r.plan.Servers[i].Node, final)
+	}
+	for i, t := range r.egress {
+		c := t.Count()
+		r.manifest.Metrics.PortOutsideSlice += c.Outside
+		if c.Dropped > 0 {
+			errs = append(errs, fmt.Errorf("the tap beside %s missed %d packets: whether all left by their own slice is unknown", r.plan.Servers[i].Node, c.Dropped))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *runner) count(server string, f agent.Final) {
+	m := map[string]int64{}
+	for name, v := range counterMap(f.Counters) {
+		m[name] = int64(v)
+	}
+	for reason, n := range f.Drops {
+		m["drop."+reason] = int64(n)
+		r.event(record.Event{Kind: "drop", Node: server, Reason: reason, Count: int64(n), Text: fmt.Sprintf("%d packets dropped in all: %s", n, reason)})
+	}
+	for name, n := range f.IO {
+		m["io."+name] = int64(n)
+	}
+	r.manifest.Metrics.Servers[server] = m
+	r.manifest.Metrics.MaxRSSKiB = max(r.manifest.Metrics.MaxRSSKiB, int64(f.MaxRSS)/1024)
+}
+
+// down closes everything in reverse order, the lab last.
+func (r *runner) down() error {
+	var errs []error
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		errs = append(errs, r.closers[i]())
+	}
+	r.closers = nil
+	return errors.Join(errs...)
+}
+
+func (r *runner) saveCapture() error {
+	if r.capture == nil {
+		return nil
+	}
+	if err := r.capture.WriteFile(r.options.Capture); err != nil {
+		return fmt.Errorf("write capture: %w", err)
+	}
+	return nil
+}
+
+func (r *runner) doors() []Door {
+	var all []Door
+	for _, n := range r.plan.Nodes {
+		all = append(all, Door{n.ID, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.lab.NS(n.ID).Fd())})
+	}
+	return all
+}
+
+// event writes e now, unless it says when.
+func (r *runner) event(e record.Event) {
+	if e.AtNs == 0 {
+		e.AtNs = r.since(time.Now())
+	}
+	r.sink.Event(e)
+}
+
+func (r *runner) since(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Sub(r.start).Nanoseconds()
+}
+
+func (r *runner) versions() map[string]string {
+	v := map[string]string{"go": runtime.Version()}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		v["kernel"] = unix.ByteSliceToString(u.Release[:])
+	}
+	for name, version := range r.options.Versions {
+		v[name] = version
+	}
+	return v
+}
+
+// monotonic is the machine's clock, the same in every process.
+func monotonic() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic(err) // cannot fail: the clock always exists
+	}
+	return ts.Nano()
+}
+
+// branchIO is the branch's engine that goes with the servers'.
+func branchIO(io agent.IO) branch.IO {
+	switch io {
+	case agent.IOPlain:
+		return branch.IOPlain
+	case agent.IOVnet:
+		return branch.IOTCX
+	}
+	return branch.IOAuto
+}

@@ -1,0 +1,187 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/emu/capture"
+	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// up brings everything up in the order in which it is needed: wires, witnesses,
+// servers, branches, origins.
+func (r *runner) up(ctx context.Context) error {
+	r.ledger = newLedger(r)
+	lab, err := keeper.Up(ctx, r.plan, r.sink.Progress)
+	if err != nil {
+		return err
+	}
+	r.lab = lab
+	r.closers = append(r.closers, lab.Close)
+	steps := []struct {
+		stage string
+		total int
+		each  func(i int) error
+	}{
+		{"taps", len(r.plan.Nodes), r.tap},
+		{"servers", len(r.plan.Servers), r.server},
+		{"branches", len(r.plan.Branches), r.branch},
+		{"origins", len(r.plan.Services), r.origin},
+	}
+	if err := r.startCapture(); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		for i := range s.total {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := s.each(i); err != nil {
+				return err
+			}
+			r.sink.Progress(s.stage, i+1, s.total)
+		}
+	}
+	return nil
+}
+
+// tap listens on the wire of a host that asks, for replies to anybody.
+func (r *runner) tap(i int) error {
+	node := r.plan.Nodes[i]
+	if node.Kind != plan.KindHost {
+		return nil
+	}
+	t, err := probe.Start(node.ID, r.lab.NS(node.ID), hostInterface)
+	if err != nil {
+		return fmt.Errorf("tap on %s: %w", node.ID, err)
+	}
+	r.taps[node.ID] = t
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+// hostInterface is a host's only link (topologies/plan).
+const hostInterface = "eth0"
+
+func (r *runner) server(i int) error {
+	s := r.plan.Servers[i]
+	uplink, gateway, edge, err := r.link(s.Node, s.Interface)
+	if err != nil {
+		return err
+	}
+	exe := r.options.Exe
+	if exe == "" {
+		exe = "/proc/self/exe"
+	}
+	a, err := agent.Start(r.lab.Spawn, s, agent.Options{
+		Exe: exe, Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
+		UplinkMAC: uplink, GatewayMAC: gateway, OnEvent: r.ledger.hub,
+	})
+	if err != nil {
+		return err
+	}
+	r.agents = append(r.agents, a)
+	r.manifest.Features["io"] = string(a.Hello().IO)
+	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: owner(s)})
+	if err != nil {
+		return fmt.Errorf("tap beside %s: %w", s.Node, err)
+	}
+	r.egress = append(r.egress, t)
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+func (r *runner) egressPrefixes() []netip.Prefix {
+	var all []netip.Prefix
+	for _, d := range r.plan.Datacenters {
+		all = append(all, d.Egress...)
+	}
+	return all
+}
+
+// owner says which ports of which addresses are the server's own (SU-3); an
+// address that is nobody's egress is no business of this check.
+func owner(s plan.Server) func(netip.Addr, uint16) bool {
+	mine := map[netip.Addr]*egress.Address{}
+	for i := range s.Config.Egress {
+		mine[s.Config.Egress[i].Addr] = &s.Config.Egress[i]
+	}
+	return func(a netip.Addr, port uint16) bool {
+		e := mine[a]
+		return e == nil || e.Owner[port/egress.SliceSize] == s.Config.Self
+	}
+}
+
+// link finds the MACs at both ends of a node's link, and the other end.
+func (r *runner) link(node, iface string) (own, other net.HardwareAddr, far plan.Endpoint, err error) {
+	for _, l := range r.plan.Links {
+		for _, e := range []struct{ at, to plan.Endpoint }{{l.A, l.B}, {l.B, l.A}} {
+			if e.at.Node == node && e.at.Interface == iface {
+				return e.at.MAC, e.to.MAC, e.to, nil
+			}
+		}
+	}
+	return nil, nil, plan.Endpoint{}, fmt.Errorf("plan: %s has no link %s", node, iface)
+}
+
+func (r *runner) branch(i int) error {
+	b := r.plan.Branches[i]
+	_, gateway, _, err := r.link(b.Node, b.WAN)
+	if err != nil {
+		return err
+	}
+	t, err := branch.Attach(r.lab.NS(b.Node), b, branch.Options{GatewayMAC: gateway, IO: branchIO(r.options.IO)})
+	if err != nil {
+		return err
+	}
+	r.manifest.Features["tunnel"] = t.Feature()
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+func (r *runner) origin(i int) error {
+	s := r.plan.Services[i]
+	c, err := host.Serve(context.Background(), r.lab.NS(s.Node), s, host.Options{Key: r.ledger.key, Observe: r.ledger.seen})
+	if err != nil {
+		return fmt.Errorf("serve %s on %s: %w", s.Kind, s.Node, err)
+	}
+	r.closers = append(r.closers, c.Close)
+	return nil
+}
+
+func (r *runner) startCapture() error {
+	if r.options.Capture == "" {
+		return nil
+	}
+	c, err := capture.Start(r.lab, capture.Points(r.plan), 0)
+	if err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
+	r.capture = c
+	r.closers = append(r.closers, c.Close)
+	return nil
+}
+
+// Possible says whether this machine can bring up any lab at all; the error
+// says what is missing and how to get it.
+func Possible() error {
+	ns, err := netns.New()
+	if err != nil {
+		return fmt.Errorf("a lab needs the right to make network namespaces (%w): run as root, for example with sudo; homeward doctor says what else is missing", err)
+	}
+	return ns.Close()
+}
+
+// Refused are the words of the plan that this engine cannot do. It does
+// what every plan has (sites with GRE on-ramps, ARR, routes, traffic, checks);
+// plan.Features lists what goes beyond.
+func Refused(p *plan.Plan) []plan.Feature { return p.Features }
