@@ -46,7 +46,8 @@ type verdict struct {
 	Variant, Engine, Title string
 	Verdict                record.Verdict
 	Word                   string
-	Checks                 []checkLine
+	Notable                []checkLine // whatever does not simply hold
+	Holding                []checkLine
 	Reason                 string
 	WallMs                 int64
 }
@@ -197,7 +198,11 @@ func newVerdict(s record.Summary, r record.Run) verdict {
 		default:
 			line.Mark, line.Phrase = "error", "could not be judged"
 		}
-		v.Checks = append(v.Checks, line)
+		if line.Mark == string(record.Pass) {
+			v.Holding = append(v.Holding, line)
+		} else {
+			v.Notable = append(v.Notable, line)
+		}
 	}
 	return v
 }
