@@ -42,7 +42,7 @@ func (f *file) decode(w words, overrides map[string]*yaml.Node) {
 	d.readParams(f.root, overrides)
 	f.spec = &spec.Scenario{}
 	d.structure(f.root, reflect.ValueOf(f.spec).Elem(), 0)
-	f.errs, f.tainted, f.sets = d.errs, d.tainted, d.sets
+	f.errs, f.tainted, f.sets, f.over = d.errs, d.tainted, d.sets, d.over
 }
 
 func (in *includer) include(f *file, i int, inc spec.Include) {
@@ -85,6 +85,7 @@ func (in *includer) include(f *file, i int, inc spec.Include) {
 	child := in.read(newSource(path, data), data, nil)
 	delete(in.open, path)
 	f.includes = append(f.includes, included{child, inc.Prefix})
+	f.over = f.over || child.over
 	if child.root == nil {
 		return
 	}

@@ -54,6 +54,7 @@ type file struct {
 	// overrides are the params that were set from outside.
 	overrides map[string]*yaml.Node
 	errs      Errors
+	over      bool // a bound was passed: what was read is not all
 }
 
 // included is a file that another one takes in.
@@ -108,8 +109,8 @@ func Bytes(name string, data []byte) (*Doc, error) {
 	d := &Doc{words: newWords(), results: map[*spec.Scenario]*resolver{}}
 	in := &includer{words: d.words, open: map[string]bool{filepath.Clean(name): true}}
 	f := in.read(newSource(name, data), data, nil)
-	if f.root == nil {
-		return nil, f.errs.err()
+	if f.root == nil || f.over {
+		return nil, f.allErrors().err()
 	}
 	d.file, d.Spec = f, f.spec
 	if err := d.everyVariant(); err != nil {
