@@ -126,6 +126,7 @@ func TestOverlap(t *testing.T) {
 		{"the other's on-ramp", record.Event{Flow: own, OnRamp: "a.2.w"}, false},
 		{"the tuple alone", record.Event{Flow: own}, false},
 		{"an origin that saw its egress", record.Event{Flow: own, Kind: "origin", Text: "asked by 198.51.100.1:3000"}, true},
+		{"an origin that saw its egress later", record.Event{Flow: own, Kind: "origin", Text: "asked by 198.51.100.1:3000", AtNs: 11}, false},
 		{"an origin that saw the other's", record.Event{Flow: own, Kind: "origin", Text: "asked by 198.51.100.1:300"}, false},
 		{"a reply to its egress", record.Event{Flow: "tcp 192.0.2.1:80 > 198.51.100.1:3000", AtNs: 5}, true},
 		{"a reply to it, later", record.Event{Flow: "tcp 192.0.2.1:80 > 198.51.100.1:3000", AtNs: 11}, false},

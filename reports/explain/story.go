@@ -116,17 +116,23 @@ func (t *teller) about(e record.Event) bool {
 		case e.OnRamp != "":
 			return e.OnRamp == f.OnRamp
 		case e.Kind == "origin" && egress != "":
-			return hasWord(e.Text, egress)
+			// Where flows share a tuple they may share the egress too: then time tells.
+			return hasWord(e.Text, egress) && t.during(e.AtNs)
 		}
 		return e.OnRamp == "" && t.alone()
 	}
-	if egress == "" || e.AtNs < f.StartNs || f.EndNs > f.StartNs && e.AtNs > f.EndNs {
+	if egress == "" || !t.during(e.AtNs) {
 		return false
 	}
 	// A reply that is not attributed yet: from outside to the egress address.
 	proto, rest, _ := strings.Cut(e.Flow, " ")
 	from, to, ok := strings.Cut(rest, " > ")
 	return ok && proto == f.Proto && to == egress && host(from) == host(f.Dst)
+}
+
+// during reports whether the flow was going on; one without an end goes on.
+func (t *teller) during(at int64) bool {
+	return at >= t.flow.StartNs && (at <= t.flow.EndNs || t.flow.EndNs <= t.flow.StartNs)
 }
 
 // hasWord reports whether text holds word not as a part of a longer one.

@@ -178,7 +178,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) {
 func newVerdict(s record.Summary, r record.Run) verdict {
 	v := verdict{Variant: s.Variant, Engine: s.Engine, Verdict: s.Verdict, Word: word(s.Verdict), Reason: s.Reason, WallMs: s.WallMs}
 	if r.Partial {
-		v.Reason = strings.TrimSpace(v.Reason + " The run did not finish.")
+		v.Reason = strings.TrimSpace(v.Reason + "\nThe run did not finish.")
 	}
 	for _, c := range s.Checks {
 		line := checkLine{ID: c.ID, Mark: string(c.Verdict), Detail: c.Detail}
