@@ -19,7 +19,7 @@ type ledger struct {
 
 	mu       sync.Mutex
 	sessions map[string]*entry // by on-ramp and tuple: the flow's own session
-	tuples   map[string]*entry // by tuple alone: a session that the flow joined (flow_key: tuple)
+	tuples   map[string]*entry // by datacenter and tuple: a session that the flow joined (flow_key: tuple)
 	origins  map[uint64]netip.AddrPort
 	drops    map[string]string // on-ramp and inner tuple, or a reply's outside tuple → last reason
 }
@@ -76,8 +76,8 @@ func (l *ledger) start(e agent.Event) {
 	tuple := text(e.Session.Tuple)
 	at := &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session}
 	l.sessions[sessionKey(l.run.names.OnRamps[e.Session.OnRamp], tuple)] = at
-	if l.tuples[tuple] == nil {
-		l.tuples[tuple] = at
+	if joinable := sessionKey(l.run.names.colo[e.Node], tuple); l.tuples[joinable] == nil {
+		l.tuples[joinable] = at
 	}
 }
 
@@ -100,7 +100,7 @@ func (l *ledger) returned(e agent.Event) {
 	}
 }
 
-func sessionKey(onramp, tuple string) string { return onramp + " " + tuple }
+func sessionKey(where, tuple string) string { return where + " " + tuple }
 
 // seen takes what an origin saw.
 func (l *ledger) seen(s host.Seen) {
@@ -136,7 +136,7 @@ func (l *ledger) of(f *plan.Flow) *entry {
 	if !l.run.joins {
 		return nil
 	}
-	return l.tuples[planText(f)]
+	return l.tuples[sessionKey(f.Ingress, planText(f))]
 }
 
 // dropped is why packets of a flow were dropped last: its own, or the replies

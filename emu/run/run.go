@@ -54,6 +54,9 @@ type Options struct {
 // Door is the way into a node of a running lab, for nsenter.
 type Door struct{ Node, Path string }
 
+// StageFlows is the stage of progress in which traffic runs.
+const StageFlows = "flows"
+
 // settle is how long after the last flow the lab waits for what is still on
 // its way: last acknowledgements, and replies to somebody else.
 const settle = 300 * time.Millisecond
@@ -154,14 +157,14 @@ func (r *runner) traffic(ctx context.Context) ([]host.Outcome, time.Time) {
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(r.plan.Flows))})
 	var mu sync.Mutex
 	done := 0
-	r.sink.Progress("flows", 0, len(r.plan.Flows))
+	r.sink.Progress(StageFlows, 0, len(r.plan.Flows))
 	outcomes := host.Run(ctx, r.plan.Flows, host.Config{
 		Namespace: r.lab.NS, Key: r.ledger.key, Base: began,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			r.sink.Progress("flows", done, len(r.plan.Flows))
+			r.sink.Progress(StageFlows, done, len(r.plan.Flows))
 		},
 	})
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
