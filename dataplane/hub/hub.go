@@ -55,6 +55,10 @@ func (o *Out) Reset() {
 	o.Send, o.Events, o.arena = o.Send[:0], o.Events[:0], o.arena[:0]
 }
 
+// made is what was appended to the arena from start on, closed to growth so
+// that nobody's append can run into the next packet.
+func (o *Out) made(start int) []byte { return o.arena[start:len(o.arena):len(o.arena)] }
+
 // EventKind says what an Event tells.
 type EventKind uint8
 
@@ -139,7 +143,9 @@ var closeNames = [...]string{"UNKNOWN", "CLIENT_CLOSED", "CLIENT_IDLE_TIMEOUT", 
 func (c CloseReason) String() string { return closeNames[c] }
 
 // Counters are totals since New. Every packet handed in is counted in exactly
-// one of Forwarded, Returned, HandedOver, Routed, Answered and Drops.
+// one of Forwarded, Returned, HandedOver, Routed, Answered and Drops. A TCP SYN
+// refused for want of a port or of room counts in Drops by that reason, although
+// its client is sent a reset.
 type Counters struct {
 	Packets      uint64             `json:"packets"`
 	Forwarded    uint64             `json:"forwarded"`     // on-ramp → Internet

@@ -186,7 +186,7 @@ func (h *Hub) receiveInner(w *work) {
 		// The client complains about a reply: the flow is the one of the packet
 		// it quotes, seen from the other side.
 		var q pkt.Meta
-		if !m.Quoted(w.data, &q) {
+		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
 			return
 		}
 		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort

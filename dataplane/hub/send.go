@@ -29,7 +29,7 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 	h.traceDrop(now, w, drop.TooBig, out)
 	start := len(out.arena)
 	out.arena = w.meta.AppendFragNeeded(out.arena, w.data, r.mtu, w.off.Segment)
-	answer := Send{Data: out.arena[start:]}
+	answer := Send{Data: out.made(start)}
 	if w.ramp != nil {
 		answer.Encap = w.ramp.encap
 	}
@@ -56,7 +56,7 @@ func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 	for from, more := 0, true; more; more = from != 0 {
 		start := len(out.arena)
 		out.arena, from = w.meta.AppendFragment(out.arena, w.data, r.mtu, from)
-		out.Send = append(out.Send, Send{Data: out.arena[start:], Encap: r.encap})
+		out.Send = append(out.Send, Send{Data: out.made(start), Encap: r.encap})
 	}
 }
 
@@ -65,5 +65,5 @@ func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 func (h *Hub) sendReset(w *work, out *Out) {
 	start := len(out.arena)
 	out.arena = w.meta.AppendReset(out.arena)
-	out.Send = append(out.Send, Send{Data: out.arena[start:], Encap: w.ramp.encap})
+	out.Send = append(out.Send, Send{Data: out.made(start), Encap: w.ramp.encap})
 }

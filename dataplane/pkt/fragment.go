@@ -26,7 +26,11 @@ func (m *Meta) AppendFragment(dst, b []byte, mtu, from int) ([]byte, int) {
 	payload := b[m.L4:m.Len]
 	size := len(payload) - from
 	next := 0
-	field := uint16(from >> 3)
+	// A packet that is a fragment itself keeps its place in the whole.
+	field := (m.FragOffset + uint16(from)) >> 3
+	if m.MoreFragments {
+		field |= moreFragments
+	}
 	if head+size > mtu {
 		size = (mtu - head) &^ 7
 		next = from + size

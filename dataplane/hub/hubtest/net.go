@@ -1,0 +1,277 @@
+package hubtest
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Addresses of the network in memory.
+var (
+	Tunnel = netip.MustParseAddr("192.0.2.1")
+	Web    = netip.MustParseAddrPort("203.0.113.9:443")
+	Till   = netip.MustParseAddrPort("10.0.1.5:40000")
+	// LAN is what every site calls its own.
+	LAN = netip.MustParsePrefix("10.0.1.0/24")
+)
+
+// Options shape a network. Zero fields: 2 datacenters of 2 servers with 1
+// egress address each, and 2 sites.
+type Options struct {
+	Datacenters, Servers, Addresses, Sites int
+	// ARR says which sites have it, by number from 1; nil means none.
+	ARR func(site int) bool
+	// Routes lists the sites that have a route for LAN at equal priority.
+	Routes []int
+	// Edit changes the configuration before the hubs are made.
+	Edit func(*hub.Config)
+}
+
+// All is the ARR option for every site.
+func All(int) bool { return true }
+
+func or(v, fallback int) int {
+	if v == 0 {
+		return fallback
+	}
+	return v
+}
+
+// Config is the configuration of such a network, for server 1.
+func (o Options) Config() hub.Config {
+	c := hub.Config{
+		Epoch: 1, Seed: 7, Self: 1, Tunnels: []netip.Addr{Tunnel}, Trace: true,
+		Tenants: []hub.Tenant{{ID: 1, Name: "acme"}},
+	}
+	for dc := 1; dc <= or(o.Datacenters, 2); dc++ {
+		var addresses []netip.Addr
+		var servers []ident.Server
+		for i := range or(o.Addresses, 1) {
+			addresses = append(addresses, netip.AddrFrom4([4]byte{198, 51, byte(100 + dc), byte(1 + i)}))
+		}
+		for i := 1; i <= or(o.Servers, 2); i++ {
+			id := ident.Server(len(c.Servers) + 1)
+			servers = append(servers, id)
+			c.Servers = append(c.Servers, hub.Server{
+				ID: id, Name: "dc", Datacenter: ident.Datacenter(dc), Live: true, WasLive: true,
+				Handover: netip.AddrFrom4([4]byte{172, 31, byte(dc), byte(i)}),
+			})
+		}
+		assigned, err := egress.Assign(ident.Datacenter(dc), addresses, servers)
+		if err != nil {
+			panic(err) // the test asked for a network that cannot be
+		}
+		c.Egress = append(c.Egress, assigned...)
+	}
+	for site := 1; site <= or(o.Sites, 2); site++ {
+		c.OnRamps = append(c.OnRamps, hub.OnRamp{
+			ID: ident.OnRamp(site), Name: "shop", Tenant: 1, VNet: 1, Scope: ident.Scope(site), Kind: tunnel.GRE,
+			Local: Tunnel, Remote: netip.AddrFrom4([4]byte{198, 18, byte(site >> 8), byte(site)}),
+			ARR: o.ARR != nil && o.ARR(site),
+		})
+	}
+	for _, site := range o.Routes {
+		c.Routes = append(c.Routes, route.Route{ID: "lan", Tenant: 1, VNet: 1, Prefix: LAN, NextHop: ident.OnRamp(site), Priority: 100})
+	}
+	if o.Edit != nil {
+		o.Edit(&c)
+	}
+	return c
+}
+
+// Arrival is a packet that left the network.
+type Arrival struct {
+	// Site is the on-ramp it left by; 0 is the Internet.
+	Site ident.OnRamp
+	// Server sent it, Hops hubs had handled it by then.
+	Server ident.Server
+	Hops   int
+	Packet []byte
+}
+
+// Net is the network. Packets of one call run to their end before it returns.
+type Net struct {
+	TB     testing.TB
+	Config hub.Config
+	Hubs   map[ident.Server]*hub.Hub
+	Now    vt.Instant
+	// Enter picks the server at which a packet from outside arrives; nil hashes
+	// its outer addresses over all servers, as a router would.
+	Enter func(packet []byte) ident.Server
+	// Origin answers what reaches the Internet; nil means nobody.
+	Origin func(packet []byte) []byte
+	// Events collects what the hubs said.
+	Events []hub.Event
+
+	order []ident.Server
+	out   hub.Out
+}
+
+// New starts the network. tb may be nil outside of tests; then mistakes panic.
+func New(tb testing.TB, o Options) *Net {
+	n := &Net{TB: tb, Config: o.Config(), Hubs: make(map[ident.Server]*hub.Hub)}
+	for _, s := range n.Config.Servers {
+		h, err := hub.New(n.ConfigOf(s.ID))
+		if err != nil {
+			panic(err)
+		}
+		n.Hubs[s.ID] = h
+		n.order = append(n.order, s.ID)
+	}
+	return n
+}
+
+// ConfigOf is the configuration as server id has it.
+func (n *Net) ConfigOf(id ident.Server) hub.Config {
+	c := n.Config
+	c.Self = id
+	return c
+}
+
+// Reconfigure edits the configuration and gives it to all hubs.
+func (n *Net) Reconfigure(edit func(*hub.Config)) {
+	c := n.Config
+	c.Routes, c.OnRamps, c.Servers, c.Egress = slices.Clone(c.Routes), slices.Clone(c.OnRamps), slices.Clone(c.Servers), slices.Clone(c.Egress)
+	c.Epoch++
+	edit(&c)
+	n.Config = c
+	for _, id := range n.order {
+		if err := n.Hubs[id].Reconfigure(n.Now, n.ConfigOf(id)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// Timer lets every hub's timers run at n.Now.
+func (n *Net) Timer() {
+	for _, id := range n.order {
+		n.out.Reset()
+		n.Hubs[id].HandleTimer(n.Now, &n.out)
+		n.Events = append(n.Events, n.out.Events...)
+	}
+}
+
+// FromSite sends an inner packet into the tunnel of a site and returns what
+// left the network because of it. The packet is copied.
+func (n *Net) FromSite(site ident.OnRamp, inner []byte) []Arrival {
+	for _, r := range n.Config.OnRamps {
+		if r.ID == site {
+			return n.Send(GRE(r.Remote, r.Local, r.Key, inner))
+		}
+	}
+	panic("hubtest: no such site")
+}
+
+// Send puts a packet on the wire outside the network.
+func (n *Net) Send(packet []byte) []Arrival { return n.run(nil, slices.Clone(packet), 0, 0) }
+
+// maxSteps bounds one packet's way: what exceeds it goes in circles.
+const maxSteps = 32
+
+func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int) []Arrival {
+	if hops > maxSteps {
+		panic("hubtest: a packet goes in circles")
+	}
+	to, internal := n.place(packet, from)
+	if to == 0 {
+		a := Arrival{Server: from, Hops: hops, Packet: packet}
+		v := Decode(packet)
+		for _, r := range n.Config.OnRamps {
+			if v.GRE != nil && v.Src.Addr() == r.Local && v.Dst.Addr() == r.Remote && (r.Key == nil && !v.GRE.KeyPresent || r.Key != nil && v.GRE.KeyPresent && *r.Key == v.GRE.Key) {
+				a.Site, a.Packet = r.ID, v.Payload
+			}
+		}
+		arrived = append(arrived, a)
+		if a.Site == 0 && n.Origin != nil {
+			if reply := n.Origin(packet); reply != nil {
+				return n.run(arrived, slices.Clone(reply), 0, 0)
+			}
+		}
+		return arrived
+	}
+	var out hub.Out
+	n.Hubs[to].HandlePacket(n.Now, &hub.Packet{Data: packet, Internal: internal}, &out)
+	n.Events = append(n.Events, out.Events...)
+	for i := range out.Send {
+		s := &out.Send[i]
+		arrived = n.run(arrived, s.Encap.Append(nil, s.Data), to, hops+1)
+	}
+	return arrived
+}
+
+// place is the server that a packet on the wire reaches next; 0 is outside.
+func (n *Net) place(packet []byte, from ident.Server) (to ident.Server, internal bool) {
+	if len(packet) < 20 {
+		return n.enter(packet), false
+	}
+	dst := netip.AddrFrom4([4]byte(packet[16:20]))
+	for _, s := range n.Config.Servers {
+		if s.Handover == dst {
+			return s.ID, from != 0
+		}
+	}
+	if dst == Tunnel || slices.ContainsFunc(n.Config.Egress, func(a egress.Address) bool { return a.Addr == dst }) || from == 0 {
+		return n.enter(packet), from != 0
+	}
+	return 0, false
+}
+
+func (n *Net) enter(packet []byte) ident.Server {
+	if n.Enter != nil {
+		return n.Enter(packet)
+	}
+	var addresses uint64
+	if len(packet) >= 24 {
+		addresses = binary.BigEndian.Uint64(packet[12:]) ^ uint64(binary.BigEndian.Uint32(packet[20:]))
+	}
+	return n.order[flow.Mix(addresses)%uint64(len(n.order))]
+}
+
+// Counters adds up those of all hubs.
+func (n *Net) Counters() (sum hub.Counters) {
+	for _, id := range n.order {
+		c := n.Hubs[id].Counters()
+		sum.Packets += c.Packets
+		sum.Forwarded += c.Forwarded
+		sum.Returned += c.Returned
+		sum.HandedOver += c.HandedOver
+		sum.Routed += c.Routed
+		sum.Answered += c.Answered
+		sum.RouteLookups += c.RouteLookups
+		sum.FlowsStarted += c.FlowsStarted
+		sum.FlowsEnded += c.FlowsEnded
+		sum.Flows += c.Flows
+		for r, count := range c.Drops {
+			sum.Drops[r] += count
+		}
+	}
+	return sum
+}
+
+// Echo is an origin that answers UDP with its payload, pings with pongs, and
+// TCP segments with a SYN-ACK or an acknowledgement.
+func Echo(packet []byte) []byte {
+	v := Decode(packet)
+	reply := IP{Src: v.Dst, Dst: v.Src, Payload: slices.Clone(v.Payload)}
+	switch {
+	case v.TCP != nil && v.TCP.SYN:
+		reply.Payload = nil
+		return reply.TCP(Flags{SYN: true, ACK: true}, 1000, v.TCP.Seq+1, 1460)
+	case v.TCP != nil && !v.TCP.RST:
+		return reply.TCP(Flags{ACK: true}, v.TCP.Ack, v.TCP.Seq+uint32(len(v.Payload)), 0)
+	case v.ICMP != nil && v.ICMP.TypeCode.Type() == 8:
+		return reply.Pong()
+	case v.IP != nil && v.Proto == 17:
+		return reply.UDP()
+	}
+	return nil
+}
