@@ -31,6 +31,7 @@ func (r *resolver) check() {
 	r.sites()
 	r.accounts(ix)
 	r.nears()
+	r.announcements(ix)
 	r.traffic(ix)
 	r.judging(ix)
 	r.impairments(ix)

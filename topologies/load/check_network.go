@@ -34,7 +34,7 @@ func (r *resolver) addresses() {
 			return
 		}
 		if why := notUnicast(p); why != "" {
-			r.fail(path, "", "%s %s is %s", what, p, why)
+			r.fail(path, "", "%s %s is %s", what, short(p), why)
 			return
 		}
 		claims = append(claims, claim{p, what, path})
@@ -264,3 +264,36 @@ func (r *resolver) wasSet(path string) bool {
 	_, _, ok := r.written(path)
 	return ok
 }
+
+// announcements checks what transit ASes and announcements mention.
+func (r *resolver) announcements(ix *names) {
+	ids := each(r.s.Transit, func(t spec.Transit) string { return t.ID })
+	known := append(each(r.s.Datacenters, func(d spec.Datacenter) string { return d.ID }), ids...)
+	check := func(path string, mentioned, known []string, what string) {
+		for i, id := range mentioned {
+			if !slices.Contains(known, id) {
+				r.fail(item(path, i), suggest(id, known), "no %s %q%s", what, clip(id), wantOne(known))
+			}
+		}
+	}
+	for _, t := range r.s.Transit {
+		path := "transit." + t.ID
+		check(path+".providers", t.Providers, ids, "transit")
+		check(path+".peers", t.Peers, ids, "transit")
+		check(path+".customers", t.Customers, ids, "transit")
+	}
+	for i, a := range r.s.Announce {
+		path := item("announce", i)
+		if !a.Prefix.IsValid() {
+			r.missing(path, "prefix", "an announcement without prefix")
+		}
+		check(path+".from", a.From, known, "datacenter or transit")
+		check(path+".to", a.To, known, "datacenter or transit")
+		if a.Prepend < 0 || a.Prepend > maxPrepend {
+			r.fail(path+".prepend", "", "prepend %d, want 0 to %d", a.Prepend, maxPrepend)
+		}
+	}
+}
+
+// maxPrepend bounds an AS path's own repetitions; beyond it nobody prepends.
+const maxPrepend = 64

@@ -73,7 +73,7 @@ func (r *resolver) accounts(ix *names) {
 	for _, a := range r.allAccounts() {
 		r.vnets(a)
 		r.dedicated(a)
-		r.policies(a)
+		r.policies(ix, a)
 	}
 	seen := map[routeKey]string{}
 	all := r.allAccounts()
@@ -131,7 +131,7 @@ func (r *resolver) dedicated(a accountAt) {
 	}
 }
 
-func (r *resolver) policies(a accountAt) {
+func (r *resolver) policies(ix *names, a accountAt) {
 	actions := map[string][]string{"firewall": {"allow", "block"}, "egress": {"default", "dedicated"}, "network": {"allow", "block"}}
 	p := a.account.Policies
 	for _, stage := range []struct {
@@ -157,6 +157,12 @@ func (r *resolver) policies(a accountAt) {
 			}
 			if one.Action == "dedicated" && !one.IPv4.IsValid() {
 				r.missing(path, "ipv4", "action dedicated without ipv4")
+			}
+			for j, ramp := range one.Match.OnRamp {
+				r.target(ix, fmt.Sprintf("%s.match.onramp[%d]", path, j), ramp, "on-ramps such as shop.1.wan", kindRamp)
+			}
+			for j, v := range one.Match.VNet {
+				r.vnet(fmt.Sprintf("%s.match.vnet[%d]", path, j), v, a.account)
 			}
 			for j, port := range one.Match.Port {
 				r.port(fmt.Sprintf("%s.match.port[%d]", path, j), "port", port)

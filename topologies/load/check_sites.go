@@ -49,7 +49,11 @@ func (r *resolver) sites() {
 	for i := range r.s.Internet {
 		o := &r.s.Internet[i]
 		if !o.Address.IsValid() {
-			r.missing(instance("internet", o.ID, o.Instance), "address", "an Internet host without address, want one such as 203.0.113.9")
+			path := instance("internet", o.ID, o.Instance)
+			r.missing(path, "address", "an Internet host without address, want one such as 203.0.113.9")
+			if o.Instance > 1 && r.refused(path+".address") == "" && r.present(path+".address") {
+				r.fail(path+".address", "", "addresses run past the last one there is")
+			}
 		}
 	}
 }

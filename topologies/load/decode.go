@@ -370,7 +370,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, depth int) bool {
 			continue
 		}
 		if seen[key.Interface()] {
-			d.fail(p.key, "", "%v is given twice", key.Interface())
+			d.fail(p.key, "", "%v is given twice, so it would have two owners", key.Interface())
 			ok = false
 			continue
 		}

@@ -40,7 +40,9 @@ type Doc struct {
 	file    *file
 	words   words
 	mu      sync.Mutex
-	results map[*spec.Scenario]*resolver // how each resolved scenario came to be
+	base    *spec.Scenario               // the variant base, resolved
+	results map[*spec.Scenario]*resolver // how resolved scenarios came to be
+	recent  []*spec.Scenario             // those in results but base, oldest first
 }
 
 // file is one YAML file, decoded.
@@ -131,7 +133,10 @@ func (d *Doc) everyVariant() error {
 		return all.err()
 	}
 	for _, name := range d.Variants() {
-		_, err := d.resolve(name, nil)
+		s, r, err := d.resolve(name, nil)
+		if name == Base && err == nil {
+			d.base, d.results[s] = s, r
+		}
 		var errs Errors
 		if !errors.As(err, &errs) {
 			continue

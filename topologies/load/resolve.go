@@ -20,8 +20,23 @@ import (
 // counts from 1; a host's is 0 unless it had a Count), its Near holds one
 // place, and Count is 0.
 func (d *Doc) Resolve(variant string, sets []spec.Setting) (*spec.Scenario, error) {
-	return d.resolve(variant, sets)
+	s, r, err := d.resolve(variant, sets)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.results[s] = r
+	if d.recent = append(d.recent, s); len(d.recent) > maxResults {
+		delete(d.results, d.recent[0])
+		d.recent = d.recent[1:]
+	}
+	return s, nil
 }
+
+// maxResults are the resolved scenarios that MistakeIn can point from; older
+// ones point into the file as Mistake does.
+const maxResults = 16
 
 // resolver makes one resolved scenario and remembers where its values come from.
 type resolver struct {
@@ -39,11 +54,11 @@ type resolver struct {
 	odd map[*yaml.Node]bool
 }
 
-func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, error) {
+func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, *resolver, error) {
 	r := &resolver{doc: d, file: d.file, variant: variant, origin: map[string]setting{}, bad: map[string]bool{}, odd: map[*yaml.Node]bool{}}
 	own, err := r.settings(variant)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, s := range sets {
 		out, mistake := fromOutside(s)
@@ -65,13 +80,7 @@ func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, erro
 	r.deal()
 	r.defaults()
 	r.check()
-	if err := r.errs.err(); err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	d.results[r.s] = r
-	d.mu.Unlock()
-	return r.s, nil
+	return r.s, r, r.errs.err()
 }
 
 // settings are those of a variant of the file.
