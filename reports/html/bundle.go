@@ -34,6 +34,8 @@ type mark struct {
 	X, Y        float64
 	Text, Class string
 	Hue         int
+	// on is the stretch that it belongs to: x1, y1, x2, y2 of its curve.
+	on [4]float64
 }
 
 // bundle is flows that went the same way.
@@ -97,6 +99,14 @@ func newLayer(traffic string, flows []record.Flow, n names, g *geometry) layer {
 	return l
 }
 
+// unlessOne is a count that is worth saying.
+func unlessOne(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}
+
 // merge joins stretches between the same boxes that would look the same.
 func merge(all []stretch) []stretch {
 	type look struct {
@@ -129,6 +139,30 @@ func stagger(marks []mark) {
 			marks[i].X += aside
 		}
 	}
+	for i := range marks {
+		marks[i].Y = height(marks[i].on, marks[i].X)
+	}
+}
+
+// height is where a curve is at x, found by halving: x grows or shrinks
+// steadily along it.
+func height(on [4]float64, x float64) float64 {
+	x1, y1, x2, y2 := on[0], on[1], on[2], on[3]
+	k := (x2 - x1) * 0.45
+	bezier := func(a, b, c, d, t float64) float64 {
+		u := 1 - t
+		return u*u*u*a + 3*u*u*t*b + 3*u*t*t*c + t*t*t*d
+	}
+	low, high := 0.0, 1.0
+	for range 30 {
+		t := (low + high) / 2
+		if (bezier(x1, x1+k, x2-k, x2, t) < x) == (x1 < x2) {
+			low = t
+		} else {
+			high = t
+		}
+	}
+	return bezier(y1, y1, y2, y2, low)
 }
 
 func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
@@ -284,12 +318,13 @@ func (l *layer) add(s stretch, g *geometry) {
 			lost += b.n
 		}
 	}
+	on := [4]float64{x1, y1, x2, y2}
 	switch {
 	case arrived && s.class == "wrong":
-		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: strings.TrimSuffix(fmt.Sprintf("✕ %d", s.n()), " 1"), Class: "wrong"})
+		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: "✕" + unlessOne(s.n()), Class: "wrong", on: on})
 	case arrived && s.n() > 1:
-		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: fmt.Sprintf("×%d", s.n()), Class: "count", Hue: s.hue})
+		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: fmt.Sprintf("×%d", s.n()), Class: "count", Hue: s.hue, on: on})
 	case s.class == "out" && lost > 0 && s.from.box == b.from:
-		l.Marks = append(l.Marks, mark{X: x1 + 42, Y: y1, Text: strings.TrimSuffix(fmt.Sprintf("no reply ×%d", lost), " ×1"), Class: "lost", Hue: s.hue})
+		l.Marks = append(l.Marks, mark{X: x1 + 42, Y: y1, Text: strings.TrimSuffix(fmt.Sprintf("no reply ×%d", lost), " ×1"), Class: "lost", Hue: s.hue, on: on})
 	}
 }

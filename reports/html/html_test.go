@@ -211,6 +211,17 @@ func TestDrawing(t *testing.T) {
 	}
 }
 
+// TestMarksOnCurves: a curve is where it begins, ends and turns.
+func TestMarksOnCurves(t *testing.T) {
+	for _, on := range [][4]float64{{100, 10, 300, 50}, {300, 50, 100, 10}} {
+		for x, want := range map[float64]float64{100: 10, 200: 30, 300: 50} {
+			if got := height(on, x); got < want-0.01 || got > want+0.01 {
+				t.Errorf("%v at %v: got %v, want %v", on, x, got, want)
+			}
+		}
+	}
+}
+
 // TestBounds: what does not fit is said to be left out.
 func TestBounds(t *testing.T) {
 	rec := &record.Records{Run: record.Run{Scenario: "big", Variant: "base", Engine: "sim"}}
