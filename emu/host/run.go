@@ -171,7 +171,9 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 	} else {
 		o = datagrams(ctx, f, fd, s, time.Now())
 	}
-	o.End = time.Now()
+	if o.End.IsZero() { // else the client waited on, with the result known
+		o.End = time.Now()
+	}
 	o.Late = max(o.Start.Sub(r.at(i)), 0)
 	return o
 }

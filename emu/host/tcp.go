@@ -56,11 +56,24 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 	if err == nil {
 		o.Result, o.Egress = record.OK, st.peer
 		o.Up, o.Down = c.written, c.received
+		o.End = time.Now()
+		hold(ctx, f.Hold)
 		return o
 	}
 	o.Up, o.Down = max(c.written-c.unacked(), 0), c.received
 	o.Result, o.Reason = c.outcome(err)
 	return o
+}
+
+// hold keeps a connection open that has nothing more to say.
+func hold(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
 }
 
 // answerError is an answer that came and was wrong.

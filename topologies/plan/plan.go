@@ -245,4 +245,6 @@ type Flow struct {
 	Connect  time.Duration `json:"connect"`
 	Timeout  time.Duration `json:"timeout"`
 	Close    string        `json:"close"` // client or server
+	// Hold keeps a TCP connection open after the answer.
+	Hold time.Duration `json:"hold,omitempty"`
 }

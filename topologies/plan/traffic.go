@@ -95,7 +95,7 @@ func (b *builder) traffic() {
 			f.Nonce++
 		}
 		nonces[f.Nonce] = true
-		b.p.Length = max(b.p.Length, f.Start+f.Timeout)
+		b.p.Length = max(b.p.Length, f.Start+f.Timeout+f.Hold)
 	}
 	slices.SortStableFunc(b.p.Flows, func(x, y Flow) int {
 		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.Traffic, y.Traffic), cmp.Compare(x.N, y.N))
@@ -206,7 +206,7 @@ func (b *builder) flow(t *spec.Traffic, c, d *machine) Flow {
 		Traffic: t.ID, Client: c.node.ID, Server: d.node.ID, Src: netip.AddrPortFrom(c.addr, 0),
 		Start: t.Start.D(), Request: t.Request, Response: t.Response,
 		Connect: cmp.Or(t.Connect.D(), defaultConnect), Timeout: cmp.Or(t.Timeout.D(), defaultTimeout),
-		Close: cmp.Or(t.Close, "client"), Ingress: c.node.Datacenter,
+		Close: cmp.Or(t.Close, "client"), Hold: t.Hold.D(), Ingress: c.node.Datacenter,
 	}
 	if len(c.branch.Tunnels) > 0 && d.branch != c.branch {
 		f.OnRamp = c.branch.Tunnels[0].Name

@@ -406,6 +406,8 @@ type Traffic struct {
 	Timeout unit.Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"`
 	// Close is who closes first: client or server; empty means client.
 	Close string `yaml:"close,omitempty" json:"close,omitempty" jsonschema:"enum=client,enum=server"`
+	// Hold keeps a TCP connection open after the answer; 0 closes at once.
+	Hold unit.Duration `yaml:"hold,omitempty" json:"hold,omitempty"`
 }
 
 // Workload is drawn traffic: rates, mixes, sizes, holding times.
