@@ -27,7 +27,7 @@ func New() (*NS, error) {
 	err := onThread(func() error {
 		// The namespace must exist before anything is inherited into it.
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("unshare network namespace: %w", err)
+			return fmt.Errorf("%w: unshare: %w", errNotEntered, err)
 		}
 		var err error
 		file, err = os.Open("/proc/thread-self/ns/net")
@@ -63,11 +63,14 @@ func (n *NS) Close() error {
 func (n *NS) Do(f func() error) error {
 	return onThread(func() error {
 		if err := unix.Setns(n.Fd(), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network namespace: %w", err)
+			return fmt.Errorf("%w: setns: %w", errNotEntered, err)
 		}
 		return f()
 	})
 }
+
+// errNotEntered says that the thread is still where it was.
+var errNotEntered = errors.New("cannot enter a network namespace")
 
 // onThread runs f on a locked thread and brings the thread back to the
 // namespace it came from. A thread that cannot be brought back is given up
@@ -86,7 +89,11 @@ func onThread(f func() error) error {
 			return
 		}
 		defer home.Close()
-		err = f()
+		if err = f(); errors.Is(err, errNotEntered) {
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
 		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 			done <- errors.Join(err, fmt.Errorf("leave network namespace: %w", back))
 			return

@@ -208,6 +208,7 @@ func (r *runner) count(server string, f agent.Final) {
 		m["io."+name] = int64(n)
 	}
 	r.manifest.Metrics.Servers[server] = m
+	r.manifest.Metrics.ReturnRouteLookups += m["route_lookups"]
 	r.manifest.Metrics.MaxRSSKiB = max(r.manifest.Metrics.MaxRSSKiB, int64(f.MaxRSS)/1024)
 }
 

@@ -176,7 +176,7 @@ func (r *runner) startCapture() error {
 func Possible() error {
 	ns, err := netns.New()
 	if err != nil {
-		return fmt.Errorf("a lab needs the right to make network namespaces (%w): run as root, for example with sudo; homeward doctor says what else is missing", err)
+		return fmt.Errorf("a lab needs the right to make network namespaces: run as root, for example with sudo; homeward doctor says what else is missing (%w)", err)
 	}
 	return ns.Close()
 }

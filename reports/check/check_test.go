@@ -22,7 +22,7 @@ func env() EnvSpec {
 func run() *record.Records {
 	r := &record.Records{}
 	r.Run.Metrics = record.Metrics{
-		PortOutsideSlice: 0, ARRRouteLookups: 1,
+		PortOutsideSlice: 0, ReturnRouteLookups: 1,
 		Servers: map[string]map[string]int64{
 			"lhr.1": {"handed_over": 2, "flows_started": 3, "drop.null_routed": 4},
 			"lhr.2": {"handed_over": 5, "flows_started": 0},
@@ -77,7 +77,7 @@ func TestEvaluate(t *testing.T) {
 		{Expect, "same.served == 1 and same.clients == 3 and same.egress_pairs == 1 and same.bytes_up == 30 and same.bytes_down == 0", record.Pass, ""},
 		{Expect, "drops.null_routed == 4 and drops.no_flow == 0 and drops.total == 4", record.Pass, ""},
 		{Expect, "hub.handed_over == 7 and hub.flows_started == 3", record.Pass, ""},
-		{Expect, "sessions.total == 2 and sessions.refused == 1 and egress.addresses == 2 and route_lookups.arr == 1", record.Pass, ""},
+		{Expect, "sessions.total == 2 and sessions.refused == 1 and egress.addresses == 2 and route_lookups.returning == 1", record.Pass, ""},
 
 		{Expect, "pings.ok == pings.total", record.Error, "cannot be judged: pings.ok has no value: no flow was recorded"},
 		{Never, "pings.lost > 0", record.Error, "no flow was recorded"},

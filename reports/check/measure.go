@@ -236,7 +236,7 @@ func (v values) totals(run *record.Records, spec EnvSpec) {
 		return value{v: n}
 	}
 	v["egress.port_outside_slice"] = counted(int(run.Run.Metrics.PortOutsideSlice))
-	v["route_lookups.arr"] = counted(int(run.Run.Metrics.ARRRouteLookups))
+	v["route_lookups.returning"] = counted(int(run.Run.Metrics.ReturnRouteLookups))
 	v["drops.total"] = counted(drops)
 	for _, reason := range spec.Drops {
 		v["drops."+reason] = counted(sums["drop."+reason]) // a reason that never happened may be left out

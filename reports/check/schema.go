@@ -83,7 +83,7 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		"egress.addresses":          {typ: integer, grows: true},
 		"sessions.total":            {typ: integer, grows: true},
 		"sessions.refused":          {typ: integer, grows: true},
-		"route_lookups.arr":         {typ: integer, grows: true},
+		"route_lookups.returning":   {typ: integer, grows: true},
 		"drops.total":               {typ: integer, grows: true},
 	}
 	for _, id := range append([]string{"all"}, spec.Traffic...) {

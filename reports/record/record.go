@@ -144,11 +144,11 @@ type Metrics struct {
 	Servers map[string]map[string]int64 `json:"servers"`
 	// PortOutsideSlice counts packets that left with a port outside the sender's slice (SU-3), as seen on the wire.
 	PortOutsideSlice int64 `json:"port_outside_slice"`
-	// ARRRouteLookups counts route look-ups on the return path of ARR flows (ARR-2).
-	ARRRouteLookups int64 `json:"arr_route_lookups"`
-	UpMs            int64 `json:"up_ms"`   // to bring the lab up
-	DownMs          int64 `json:"down_ms"` // to take it down
-	MaxRSSKiB       int64 `json:"max_rss_kib,omitempty"`
+	// ReturnRouteLookups counts route look-ups for replies: none where all on-ramps have ARR (ARR-2).
+	ReturnRouteLookups int64 `json:"return_route_lookups"`
+	UpMs               int64 `json:"up_ms"`   // to bring the lab up
+	DownMs             int64 `json:"down_ms"` // to take it down
+	MaxRSSKiB          int64 `json:"max_rss_kib,omitempty"`
 }
 
 // Topology is what a report draws.
