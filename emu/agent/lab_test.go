@@ -115,7 +115,7 @@ type lab struct {
 
 // raise brings onePath up with the agent, which runs the named core, and the
 // branch on the engines given.
-func raise(t *testing.T, core string, key *uint32, io IO, branchIO branch.IO) *lab {
+func raise(t testing.TB, core string, key *uint32, io IO, branchIO branch.IO) *lab {
 	t.Helper()
 	p := onePath(key)
 	k, err := keeper.Up(t.Context(), p, nil)
@@ -142,7 +142,7 @@ func raise(t *testing.T, core string, key *uint32, io IO, branchIO branch.IO) *l
 }
 
 // start runs a child that is this test binary.
-func (l *lab) start(t *testing.T, child string, io IO) *Agent {
+func (l *lab) start(t testing.TB, child string, io IO) *Agent {
 	t.Helper()
 	a, err := Start(l.spawn(child), l.plan.Servers[0], l.options(t, io))
 	if err != nil {
@@ -159,7 +159,7 @@ func (l *lab) spawn(child string) func(string, *exec.Cmd) error {
 	}
 }
 
-func (l *lab) options(t *testing.T, io IO) Options {
+func (l *lab) options(t testing.TB, io IO) Options {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -171,7 +171,7 @@ func (l *lab) options(t *testing.T, io IO) Options {
 	}
 }
 
-func monotonic(t *testing.T) int64 {
+func monotonic(t testing.TB) int64 {
 	t.Helper()
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
@@ -182,7 +182,7 @@ func monotonic(t *testing.T) int64 {
 
 // connect makes a TCP connection between two nodes; both ends are closed with
 // the test.
-func (l *lab) connect(t *testing.T, from string, fromAddr netip.Addr, at string, atAddr netip.Addr) (client, server *net.TCPConn) {
+func (l *lab) connect(t testing.TB, from string, fromAddr netip.Addr, at string, atAddr netip.Addr) (client, server *net.TCPConn) {
 	t.Helper()
 	var listener *net.TCPListener
 	err := l.NS(at).Do(func() (err error) {

@@ -33,8 +33,8 @@ const (
 	ret  = unix.BPF_RET | unix.BPF_K
 
 	eth = 14 // offset of the IPv4 header
-	// pktType loads a packet's direction.
-	pktType = skfAdOff + skfAdPktType
+	// pktType loads a packet's direction: SKF_AD_OFF + SKF_AD_PKTTYPE of linux/filter.h.
+	pktType uint32 = 0xfffff000 + 4
 )
 
 // insn is one instruction of classic BPF with named jump targets; an empty
@@ -110,8 +110,7 @@ func egressFilter(incoming bool, sources []netip.Prefix) ([]insn, error) {
 	if incoming {
 		direction = insn{code: jeq, k: unix.PACKET_OUTGOING, yes: "drop"}
 	}
-	kind := uint32(0xffffffff & (pktType))
-	f := append([]insn{{code: ldb, k: kind}, direction}, ipv4[:]...)
+	f := append([]insn{{code: ldb, k: pktType}, direction}, ipv4[:]...)
 	for _, p := range sources {
 		if !p.IsValid() || !p.Addr().Is4() {
 			return nil, fmt.Errorf("egress prefix %v: want IPv4", p)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -21,12 +22,18 @@ func startPump(r *ring, see func(frame)) *pump {
 	p := &pump{ring: r, see: see, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		for p.ring.wait() == nil {
+		for p.ring.wait(p.ready) == nil {
 			time.Sleep(pause)
 			p.locked(func() {})
 		}
 	}()
 	return p
+}
+
+func (p *pump) ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.closed && p.ring.ready()
 }
 
 // locked runs f after everything that has arrived was seen.
@@ -41,20 +48,15 @@ func (p *pump) locked(f func()) {
 }
 
 // close stops after a last drain. It is idempotent.
-func (p *pump) close() (err error) {
-	p.locked(func() {
-		if p.closed {
-			return
-		}
-		p.closed = true
-		err = p.ring.file.Close()
-	})
-	<-p.done
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ring.mem != nil {
-		unix.Munmap(p.ring.mem) // only now does the socket go
-		p.ring.mem = nil
+func (p *pump) close() error {
+	last := false
+	p.locked(func() { last, p.closed = !p.closed, true })
+	if !last {
+		<-p.done
+		return nil
 	}
-	return err
+	// Not under the lock: Close waits for the goroutine's ready to return.
+	err := p.ring.file.Close()
+	<-p.done
+	return errors.Join(err, unix.Munmap(p.ring.mem)) // only now does the socket go
 }

@@ -136,16 +136,11 @@ func (r *ring) dropped() int64 {
 	return r.drops
 }
 
-// wait blocks until the socket is readable; an error means it was closed.
-func (r *ring) wait() error {
-	first := true
-	return r.raw.Read(func(uintptr) bool {
-		// The poller wakes on every packet since the last call; a wake without a
-		// frame costs one empty drain.
-		again := !first
-		first = false
-		return again
-	})
+// wait blocks until ready returns true; an error means that the ring was
+// closed. The poller forgets what came before it is asked, so ready is asked
+// first, and after each wake.
+func (r *ring) wait(ready func() bool) error {
+	return r.raw.Read(func(uintptr) bool { return ready() })
 }
 
 // pause between drains: packets come in bursts, and one wake serves many.

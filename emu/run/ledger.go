@@ -42,7 +42,7 @@ func newLedger(r *runner) *ledger {
 func (l *ledger) hub(e agent.Event) {
 	ev := record.Event{AtNs: int64(e.At), Node: e.Node, Flow: text(e.Tuple), OnRamp: l.run.names.OnRamps[e.OnRamp], Reason: e.Why}
 	if e.Session != nil {
-		ev.SessionID, ev.Flow, ev.OnRamp = sessionID(e.Session), text(e.Session.Tuple), l.run.names.OnRamps[e.Session.OnRamp]
+		ev.SessionID, ev.Flow = sessionID(e.Session), text(e.Session.Tuple)
 	}
 	switch e.Kind {
 	case hub.FlowStart:
