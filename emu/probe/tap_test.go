@@ -1,0 +1,186 @@
+package probe_test
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/emu/host/hosttest"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+var (
+	shared     = netip.MustParseAddr("10.0.1.5")
+	originAddr = netip.MustParseAddr("203.0.113.9")
+	key        = host.Key{3}
+)
+
+// lab is two client hosts with one address behind one router, whose only route
+// to that address leads to a: the wrong-way world of SEMANTICS 1.6.
+type lab struct {
+	hosts  map[string]hosttest.Host // a, b, web
+	router *netns.NS
+	taps   map[string]*probe.Tap
+}
+
+func newLab(t *testing.T) lab {
+	t.Helper()
+	l := lab{router: hosttest.Namespace(t, true), hosts: map[string]hosttest.Host{}, taps: map[string]*probe.Tap{}}
+	l.hosts["a"] = hosttest.Attach(t, l.router, "a", shared, true)
+	l.hosts["b"] = hosttest.Attach(t, l.router, "b", shared, false)
+	l.hosts["web"] = hosttest.Attach(t, l.router, "web", originAddr, true)
+	for _, svc := range []plan.Service{
+		{Node: "web", Kind: "http", Address: originAddr, Ports: []uint16{443}},
+		{Node: "web", Kind: "echo", Address: originAddr, Ports: []uint16{7}},
+	} {
+		c, err := host.Serve(t.Context(), l.hosts["web"].NS, svc, host.Options{Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	for _, node := range []string{"a", "b"} {
+		tap, err := probe.Start(node, l.hosts[node].NS, "eth0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := tap.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		l.taps[node] = tap
+	}
+	return l
+}
+
+func (l lab) run(t *testing.T, flows []plan.Flow) map[string]record.Flow {
+	t.Helper()
+	began := time.Now().Add(100 * time.Millisecond)
+	out := host.Run(t.Context(), flows, host.Config{
+		Namespace: func(node string) *netns.NS { return l.hosts[node].NS }, Key: key, Base: began,
+	})
+	reports := map[string]probe.Report{}
+	for node, tap := range l.taps {
+		reports[node] = tap.Report()
+		if reports[node].Dropped != 0 {
+			t.Errorf("the tap of %s dropped %d", node, reports[node].Dropped)
+		}
+	}
+	where := probe.Judge(flows, reports, began)
+	records := map[string]record.Flow{}
+	for i := range flows {
+		f := &flows[i]
+		records[f.Client+" "+string(f.Proto)] = probe.Combine(began, f, out[i], where[probe.Key(f)])
+	}
+	return records
+}
+
+func flow(n int, client string, proto plan.Proto, from, to uint16) plan.Flow {
+	return plan.Flow{
+		Traffic: "same", N: n, Client: client, Server: "web", Proto: proto,
+		Src: netip.AddrPortFrom(shared, from), Dst: netip.AddrPortFrom(originAddr, to),
+		Nonce: 7700 + uint64(n), Request: 512, Response: 512, Packets: 2, Interval: 5 * time.Millisecond,
+		Connect: 500 * time.Millisecond, Timeout: time.Second, Close: "client",
+	}
+}
+
+// What b asked for arrives at a, and is seen there; a's own arrives at a.
+func TestMisdeliveryIsSeen(t *testing.T) {
+	need.Root(t)
+	l := newLab(t)
+	got := l.run(t, []plan.Flow{
+		flow(1, "a", plan.TCP, 40000, 443), flow(2, "b", plan.TCP, 40001, 443),
+		flow(3, "a", plan.UDP, 40000, 7), flow(4, "b", plan.UDP, 40001, 7),
+		flow(5, "a", plan.ICMP, 7, 0), flow(6, "b", plan.ICMP, 8, 0),
+	})
+	for k, r := range got {
+		want, delivered := record.OK, "a"
+		if strings.HasPrefix(k, "b") {
+			want = record.Misdelivered
+		}
+		if r.Result != want || r.DeliveredTo != delivered {
+			t.Errorf("%s: %s, delivered to %q (%s), want %s, %q", k, r.Result, r.DeliveredTo, r.Reason, want, delivered)
+		}
+	}
+}
+
+// Nobody sees an answer that nobody gave: lost, not misdelivered.
+func TestLostIsNotMisdelivered(t *testing.T) {
+	need.Root(t)
+	l := newLab(t)
+	nobody := netip.MustParseAddr("203.0.113.77")
+	hosttest.Blackhole(t, l.router, nobody)
+	f := flow(1, "b", plan.TCP, 40000, 443)
+	f.Dst = netip.AddrPortFrom(nobody, 443)
+	if r := l.run(t, []plan.Flow{f})["b tcp"]; r.Result != record.Lost || r.DeliveredTo != "" {
+		t.Errorf("%s, delivered to %q, want lost and nobody", r.Result, r.DeliveredTo)
+	}
+}
+
+// Only what Judge needs reaches a tap, once each, and it can be read while
+// running, after Close, and closed twice.
+func TestTapKeepsLittle(t *testing.T) {
+	need.Root(t)
+	l := newLab(t)
+	f := flow(1, "a", plan.TCP, 40000, 443)
+	f.Response, f.Timeout = 20<<20, 20*time.Second
+	ping := flow(2, "a", plan.ICMP, 7, 0)
+	ping.Packets = 10
+	stray := func() { // other people's datagrams
+		hosttest.Do(t, l.hosts["a"].NS, func() error {
+			c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(originAddr, 7)))
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte("hello, is there anybody?")); err != nil {
+				return err
+			}
+			b := make([]byte, 64)
+			n, err := c.Read(b)
+			if string(b[:n]) != "hello, is there anybody?" {
+				t.Errorf("the echo service answered %q", b[:n])
+			}
+			return err
+		})
+	}
+	stray()
+	got := l.run(t, []plan.Flow{f, ping})
+	if r := got["a tcp"]; r.Result != record.OK || r.DeliveredTo != "a" {
+		t.Errorf("%+v", r)
+	}
+	tap := l.taps["a"]
+	obs := tap.Observations()
+	if len(obs) != 4 { // SYN, SYN-ACK, echo, echo reply
+		t.Errorf("%d observations, want 4: %+v", len(obs), obs)
+	}
+	for _, o := range obs {
+		if want := map[plan.Proto]int{plan.TCP: 1, plan.ICMP: 10}[o.Proto]; o.Count != want {
+			t.Errorf("%+v: count %d, want %d", o, o.Count, want)
+		}
+	}
+	for range 2 {
+		if err := tap.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
+	if after := tap.Observations(); len(after) != len(obs) {
+		t.Errorf("%d observations after Close, want %d", len(after), len(obs))
+	}
+}
+
+func TestStartNamesWhatIsMissing(t *testing.T) {
+	need.Root(t)
+	_, err := probe.Start("a", hosttest.Namespace(t, false), "eth7")
+	if err == nil || !strings.Contains(err.Error(), "eth7") {
+		t.Errorf("Start on a missing interface: %v", err)
+	}
+}
