@@ -118,6 +118,7 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000); err != nil {
 		return err
 	}
+	congestion(fd) // likewise
 	if err := unix.Bind(fd, sockaddr(at)); err != nil {
 		return err
 	}

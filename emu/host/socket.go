@@ -57,6 +57,16 @@ func open(f *plan.Flow) (fd int, err error) {
 	return fd, nil
 }
 
+// congestionControl of every TCP connection of a lab, whatever the machine's
+// default is, so that results from two machines compare.
+const congestionControl = "cubic"
+
+// congestion asks for it on one socket. A kernel without it keeps the
+// namespace's default; connections work all the same.
+func congestion(fd int) {
+	_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, congestionControl)
+}
+
 func prepare(fd int, f *plan.Flow) error {
 	src := f.Src
 	switch f.Proto {
@@ -74,6 +84,7 @@ func prepare(fd int, f *plan.Flow) error {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 			return fmt.Errorf("set TCP_NODELAY: %w", err)
 		}
+		congestion(fd)
 	}
 	// Flows to different targets may share a source port.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {

@@ -66,6 +66,9 @@ func settings(n *plan.Node, withV6 bool) []setting {
 			// ICMP echo from ordinary sockets. An unprivileged user namespace
 			// cannot map every group.
 			setting{"net.ipv4.ping_group_range", "0\t2147483647", true},
+			// For programs of the user's. Where the host allows reno alone to
+			// namespaces, that it is: anything but what the machine happens to use.
+			setting{"net.ipv4.tcp_congestion_control", "reno", true},
 			setting{"net.ipv4.tcp_congestion_control", "cubic", true},
 			setting{"net.ipv4.tcp_mtu_probing", "0", false},
 		)
