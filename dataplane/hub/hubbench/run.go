@@ -1,0 +1,214 @@
+package hubbench
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+)
+
+// Row is one figure of a bench, as printed by `homeward bench --json`.
+type Row struct {
+	ID    string  `json:"id"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	// Baseline says what it is compared with; empty if with nothing.
+	Baseline      string  `json:"baseline,omitempty"`
+	BaselineValue float64 `json:"baseline_value,omitempty"`
+	// Ratio is Value / BaselineValue.
+	Ratio float64 `json:"ratio,omitempty"`
+	// Goal is the most that Value should be; nil without one.
+	Goal *float64 `json:"goal,omitempty"`
+	Met  *bool    `json:"met,omitempty"`
+	// Equal says whether the results were compared and agree: every packet of
+	// the kind was decided as it should be.
+	Equal *bool `json:"equal"`
+}
+
+// Figure is the value with its unit.
+func (r Row) Figure() string { return figure(r.Value, r.Unit) }
+
+// BaselineFigure is the baseline with its unit and name, or a dash.
+func (r Row) BaselineFigure() string {
+	if r.Baseline == "" {
+		return "-"
+	}
+	return figure(r.BaselineValue, r.Unit) + " " + r.Baseline
+}
+
+// RatioFigure is the ratio, or a dash.
+func (r Row) RatioFigure() string {
+	if r.Baseline == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%.2fx", r.Ratio)
+}
+
+// Verdict is the goal and whether it was met, or a dash; and a warning where
+// results were compared and differ.
+func (r Row) Verdict() string {
+	verdict := "-"
+	if r.Goal != nil {
+		verdict = "met " + figure(*r.Goal, r.Unit)
+		if !*r.Met {
+			verdict = "missed " + figure(*r.Goal, r.Unit)
+		}
+	}
+	if r.Equal != nil && !*r.Equal {
+		verdict += " WRONG RESULTS"
+	}
+	return verdict
+}
+
+func figure(v float64, unit string) string {
+	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.1f", v), "0"), ".") + " " + unit
+}
+
+const (
+	rounds       = 15 // medians of so many, interleaved
+	roundBatches = 64
+	small        = 1000
+	large        = 1 << 20
+	// Goals of PERFORMANCE 1, at a thousand flows.
+	goalHit    = 150
+	goalAllocs = 0
+	baseline   = "plain look-up"
+)
+
+// Run measures the hub at a thousand and at a million flows. Ids with the
+// suffix _1m are of the latter.
+func Run(ctx context.Context) ([]Row, error) {
+	rows, err := measure(ctx, small, "")
+	if err != nil {
+		return nil, err
+	}
+	more, err := measure(ctx, large, "_1m")
+	return append(rows, more...), err
+}
+
+// path is one kind of packet to measure.
+type path struct {
+	id   string
+	fill func()
+	run  func()
+	// right reports whether the counters moved as they should for n packets.
+	right func(before, after hub.Counters, n uint64) bool
+	took  []time.Duration
+}
+
+func measure(ctx context.Context, flows int, suffix string) ([]Row, error) {
+	l, err := NewLoad(flows)
+	if err != nil {
+		return nil, err
+	}
+	all := func() { l.Run(Batch) }
+	found := 0
+	paths := []*path{
+		{id: "lookup", fill: l.Hits, run: func() { found += l.Lookups() }},
+		{id: "hit", fill: l.Hits, run: all, right: func(b, a hub.Counters, n uint64) bool {
+			return a.Forwarded-b.Forwarded == n && a.FlowsStarted == b.FlowsStarted
+		}},
+		{id: "return", fill: l.Returns, run: all, right: func(b, a hub.Counters, n uint64) bool { return a.Returned-b.Returned == n }},
+		{id: "miss", fill: l.Misses, run: all, right: func(b, a hub.Counters, n uint64) bool { return a.FlowsStarted-b.FlowsStarted == n }},
+		{id: "drop", fill: l.Drops, run: all, right: func(b, a hub.Counters, n uint64) bool {
+			return a.Drops[drop.NoFlow]-b.Drops[drop.NoFlow] == n
+		}},
+	}
+	equal := make([]bool, len(paths))
+	for i := range equal {
+		equal[i] = true
+	}
+	for range rounds {
+		for i, p := range paths {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			before := l.Hub.Counters()
+			p.took = append(p.took, round(p))
+			if p.right != nil && !p.right(before, l.Hub.Counters(), roundBatches*Batch) {
+				equal[i] = false
+			}
+		}
+	}
+	equal[1] = equal[1] && l.sound()
+	equal[0] = found == rounds*roundBatches*Batch
+	return rowsOf(paths, equal, allocations(l), suffix), nil
+}
+
+// round runs a path some batches long and returns the time per packet; making
+// the packets is not in it.
+func round(p *path) time.Duration {
+	var took time.Duration
+	for range roundBatches {
+		p.fill()
+		start := time.Now()
+		p.run()
+		took += time.Since(start)
+	}
+	return took * 1000 / (roundBatches * Batch) // thousandths of a nanosecond
+}
+
+// sound checks one batch of hits byte by byte: every packet left with its
+// flow's own egress address and port.
+func (l *Load) sound() bool {
+	state := l.state
+	l.Hits()
+	l.Run(Batch)
+	l.state = state
+	for i := range l.Out.Send {
+		var m pkt.Meta
+		m.Parse(l.Out.Send[i].Data)
+		if want := l.flows[l.random()]; m.Src != want.Addr() || m.SrcPort != want.Port() {
+			return false
+		}
+	}
+	return len(l.Out.Send) == Batch
+}
+
+// allocations are the heap objects per hit.
+func allocations(l *Load) float64 {
+	var before, after runtime.MemStats
+	var n uint64
+	for range roundBatches {
+		l.Hits()
+		runtime.ReadMemStats(&before)
+		l.Run(Batch)
+		runtime.ReadMemStats(&after)
+		n += after.Mallocs - before.Mallocs
+	}
+	return float64(n) / (roundBatches * Batch)
+}
+
+func rowsOf(paths []*path, equal []bool, allocs float64, suffix string) []Row {
+	median := func(p *path) float64 {
+		slices.Sort(p.took)
+		return float64(p.took[len(p.took)/2]) / 1000
+	}
+	lookup := median(paths[0])
+	var rows []Row
+	for i, p := range paths[1:] {
+		v, same := median(p), equal[i+1] && equal[0]
+		r := Row{ID: "hub." + p.id + "_ns" + suffix, Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
+		if p.id == "hit" && suffix == "" {
+			r.goal(goalHit)
+		}
+		rows = append(rows, r)
+		if p.id == "hit" {
+			a := Row{ID: "hub.hit_allocs" + suffix, Value: allocs, Unit: "allocs"}
+			a.goal(goalAllocs)
+			rows = append(rows, a)
+		}
+	}
+	return rows
+}
+
+func (r *Row) goal(most float64) {
+	met := r.Value <= most
+	r.Goal, r.Met = &most, &met
+}
