@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -106,7 +107,28 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 		}
 		return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: single(address), Scope: netlink.SCOPE_LINK})
 	})
+	Do(tb, h.NS, func() error { return carries("eth0") })
+	Do(tb, router, func() error { return carries(port) })
 	return h
+}
+
+// carries waits until a link passes packets: the end of a veth that was raised
+// first throws them away until the kernel has noticed that the other is up.
+func carries(name string) error {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		qdiscs, err := netlink.QdiscList(link)
+		if err != nil {
+			return err
+		}
+		if a := link.Attrs(); a.OperState == netlink.OperUp && len(qdiscs) > 0 && qdiscs[0].Type() != "noop" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is still without carrier", name)
 }
 
 func up(name string) (netlink.Link, error) {
