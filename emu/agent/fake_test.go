@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -27,6 +31,8 @@ func TestMain(m *testing.M) {
 		err = serve(os.Stdin, os.Stdout, func(c hub.Config) (core, error) { return newFake(c) })
 	case "hub":
 		err = Main(os.Stdin, os.Stdout)
+	case "hub without bpf":
+		err = withoutBPF()
 	case "parent":
 		err = parent()
 	case "silent":
@@ -38,6 +44,20 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// withoutBPF runs the hub's child anew with no capability to load programs.
+func withoutBPF() error {
+	runtime.LockOSThread()
+	for _, c := range []uintptr{unix.CAP_BPF, unix.CAP_SYS_ADMIN} {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	if err := os.Setenv(childEnv, "hub"); err != nil {
+		return err
+	}
+	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 
 // fake is a core that unwraps what comes from the one tunnel, and wraps what

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -59,6 +61,68 @@ func TestTransferIsIntact(t *testing.T) {
 			}
 			if c.io == IOVnet && f.IO["rx_superpackets"] == 0 {
 				t.Errorf("no superpackets came through, of %d packets", f.IO["rx_packets"])
+			}
+		})
+	}
+}
+
+// Where programs cannot be loaded the agent says so, and works.
+func TestFallsBackToPlain(t *testing.T) {
+	need.BPF(t)
+	l := raise(t, "hub without bpf", nil, IOAuto, branch.IOAuto)
+	hello := l.agent.Hello()
+	if hello.IO != IOPlain || !strings.Contains(strings.Join(hello.Features, "\n"), "no tcx: ") {
+		t.Errorf("Hello = %+v, want plain I/O and why there is no tcx", hello)
+	}
+	from, to := l.connect(t, "host", hostAddr, "origin", originAddr)
+	if _, err := transfer(from, to, 1<<20); err != nil {
+		t.Error(err)
+	}
+	if _, err := Start(l.spawn("hub without bpf"), l.plan.Servers[0], l.options(t, IOVnet)); !strings.Contains(fmt.Sprint(err), "load server programs") {
+		t.Errorf("Start insisting on vnet = %v, want a refusal to load", err)
+	}
+}
+
+// Superpackets behind our outer headers are such that the kernel can still cut
+// them, where a link does not take them whole.
+func TestKernelCanSegment(t *testing.T) {
+	need.BPF(t)
+	for name, key := range map[string]*uint32{"no key": nil, "key": ptr(3)} {
+		t.Run(name, func(t *testing.T) {
+			l := raise(t, "hub", key, IOVnet, branch.IOTCX)
+			segment(t, l.NS("server"), "up0")
+			segment(t, l.NS("branch"), "wan0")
+			wire := l.tap(t, "edge", "s1")
+			for _, way := range []string{"up", "down"} {
+				from, to := l.connect(t, "host", hostAddr, "origin", originAddr)
+				if way == "down" {
+					from, to = to, from
+				}
+				if _, err := transfer(from, to, 5<<20); err != nil {
+					t.Errorf("%s: %v", way, err)
+				}
+			}
+			gre, others := wire.decode(t)
+			if gre < 1000 || others < 1000 {
+				t.Errorf("the server sent %d packets in GRE and %d others, want 1000 of each at least", gre, others)
+			}
+		})
+	}
+}
+
+// What the server puts on the wire decodes without fault, on each engine.
+func TestServersWireDecodes(t *testing.T) {
+	need.BPF(t)
+	for _, io := range []IO{IOVnet, IOPlain} {
+		t.Run(string(io), func(t *testing.T) {
+			l := raise(t, "hub", ptr(4), io, branch.IOTCX)
+			wire := l.tap(t, "edge", "s1")
+			client, server := l.connect(t, "host", hostAddr, "origin", originAddr)
+			if _, err := transfer(server, client, 300<<10); err != nil {
+				t.Fatal(err)
+			}
+			if gre, others := wire.decode(t); gre < 10 || others < 3 {
+				t.Errorf("the server sent %d packets in GRE and %d others, want 10 and 3 at least", gre, others)
 			}
 		})
 	}

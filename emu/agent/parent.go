@@ -75,7 +75,7 @@ func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Option
 		return nil, fmt.Errorf("agent %s: %w", s.Node, err)
 	}
 	if err := spawn(s.Node, a.cmd); err != nil {
-		return nil, fmt.Errorf("agent %s: %w", s.Node, err)
+		return nil, fmt.Errorf("agent %s: %w", s.Node, errors.Join(err, a.stdin.Close(), stdout.Close()))
 	}
 	go a.read(stdout)
 	h := header{Server: s, IO: o.IO, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC}
