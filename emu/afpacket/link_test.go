@@ -168,10 +168,14 @@ func TestNoAllocations(t *testing.T) {
 	tx, rx := pair(t)
 	packet := partial(tcpPacket(t, false, make([]byte, 3000)))
 	e := tunnel.Encap{Src: netip.MustParseAddr("198.18.0.1"), Dst: netip.MustParseAddr("192.0.2.2")}
+	fds := []unix.PollFd{{Fd: int32(rx.socket.Fd()), Events: unix.POLLIN}}
 	got := testing.AllocsPerRun(200, func() {
 		tx.Whole(packet, pkt.Offload{Segment: 1000, Partial: true}, 0)
 		tx.Finish(packet, pkt.Offload{Segment: 1000, Partial: true}, &e)
 		tx.Flush()
+		if err := Wait(fds, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
 		n, err := rx.Receive()
 		if err != nil {
 			t.Fatal(err)

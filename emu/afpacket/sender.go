@@ -27,6 +27,15 @@ type Sent struct {
 	Refused map[unix.Errno]uint64
 }
 
+// Lost is how many packets were not sent, for whatever reason.
+func (s *Sent) Lost() uint64 {
+	n := s.Unsendable
+	for _, refused := range s.Refused {
+		n += refused
+	}
+	return n
+}
+
 // Sender collects packets and sends them in batches. Packets are not copied:
 // they must stay untouched until Flush.
 type Sender struct {

@@ -31,9 +31,11 @@ type pump struct {
 	// kernel, which sees the packets too, answers "protocol unreachable".
 	sink int
 	// still lets the kernel forward from the tunnel's peer again.
-	still  func() error
-	bell   int
-	count  [counts]atomic.Uint64
+	still func() error
+	bell  int
+	count [counts]atomic.Uint64
+	// mu keeps counters from asking sockets that release is closing.
+	mu     sync.Mutex
 	done   chan struct{}
 	err    error // set before done is closed
 	finish func() error
@@ -147,6 +149,8 @@ func (p *pump) turn(from, to *side, move func(packet []byte, h afpacket.Header))
 		move(frame[afpacket.EthernetHeader:], h)
 	}
 	to.tx.Flush()
+	refused := p.inside.tx.Sent().Lost() + p.wan.tx.Sent().Lost()
+	p.count[dropRefused].Store(refused)
 	return err
 }
 
@@ -208,9 +212,11 @@ func (p *pump) clamp(packet []byte, off pkt.Offload) {
 	}
 }
 
-// counters are the pump's totals. Refusals and overflows are the sockets' own
-// and complete once the pump has stopped.
+// counters are the pump's totals.
 func (p *pump) counters() (map[string]uint64, error) {
+	if err := p.overflows(); err != nil {
+		return nil, err
+	}
 	all := make(map[string]uint64)
 	for i := range p.count {
 		if n := p.count[i].Load(); n != 0 {
@@ -218,6 +224,23 @@ func (p *pump) counters() (map[string]uint64, error) {
 		}
 	}
 	return all, nil
+}
+
+// overflows adds what the sockets' queues lost since it was last asked.
+func (p *pump) overflows() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range []*side{&p.inside, &p.wan} {
+		if s.socket == nil {
+			continue
+		}
+		n, err := s.socket.Overflows()
+		if err != nil {
+			return err
+		}
+		p.count[dropOverflow].Add(n)
+	}
+	return nil
 }
 
 // Close stops the pump and returns the error that ended it, if one did. It is
@@ -230,7 +253,7 @@ func (p *pump) stop() error {
 		return fmt.Errorf("stop tunnel: %w", err)
 	}
 	<-p.done
-	return errors.Join(p.err, p.release())
+	return errors.Join(p.err, p.overflows(), p.release())
 }
 
 // release closes what is open.
@@ -239,9 +262,12 @@ func (p *pump) release() error {
 	if p.still != nil {
 		errs = append(errs, p.still())
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, s := range []*side{&p.inside, &p.wan} {
 		if s.socket != nil {
 			errs = append(errs, s.socket.Close())
+			s.socket = nil
 		}
 	}
 	for _, fd := range []int{p.sink, p.bell} {
