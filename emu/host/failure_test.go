@@ -95,7 +95,7 @@ func TestKindsOfFailure(t *testing.T) {
 	var flows []plan.Flow
 	for i, c := range cases {
 		f := flow(c.proto, i+1, 40000+uint16(i), c.port)
-		f.Connect, f.Timeout = 300*time.Millisecond, 600*time.Millisecond
+		f.Connect, f.Timeout = 1500*time.Millisecond, 3*time.Second
 		if c.change != nil {
 			c.change(&f)
 		}

@@ -78,7 +78,7 @@ func wantOK(t *testing.T, f plan.Flow, o host.Outcome) {
 	if o.Result != record.OK || o.Reason != "" {
 		t.Errorf("%s %d: %s %q, want ok", f.Proto, f.N, o.Result, o.Reason)
 	}
-	if o.RTT <= 0 || o.RTT > time.Second {
+	if o.RTT <= 0 || o.RTT > 20*time.Second {
 		t.Errorf("%s %d: round trip %v", f.Proto, f.N, o.RTT)
 	}
 	if f.Proto != plan.ICMP && o.Egress != f.Src {
@@ -147,6 +147,7 @@ func TestLargeResponseInConstantMemory(t *testing.T) {
 	})
 	up, down := flow(plan.TCP, 1, 40000, 443), flow(plan.TCP, 2, 40001, 443)
 	up.Request = 64 << 20
+	up.Timeout, down.Timeout = 5*time.Minute, 5*time.Minute // the race detector's pace
 	down.Response, down.Close = 200e6, "server"
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

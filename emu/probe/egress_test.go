@@ -92,7 +92,7 @@ func TestEgressSeesBulk(t *testing.T) {
 	}
 	defer e.Close()
 	f := flow(1, "a", plan.TCP, 40000, 443)
-	f.Response, f.Timeout = 100<<20, 20*time.Second
+	f.Response, f.Timeout = 100<<20, 5*time.Minute
 	if r := l.run(t, []plan.Flow{f})["a tcp"]; r.Result != record.OK {
 		t.Fatalf("%s %s", r.Result, r.Reason)
 	}

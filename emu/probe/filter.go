@@ -76,17 +76,19 @@ func assemble(in []insn) ([]unix.SockFilter, error) {
 
 // ipv4 drops all but IPv4 packets that show their L4 header, and leaves the
 // header length in X.
-var ipv4 = [...]insn{
-	{code: ldh, k: 12},
-	{code: jeq, k: unix.ETH_P_IP, no: "drop"},
-	{code: ldh, k: eth + 6},
-	{code: jset, k: 0x1fff, yes: "drop"}, // a later fragment
-	{code: ihl, k: eth},
+func ipv4() []insn {
+	return []insn{
+		{code: ldh, k: 12},
+		{code: jeq, k: unix.ETH_P_IP, no: "drop"},
+		{code: ldh, k: eth + 6},
+		{code: jset, k: 0x1fff, yes: "drop"}, // a later fragment
+		{code: ihl, k: eth},
+	}
 }
 
 // markFilter keeps SYNs and SYN-ACKs, and UDP and ICMP echo with the lab's mark.
 func markFilter() []insn {
-	return append(ipv4[:len(ipv4):len(ipv4)],
+	return append(ipv4(),
 		insn{code: ldb, k: eth + 9},
 		insn{code: jeq, k: unix.IPPROTO_TCP, yes: "tcp"},
 		insn{code: jeq, k: unix.IPPROTO_UDP, yes: "marked"},
@@ -110,7 +112,7 @@ func egressFilter(incoming bool, sources []netip.Prefix) ([]insn, error) {
 	if incoming {
 		direction = insn{code: jeq, k: unix.PACKET_OUTGOING, yes: "drop"}
 	}
-	f := append([]insn{{code: ldb, k: pktType}, direction}, ipv4[:]...)
+	f := append([]insn{{code: ldb, k: pktType}, direction}, ipv4()...)
 	for _, p := range sources {
 		if !p.IsValid() || !p.Addr().Is4() {
 			return nil, fmt.Errorf("egress prefix %v: want IPv4", p)

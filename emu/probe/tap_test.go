@@ -88,7 +88,7 @@ func flow(n int, client string, proto plan.Proto, from, to uint16) plan.Flow {
 		Traffic: "same", N: n, Client: client, Server: "web", Proto: proto,
 		Src: netip.AddrPortFrom(shared, from), Dst: netip.AddrPortFrom(originAddr, to),
 		Nonce: 7700 + uint64(n), Request: 512, Response: 512, Packets: 2, Interval: 5 * time.Millisecond,
-		Connect: 500 * time.Millisecond, Timeout: time.Second, Close: "client",
+		Connect: 2 * time.Second, Timeout: 4 * time.Second, Close: "client",
 	}
 }
 
@@ -131,7 +131,7 @@ func TestTapKeepsLittle(t *testing.T) {
 	need.Root(t)
 	l := newLab(t)
 	f := flow(1, "a", plan.TCP, 40000, 443)
-	f.Response, f.Timeout = 20<<20, 20*time.Second
+	f.Response, f.Timeout = 20<<20, 5*time.Minute
 	ping := flow(2, "a", plan.ICMP, 7, 0)
 	ping.Packets = 10
 	stray := func() { // other people's datagrams

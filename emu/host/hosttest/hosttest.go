@@ -102,11 +102,15 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 		if err := neighbor(link, address, hostMAC); err != nil {
 			return err
 		}
-		if !route {
-			return nil
+		if route {
+			r := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: single(address), Scope: netlink.SCOPE_LINK}
+			if err := netlink.RouteAdd(r); err != nil {
+				return fmt.Errorf("route to %s: %w", address, err)
+			}
 		}
-		return netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: single(address), Scope: netlink.SCOPE_LINK})
+		return carrier(port)
 	})
+	Do(tb, h.NS, func() error { return carrier("eth0") })
 	Do(tb, h.NS, func() error { return carries("eth0") })
 	Do(tb, router, func() error { return carries(port) })
 	return h
@@ -129,6 +133,24 @@ func carries(name string) error {
 		}
 	}
 	return fmt.Errorf("%s is still without carrier", name)
+}
+
+// carrier waits until the kernel's link watch has run: until then an interface
+// swallows packets.
+func carrier(name string) error {
+	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().RawFlags&want == want {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s: no carrier", name)
+		}
+	}
 }
 
 func up(name string) (netlink.Link, error) {
