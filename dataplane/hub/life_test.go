@@ -74,7 +74,7 @@ func TestBytes(t *testing.T) {
 	request := strings.Repeat("q", 300)
 	c.up(ack, 0xffffff01, 500, request)
 	c.up(ack, 0xffffff01, 500, request) // retransmission
-	next := uint32(45) // 0xffffff01 + 300, wrapped
+	next := uint32(45)                  // 0xffffff01 + 300, wrapped
 	c.down(ack, 500, next, "")
 	c.down(ack, 500, next+5000, "") // acknowledges what was never sent
 	c.down(ack, 500, next, "answer")

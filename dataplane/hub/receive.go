@@ -96,70 +96,75 @@ func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
 func (h *Hub) receive(in *Packet, w *work) {
 	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
 	w.data = in.Data
-	m := &w.meta
-	m.Parse(in.Data)
-	if m.Kind == pkt.Malformed {
-		w.reason = drop.Malformed
-		return
-	}
-	if m.Version != 4 {
-		w.reason = drop.NotForUs
-		return
-	}
-	w.data = in.Data[:m.Len]
-	dst := h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))]
-	switch dst.kind {
-	case egressAddress:
-		h.receiveReply(w)
-	case tunnelAddress, ourHandover:
-		h.receiveGRE(w, dst.kind, in.Internal)
+	o, ok := pkt.ParseOuter(in.Data)
+	dst := h.v.local[addr4(o.Dst)]
+	switch {
+	case !ok || dst.kind == elsewhere || dst.kind == peerHandover:
+		h.refuseOuter(w)
+	case dst.kind == egressAddress:
+		w.data = in.Data[:o.Len]
+		w.meta.Parse(w.data)
+		h.receiveReply(w, dst)
 	default:
-		w.reason = drop.NotForUs
+		w.data = in.Data[:o.Len]
+		h.receiveGRE(w, &o, dst.kind, in.Internal)
+	}
+}
+
+// refuseOuter says what is wrong with a packet that nothing here is for.
+func (h *Hub) refuseOuter(w *work) {
+	w.meta.Parse(w.data)
+	w.reason = drop.NotForUs
+	if w.meta.Kind == pkt.Malformed {
+		w.reason = drop.Malformed
 	}
 }
 
 // receiveGRE takes the tunnel header off.
-func (h *Hub) receiveGRE(w *work, kind placeKind, internal bool) {
-	m := &w.meta
-	at := outer{addr4(binary.BigEndian.Uint32(w.data[12:])), addr4(binary.BigEndian.Uint32(w.data[16:]))}
+func (h *Hub) receiveGRE(w *work, o *pkt.Outer, kind placeKind, internal bool) {
+	w.reason = h.decapsulate(w, o, kind, internal)
+	if w.reason != drop.None {
+		w.meta.Parse(w.data) // for the trace: the packet as it came
+		return
+	}
+	h.receiveInner(w)
+}
+
+// decapsulate finds out where a GRE packet came in, and leaves the packet
+// inside in w.data.
+func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) drop.Reason {
 	switch {
-	case kind == ourHandover && (!internal || h.v.local[at.src].kind != peerHandover):
-		w.reason = drop.ForgedHandover
-		return
-	case m.Kind == pkt.Fragment:
-		w.reason = drop.Fragment
-		return
-	case m.Proto != pkt.ProtoGRE:
-		w.reason = drop.Unsupported
-		return
+	case kind == ourHandover && (!internal || h.v.local[addr4(o.Src)].kind != peerHandover):
+		return drop.ForgedHandover
+	case o.Fragment:
+		return drop.Fragment
+	case o.Proto != pkt.ProtoGRE:
+		return drop.Unsupported
 	}
-	gre, reason := tunnel.ParseGRE(w.data[m.L4:], !w.off.Partial && w.off.Segment == 0)
+	gre, reason := tunnel.ParseGRE(w.data[o.Head:], !w.off.Partial && w.off.Segment == 0)
 	if reason != drop.None {
-		w.reason = reason
-		return
+		return reason
 	}
-	w.data = w.data[m.L4+gre.Len:]
 	if kind == tunnelAddress {
-		if w.ramp = h.v.tunnel(at, gre.Key, gre.HasKey); w.ramp == nil {
-			w.reason = drop.UnknownTunnel
-			return
+		w.ramp = h.v.tunnel(outer{addr4(o.Src), addr4(o.Dst)}, gre.Key, gre.HasKey)
+		if w.ramp == nil {
+			return drop.UnknownTunnel
 		}
-		h.receiveInner(w)
-		return
+		w.data = w.data[o.Head+gre.Len:]
+		return drop.None
 	}
 	context, ok := steer.ParseContext(gre.Key)
 	if !ok || !gre.HasKey {
-		w.reason = drop.BadTunnel
-		return
+		return drop.BadTunnel
 	}
-	w.hops, w.kept = context.Hops, context.SecondHop
 	if context.OnRamp != 0 {
 		if w.ramp = h.v.ramps[context.OnRamp]; w.ramp == nil {
-			w.reason = drop.UnknownTunnel
-			return
+			return drop.UnknownTunnel
 		}
 	}
-	h.receiveInner(w)
+	w.hops, w.kept = context.Hops, context.SecondHop
+	w.data = w.data[o.Head+gre.Len:]
+	return drop.None
 }
 
 // receiveInner reads the packet inside a tunnel or a hand-over.
@@ -176,7 +181,7 @@ func (h *Hub) receiveInner(w *work) {
 	}
 	w.data = w.data[:m.Len]
 	if w.ramp == nil {
-		h.receiveReply(w)
+		h.receiveReply(w, h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))])
 		return
 	}
 	switch m.Kind {
@@ -197,16 +202,18 @@ func (h *Hub) receiveInner(w *work) {
 	w.keyed, w.hash = true, flow.Hash(h.v.cfg.Seed, &w.key)
 }
 
-// receiveReply reads a packet to an egress address.
-func (h *Hub) receiveReply(w *work) {
+// receiveReply reads a packet from the Internet to the place p.
+func (h *Hub) receiveReply(w *work, p place) {
 	m := &w.meta
-	p := h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))]
 	switch {
 	case p.kind != egressAddress:
 		w.reason = drop.NotForUs
 		return
 	case m.Kind == pkt.Fragment:
 		w.reason = drop.Fragment
+		return
+	case m.Kind == pkt.Malformed:
+		w.reason = drop.Malformed
 		return
 	}
 	switch m.Kind {

@@ -1,6 +1,7 @@
 package pkt
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -136,7 +137,7 @@ func (m *Meta) parse4(b []byte, quote bool) {
 	if head < IPv4Header || head > len(b) || total < head || total > len(b) && !quote {
 		return
 	}
-	if !quote && checksum.Checksum(b[:head], 0) != 0xffff {
+	if !quote && !HeaderSound(b[:head]) {
 		return
 	}
 	m.Version, m.Proto, m.TTL, m.Len, m.L4 = 4, ip.Protocol(), ip.TTL(), total, head
@@ -150,6 +151,46 @@ func (m *Meta) parse4(b []byte, quote bool) {
 		return
 	}
 	m.transport(b[:min(total, len(b))], quote)
+}
+
+// HeaderSound reports whether the checksum of an IPv4 header is right. Headers
+// without options, nearly all, are summed without a call.
+func HeaderSound(head []byte) bool {
+	if len(head) != IPv4Header {
+		return checksum.Checksum(head, 0) == 0xffff
+	}
+	b := (*[IPv4Header]byte)(head)
+	sum := uint64(binary.BigEndian.Uint32(b[:])) + uint64(binary.BigEndian.Uint32(b[4:])) +
+		uint64(binary.BigEndian.Uint32(b[8:])) + uint64(binary.BigEndian.Uint32(b[12:])) + uint64(binary.BigEndian.Uint32(b[16:]))
+	sum = sum>>32 + sum&0xffffffff
+	sum = sum>>16 + sum&0xffff
+	sum = sum>>16 + sum&0xffff
+	return sum>>16+sum&0xffff == 0xffff
+}
+
+// Outer is what matters of an IPv4 header around a tunnel.
+type Outer struct {
+	// Src and Dst are the addresses as numbers.
+	Src, Dst uint32
+	// Head and Len are where the payload starts and ends.
+	Head, Len int
+	Proto     uint8
+	Fragment  bool
+}
+
+// ParseOuter reads the IPv4 header at the start of b without looking further;
+// ok is false if it is malformed or not IPv4.
+func ParseOuter(b []byte) (o Outer, ok bool) {
+	if len(b) < IPv4Header || b[0]>>4 != 4 {
+		return o, false
+	}
+	o = Outer{
+		Src: binary.BigEndian.Uint32(b[srcOffset4:]), Dst: binary.BigEndian.Uint32(b[dstOffset4:]),
+		Head: int(b[0]&0xf) * 4, Len: int(binary.BigEndian.Uint16(b[2:])), Proto: b[9],
+		Fragment: (b[6]&0x3f)|b[7] != 0,
+	}
+	ok = o.Head >= IPv4Header && o.Head <= o.Len && o.Len <= len(b) && HeaderSound(b[:o.Head])
+	return o, ok
 }
 
 func (m *Meta) parse6(b []byte, quote bool) {

@@ -2,6 +2,7 @@ package pkt
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -24,39 +25,43 @@ const (
 	optionEnd, optionPadding = 0, 1
 )
 
-// delta is the change of an Internet checksum's sum: RFC 1624 equation 3, the
-// part in brackets. Deltas add up with checksum.Combine.
-func delta(old, new uint16) uint16 { return checksum.Combine(^old, new) }
+// delta is the change of an Internet checksum's sum when old becomes new: RFC
+// 1624 equation 3, the part in brackets. Deltas of a few words add up in 32 bits
+// and are folded when they are applied.
+func delta(old, new uint16) uint32 { return uint32(^old) + uint32(new) }
 
 // apply changes the checksum field at b by d. A field that already holds the
 // complement is complete; in a partial one the sum itself is kept.
-func apply(b []byte, d uint16, partial bool) {
+func apply(b []byte, d uint32, partial bool) {
 	sum := binary.BigEndian.Uint16(b)
-	if partial {
-		binary.BigEndian.PutUint16(b, checksum.Combine(sum, d))
-		return
+	if !partial {
+		sum = ^sum
 	}
-	binary.BigEndian.PutUint16(b, ^checksum.Combine(^sum, d))
+	d += uint32(sum)
+	d = d>>16 + d&0xffff
+	sum = uint16(d>>16 + d)
+	if !partial {
+		sum = ^sum
+	}
+	binary.BigEndian.PutUint16(b, sum)
 }
 
 // swapAddr writes addr at b and returns the delta; b and addr are of one family.
-func swapAddr(b []byte, addr netip.Addr) uint16 {
+func swapAddr(b []byte, addr netip.Addr) uint32 {
 	if addr.Is4() {
 		a := addr.As4()
-		d := checksum.Combine(
-			delta(binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(a[:])),
-			delta(binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint16(a[2:])))
-		copy(b[:4], a[:])
-		return d
+		old, new := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(a[:])
+		binary.BigEndian.PutUint32(b, new)
+		return ^old>>16 + ^old&0xffff + new>>16 + new&0xffff
 	}
 	a := addr.As16()
-	d := checksum.Combine(^checksum.Checksum(b[:16], 0), checksum.Checksum(a[:], 0))
+	d := uint32(^checksum.Checksum(b[:16], 0)) + uint32(checksum.Checksum(a[:], 0))
 	copy(b[:16], a[:])
 	return d
 }
 
 // swap16 writes v at b and returns the delta.
-func swap16(b []byte, v uint16) uint16 {
+func swap16(b []byte, v uint16) uint32 {
 	d := delta(binary.BigEndian.Uint16(b), v)
 	binary.BigEndian.PutUint16(b, v)
 	return d
@@ -97,7 +102,7 @@ func (m *Meta) SetDst(b []byte, addr netip.Addr, port uint16, off Offload) {
 // translate folds an address change d into the checksums, and changes the port
 // at portAt (or the echo id) with it. It serves quotes too, whose transport
 // header may be cut after eight bytes: then the checksum is left out.
-func (m *Meta) translate(b []byte, d uint16, portAt int, port uint16, id bool, off Offload) {
+func (m *Meta) translate(b []byte, d uint32, portAt int, port uint16, id bool, off Offload) {
 	if m.Version == 4 {
 		apply(b[sumOffset4:], d, false)
 	}
@@ -109,14 +114,14 @@ func (m *Meta) translate(b []byte, d uint16, portAt int, port uint16, id bool, o
 			return
 		}
 		if !off.Partial {
-			d = checksum.Combine(d, p)
+			d += p
 		}
 		apply(l4[tcpSumOffset:], d, off.Partial)
 	case UDP:
 		p := swap16(l4[portAt:], port)
 		m.applyUDP(l4[udpSumOffset:], d, p, off)
 	case EchoRequest, EchoReply, ICMPError:
-		var p uint16
+		var p uint32
 		if id {
 			p = swap16(l4[icmpIDOffset:], port)
 		}
@@ -124,7 +129,7 @@ func (m *Meta) translate(b []byte, d uint16, portAt int, port uint16, id bool, o
 			return
 		}
 		if m.Version == 6 { // ICMPv6 has a pseudo header, RFC 4443 section 2.3
-			p = checksum.Combine(p, d)
+			p += d
 		}
 		apply(l4[icmpSumOffset:], p, false)
 	}
@@ -132,7 +137,7 @@ func (m *Meta) translate(b []byte, d uint16, portAt int, port uint16, id bool, o
 
 // applyUDP knows that an IPv4 checksum of 0 means none, and that a computed 0
 // is sent as 0xffff (RFC 768).
-func (m *Meta) applyUDP(sum []byte, addr, port uint16, off Offload) {
+func (m *Meta) applyUDP(sum []byte, addr, port uint32, off Offload) {
 	if off.Partial {
 		apply(sum, addr, true)
 		return
@@ -140,7 +145,7 @@ func (m *Meta) applyUDP(sum []byte, addr, port uint16, off Offload) {
 	if m.Version == 4 && sum[0] == 0 && sum[1] == 0 {
 		return
 	}
-	apply(sum, checksum.Combine(addr, port), false)
+	apply(sum, addr+port, false)
 	if sum[0] == 0 && sum[1] == 0 {
 		sum[0], sum[1] = 0xff, 0xff
 	}
@@ -183,7 +188,7 @@ func (m *Meta) ClampMSS(b []byte, mss uint16, off Offload) bool {
 		if l4[i] == mssKind && size == mssLen && binary.BigEndian.Uint16(l4[i+2:]) > mss {
 			d := swap16(l4[i+2:], mss)
 			if i%2 == 1 { // the value straddles two checksum words
-				d = d<<8 | d>>8
+				d = swapBytes(d)
 			}
 			if !off.Partial {
 				apply(l4[tcpSumOffset:], d, false)
@@ -193,6 +198,12 @@ func (m *Meta) ClampMSS(b []byte, mss uint16, off Offload) bool {
 		i += size
 	}
 	return changed
+}
+
+// swapBytes is a delta of words whose bytes lie the other way round.
+func swapBytes(d uint32) uint32 {
+	d = d>>16 + d&0xffff
+	return uint32(bits.ReverseBytes16(uint16(d>>16 + d)))
 }
 
 // FillChecksum completes a checksum that was left to the hardware, for packets
