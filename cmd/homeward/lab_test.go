@@ -1,0 +1,261 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// soak says whether long repetitions are wanted (make soak).
+func soak() bool { return os.Getenv("HOMEWARD_SOAK") != "" }
+
+// times is how often something is repeated: a short form for every run of the
+// tests, the long one for soak.
+func times(short, long int) int {
+	if soak() {
+		return long
+	}
+	return short
+}
+
+// machine is what a lab could leave behind: links of the host, processes of
+// this program other than this one, and network namespaces that any process
+// lives in or holds.
+func machine(t *testing.T) string {
+	t.Helper()
+	var found []string
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		found = append(found, "link "+l.Attrs().Name)
+	}
+	self, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	spaces := map[string]bool{}
+	for _, dir := range procs { // processes come and go: what cannot be read is not there
+		if exe, err := os.Readlink(dir + "/exe"); err == nil && exe == self && dir != fmt.Sprintf("/proc/%d", os.Getpid()) {
+			found = append(found, "process "+dir)
+		}
+		held, _ := filepath.Glob(dir + "/fd/*")
+		for _, fd := range append(held, dir+"/ns/net") {
+			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, "net:") {
+				spaces[to] = true
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(spaces)) {
+		found = append(found, "namespace "+name)
+	}
+	return strings.Join(found, "\n")
+}
+
+// clean waits until the machine is as it was: the kernel takes namespaces down
+// in the background.
+func clean(t *testing.T, before string) {
+	t.Helper()
+	var now string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if now = machine(t); now == before {
+			return
+		}
+	}
+	t.Errorf("the machine is not as it was.\nbefore:\n%s\nnow:\n%s", before, now)
+}
+
+// homeward is this test binary as the program.
+func homeward(args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), "HOMEWARD_TEST_MAIN=1")
+	return cmd
+}
+
+func code(err error) int {
+	var exited *exec.ExitError
+	if errors.As(err, &exited) {
+		return exited.ExitCode()
+	}
+	if err != nil {
+		return -1
+	}
+	return 0
+}
+
+// base runs one variant, short of the rest.
+func base(dir string, more ...string) *exec.Cmd {
+	return homeward(append([]string{"run", "overlapping_branches", "--variant", "base", "--out", dir}, more...)...)
+}
+
+// Ctrl-C in the middle: exit 130, results so far, nothing left.
+func TestInterruptLeavesNothing(t *testing.T) {
+	need.Root(t)
+	before := machine(t)
+	for _, after := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 1200 * time.Millisecond} {
+		var out bytes.Buffer
+		cmd := base(filepath.Join(t.TempDir(), "out"), "--set", "first.flows=400", "--set", "first.rate=50")
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after)
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if got := code(cmd.Wait()); got != exitInterrupted {
+			t.Errorf("interrupted after %s: exit code %d, want %d\n%s", after, got, exitInterrupted, &out)
+		}
+	}
+	clean(t, before)
+}
+
+// SIGKILL at random moments: the kernel takes down all of it. The seed is
+// printed by -shuffle's side: moments do not have to repeat.
+func TestSoakKillLeavesNothing(t *testing.T) {
+	need.Root(t)
+	before := machine(t)
+	for range times(5, 20) {
+		cmd := base(filepath.Join(t.TempDir(), "out"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		moment := rand.N(2500 * time.Millisecond)
+		time.Sleep(moment)
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // killed
+		clean(t, before)
+		if t.Failed() {
+			t.Fatalf("killed after %s", moment)
+		}
+	}
+}
+
+// verdicts runs everything and returns scenario/variant/check verdicts as text.
+func verdicts(dir string) (string, error) {
+	var out bytes.Buffer
+	cmd := homeward("run", "overlapping_branches", "--out", dir)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, &out)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "summary.json"))
+	if err != nil {
+		return "", err
+	}
+	var all []record.Summary
+	if err := json.Unmarshal(data, &all); err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, s := range all {
+		fmt.Fprintln(&text, s.Variant, s.Verdict, s.Fingerprint)
+		for _, c := range s.Checks {
+			fmt.Fprintln(&text, " ", c.ID, c.Verdict)
+		}
+	}
+	return text.String(), nil
+}
+
+// Two runs at once and many in a row give the same verdicts, and leave nothing.
+func TestSoakSameVerdicts(t *testing.T) {
+	need.Root(t)
+	before := machine(t)
+	dir := t.TempDir()
+	want, err := verdicts(filepath.Join(dir, "first"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 2 {
+		wg.Go(func() {
+			got, err := verdicts(filepath.Join(dir, fmt.Sprintf("pair%d", i)))
+			if err != nil || got != want {
+				t.Errorf("at once with another: %v\n%s\nwant\n%s", err, got, want)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range times(1, 20) {
+		got, err := verdicts(filepath.Join(dir, fmt.Sprintf("row%d", i)))
+		if err != nil || got != want {
+			t.Fatalf("run %d in a row: %v\n%s\nwant\n%s", i, err, got, want)
+		}
+	}
+	clean(t, before)
+}
+
+// --keep leaves the lab up for curl on a branch host, as a user would try it;
+// Ctrl-C takes it down and the verdict stands.
+func TestKeepForCurl(t *testing.T) {
+	need.Root(t)
+	curl := need.Tool(t, "curl")
+	before := machine(t)
+	cmd := base(filepath.Join(t.TempDir(), "out"), "--keep")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	door := findDoor(t, stderr, "shop.2.till")
+	out, err := exec.Command("nsenter", "--net="+door, curl, "-sS", "--max-time", "5", "http://203.0.113.9/").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "198.51.100.") {
+		t.Errorf("curl on shop.2.till: %v\n%s\nwant a page that names the egress address it saw", err, out)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if got := code(cmd.Wait()); got != 0 {
+		t.Errorf("exit code %d, want 0: the verdict stands", got)
+	}
+	clean(t, before)
+}
+
+// findDoor reads what --keep prints until it names the node.
+func findDoor(t *testing.T, r io.Reader, node string) string {
+	t.Helper()
+	var said bytes.Buffer
+	buf := make([]byte, 4096)
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		n, err := r.Read(buf)
+		said.Write(buf[:n])
+		if strings.Contains(said.String(), "Ctrl-C takes it down") {
+			break
+		}
+		if err != nil {
+			t.Fatalf("homeward ended: %v\n%s", err, &said)
+		}
+	}
+	for line := range strings.Lines(said.String()) {
+		if strings.HasSuffix(strings.TrimSpace(line), "# "+node) {
+			path, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "nsenter --net="), " ")
+			return path
+		}
+	}
+	t.Fatalf("no door to %s in:\n%s", node, &said)
+	return ""
+}

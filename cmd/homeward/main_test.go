@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/vishvananda/netlink"
+
+	"github.com/homeward-lab/homeward/internal/need"
+)
+
+func TestMain(m *testing.M) {
+	// Tests start this binary again as the program, and labs as their agents.
+	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && os.Args[1] == agentCommand {
+		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	testscript.Main(m, map[string]func(){
+		"homeward": func() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// The scripts in testdata/script are what people type and what they see. Those
+// named lab_* bring labs up and need root.
+func TestScripts(t *testing.T) { scripts(t, "testdata/script/[!l]*.txtar") }
+
+func TestLabScripts(t *testing.T) {
+	need.Root(t)
+	scripts(t, "testdata/script/lab_*.txtar")
+}
+
+func scripts(t *testing.T, pattern string) {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts match %s (%v)", pattern, err)
+	}
+	testscript.Run(t, testscript.Params{
+		Files:              files,
+		RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"hostlinks": hostLinks,
+		},
+	})
+}
+
+// hostLinks FILE writes the names of the host's interfaces: labs must not touch them.
+func hostLinks(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hostlinks FILE")
+	}
+	links, err := netlink.LinkList()
+	ts.Check(err)
+	var text string
+	for _, l := range links {
+		text += l.Attrs().Name + "\n"
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}

@@ -1,0 +1,26 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/homeward-lab/homeward/topologies/load"
+)
+
+func newSchema() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of the scenario language, for editors", GroupID: "write", Args: cobra.NoArgs,
+		Long: `Schema prints the JSON Schema of scenario files. An editor with a YAML language
+server completes and checks while you type, given a first line such as
+
+  # yaml-language-server: $schema=homeward.schema.json`,
+		Example: "  homeward schema > homeward.schema.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			data, err := load.Schema()
+			if err != nil {
+				return judgeless(err)
+			}
+			_, err = cmd.OutOrStdout().Write(data)
+			return err
+		},
+	}
+}
