@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io"
 	"testing"
 
 	"github.com/homeward-lab/homeward/emu/branch"
@@ -33,26 +34,29 @@ func chain() *plan.Plan {
 	}
 }
 
+// engines are what the benchmarks compare, the baseline first.
+var engines = []struct {
+	name string
+	up   func(b *testing.B) *lab
+}{
+	{"route", func(b *testing.B) *lab {
+		k, err := keeper.Up(b.Context(), chain(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { k.Close() })
+		return &lab{Lab: k}
+	}},
+	{"vnet", func(b *testing.B) *lab { return raise(b, "hub", nil, IOVnet, branch.IOTCX) }},
+	{"plain", func(b *testing.B) *lab { return raise(b, "hub", nil, IOPlain, branch.IOPlain) }},
+}
+
 // BenchmarkTransfer moves 64 MiB over one TCP connection, up and down: plain
 // kernel routing first, then the hub on each engine, in one run.
 func BenchmarkTransfer(b *testing.B) {
 	need.BPF(b)
 	const n = 64 << 20
-	for _, c := range []struct {
-		name string
-		up   func(b *testing.B) *lab
-	}{
-		{"route", func(b *testing.B) *lab {
-			k, err := keeper.Up(b.Context(), chain(), nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() { k.Close() })
-			return &lab{Lab: k}
-		}},
-		{"vnet", func(b *testing.B) *lab { return raise(b, "hub", nil, IOVnet, branch.IOTCX) }},
-		{"plain", func(b *testing.B) *lab { return raise(b, "hub", nil, IOPlain, branch.IOPlain) }},
-	} {
+	for _, c := range engines {
 		for _, way := range []string{"up", "down"} {
 			b.Run(c.name+"/"+way, func(b *testing.B) {
 				l := c.up(b)
@@ -68,5 +72,37 @@ func BenchmarkTransfer(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkRoundTrip sends one byte there and back over a TCP connection.
+func BenchmarkRoundTrip(b *testing.B) {
+	need.BPF(b)
+	for _, c := range engines {
+		b.Run(c.name, func(b *testing.B) {
+			client, server := c.up(b).connect(b, "host", hostAddr, "origin", originAddr)
+			done := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(server, server)
+				done <- err
+			}()
+			var one [1]byte
+			for b.Loop() {
+				if _, err := client.Write(one[:]); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(client, one[:]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := client.CloseWrite(); err != nil {
+				b.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				b.Fatal(err)
+			}
+			client.Close()
+			server.Close()
+		})
 	}
 }
