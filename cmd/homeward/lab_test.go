@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -39,50 +38,53 @@ func times(short, long int) int {
 // machine is what a lab could leave behind: links of the host, processes of
 // this program other than this one, and network namespaces that any process
 // lives in or holds.
-func machine(t *testing.T) string {
+func machine(t *testing.T) map[string]bool {
 	t.Helper()
-	var found []string
+	found := map[string]bool{}
 	links, err := netlink.LinkList()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		found = append(found, "link "+l.Attrs().Name)
+		found["link "+l.Attrs().Name] = true
 	}
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	procs, _ := filepath.Glob("/proc/[0-9]*")
-	spaces := map[string]bool{}
 	for _, dir := range procs { // processes come and go: what cannot be read is not there
 		if exe, err := os.Readlink(dir + "/exe"); err == nil && exe == self && dir != fmt.Sprintf("/proc/%d", os.Getpid()) {
-			found = append(found, "process "+dir)
+			found["process "+dir] = true
 		}
 		held, _ := filepath.Glob(dir + "/fd/*")
 		for _, fd := range append(held, dir+"/ns/net") {
 			if to, err := os.Readlink(fd); err == nil && strings.HasPrefix(to, "net:") {
-				spaces[to] = true
+				found["namespace "+to] = true
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(spaces)) {
-		found = append(found, "namespace "+name)
-	}
-	return strings.Join(found, "\n")
+	return found
 }
 
-// clean waits until the machine is as it was: the kernel takes namespaces down
-// in the background.
-func clean(t *testing.T, before string) {
+// clean waits until nothing is there that was not before: the kernel takes
+// namespaces down in the background.
+func clean(t *testing.T, before map[string]bool) {
 	t.Helper()
-	var now string
+	var left []string
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if now = machine(t); now == before {
+		left = left[:0]
+		for thing := range machine(t) {
+			if !before[thing] {
+				left = append(left, thing)
+			}
+		}
+		if len(left) == 0 {
 			return
 		}
 	}
-	t.Errorf("the machine is not as it was.\nbefore:\n%s\nnow:\n%s", before, now)
+	slices.Sort(left)
+	t.Errorf("left behind: %s", strings.Join(left, ", "))
 }
 
 // homeward is this test binary as the program.
@@ -114,7 +116,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	before := machine(t)
 	for _, after := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 1200 * time.Millisecond} {
 		var out bytes.Buffer
-		cmd := base(filepath.Join(t.TempDir(), "out"), "--set", "first.flows=400", "--set", "first.rate=50")
+		cmd := base(filepath.Join(t.TempDir(), "out"), "--set", "one.flows=400", "--set", "one.rate=50")
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
