@@ -48,7 +48,7 @@ func (m *Meta) AppendFragNeeded(dst, b []byte, mtu int, segment uint16) []byte {
 	if segment != 0 {
 		ip := dst[at+ICMPHeader:]
 		d := swap16(ip[2:], uint16(m.Payload+int(segment)))
-		apply(ip[sumOffset4:], d, false)
+		apply(ip[sumOffset4:], d)
 	}
 	icmp := dst[at:]
 	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], ^checksum.Checksum(icmp, 0))

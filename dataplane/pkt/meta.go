@@ -116,35 +116,34 @@ func (m *Meta) Parse(b []byte) { m.parse(b, false) }
 
 // parse also reads quotes: headers of a packet whose payload was cut off.
 func (m *Meta) parse(b []byte, quote bool) {
+	if len(b) >= IPv4Header {
+		switch b[0] >> 4 {
+		case 4:
+			m.parse4(b, quote)
+			return
+		case 6:
+			m.parse6(b, quote)
+			return
+		}
+	}
 	*m = Meta{}
-	if len(b) == 0 {
-		return
-	}
-	switch b[0] >> 4 {
-	case 4:
-		m.parse4(b, quote)
-	case 6:
-		m.parse6(b, quote)
-	}
 }
 
 func (m *Meta) parse4(b []byte, quote bool) {
-	if len(b) < IPv4Header {
+	ip := (*[IPv4Header]byte)(b)
+	head, total := int(ip[0]&0xf)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if head < IPv4Header || head > len(b) || total < head || total > len(b) && !quote || !quote && !HeaderSound(b[:head]) {
+		*m = Meta{}
 		return
 	}
-	ip := header.IPv4(b)
-	head, total := int(ip.HeaderLength()), int(ip.TotalLength())
-	if head < IPv4Header || head > len(b) || total < head || total > len(b) && !quote {
-		return
-	}
-	if !quote && !HeaderSound(b[:head]) {
-		return
-	}
-	m.Version, m.Proto, m.TTL, m.Len, m.L4 = 4, ip.Protocol(), ip.TTL(), total, head
-	m.Src, m.Dst = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-	frag := uint16(b[6])<<8 | uint16(b[7])
-	m.DF = frag&0x4000 != 0
-	m.FragID = ip.ID()
+	frag := binary.BigEndian.Uint16(ip[6:])
+	// Field by field: a literal would be built on the stack and copied, which
+	// took a third of the time.
+	m.Src, m.Dst = netip.AddrFrom4([4]byte(ip[srcOffset4:])), netip.AddrFrom4([4]byte(ip[dstOffset4:]))
+	m.Seq, m.Ack, m.Flags, m.ICMPType, m.ICMPCode = 0, 0, 0, 0, 0
+	m.Len, m.L4, m.Payload, m.PayloadLen, m.SrcPort, m.DstPort = total, head, 0, 0, 0, 0
+	m.FragID, m.FragOffset, m.MoreFragments, m.DF = binary.BigEndian.Uint16(ip[4:]), 0, false, frag&0x4000 != 0
+	m.Kind, m.Version, m.Proto, m.TTL = Malformed, 4, ip[9], ip[ttlOffset4]
 	if frag&0x3fff != 0 {
 		m.FragOffset, m.MoreFragments = frag&0x1fff<<3, frag&0x2000 != 0
 		m.Kind = Fragment
@@ -194,6 +193,7 @@ func ParseOuter(b []byte) (o Outer, ok bool) {
 }
 
 func (m *Meta) parse6(b []byte, quote bool) {
+	*m = Meta{}
 	if len(b) < IPv6Header {
 		return
 	}
@@ -203,7 +203,7 @@ func (m *Meta) parse6(b []byte, quote bool) {
 		return
 	}
 	m.Version, m.Proto, m.TTL, m.Len, m.L4, m.DF = 6, ip.NextHeader(), ip.HopLimit(), total, IPv6Header, true
-	m.Src, m.Dst = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
+	m.Src, m.Dst = netip.AddrFrom16([16]byte(b[srcOffset6:])), netip.AddrFrom16([16]byte(b[dstOffset6:]))
 	if m.Proto == uint8(header.IPv6FragmentExtHdrIdentifier) {
 		m.Kind = Fragment
 		return

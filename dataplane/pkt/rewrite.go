@@ -30,20 +30,23 @@ const (
 // and are folded when they are applied.
 func delta(old, new uint16) uint32 { return uint32(^old) + uint32(new) }
 
-// apply changes the checksum field at b by d. A field that already holds the
-// complement is complete; in a partial one the sum itself is kept.
-func apply(b []byte, d uint32, partial bool) {
-	sum := binary.BigEndian.Uint16(b)
-	if !partial {
-		sum = ^sum
-	}
+// fold adds d to the ones' complement sum.
+func fold(sum uint16, d uint32) uint16 {
 	d += uint32(sum)
 	d = d>>16 + d&0xffff
-	sum = uint16(d>>16 + d)
-	if !partial {
-		sum = ^sum
-	}
-	binary.BigEndian.PutUint16(b, sum)
+	return uint16(d>>16 + d)
+}
+
+// apply changes the complete checksum at b by d: the field holds the complement
+// of the sum.
+func apply(b []byte, d uint32) {
+	binary.BigEndian.PutUint16(b, ^fold(^binary.BigEndian.Uint16(b), d))
+}
+
+// applyPartial changes a checksum that was left to the hardware: the field holds
+// the pseudo header's sum itself.
+func applyPartial(b []byte, d uint32) {
+	binary.BigEndian.PutUint16(b, fold(binary.BigEndian.Uint16(b), d))
 }
 
 // swapAddr writes addr at b and returns the delta; b and addr are of one family.
@@ -104,22 +107,26 @@ func (m *Meta) SetDst(b []byte, addr netip.Addr, port uint16, off Offload) {
 // header may be cut after eight bytes: then the checksum is left out.
 func (m *Meta) translate(b []byte, d uint32, portAt int, port uint16, id bool, off Offload) {
 	if m.Version == 4 {
-		apply(b[sumOffset4:], d, false)
+		apply(b[sumOffset4:], d)
 	}
 	l4 := b[m.L4:]
 	switch m.Kind {
 	case TCP:
 		p := swap16(l4[portAt:], port)
-		if len(l4) < tcpSumOffset+2 {
-			return
+		switch {
+		case len(l4) < tcpSumOffset+2:
+		case off.Partial:
+			applyPartial(l4[tcpSumOffset:], d)
+		default:
+			apply(l4[tcpSumOffset:], d+p)
 		}
-		if !off.Partial {
-			d += p
-		}
-		apply(l4[tcpSumOffset:], d, off.Partial)
 	case UDP:
 		p := swap16(l4[portAt:], port)
-		m.applyUDP(l4[udpSumOffset:], d, p, off)
+		if off.Partial {
+			applyPartial(l4[udpSumOffset:], d)
+			return
+		}
+		m.applyUDP(l4[udpSumOffset:], d+p)
 	case EchoRequest, EchoReply, ICMPError:
 		var p uint32
 		if id {
@@ -131,21 +138,17 @@ func (m *Meta) translate(b []byte, d uint32, portAt int, port uint16, id bool, o
 		if m.Version == 6 { // ICMPv6 has a pseudo header, RFC 4443 section 2.3
 			p += d
 		}
-		apply(l4[icmpSumOffset:], p, false)
+		apply(l4[icmpSumOffset:], p)
 	}
 }
 
 // applyUDP knows that an IPv4 checksum of 0 means none, and that a computed 0
 // is sent as 0xffff (RFC 768).
-func (m *Meta) applyUDP(sum []byte, addr, port uint32, off Offload) {
-	if off.Partial {
-		apply(sum, addr, true)
-		return
-	}
+func (m *Meta) applyUDP(sum []byte, d uint32) {
 	if m.Version == 4 && sum[0] == 0 && sum[1] == 0 {
 		return
 	}
-	apply(sum, addr+port, false)
+	apply(sum, d)
 	if sum[0] == 0 && sum[1] == 0 {
 		sum[0], sum[1] = 0xff, 0xff
 	}
@@ -161,7 +164,7 @@ func (m *Meta) DecTTL(b []byte) {
 	}
 	word := b[ttlOffset4 : ttlOffset4+2]
 	d := swap16(word, uint16(m.TTL)<<8|uint16(word[1]))
-	apply(b[sumOffset4:], d, false)
+	apply(b[sumOffset4:], d)
 }
 
 // ClampMSS lowers every MSS option of a TCP SYN to at most mss and reports
@@ -191,7 +194,7 @@ func (m *Meta) ClampMSS(b []byte, mss uint16, off Offload) bool {
 				d = swapBytes(d)
 			}
 			if !off.Partial {
-				apply(l4[tcpSumOffset:], d, false)
+				apply(l4[tcpSumOffset:], d)
 			}
 			changed = true
 		}
