@@ -146,8 +146,12 @@ func Decode(b []byte) View {
 		v.GRE, v.Payload = l, l.Payload
 	}
 	v.Src, v.Dst = netip.AddrPortFrom(src, sport), netip.AddrPortFrom(dst, dport)
-	if err, mismatches := p.VerifyChecksums(); err != nil || len(mismatches) > 0 {
-		v.Sound = false
+	// Layers beyond the second are guessed from ports and mean nothing here.
+	for _, l := range p.Layers()[:min(2, len(p.Layers()))] {
+		if l, ok := l.(gopacket.LayerWithChecksum); ok {
+			err, result := l.VerifyChecksum()
+			v.Sound = v.Sound && err == nil && result.Valid
+		}
 	}
 	return v
 }
