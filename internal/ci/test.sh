@@ -25,7 +25,7 @@ tier() {
 	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 	echo "   $p passed, $f failed, $s skipped"
 	if [ "$s" -gt 0 ]; then
-		grep -A2 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
+		grep -B1 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
 	fi
 	if [ "$ok" != 0 ] || [ "$f" != 0 ]; then
 		grep -E -B40 '^(--- FAIL|FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== (RUN|PAUSE|CONT)|--- PASS|ok )' | tail -n 300
