@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"time"
@@ -51,8 +52,14 @@ type Options struct {
 	Keep func(ctx context.Context, doors []Door)
 }
 
-// Door is the way into a node of a running lab, for nsenter.
-type Door struct{ Node, Path string }
+// Door is the way into a node of a running lab.
+type Door struct {
+	Node string
+	Path string // of the namespace, for nsenter
+	// Spawn starts a program inside; it ends with the lab at the latest
+	// (keeper.Lab.Spawn).
+	Spawn func(cmd *exec.Cmd) error
+}
 
 // StageFlows is the stage of progress in which traffic runs.
 const StageFlows = "flows"
@@ -116,7 +123,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	}
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
-		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: topology(p),
+		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: topology(p), Traffic: p.Traffic,
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
 	}
 	return r
@@ -235,7 +242,11 @@ func (r *runner) saveCapture() error {
 func (r *runner) doors() []Door {
 	var all []Door
 	for _, n := range r.plan.Nodes {
-		all = append(all, Door{n.ID, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.lab.NS(n.ID).Fd())})
+		all = append(all, Door{
+			Node:  n.ID,
+			Path:  fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.lab.NS(n.ID).Fd()),
+			Spawn: func(cmd *exec.Cmd) error { return r.lab.Spawn(n.ID, cmd) },
+		})
 	}
 	return all
 }

@@ -46,8 +46,8 @@ type verdict struct {
 	Variant, Engine, Title string
 	Verdict                record.Verdict
 	Word                   string
-	Notable                []checkLine // whatever does not simply hold
-	Holding                []checkLine
+	Notable                []checkLine // what is not as it should be, or a warning
+	Expected, Holding      []checkLine // what is: it falls short as expected, or holds
 	Reason                 string
 	WallMs                 int64
 }
@@ -198,9 +198,12 @@ func newVerdict(s record.Summary, r record.Run) verdict {
 		default:
 			line.Mark, line.Phrase = "error", "could not be judged"
 		}
-		if line.Mark == string(record.Pass) {
+		switch line.Mark {
+		case string(record.Pass):
 			v.Holding = append(v.Holding, line)
-		} else {
+		case "expected":
+			v.Expected = append(v.Expected, line)
+		default:
 			v.Notable = append(v.Notable, line)
 		}
 	}
@@ -247,22 +250,22 @@ func keys[V any](recs []*record.Records, of func(record.Run) map[string]V) []str
 	return slices.Sorted(maps.Keys(set))
 }
 
-// traffics lists the traffic of all runs by name, and the one to show first:
-// the smallest, whose picture is the clearest; of equal ones the one that
-// began first.
+// traffics lists the traffic of all runs in the file's order, or by name where
+// the runs do not say, and the one to show first.
 func traffics(recs []*record.Records) (all []string, first string) {
-	n, start := map[string]int{}, map[string]int64{}
+	seen := map[string]bool{}
 	for _, rec := range recs {
+		names := map[string]bool{}
 		for _, f := range rec.Flows {
-			if at, ok := start[f.Traffic]; !ok || f.StartNs < at {
-				start[f.Traffic] = f.StartNs
+			names[f.Traffic] = true
+		}
+		for _, t := range append(slices.Clone(rec.Run.Traffic), slices.Sorted(maps.Keys(names))...) {
+			if names[t] && !seen[t] {
+				seen[t] = true
+				all = append(all, t)
 			}
-			n[f.Traffic]++
 		}
 	}
-	all = slices.SortedFunc(maps.Keys(n), func(a, b string) int {
-		return cmp.Or(cmp.Compare(n[a], n[b]), cmp.Compare(start[a], start[b]), cmp.Compare(a, b))
-	})
 	const most = 8 // more would be a wall of buttons; "all" and the flow table have the rest
 	all = all[:min(most, len(all))]
 	if len(all) == 0 {

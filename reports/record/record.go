@@ -135,7 +135,9 @@ type Run struct {
 	// Features are the kernel features used: "io": "af_packet+vnet_hdr", "tunnel": "tcx", "wire": "veth".
 	Features map[string]string `json:"features"`
 	Topology Topology          `json:"topology"`
-	Metrics  Metrics           `json:"metrics"`
+	// Traffic are the ids of the traffic, in the file's order.
+	Traffic []string `json:"traffic,omitempty"`
+	Metrics Metrics  `json:"metrics"`
 }
 
 // Metrics are the run's totals.

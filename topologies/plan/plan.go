@@ -35,11 +35,13 @@ type Plan struct {
 	Servers     []Server     `json:"servers"`
 	Branches    []Branch     `json:"branches"`
 	Services    []Service    `json:"services"`
-	Flows       []Flow       `json:"flows"` // sorted by start, then traffic, then n
-	Faults      []spec.Fault `json:"faults,omitempty"`
-	Checks      []spec.Check `json:"checks"`
-	ExpectFail  []string     `json:"expect_fail,omitempty"`
-	Needs       []string     `json:"needs,omitempty"`
+	// Traffic are the ids of the file's traffic, in its order.
+	Traffic    []string     `json:"traffic,omitempty"`
+	Flows      []Flow       `json:"flows"` // sorted by start, then traffic, then n
+	Faults     []spec.Fault `json:"faults,omitempty"`
+	Checks     []spec.Check `json:"checks"`
+	ExpectFail []string     `json:"expect_fail,omitempty"`
+	Needs      []string     `json:"needs,omitempty"`
 	// Features are the words of the file that an engine must be able to do
 	// beyond the common ground, such as "links.delay"; an engine refuses the
 	// plan by naming those it cannot.

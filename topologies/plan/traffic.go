@@ -73,6 +73,7 @@ func (b *builder) traffic() {
 	for i := range b.s.Traffic {
 		t := &b.s.Traffic[i]
 		where[t.ID] = at("traffic", i)
+		b.p.Traffic = append(b.p.Traffic, t.ID)
 		b.expand(t, at("traffic", i))
 	}
 	for i := range b.p.Flows {
