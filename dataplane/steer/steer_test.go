@@ -1,0 +1,110 @@
+package steer_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+	"pgregory.net/rapid"
+)
+
+func live(n int) (servers []steer.Server) {
+	for i := range n {
+		servers = append(servers, steer.Server{ID: ident.Server(i + 1), Live: true, WasLive: true})
+	}
+	return servers
+}
+
+// bucket is a hash in bucket b.
+func bucket(b int) uint64 { return uint64(b)<<52 | 0xabcde }
+
+// TestBalance: every server gets about its share of the buckets.
+func TestBalance(t *testing.T) {
+	const n = 8
+	table := steer.New(7, live(n))
+	count := make(map[ident.Server]int)
+	for b := range steer.Buckets {
+		count[table.Home(bucket(b))]++
+	}
+	mean := float64(steer.Buckets) / n
+	for id := range ident.Server(n) {
+		if c := float64(count[id+1]); math.Abs(c-mean) > 5*math.Sqrt(mean) {
+			t.Errorf("server %d has %v buckets, want about %v", id+1, c, mean)
+		}
+	}
+}
+
+// TestMinimalChange: a server that leaves loses its buckets and nobody else
+// does; its buckets name it as the second hop; one that joins takes buckets from
+// all and gives none away.
+func TestMinimalChange(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		servers := live(rapid.IntRange(2, 10).Draw(rt, "servers"))
+		seed := rapid.Uint64().Draw(rt, "seed")
+		before := steer.New(seed, servers)
+		gone := rapid.IntRange(0, len(servers)-1).Draw(rt, "gone")
+		servers[gone].Live = false
+		after := steer.New(seed, servers)
+		for b := range steer.Buckets {
+			was, is, second := before.Home(bucket(b)), after.Home(bucket(b)), after.SecondHop(bucket(b))
+			moved := was == servers[gone].ID
+			if moved && (is == was || second != was) || !moved && (is != was || second != 0) {
+				rt.Fatalf("bucket %d moved from %d to %d, second hop %d, when %d left", b, was, is, second, servers[gone].ID)
+			}
+		}
+	})
+}
+
+func TestOrderDoesNotMatter(t *testing.T) {
+	servers := live(5)
+	a := steer.New(1, servers)
+	servers[0], servers[4], servers[2] = servers[4], servers[2], servers[0]
+	b := steer.New(1, servers)
+	for i := range steer.Buckets {
+		if a.Home(bucket(i)) != b.Home(bucket(i)) {
+			t.Fatalf("bucket %d depends on the order of the servers", i)
+		}
+	}
+	if got := steer.New(1, nil).Home(1); got != 0 {
+		t.Errorf("nobody live, home %d", got)
+	}
+}
+
+// TestIndependent: which bucket a flow is in says nothing about its place in a
+// hash table, which uses the low bits.
+func TestIndependent(t *testing.T) {
+	table := steer.New(1, live(2))
+	odd := 0
+	const n = 10000
+	for i := range uint64(n) {
+		h := flow.Mix(i)
+		if table.Home(h) == 1 {
+			odd += int(h & 1)
+		} else {
+			odd += 1 - int(h&1)
+		}
+	}
+	if odd < n/2-300 || odd > n/2+300 {
+		t.Errorf("%d of %d agree, want half", odd, n)
+	}
+}
+
+// TestContext: the key carries on-ramp, hops and mark, and nothing else.
+func TestContext(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		key := rapid.OneOf(rapid.Uint32(), rapid.SampledFrom([]uint32{0, 1 << 24, 1<<24 - 1, 1<<27 - 1, 1 << 27, 1<<25 | 1<<26, 0xffffffff})).Draw(rt, "key")
+		c, ok := steer.ParseContext(key)
+		if want := key>>27 == 0 && key>>24&3 != 0; ok != want {
+			rt.Fatalf("key %#x: ok %v, want %v", key, ok, want)
+		}
+		if ok && c.Key() != key {
+			rt.Fatalf("key %#x comes back as %#x", key, c.Key())
+		}
+	})
+	c := steer.Context{OnRamp: 0x123456, Hops: 2, SecondHop: true}
+	if got := c.Key(); got != 0x06123456 {
+		t.Errorf("key %#x, want 0x06123456", got)
+	}
+}
