@@ -6,13 +6,15 @@ import (
 	"github.com/homeward-lab/homeward/emu/netns"
 )
 
-// WatchIn numbers all namespaces of a lab in a namespace that outlives it.
-func WatchIn(space *netns.NS, l *Lab) error {
-	w, err := witnessIn(space)
+// Watch numbers all namespaces of a lab in the namespace of the calling
+// process, which is to outlive the lab.
+func Watch(l *Lab) error {
+	conn, err := dial()
 	if err != nil {
 		return err
 	}
-	defer w.conn.Close()
+	defer conn.Close()
+	w := &witness{conn: conn}
 	for i, id := range l.order {
 		if err := w.watch(l.spaces[id], i); err != nil {
 			return err

@@ -113,7 +113,6 @@ func star(n int) *plan.Plan {
 // clean fails the test if anything is there at its end that is not there now.
 func clean(t *testing.T) {
 	t.Helper()
-	t.Setenv("TMPDIR", t.TempDir())
 	before, err := keeper.TakeSnapshot()
 	if err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func playChild(stubborn bool) {
 }
 
 // playKeeper brings up a lab with children, has its namespaces numbered in the
-// namespace that is descriptor 3, and waits to be killed.
+// namespace that it was started in, and waits to be killed.
 func playKeeper() {
 	check := func(err error) {
 		if err != nil {
@@ -74,7 +74,7 @@ func playKeeper() {
 	}
 	lab, err := keeper.Up(context.Background(), star(20), nil)
 	check(err)
-	check(keeper.WatchIn(netns.FromFile(os.NewFile(3, "witness")), lab))
+	check(keeper.Watch(lab))
 	var pids []string
 	for _, node := range []string{"router", "host.1", "host.2"} {
 		cmd := exec.Command("sleep", "600")
@@ -200,12 +200,11 @@ func TestKilledKeeperLeavesNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { witness.Close() })
 	cmd := play("keeper")
-	cmd.ExtraFiles = []*os.File{witness.File()}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := witness.Do(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')

@@ -6,10 +6,9 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	nsfd "github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/netns"
 )
 
 // Attributes of linux/net_namespace.h.
@@ -26,13 +25,13 @@ const (
 // when the last reference (a descriptor, a process, a socket) is gone: the
 // only way to see the end of something that has no name.
 type witness struct {
-	space *nsfd.NS
+	space *netns.NS
 	conn  *nl.SocketHandle
 }
 
 // newWitness makes the namespace.
 func newWitness() (*witness, error) {
-	space, err := nsfd.New()
+	space, err := netns.New()
 	if err != nil {
 		return nil, err
 	}
@@ -44,20 +43,25 @@ func newWitness() (*witness, error) {
 }
 
 // witnessIn is the witness that a namespace already is.
-func witnessIn(space *nsfd.NS) (*witness, error) {
+func witnessIn(space *netns.NS) (*witness, error) {
 	w := &witness{space: space}
-	err := space.Do(func() error {
-		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
-		if err != nil {
-			return fmt.Errorf("open routing socket: %w", err)
-		}
-		w.conn = &nl.SocketHandle{Socket: s}
-		return nil
+	err := space.Do(func() (err error) {
+		w.conn, err = dial()
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return w, nil
+}
+
+// dial opens a routing socket in the namespace of the calling thread.
+func dial() (*nl.SocketHandle, error) {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
+	if err != nil {
+		return nil, fmt.Errorf("open routing socket: %w", err)
+	}
+	return &nl.SocketHandle{Socket: s}, nil
 }
 
 func (w *witness) close() error {
@@ -73,7 +77,7 @@ func (w *witness) request(kind, flags int) *nl.NetlinkRequest {
 }
 
 // watch gives a namespace the number id.
-func (w *witness) watch(space *nsfd.NS, id int) error {
+func (w *witness) watch(space *netns.NS, id int) error {
 	req := w.request(unix.RTM_NEWNSID, unix.NLM_F_ACK)
 	req.AddData(nl.NewRtAttr(netnsaFD, nl.Uint32Attr(uint32(space.Fd()))))
 	req.AddData(nl.NewRtAttr(netnsaID, nl.Uint32Attr(uint32(id))))

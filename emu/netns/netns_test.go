@@ -1,6 +1,7 @@
 package netns_test
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -10,7 +11,7 @@ import (
 	"github.com/homeward-lab/homeward/internal/need"
 )
 
-func hostLinks(t *testing.T) string {
+func current(t *testing.T) string {
 	t.Helper()
 	link, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
@@ -23,7 +24,7 @@ func hostLinks(t *testing.T) string {
 // caller's threads where they were.
 func TestDoIsInsideAndComesBack(t *testing.T) {
 	need.Root(t)
-	before := hostLinks(t)
+	before := current(t)
 	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestDoIsInsideAndComesBack(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if got := hostLinks(t); got != before {
+			if got := current(t); got != before {
 				t.Errorf("after Do the thread is in %s, want %s", got, before)
 			}
 		})
@@ -56,5 +57,40 @@ func TestDoIsInsideAndComesBack(t *testing.T) {
 	}
 	if err := ns.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
+	}
+}
+
+// A namespace that was opened by its path is the same one, and outlives the
+// first hold on it.
+func TestOpenIsTheSame(t *testing.T) {
+	need.Root(t)
+	first, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { first.Close() })
+	second, err := netns.Open(fmt.Sprintf("/proc/self/fd/%d", first.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { second.Close() })
+	inside := func(ns *netns.NS) (link string) {
+		if err := ns.Do(func() error { link = current(t); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return link
+	}
+	want := inside(first)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := inside(second); got != want || got == current(t) {
+		t.Errorf("opened namespace is %s, want %s", got, want)
+	}
+	if err := first.Do(func() error { return nil }); err == nil {
+		t.Error("Do after Close: no error")
+	}
+	if _, err := netns.Open(t.TempDir()); err == nil {
+		t.Error("Open of a directory: no error")
 	}
 }

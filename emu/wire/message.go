@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,7 +33,7 @@ type conn struct {
 
 // dial opens a conn in the namespace of the calling thread.
 func dial() (*conn, error) {
-	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_ROUTE)
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
 	if err != nil {
 		return nil, fmt.Errorf("open routing socket: %w", err)
 	}
