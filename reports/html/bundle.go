@@ -171,7 +171,7 @@ func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
 	for _, f := range flows {
 		b := bundle{from: n.of(f.Client), home: f.HomeServer, exit: f.EgressServer, to: f.Server, ingress: f.IngressDC, landed: n.landing(f)}
 		switch b.landed {
-		case nobody:
+		case unanswered:
 			b.class = "lost"
 		case b.from, unknown:
 			b.landed, b.class = b.from, "back"

@@ -120,7 +120,7 @@ func TestMatrix(t *testing.T) {
 		{Client: "a.2.h", Result: record.OK}, // the engine did not see where
 	}
 	m := newMatrix("t", flows, n)
-	if diff := cmp.Diff([]string{"a.1", "a.2", "a.10", several, unknown, nobody}, m.Columns); diff != "" {
+	if diff := cmp.Diff([]string{"a.1", "a.2", "a.10", several, unknown, unanswered}, m.Columns); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
 	var got []string
@@ -139,8 +139,8 @@ func TestMatrix(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	if m.Home != 1 || m.Elsewhere != 4 || m.Nobody != 1 || m.Total != 6 {
-		t.Errorf("got %d home, %d elsewhere, %d nobody of %d", m.Home, m.Elsewhere, m.Nobody, m.Total)
+	if m.Home != 1 || m.Elsewhere != 4 || m.Unanswered != 1 || m.Total != 6 {
+		t.Errorf("got %d home, %d elsewhere, %d unanswered of %d", m.Home, m.Elsewhere, m.Unanswered, m.Total)
 	}
 }
 
@@ -159,8 +159,8 @@ func TestNumbersFromRecords(t *testing.T) {
 			}
 		}
 		m := run.Matrices[0]
-		if m.Traffic != "all" || m.Home != home || m.Nobody != nowhere || m.Elsewhere != len(r.Runs[i].Flows)-home-nowhere {
-			t.Errorf("%s: got %d, %d, %d of %s; want %d, _, %d of all", run.Variant, m.Home, m.Elsewhere, m.Nobody, m.Traffic, home, nowhere)
+		if m.Traffic != "all" || m.Home != home || m.Unanswered != nowhere || m.Elsewhere != len(r.Runs[i].Flows)-home-nowhere {
+			t.Errorf("%s: got %d, %d, %d of %s; want %d, _, %d of all", run.Variant, m.Home, m.Elsewhere, m.Unanswered, m.Traffic, home, nowhere)
 		}
 	}
 }

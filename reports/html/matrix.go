@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	nobody  = "nobody"
+	unanswered  = "no answer"
 	several = "several"
 	unknown = "not recorded"
 )
@@ -43,8 +43,12 @@ func (n names) of(node string) string {
 	return node
 }
 
-// landing is the column of a flow: the site where its reply was seen.
+// landing is the column of a flow: the site where its reply was seen. A flow
+// that broke has no answer, even if the beginning of one came home.
 func (n names) landing(f record.Flow) string {
+	if f.Result != record.OK && f.Result != record.Misdelivered {
+		return unanswered
+	}
 	var sites []string
 	for node := range strings.SplitSeq(f.DeliveredTo, ",") {
 		if node = strings.TrimSpace(node); node != "" {
@@ -60,7 +64,7 @@ func (n names) landing(f record.Flow) string {
 	case f.Result == record.OK:
 		return unknown // answered, so somebody saw it
 	}
-	return nobody
+	return unanswered
 }
 
 // natural orders shop.2 before shop.10.
@@ -84,8 +88,8 @@ type matrix struct {
 	Traffic string
 	Columns []string
 	Rows    []matrixRow
-	// Home, Elsewhere, Nobody and Total count flows.
-	Home, Elsewhere, Nobody, Total int
+	// Home, Elsewhere, Unanswered and Total count flows.
+	Home, Elsewhere, Unanswered, Total int
 	// More is how many sites are left out.
 	More int
 }
@@ -119,8 +123,8 @@ func newMatrix(traffic string, flows []record.Flow, n names) matrix {
 		switch to {
 		case from:
 			m.Home++
-		case nobody:
-			m.Nobody++
+		case unanswered:
+			m.Unanswered++
 		default:
 			m.Elsewhere++
 		}
@@ -128,7 +132,7 @@ func newMatrix(traffic string, flows []record.Flow, n names) matrix {
 	rows := sorted(asked)
 	columns := slices.Clone(rows)
 	for _, s := range sorted(saw) {
-		if !slices.Contains(columns, s) && s != nobody && s != several && s != unknown {
+		if !slices.Contains(columns, s) && s != unanswered && s != several && s != unknown {
 			columns = append(columns, s)
 		}
 	}
@@ -145,7 +149,7 @@ func newMatrix(traffic string, flows []record.Flow, n names) matrix {
 			columns = append(columns, extra)
 		}
 	}
-	m.Columns = append(columns, nobody)
+	m.Columns = append(columns, unanswered)
 	for _, from := range rows {
 		row := matrixRow{Site: from}
 		for _, to := range m.Columns {
@@ -163,7 +167,7 @@ func newCell(from, to string, n, total int) cell {
 		c.Class = "zero"
 	case to == from:
 		c.Class = "home"
-	case to == nobody || to == unknown:
+	case to == unanswered || to == unknown:
 		c.Class = "none"
 	}
 	if to == from && n == 0 {
