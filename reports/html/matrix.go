@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	unanswered  = "no answer"
-	several = "several"
-	unknown = "not recorded"
+	unanswered = "no answer"
+	several    = "several"
+	unknown    = "not recorded"
 )
 
 // names tells to which site a node belongs.
