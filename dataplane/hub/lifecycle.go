@@ -118,6 +118,9 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 	}
 }
 
+// Config is the configuration in force; read only.
+func (h *Hub) Config() Config { return h.v.cfg }
+
 // Counters returns the totals.
 func (h *Hub) Counters() Counters {
 	c := h.count

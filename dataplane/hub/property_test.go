@@ -1,0 +1,453 @@
+package hub_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+	"pgregory.net/rapid"
+)
+
+// history is a random life of a small network, and the slow obvious book-keeping
+// that its events and packets must agree with. Invariants are numbered as in
+// DESIGN 7.
+type history struct {
+	*rapid.T
+	n *hubtest.Net
+	// live are the sessions started and not ended, by what the outside sees;
+	// ended those that are over but may still hold their port.
+	live  map[reverse]*book
+	over  map[reverse]*book
+	ids   map[[16]byte]bool
+	ended map[[16]byte]bool
+	seen  int // events read
+	// packets seen on the wire, to be mutated into junk.
+	wire [][]byte
+	all  []*book
+}
+
+type reverse struct {
+	proto          uint8
+	egress, remote netip.AddrPort
+}
+
+// book is what the model knows of one session.
+type book struct {
+	s            hub.Session
+	server       ident.Server
+	sent, recved uint64 // UDP and ICMP payload that crossed
+}
+
+func tenantsAndSites(c *hub.Config) {
+	c.Tenants = append(c.Tenants, hub.Tenant{ID: 2, Name: "other", Orphan: hub.OrphanReset})
+	for i := range c.OnRamps {
+		if i == 3 {
+			c.OnRamps[i].Tenant = 2
+		}
+		if i == 2 {
+			c.OnRamps[i].VNet = 2
+		}
+	}
+	c.Routes = []route.Route{
+		{ID: "a", Tenant: 1, VNet: 1, Prefix: hubtest.LAN, NextHop: 1},
+		{ID: "b", Tenant: 1, VNet: 1, Prefix: hubtest.LAN, NextHop: 2},
+		{ID: "c", Tenant: 2, VNet: 1, Prefix: hubtest.LAN, NextHop: 4},
+	}
+	c.Bounds.Flows = 12
+	c.Timers.PortHold = 5 * time.Second
+}
+
+func newHistory(t *testing.T, rt *rapid.T) *history {
+	arr := rapid.SliceOfN(rapid.Bool(), 4, 4).Draw(rt, "arr")
+	h := &history{
+		T: rt, live: make(map[reverse]*book), over: make(map[reverse]*book),
+		ids: make(map[[16]byte]bool), ended: make(map[[16]byte]bool),
+		n: hubtest.New(t, hubtest.Options{Sites: 4, ARR: func(site int) bool { return arr[site-1] }, Edit: tenantsAndSites}),
+	}
+	return h
+}
+
+var payloads = rapid.SampledFrom([][]byte{nil, {1}, []byte("payload"), make([]byte, 1436), make([]byte, 1460)})
+
+var tcpFlags = rapid.SampledFrom([]hubtest.Flags{{SYN: true}, {SYN: true}, {ACK: true}, {ACK: true}, {ACK: true, FIN: true}, {RST: true}, {SYN: true, ACK: true}, {SYN: true, FIN: true}, {}})
+
+func (h *history) build(p hubtest.IP) []byte {
+	p.Payload = payloads.Draw(h.T, "payload")
+	p.ClearDF = rapid.Bool().Draw(h.T, "clear df")
+	p.TTL = rapid.SampledFrom([]uint8{64, 64, 64, 2, 1}).Draw(h.T, "ttl")
+	switch rapid.IntRange(0, 4).Draw(h.T, "kind") {
+	case 0:
+		return p.UDP()
+	case 1:
+		return p.Ping()
+	case 2:
+		return p.Pong()
+	}
+	seq := rapid.Uint32Range(0, 3).Draw(h.T, "seq")
+	return p.TCP(tcpFlags.Draw(h.T, "flags"), seq, rapid.Uint32Range(0, 3).Draw(h.T, "ack"), 1460)
+}
+
+// fromSite sends a packet from a site; clients and destinations are few, so
+// that tuples collide all the time.
+func (h *history) fromSite(rt *rapid.T) {
+	h.T = rt
+	site := ident.OnRamp(rapid.IntRange(1, 4).Draw(rt, "site"))
+	if !slices.ContainsFunc(h.n.Config.OnRamps, func(o hub.OnRamp) bool { return o.ID == site }) {
+		return
+	}
+	p := hubtest.IP{
+		Src: netip.AddrPortFrom(hubtest.Till.Addr(), rapid.SampledFrom([]uint16{40000, 40001}).Draw(rt, "sport")),
+		Dst: rapid.SampledFrom([]netip.AddrPort{hubtest.Web, netip.MustParseAddrPort("203.0.113.9:53"), netip.MustParseAddrPort("10.0.1.9:80"), netip.MustParseAddrPort("10.9.9.9:80")}).Draw(rt, "dst"),
+	}
+	packet := h.build(p)
+	h.wire = append(h.wire, packet)
+	h.check(h.n.FromSite(site, packet))
+}
+
+// reply answers a session as its origin would, or nearly.
+func (h *history) reply(rt *rapid.T) {
+	h.T = rt
+	if len(h.all) == 0 {
+		return
+	}
+	b := rapid.SampledFrom(h.all).Draw(rt, "session")
+	src, dst := b.s.Tuple.Dst, b.s.Egress
+	switch rapid.IntRange(0, 9).Draw(rt, "aim") {
+	case 0:
+		src = netip.AddrPortFrom(src.Addr(), src.Port()+1)
+	case 1:
+		dst = netip.AddrPortFrom(dst.Addr(), dst.Port()^2048)
+	}
+	packet := h.build(hubtest.IP{Src: src, Dst: dst})
+	v := hubtest.Decode(packet)
+	b = h.live[reverse{uint8(v.Proto), v.Dst, v.Src}]
+	arrived := h.n.Send(packet)
+	if b != nil && len(toSites(arrived)) > 0 {
+		b.recved += uint64(len(v.Payload))
+	}
+	h.check(arrived)
+}
+
+// junk sends noise, or a packet with bytes changed or cut off.
+func (h *history) junk(rt *rapid.T) {
+	h.T = rt
+	packet := rapid.SliceOfN(rapid.Byte(), 0, 60).Draw(rt, "noise")
+	if len(h.wire) > 0 && rapid.Bool().Draw(rt, "mutate") {
+		site := h.n.Config.OnRamps[0]
+		packet = hubtest.GRE(site.Remote, site.Local, site.Key, rapid.SampledFrom(h.wire).Draw(rt, "packet"))
+		for range rapid.IntRange(1, 3).Draw(rt, "changes") {
+			packet[rapid.IntRange(0, len(packet)-1).Draw(rt, "at")] = rapid.SampledFrom([]byte{0, 1, 4, 0x20, 0x45, 0x46, 0x4f, 0x60, 0x7f, 0x80, 0xff}).Draw(rt, "byte")
+		}
+		packet = packet[:rapid.IntRange(0, len(packet)).Draw(rt, "cut")]
+	}
+	at := ident.Server(rapid.IntRange(1, 4).Draw(rt, "server"))
+	h.n.Enter = func([]byte) ident.Server { return at }
+	h.check(h.n.Send(packet))
+	h.n.Enter = nil
+}
+
+func (h *history) timer(rt *rapid.T) {
+	h.T = rt
+	h.n.Now = h.n.Now.Add(time.Duration(rapid.SampledFrom([]int64{0, 1, int64(5 * time.Second), int64(30 * time.Second), int64(4 * time.Minute), int64(9 * time.Hour)}).Draw(rt, "ahead")))
+	if rapid.Bool().Draw(rt, "sweep") {
+		h.n.Timer()
+	}
+	h.check(nil)
+}
+
+// reconfigure takes servers and on-ramps away and brings them back.
+func (h *history) reconfigure(rt *rapid.T) {
+	h.T = rt
+	full := hubtest.Options{Sites: 4, Edit: tenantsAndSites}.Config()
+	which := rapid.IntRange(0, 3).Draw(rt, "which")
+	what := rapid.IntRange(0, 3).Draw(rt, "what")
+	h.n.Reconfigure(func(c *hub.Config) {
+		switch what {
+		case 0:
+			for i := range c.Servers {
+				c.Servers[i].WasLive = c.Servers[i].Live
+			}
+			if which%2 == 1 { // server 1 and 3 stay, so that every datacenter has one
+				c.Servers[which].Live = !c.Servers[which].Live
+			}
+		case 1:
+			if which == 2 { // no route names it
+				i := slices.IndexFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.ID == 3 })
+				if i >= 0 {
+					c.OnRamps = slices.Delete(c.OnRamps, i, i+1)
+				} else {
+					c.OnRamps = append(c.OnRamps, full.OnRamps[2])
+				}
+			}
+		case 2:
+			i := which % len(c.OnRamps)
+			c.OnRamps[i].ARR = !c.OnRamps[i].ARR
+		case 3:
+			if len(c.Routes) > 0 {
+				c.Routes = c.Routes[1:]
+			} else {
+				c.Routes = full.Routes
+			}
+		}
+	})
+	h.n.Timer() // what ended is told with the next call
+	h.check(nil)
+}
+
+// read follows the events: invariant 4, and the second half of 2.
+func (h *history) read() {
+	for ; h.seen < len(h.n.Events); h.seen++ {
+		e := h.n.Events[h.seen]
+		if e.Session == nil || e.Kind == hub.Returned {
+			continue
+		}
+		s := *e.Session
+		at := reverse{s.Tuple.Proto, s.Egress, s.Tuple.Dst}
+		switch e.Kind {
+		case hub.FlowStart:
+			if h.ids[s.ID] {
+				h.Fatalf("session %x started twice", s.ID)
+			}
+			h.ids[s.ID] = true
+			if b := h.live[at]; b != nil {
+				h.Fatalf("%+v shares its reverse key with the live %+v", s, b.s)
+			}
+			b := &book{s: s, server: h.owner(s.Egress)}
+			h.live[at], h.all = b, append(h.all, b)
+			delete(h.over, at)
+		case hub.FlowEnd:
+			b := h.live[at]
+			if b == nil || b.s.ID != s.ID || h.ended[s.ID] {
+				h.Fatalf("session %+v ended, live there: %+v", s, b)
+			}
+			h.ended[s.ID] = true
+			if s.End < s.Start || s.End > h.n.Now {
+				h.Fatalf("session ended at %v, started %v, now %v", s.End, s.Start, h.n.Now)
+			}
+			if s.Tuple.Proto != 6 && (s.BytesSent != b.sent || s.BytesReceived != b.recved) {
+				h.Fatalf("session %+v counts %d and %d bytes, %d and %d crossed", s.Tuple, s.BytesSent, s.BytesReceived, b.sent, b.recved)
+			}
+			delete(h.live, at)
+			h.over[at] = b
+		case hub.FlowRefused:
+			if s.Refused == drop.None || h.ids[s.ID] {
+				h.Fatalf("refusal %+v", s)
+			}
+			h.ids[s.ID] = true
+		}
+	}
+}
+
+func (h *history) owner(at netip.AddrPort) ident.Server {
+	for _, a := range h.n.Config.Egress {
+		if a.Addr == at.Addr() {
+			return a.Owner[egress.Slice(at.Port())]
+		}
+	}
+	return 0
+}
+
+// find is the session of a translated packet, live or holding its port.
+func (h *history) find(at reverse) *book {
+	if b := h.live[at]; b != nil {
+		return b
+	}
+	return h.over[at]
+}
+
+// check judges the packets that left, and the counters: invariants 1, 2, 3, 5.
+func (h *history) check(arrived []hubtest.Arrival) {
+	h.Helper()
+	// A flow may end and the port pass on within one step: what a packet of the
+	// step crossed for is looked up by what was there before and what is now.
+	before := make(map[reverse]*book, len(h.live))
+	for k, b := range h.live {
+		before[k] = b
+	}
+	for _, e := range h.n.Events[h.seen:] {
+		if e.Kind == hub.FlowStart {
+			b := &book{s: *e.Session}
+			before[reverse{b.s.Tuple.Proto, b.s.Egress, b.s.Tuple.Dst}] = b
+		}
+	}
+	for _, a := range arrived {
+		v := hubtest.Decode(a.Packet)
+		fragment := v.IP != nil && (v.IP.FragOffset != 0 || v.IP.Flags != 0 && v.IP.Flags != 2)
+		if !v.Sound && !fragment {
+			continue // junk whose payload was damaged on the way in
+		}
+		if a.Site == 0 {
+			h.leaves(a, v, before)
+		} else if !fragment {
+			h.comesHome(a, v)
+		}
+	}
+	h.read()
+	h.count(arrived)
+	h.add()
+}
+
+// leaves judges a packet to the Internet.
+func (h *history) leaves(a hubtest.Arrival, v hubtest.View, known map[reverse]*book) {
+	if v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+		return
+	}
+	if owner := h.owner(v.Src); owner != a.Server {
+		h.Fatalf("%v left server %d, its port belongs to server %d", v.Src, a.Server, owner)
+	}
+	at := reverse{uint8(v.Proto), v.Src, v.Dst}
+	if known[at] == nil && h.over[at] == nil {
+		h.Fatalf("%v to %v left without a session", v.Src, v.Dst)
+	}
+}
+
+// comesHome judges a packet into a tunnel.
+func (h *history) comesHome(a hubtest.Arrival, v hubtest.View) {
+	ramp := h.ramp(a.Site)
+	if ramp == nil {
+		h.Fatalf("a packet went into on-ramp %d, which does not exist", a.Site)
+	}
+	if v.TCP != nil && v.TCP.RST || v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+		return // made by the hub for the packet that came by this on-ramp
+	}
+	for _, b := range h.all {
+		if b.s.Tuple.Proto != uint8(v.Proto) || b.s.Tuple.Dst != v.Src || b.s.Tuple.Src != v.Dst {
+			continue
+		}
+		// One of these sessions is the packet's: it is right if any would send it here.
+		if b.s.Tenant == ramp.Tenant && b.s.VNet == ramp.VNet && (b.s.Return == 0 || b.s.Return == a.Site) {
+			return
+		}
+	}
+	// Site to site traffic has no session: the source is a site of the same
+	// tenant and network, by route.
+	if hubtest.LAN.Contains(v.Dst.Addr()) && hubtest.LAN.Contains(v.Src.Addr()) && h.routed(a.Site) {
+		return
+	}
+	h.Fatalf("%v to %v came to site %d of tenant %d, vnet %d; no session of theirs", v.Src, v.Dst, a.Site, ramp.Tenant, ramp.VNet)
+}
+
+func (h *history) ramp(id ident.OnRamp) *hub.OnRamp {
+	for i := range h.n.Config.OnRamps {
+		if h.n.Config.OnRamps[i].ID == id {
+			return &h.n.Config.OnRamps[i]
+		}
+	}
+	return nil
+}
+
+func (h *history) routed(site ident.OnRamp) bool {
+	return slices.ContainsFunc(h.n.Config.Routes, func(r route.Route) bool { return r.NextHop == site })
+}
+
+// count adds to the books what crossed; the hub's own count is compared when a
+// session ends.
+func (h *history) count(arrived []hubtest.Arrival) {
+	for _, a := range arrived {
+		v := hubtest.Decode(a.Packet)
+		if v.Proto == 6 || v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+			continue
+		}
+		if a.Site == 0 {
+			if b := h.find(reverse{uint8(v.Proto), v.Src, v.Dst}); b != nil {
+				b.sent += uint64(len(v.Payload))
+			}
+		}
+	}
+}
+
+// add checks that every hub's counters add up.
+func (h *history) add() {
+	for id, hb := range h.n.Hubs {
+		c := hb.Counters()
+		sum := c.Forwarded + c.Returned + c.HandedOver + c.Routed + c.Answered
+		for _, d := range c.Drops {
+			sum += d
+		}
+		sessions := 0
+		for range hb.Sessions() {
+			sessions++
+		}
+		if sum != c.Packets || c.Drops[drop.None] != 0 || c.Flows != uint64(sessions) || c.FlowsStarted-c.FlowsEnded != c.Flows {
+			h.Fatalf("server %d: %d packets, %d accounted for; %d flows, %d sessions, %d started, %d ended", id, c.Packets, sum, c.Flows, sessions, c.FlowsStarted, c.FlowsEnded)
+		}
+	}
+}
+
+// TestInvariants lives through random histories.
+func TestInvariants(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHistory(t, rt)
+		rt.Repeat(map[string]func(*rapid.T){
+			"site": h.fromSite, "site again": h.fromSite, "reply": h.reply, "reply again": h.reply,
+			"junk": h.junk, "timer": h.timer, "reconfigure": h.reconfigure,
+		})
+		h.T = rt
+		for _, hb := range h.n.Hubs {
+			var out hub.Out
+			hb.Close(h.n.Now, &out)
+			h.n.Events = append(h.n.Events, out.Events...)
+		}
+		h.read()
+		if len(h.live) != 0 {
+			rt.Fatalf("%d sessions have no end", len(h.live))
+		}
+	})
+}
+
+// TestBatchIsOneByOne: a batch decides what its packets would one by one, to the
+// byte.
+func TestBatchIsOneByOne(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		o := hubtest.Options{ARR: hubtest.All, Datacenters: 1, Sites: 3}
+		one, err := hub.New(o.Config())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		many, _ := hub.New(o.Config())
+		for range rapid.IntRange(1, 4).Draw(rt, "batches") {
+			now := vt.Instant(rapid.Int64Range(0, int64(time.Minute)).Draw(rt, "now"))
+			var a, b []hub.Packet
+			h := &history{T: rt}
+			for range rapid.IntRange(0, 150).Draw(rt, "packets") / rapid.SampledFrom([]int{1, 10, 50}).Draw(rt, "divided by") {
+				p := hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), rapid.Uint16Range(1, 5).Draw(rt, "sport")), Dst: hubtest.Web}
+				site := one.Config().OnRamps[rapid.IntRange(0, 2).Draw(rt, "site")]
+				packet := hubtest.GRE(site.Remote, site.Local, site.Key, h.build(p))
+				a, b = append(a, hub.Packet{Data: bytes.Clone(packet)}), append(b, hub.Packet{Data: bytes.Clone(packet)})
+			}
+			var x, y hub.Out
+			for i := range a {
+				one.HandlePacket(now, &a[i], &x)
+			}
+			many.HandleBatch(now, b, &y)
+			if got, want := describe(&y), describe(&x); got != want {
+				rt.Fatalf("batch:\n%s\none by one:\n%s", got, want)
+			}
+		}
+		if one.Counters() != many.Counters() {
+			rt.Fatalf("batch counts %+v, one by one %+v", many.Counters(), one.Counters())
+		}
+	})
+}
+
+// describe is everything that a call decided.
+func describe(o *hub.Out) string {
+	var b bytes.Buffer
+	for _, s := range o.Send {
+		fmt.Fprintf(&b, "%x %+v %+v\n", s.Data, s.Offload, s.Encap)
+	}
+	for _, e := range o.Events {
+		fmt.Fprintf(&b, "%+v %+v\n", e.Kind, e.Tuple)
+	}
+	return b.String()
+}
