@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 )
@@ -124,11 +126,9 @@ func (u *uplink) receive(packets *[afpacket.Batch]hub.Packet) (n, frames int, er
 	return n, frames, err
 }
 
-const ipv4Min = 20
-
 // ours returns the packet in a frame that the hub should see, without padding.
 func (u *uplink) ours(frame []byte) (packet []byte, ok bool) {
-	if len(frame) < afpacket.EthernetHeader+ipv4Min || [6]byte(frame) != u.mac {
+	if len(frame) < afpacket.EthernetHeader+pkt.IPv4Header || [6]byte(frame) != u.mac {
 		return nil, false
 	}
 	if binary.BigEndian.Uint16(frame[12:]) != afpacket.EtherTypeIPv4 {
@@ -138,7 +138,7 @@ func (u *uplink) ours(frame []byte) (packet []byte, ok bool) {
 	if slices.Contains(u.own, netip.AddrFrom4([4]byte(packet[16:20]))) {
 		return nil, false
 	}
-	if total := int(binary.BigEndian.Uint16(packet[2:])); total >= ipv4Min && total < len(packet) {
+	if total := int(binary.BigEndian.Uint16(packet[2:])); total >= pkt.IPv4Header && total < len(packet) {
 		packet = packet[:total]
 	}
 	return packet, true
@@ -214,8 +214,5 @@ func (u *uplink) close() error {
 	if u.pusher != nil {
 		err = u.pusher.Close()
 	}
-	if e := u.socket.Close(); err == nil {
-		err = e
-	}
-	return err
+	return errors.Join(err, u.socket.Close())
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -29,9 +30,6 @@ const (
 	IOTCX   IO = "tcx"   // programs in the kernel (Linux 6.6)
 	IOPlain IO = "plain" // a loop in this process
 )
-
-// PeerSuffix on a tunnel device's name is the other end of its veth pair.
-const PeerSuffix = "x"
 
 // Options say how Attach works.
 type Options struct {
@@ -152,9 +150,9 @@ func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tunnel %q: %w", p.Interface, err)
 		}
-		peer, err := net.InterfaceByName(p.Interface + PeerSuffix)
+		peer, err := net.InterfaceByName(p.Interface + wire.PeerSuffix)
 		if err != nil {
-			return nil, fmt.Errorf("tunnel's peer %q: %w", p.Interface+PeerSuffix, err)
+			return nil, fmt.Errorf("tunnel's peer %q: %w", p.Interface+wire.PeerSuffix, err)
 		}
 		all = append(all, bpf.BranchOptions{
 			Local: p.Local, Remote: p.Remote, Key: p.Key, MTU: p.MTU,

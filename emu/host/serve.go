@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,7 @@ type origin struct {
 	buffers buffers
 
 	once    sync.Once
+	ending  atomic.Bool
 	closers []io.Closer
 	running sync.WaitGroup
 	stop    func() bool
@@ -75,6 +77,7 @@ func (o *origin) Close() error {
 
 func (o *origin) shut() {
 	o.once.Do(func() {
+		o.ending.Store(true)
 		for _, c := range o.closers {
 			c.Close()
 		}
@@ -125,11 +128,40 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 	return unix.Listen(fd, backlog)
 }
 
-// listener turns a listening descriptor, which it takes over, into Go's.
-func listener(fd int) (net.Listener, error) {
+// listener is Go's form of a listening descriptor. Connections that are closed
+// while ending is set are reset: what a client has not acknowledged by then, the
+// kernel would go on repeating after the lab has ended.
+type listener struct {
+	net.Listener
+	ending *atomic.Bool
+}
+
+// newListener takes fd over.
+func newListener(fd int, ending *atomic.Bool) (net.Listener, error) {
 	f := os.NewFile(uintptr(fd), "listener")
 	defer f.Close()
-	return net.FileListener(f)
+	l, err := net.FileListener(f)
+	return listener{l, ending}, err
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if t, ok := c.(*net.TCPConn); ok {
+		return accepted{t, l.ending}, nil
+	}
+	return c, err
+}
+
+type accepted struct {
+	*net.TCPConn
+	ending *atomic.Bool
+}
+
+func (a accepted) Close() error {
+	if a.ending.Load() {
+		_ = a.SetLinger(0) // fails if it is closed already
+	}
+	return a.TCPConn.Close()
 }
 
 // packetConn likewise for UDP.

@@ -135,6 +135,15 @@ func newConn(ctx context.Context, fd int) (*conn, error) {
 	return &conn{ctx: ctx, file: file, raw: raw}, nil
 }
 
+// abort has close send a reset instead of saying goodbye: for a flow that has
+// failed. The kernel would go on repeating what was never acknowledged, and keep
+// the namespace for it after the lab has ended.
+func (c *conn) abort() {
+	c.raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+}
+
 // deadline bounds what follows, and keeps a cancelled flow cancelled.
 func (c *conn) deadline(t time.Time) error {
 	if err := c.file.SetDeadline(t); err != nil {

@@ -34,7 +34,12 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
 	}
-	defer c.file.Close()
+	defer func() {
+		if o.Result != record.OK {
+			c.abort()
+		}
+		c.file.Close()
+	}()
 	defer c.interrupt()()
 	end := start.Add(f.Timeout)
 	setup := start.Add(min(f.Connect, f.Timeout))

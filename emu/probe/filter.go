@@ -14,12 +14,6 @@ import (
 // and 8 + 20 bytes of what follows, or a TCP header up to its flags.
 const snapLen = 14 + 60 + 28
 
-// Ancillary loads of classic BPF (linux/filter.h), which x/sys/unix lacks.
-const (
-	skfAdOff     = -0x1000
-	skfAdPktType = 4
-)
-
 const (
 	ldb  = unix.BPF_LD | unix.BPF_B | unix.BPF_ABS
 	ldh  = unix.BPF_LD | unix.BPF_H | unix.BPF_ABS
@@ -33,7 +27,8 @@ const (
 	ret  = unix.BPF_RET | unix.BPF_K
 
 	eth = 14 // offset of the IPv4 header
-	// pktType loads a packet's direction: SKF_AD_OFF + SKF_AD_PKTTYPE of linux/filter.h.
+	// pktType loads a packet's direction: SKF_AD_OFF + SKF_AD_PKTTYPE of
+	// linux/filter.h, which x/sys/unix lacks.
 	pktType uint32 = 0xfffff000 + 4
 )
 

@@ -62,9 +62,6 @@ func (t *Tap) Report() Report {
 	return rep
 }
 
-// Observations is what was seen up to now; Report also says what was missed.
-func (t *Tap) Observations() []Observation { return t.Report().Observations }
-
 // Close ends the tap; what it saw stays. It is idempotent.
 func (t *Tap) Close() error { return t.pump.close() }
 

@@ -158,7 +158,7 @@ func TestTapKeepsLittle(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	tap := l.taps["a"]
-	obs := tap.Observations()
+	obs := tap.Report().Observations
 	if len(obs) != 4 { // SYN, SYN-ACK, echo, echo reply
 		t.Errorf("%d observations, want 4: %+v", len(obs), obs)
 	}
@@ -172,7 +172,7 @@ func TestTapKeepsLittle(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	}
-	if after := tap.Observations(); len(after) != len(obs) {
+	if after := tap.Report().Observations; len(after) != len(obs) {
 		t.Errorf("%d observations after Close, want %d", len(after), len(obs))
 	}
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -13,13 +14,15 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// collect joins the witnesses and writes a line for each flow.
-func (r *runner) collect(outcomes []host.Outcome, began time.Time) {
+// collect joins the witnesses and writes a line for each flow. A tap that missed
+// packets is an error: any of them may have been somebody else's reply.
+func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
+	var errs []error
 	seen := map[string]probe.Report{}
 	for node, t := range r.taps {
 		seen[node] = t.Report()
-		if lost := seen[node].Dropped; lost > 0 {
-			r.event(record.Event{Kind: "error", Node: node, Count: lost, Text: fmt.Sprintf("the tap missed %d packets: where replies went is not certain", lost)})
+		if missed := seen[node].Dropped; missed > 0 {
+			errs = append(errs, fmt.Errorf("the tap on %s missed %d packets: whether it got the replies of others is unknown", node, missed))
 		}
 	}
 	deliveries := probe.Judge(r.plan.Flows, seen, began)
@@ -37,6 +40,7 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) {
 		}
 		r.sink.Flow(line)
 	}
+	return errors.Join(errs...)
 }
 
 // fromServers adds what only servers know: the session, where it was at home,
@@ -45,7 +49,7 @@ func (r *runner) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrP
 	if at := r.ledger.of(f); at != nil {
 		egress = at.session.Egress
 		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
-		line.EgressDC = r.names.colo[at.server]
+		line.EgressDC = r.names.datacenter[at.server]
 	}
 	line.EgressIP, line.EgressPort = split(egress)
 	if line.Result == record.Lost {

@@ -76,7 +76,7 @@ func (l *ledger) start(e agent.Event) {
 	tuple := text(e.Session.Tuple)
 	at := &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session}
 	l.sessions[sessionKey(l.run.names.OnRamps[e.Session.OnRamp], tuple)] = at
-	if joinable := sessionKey(l.run.names.colo[e.Node], tuple); l.tuples[joinable] == nil {
+	if joinable := sessionKey(l.run.names.datacenter[e.Node], tuple); l.tuples[joinable] == nil {
 		l.tuples[joinable] = at
 	}
 }

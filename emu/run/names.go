@@ -1,7 +1,8 @@
 package run
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -10,14 +11,14 @@ import (
 // names turns the dataplane's numbers back into the file's ids.
 type names struct {
 	plan.Names
-	colo    map[string]string // server → datacenter
-	ingress map[string]string // on-ramp → the datacenter it lands in
+	datacenter map[string]string // of a server
+	ingress    map[string]string // the datacenter in which an on-ramp lands
 }
 
 func namesOf(p *plan.Plan) *names {
-	n := &names{Names: p.Names(), colo: map[string]string{}, ingress: map[string]string{}}
+	n := &names{Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{}}
 	for _, s := range p.Servers {
-		n.colo[s.Node] = s.Datacenter
+		n.datacenter[s.Node] = s.Datacenter
 	}
 	for _, b := range p.Branches {
 		if node, ok := p.Node(b.Node); ok {
@@ -29,7 +30,7 @@ func namesOf(p *plan.Plan) *names {
 	return n
 }
 
-// protocols by IANA number, as the session log writes them.
+// protocol names an IANA number as the session log does.
 func protocol(proto uint8) string {
 	switch proto {
 	case 1:
@@ -41,7 +42,7 @@ func protocol(proto uint8) string {
 	case 58:
 		return "ICMPV6"
 	}
-	return fmt.Sprintf("%d", proto)
+	return strconv.Itoa(int(proto))
 }
 
 // text is a tuple for people and for joins: "tcp 10.0.1.5:40000 > 203.0.113.9:443".
@@ -49,19 +50,8 @@ func text(t hub.Tuple) string {
 	if !t.Src.IsValid() {
 		return ""
 	}
-	return flowText(lower(protocol(t.Proto)), t.Src.String(), t.Dst.String())
+	proto := strings.TrimSuffix(strings.ToLower(protocol(t.Proto)), "v6") // as plan.Proto
+	return flowText(proto, t.Src.String(), t.Dst.String())
 }
 
 func flowText(proto, src, dst string) string { return proto + " " + src + " > " + dst }
-
-func lower(proto string) string {
-	switch proto {
-	case "TCP":
-		return "tcp"
-	case "UDP":
-		return "udp"
-	case "ICMP", "ICMPV6":
-		return "icmp"
-	}
-	return proto
-}

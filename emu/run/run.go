@@ -94,8 +94,8 @@ type runner struct {
 	sink    record.Sink
 	options Options
 	names   *names
-	start   time.Time // instant 0, and the same moment on the machine's clock:
-	base    int64
+	start   time.Time // instant 0 of all records
+	base    int64     // the same moment by CLOCK_MONOTONIC, for other processes
 
 	byNonce map[uint64]int // index of the flow
 	joins   bool           // a flow may join another site's session (flow_key: tuple)
@@ -148,8 +148,7 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	if r.options.Keep != nil && ctx.Err() == nil {
 		r.options.Keep(ctx, r.doors())
 	}
-	stopped := r.stop()
-	r.collect(outcomes, began)
+	stopped := errors.Join(r.stop(), r.collect(outcomes, began))
 	if err := r.saveCapture(); err != nil {
 		return errors.Join(stopped, err)
 	}
@@ -188,25 +187,33 @@ func (r *runner) stop() error {
 	defer cancel()
 	var errs []error
 	for i, a := range r.agents {
+		node := r.plan.Servers[i].Node
 		final, err := a.Stop(ctx)
-		errs = append(errs, err)
-		r.count(r.plan.Servers[i].Node, final)
-	}
-	for i, t := range r.egress {
-		c := t.Count()
-		r.manifest.Metrics.PortOutsideSlice += c.Outside
-		if c.Dropped > 0 {
-			errs = append(errs, fmt.Errorf("the tap beside %s missed %d packets: whether all left by their own slice is unknown", r.plan.Servers[i].Node, c.Dropped))
-		}
+		r.count(node, final)
+		errs = append(errs, err, r.slices(node, r.egress[i].Count(), final.Counters.Forwarded))
 	}
 	return errors.Join(errs...)
 }
 
-func (r *runner) count(server string, f agent.Final) {
-	m := map[string]int64{}
-	for name, v := range counterMap(f.Counters) {
-		m[name] = int64(v)
+// slices notes what the tap beside a server saw of its ports (SU-3). A tap that
+// did not see every packet proves nothing: that is an error.
+func (r *runner) slices(server string, c probe.EgressCount, forwarded uint64) error {
+	r.manifest.Metrics.PortOutsideSlice += c.Outside
+	if c.Outside > 0 {
+		r.event(record.Event{Kind: "error", Node: server, Count: c.Outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", c.Outside, c.First)})
 	}
+	const unknown = "whether all left by their own slice is unknown"
+	switch {
+	case c.Dropped > 0:
+		return fmt.Errorf("the tap beside %s missed %d packets: %s", server, c.Dropped, unknown)
+	case c.Checked == 0 && forwarded > 0:
+		return fmt.Errorf("the tap beside %s saw none of %d packets: %s", server, forwarded, unknown)
+	}
+	return nil
+}
+
+func (r *runner) count(server string, f agent.Final) {
+	m := counterMap(f.Counters)
 	for reason, n := range f.Drops {
 		m["drop."+reason] = int64(n)
 		r.event(record.Event{Kind: "drop", Node: server, Reason: reason, Count: int64(n), Text: fmt.Sprintf("%d packets dropped in all: %s", n, reason)})

@@ -73,26 +73,33 @@ func compile(t *testing.T, text string) *plan.Plan {
 	return p
 }
 
-// live runs the plan on this machine and proves that nothing of it stays.
-func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
+// leavesNothing fails the test if something of a lab is there at its end.
+func leavesNothing(t *testing.T) {
 	t.Helper()
-	need.Root(t)
-	t.Setenv("TMPDIR", t.TempDir()) // other programs use the common one
 	before, err := keeper.TakeSnapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		left, err := keeper.Leftovers(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) > 0 {
+			t.Errorf("the lab left behind: %s", strings.Join(left, "; "))
+		}
+	})
+}
+
+// live runs the plan on this machine and proves that nothing of it stays.
+func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
+	t.Helper()
+	need.Root(t)
+	leavesNothing(t)
 	o.AgentArgs = []string{agentWord}
 	var memory record.Memory
 	if err := run.Run(context.Background(), p, &memory, o); err != nil {
 		t.Fatal(err)
-	}
-	left, err := keeper.Leftovers(before)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left) > 0 {
-		t.Errorf("the lab left behind: %s", strings.Join(left, "; "))
 	}
 	r := memory.Records()
 	invariants(t, p, r)

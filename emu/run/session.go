@@ -25,7 +25,7 @@ func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) rec
 		BytesSent:             int64(s.BytesSent),
 		ConnectionCloseReason: s.Close.String(),
 		DestinationTunnelID:   nilUUID,
-		EgressColoName:        n.colo[server],
+		EgressColoName:        n.datacenter[server],
 		EgressRuleID:          nilUUID,
 		IngressColoName:       n.ingress[onramp],
 		Offramp:               "INTERNET",

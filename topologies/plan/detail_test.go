@@ -328,7 +328,7 @@ func TestLookups(t *testing.T) {
 		t.Errorf("Branch(shop.2.router) = %+v", b)
 	}
 	n := p.Names()
-	if n.OnRamps[2] != "shop.2.wan" || n.Servers[3] != "cdg.1" || n.Datacenters[2] != "cdg" || n.Tenants[1] != "default" || n.ServerDatacenter[4] != "cdg" || n.OnRamps[0] != "" {
+	if n.OnRamps[2] != "shop.2.wan" || n.Servers[3] != "cdg.1" || n.Datacenters[2] != "cdg" || n.Tenants[1] != "default" || n.OnRamps[0] != "" {
 		t.Errorf("names %+v", n)
 	}
 }

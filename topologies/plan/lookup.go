@@ -44,21 +44,19 @@ type Names struct {
 	OnRamps     map[ident.OnRamp]string
 	Servers     map[ident.Server]string
 	Datacenters map[ident.Datacenter]string
-	// ServerDatacenter is each server's datacenter.
-	ServerDatacenter map[ident.Server]string
 }
 
 // Names makes the tables; 0 has no name in any of them.
 func (p *Plan) Names() Names {
 	n := Names{
 		Tenants: map[ident.Tenant]string{}, OnRamps: map[ident.OnRamp]string{}, Servers: map[ident.Server]string{},
-		Datacenters: map[ident.Datacenter]string{}, ServerDatacenter: map[ident.Server]string{},
+		Datacenters: map[ident.Datacenter]string{},
 	}
 	for _, d := range p.Datacenters {
 		n.Datacenters[d.ID] = d.Name
 	}
 	for i, s := range p.Servers {
-		n.Servers[s.Config.Self], n.ServerDatacenter[s.Config.Self] = s.Node, s.Datacenter
+		n.Servers[s.Config.Self] = s.Node
 		if i > 0 {
 			continue // the rest is the same on every server
 		}
