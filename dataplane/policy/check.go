@@ -139,10 +139,10 @@ func checkPrefixes(selector string, prefixes []netip.Prefix, fail func(error)) {
 }
 
 func checkCountries(selector string, codes []string, fail func(error)) {
-	capital := func(c byte) bool { return 'A' <= c && c <= 'Z' }
+	letter := func(c byte) bool { return 'A' <= c && c <= 'Z' }
 	for _, c := range codes {
-		if len(c) != 2 || !capital(c[0]) || !capital(c[1]) {
-			fail(fmt.Errorf("%s: want two capital letters such as GB, got %q", selector, c))
+		if code := countryOf(c); !letter(code[0]) || !letter(code[1]) {
+			fail(fmt.Errorf("%s: want two letters such as GB, got %q", selector, c))
 		}
 	}
 }

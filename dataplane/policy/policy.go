@@ -92,7 +92,7 @@ type Match struct {
 	Port []PortRange `json:"port,omitempty"`
 	// Protocol is the IP protocol number.
 	Protocol Protocols `json:"protocol,omitempty"`
-	// Country is the destination's, two capital letters (ISO 3166-1).
+	// Country is the destination's, two letters (ISO 3166-1), small or capital.
 	Country []string `json:"country,omitempty"`
 	// SourceCountry is the client's, likewise.
 	SourceCountry []string `json:"source_country,omitempty"`

@@ -14,9 +14,8 @@ type row []uint64
 
 func newRow(rules int) row { return make(row, (rules+63)/64) }
 
-func (r row) set(rule int)      { r[rule/64] |= 1 << (rule % 64) }
-func (r row) clear(rule int)    { r[rule/64] &^= 1 << (rule % 64) }
-func (r row) has(rule int) bool { return r[rule/64]>>(rule%64)&1 == 1 }
+func (r row) set(rule int)   { r[rule/64] |= 1 << (rule % 64) }
+func (r row) clear(rule int) { r[rule/64] &^= 1 << (rule % 64) }
 
 func (r row) or(other row) {
 	for i, w := range other {
@@ -110,8 +109,9 @@ func newPrefixes(rules []Rule, selector func(*Match) []netip.Prefix) *prefixes {
 	return s
 }
 
+// row ignores a zone, as bart does.
 func (p *prefixes) row(addr netip.Addr) row {
-	if r, ok := p.table.Lookup(addr.Unmap().WithZone("")); ok {
+	if r, ok := p.table.Lookup(addr.Unmap()); ok {
 		return r
 	}
 	return p.rest

@@ -67,8 +67,8 @@ type stage struct {
 	destination   *prefixes
 	port          *ports
 	protocol      *values[uint8]
-	country       *values[string]
-	sourceCountry *values[string]
+	country       *values[country]
+	sourceCountry *values[country]
 	user          *values[string]
 	vnet          *values[ident.VNet]
 	onramp        *values[tunnel.Kind]
@@ -87,8 +87,8 @@ func newStage(list []Rule) stage {
 		destination:   newPrefixes(rules, func(m *Match) []netip.Prefix { return m.Destination }),
 		port:          newPorts(rules),
 		protocol:      newValues(rules, func(m *Match) []uint8 { return m.Protocol }),
-		country:       newValues(rules, func(m *Match) []string { return m.Country }),
-		sourceCountry: newValues(rules, func(m *Match) []string { return m.SourceCountry }),
+		country:       newValues(rules, func(m *Match) []country { return countries(m.Country) }),
+		sourceCountry: newValues(rules, func(m *Match) []country { return countries(m.SourceCountry) }),
 		user:          newValues(rules, func(m *Match) []string { return m.User }),
 		vnet:          newValues(rules, func(m *Match) []ident.VNet { return m.VNet }),
 		onramp:        newValues(rules, func(m *Match) []tunnel.Kind { return m.OnRamp }),
@@ -150,10 +150,10 @@ func (s *stage) accepting(sub *Subject, rows []row) []row {
 		rows = append(rows, s.protocol.row(sub.Proto))
 	}
 	if s.country != nil {
-		rows = append(rows, s.country.row(sub.Country))
+		rows = append(rows, s.country.row(countryOf(sub.Country)))
 	}
 	if s.sourceCountry != nil {
-		rows = append(rows, s.sourceCountry.row(sub.SourceCountry))
+		rows = append(rows, s.sourceCountry.row(countryOf(sub.SourceCountry)))
 	}
 	if s.user != nil {
 		rows = append(rows, s.user.row(sub.User))
