@@ -140,10 +140,10 @@ func (t *Table) enter(now vt.Instant, i Index, f *Flow, s State) {
 	}
 }
 
-// touch restarts the timer of a flow that lives by traffic. Time never moves
-// backwards in a deadline, so the wheel need not know.
+// touch restarts the timer of a flow that lives by traffic; a connect attempt
+// does not. Time never moves backwards in a deadline, so the wheel need not know.
 func (t *Table) touch(now vt.Instant, f *Flow) {
-	if f.state != HalfOpen && f.state != Held {
+	if f.state != HalfOpen {
 		f.Deadline = max(f.Deadline, now.Add(t.timeouts[f.state]))
 	}
 }
