@@ -89,20 +89,8 @@ type Check struct {
 	spec    EnvSpec
 }
 
-// ID is the check's id in the file.
-func (c *Check) ID() string { return c.input.ID }
-
-// Vs is the variant that the check compares with, or empty.
-func (c *Check) Vs() string { return c.input.Vs }
-
-// Evaluate judges the check over a run's records; other are those of variant
-// Vs on the same engine, nil without Vs. What cannot be judged is an Error.
-func (c *Check) Evaluate(run, other *record.Records) record.CheckResult {
-	return c.evaluate(run, measure(run, c.spec), other)
-}
-
 // EvaluateAll judges every check over one run. others holds the records of the
-// same engine's other variants by name.
+// same engine's other variants by name. What cannot be judged is an Error.
 func EvaluateAll(checks []*Check, run *record.Records, others map[string]*record.Records) []record.CheckResult {
 	results := make([]record.CheckResult, 0, len(checks))
 	var own values

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -90,24 +89,4 @@ func ExitCode(runs []record.Summary) int {
 		return ExitSkip
 	}
 	return ExitError
-}
-
-// Headline counts verdicts in words: "4 pass, 1 fail".
-func Headline(runs []record.Summary) string {
-	text := ""
-	for _, v := range []record.Verdict{record.Pass, record.Fail, record.Error, record.Skip} {
-		n := 0
-		for _, r := range runs {
-			if r.Verdict == v {
-				n++
-			}
-		}
-		if n > 0 {
-			if text != "" {
-				text += ", "
-			}
-			text += fmt.Sprintf("%d %s", n, v)
-		}
-	}
-	return text
 }

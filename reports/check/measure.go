@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -27,10 +28,7 @@ type values map[string]value
 
 // with adds another run's measures under a prefix, in a copy.
 func (v values) with(prefix string, other values) values {
-	all := make(values, len(v)+len(other))
-	for name, x := range v {
-		all[name] = x
-	}
+	all := maps.Clone(v)
 	for name, x := range other {
 		if x.err != nil {
 			x.err = fmt.Errorf("of the other variant: %w", x.err)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -101,7 +102,7 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		s["hub."+c] = def{typ: integer, grows: c != "flows"} // flows is how many there are now
 	}
 	if vs {
-		for name, d := range s.clone() {
+		for name, d := range maps.Clone(s) {
 			if d.of != "" {
 				d.of = "vs." + d.of
 			}
@@ -116,14 +117,6 @@ func (e EnvSpec) counters() []string {
 		return Counters()
 	}
 	return e.Counters
-}
-
-func (s schema) clone() schema {
-	c := make(schema, len(s))
-	for k, v := range s {
-		c[k] = v
-	}
-	return c
 }
 
 // below lists the names that may follow prefix and a dot, sorted; the top

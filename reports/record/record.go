@@ -2,10 +2,7 @@
 // report reads (DESIGN 4). It is a leaf: it knows no engine and no scenario.
 package record
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Verdict of a check or run.
 type Verdict string
@@ -218,7 +215,3 @@ type Sink interface {
 	// Progress is a line for people, such as "12 of 30 flows"; it may be dropped.
 	Progress(stage string, done, total int)
 }
-
-// Runner is an engine: emu/run.Run and sim/run.Run have this shape, with the
-// plan as their own type.
-type Runner[P any] func(ctx context.Context, p P, sink Sink) error

@@ -195,7 +195,7 @@ func item(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 // ids checks that everything has an id, spelt as one, and its own.
 func (r *resolver) ids() {
 	s := r.s
-	reserved := append(r.doc.words.top(), "base")
+	reserved := append(r.doc.words.top(), spec.Base)
 	space := map[string]string{} // id → path of the first
 	for _, c := range idLists(s) {
 		for i, id := range c.ids {
@@ -211,14 +211,12 @@ func (r *resolver) ids() {
 			space = map[string]string{}
 		}
 	}
-	variants := map[string]bool{}
 	for _, v := range s.Variants {
 		path := "variants." + v.Name
 		r.word(path, "variant", v.Name)
-		if v.Name == Base {
-			r.fail(path, "", "%q is the file itself, want another name", Base)
+		if v.Name == spec.Base {
+			r.fail(path, "", "%q is the file itself, want another name", spec.Base)
 		}
-		variants[v.Name] = true
 	}
 }
 
@@ -260,7 +258,7 @@ type idList struct {
 // name, faults, checks, accounts.
 func idLists(s *spec.Scenario) []idList {
 	return []idList{
-		{word: "datacenters", ids: each(s.Datacenters, func(o spec.Datacenter) string { return o.ID })},
+		{word: "datacenters", ids: datacenterIDs(s)},
 		{word: "transit", ids: each(s.Transit, func(o spec.Transit) string { return o.ID })},
 		{word: "sites", ids: each(s.Sites, func(o spec.Site) string { return o.ID })},
 		{word: "devices", ids: each(s.Devices, func(o spec.Device) string { return o.ID })},
@@ -272,6 +270,10 @@ func idLists(s *spec.Scenario) []idList {
 		{word: "checks", ids: each(s.Checks, func(o spec.Check) string { return o.ID }), alone: true},
 		{word: "accounts", ids: each(s.Accounts, func(o spec.Account) string { return o.ID }), alone: true},
 	}
+}
+
+func datacenterIDs(s *spec.Scenario) []string {
+	return each(s.Datacenters, func(d spec.Datacenter) string { return d.ID })
 }
 
 func each[T any](list []T, id func(T) string) []string {

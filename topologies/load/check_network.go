@@ -208,10 +208,7 @@ func (r *resolver) country(path, code string) {
 
 // nears checks where everything is.
 func (r *resolver) nears() {
-	var dcs []string
-	for _, d := range r.s.Datacenters {
-		dcs = append(dcs, d.ID)
-	}
+	dcs := datacenterIDs(r.s)
 	check := func(path string, near spec.Near) {
 		for _, p := range near {
 			r.code(path+".near."+p.Code, p.Code, dcs)
@@ -224,7 +221,7 @@ func (r *resolver) nears() {
 		check(instance("sites", o.ID, o.Instance), o.Near)
 		if !seen[o.ID] {
 			seen[o.ID] = true
-			r.undealt("sites", o.ID, dcs)
+			r.undealt(o.ID, dcs)
 		}
 	}
 	for i := range r.s.Internet {
@@ -247,14 +244,14 @@ func (r *resolver) nears() {
 	}
 }
 
-// undealt checks the places that no instance was dealt.
-func (r *resolver) undealt(list, id string, dcs []string) {
+// undealt checks the places of a site that no instance was dealt.
+func (r *resolver) undealt(id string, dcs []string) {
 	for _, o := range r.file.spec.Sites {
-		if o.ID != id || r.wasSet(list+"."+id+".near") {
+		if o.ID != id || r.wasSet("sites."+id+".near") {
 			continue
 		}
 		for _, p := range o.Near {
-			r.code(list+"."+id+".near."+p.Code, p.Code, dcs)
+			r.code("sites."+id+".near."+p.Code, p.Code, dcs)
 		}
 	}
 }
@@ -268,7 +265,7 @@ func (r *resolver) wasSet(path string) bool {
 // announcements checks what transit ASes and announcements mention.
 func (r *resolver) announcements(ix *names) {
 	ids := each(r.s.Transit, func(t spec.Transit) string { return t.ID })
-	known := append(each(r.s.Datacenters, func(d spec.Datacenter) string { return d.ID }), ids...)
+	known := append(datacenterIDs(r.s), ids...)
 	check := func(path string, mentioned, known []string, what string) {
 		for i, id := range mentioned {
 			if !slices.Contains(known, id) {

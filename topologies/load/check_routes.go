@@ -116,7 +116,7 @@ func (r *resolver) vnets(a accountAt) {
 }
 
 func (r *resolver) dedicated(a accountAt) {
-	dcs := each(r.s.Datacenters, func(d spec.Datacenter) string { return d.ID })
+	dcs := datacenterIDs(r.s)
 	for i, d := range a.account.Dedicated {
 		path := fmt.Sprintf("%s.dedicated[%d]", a.path, i)
 		r.country(path+".country", d.Country)
@@ -198,7 +198,7 @@ func vnetName(id string, a *spec.Account) string {
 }
 
 func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.Account, seen map[routeKey]string) {
-	dcs := each(r.s.Datacenters, func(d spec.Datacenter) string { return d.ID })
+	dcs := datacenterIDs(r.s)
 	for i := range routes {
 		t := &routes[i]
 		at := item(path, i)

@@ -82,10 +82,7 @@ func (d *decoder) enter(n *yaml.Node, depth int) (*yaml.Node, bool) {
 		d.over = true
 		return nil, false
 	}
-	for n.Kind == yaml.AliasNode && n.Alias != nil {
-		n = n.Alias
-	}
-	return n, true
+	return follow(n), true
 }
 
 // value decodes n into v and reports whether all went well. A null leaves v alone.
@@ -265,9 +262,7 @@ func (d *decoder) pairs(n *yaml.Node, want string) ([]pair, bool) {
 
 // merged are the pairs that "<<: *anchor" brings in; one level.
 func (d *decoder) merged(n *yaml.Node) []pair {
-	for n.Kind == yaml.AliasNode && n.Alias != nil {
-		n = n.Alias
-	}
+	n = follow(n)
 	if n.Kind != yaml.MappingNode {
 		d.fail(n, "", "want a mapping to merge, not %s", kindName(n))
 		return nil
@@ -309,9 +304,7 @@ func (d *decoder) enumerated(n *yaml.Node, v reflect.Value, enum []string) bool 
 	if len(enum) == 0 {
 		return true
 	}
-	for n.Kind == yaml.AliasNode && n.Alias != nil {
-		n = n.Alias
-	}
+	n = follow(n)
 	if v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode {
 		ok := true
 		for i := range min(v.Len(), len(n.Content)) {

@@ -20,29 +20,10 @@ var linkClasses = map[string]bool{
 // objectIDs are the ids that selectors name, in the order of the language's words.
 func objectIDs(s *spec.Scenario) []string {
 	var out []string
-	for _, d := range s.Datacenters {
-		out = append(out, d.ID)
-	}
-	for _, t := range s.Transit {
-		out = append(out, t.ID)
-	}
-	for _, o := range s.Sites {
-		out = append(out, o.ID)
-	}
-	for _, o := range s.Devices {
-		out = append(out, o.ID)
-	}
-	for _, o := range s.Connectors {
-		out = append(out, o.ID)
-	}
-	for _, o := range s.Internet {
-		out = append(out, o.ID)
-	}
-	for _, o := range s.Traffic {
-		out = append(out, o.ID)
-	}
-	for _, o := range s.Workload {
-		out = append(out, o.ID)
+	for _, list := range idLists(s) {
+		if out = append(out, list.ids...); list.alone {
+			break
+		}
 	}
 	return out
 }

@@ -28,9 +28,6 @@ import (
 // maxFile is the largest file that is read.
 const maxFile = 4 << 20
 
-// Base is the name of the variant that is the file itself.
-const Base = "base"
-
 // Doc is a scenario file without mistakes.
 type Doc struct {
 	// Spec is what the file says, includes taken in, before any variant and
@@ -134,7 +131,7 @@ func (d *Doc) everyVariant() error {
 	}
 	for _, name := range d.Variants() {
 		s, r, err := d.resolve(name, nil)
-		if name == Base && err == nil {
+		if name == spec.Base && err == nil {
 			d.base, d.results[s] = s, r
 		}
 		var errs Errors
@@ -145,7 +142,7 @@ func (d *Doc) everyVariant() error {
 			if known[*m] {
 				continue
 			}
-			if name == Base {
+			if name == spec.Base {
 				known[*m] = true
 			} else {
 				m.Msg = fmt.Sprintf("in variant %s: %s", name, m.Msg)
@@ -167,9 +164,9 @@ func (f *file) allErrors() Errors {
 
 // Variants are the names of the file's variants: base, then file order.
 func (d *Doc) Variants() []string {
-	names := []string{Base}
+	names := []string{spec.Base}
 	for _, v := range d.Spec.Variants {
-		if v.Name != Base {
+		if v.Name != spec.Base {
 			names = append(names, v.Name)
 		}
 	}

@@ -41,10 +41,7 @@ func (d *decoder) readParams(root *yaml.Node, overrides map[string]*yaml.Node) {
 		return // refused, if it has to be, when the field is decoded
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		value := n.Content[i+1]
-		for value.Kind == yaml.AliasNode && value.Alias != nil {
-			value = value.Alias
-		}
+		value := follow(n.Content[i+1])
 		if value.Kind != yaml.ScalarNode {
 			continue // refused when the field is decoded
 		}
@@ -73,11 +70,7 @@ func mapEntry(n *yaml.Node, key string) (k, v *yaml.Node) {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
-			v = n.Content[i+1]
-			for v.Kind == yaml.AliasNode && v.Alias != nil {
-				v = v.Alias
-			}
-			return n.Content[i], v
+			return n.Content[i], follow(n.Content[i+1])
 		}
 	}
 	return nil, nil

@@ -85,8 +85,8 @@ func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, *res
 
 // settings are those of a variant of the file.
 func (r *resolver) settings(variant string) ([]setting, error) {
-	if variant == "" || variant == Base {
-		r.variant = Base
+	if variant == "" || variant == spec.Base {
+		r.variant = spec.Base
 		return nil, nil
 	}
 	for _, v := range r.file.spec.Variants {

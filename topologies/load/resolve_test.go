@@ -172,9 +172,9 @@ func TestAt(t *testing.T) {
 		{"", "1:1"},
 	}
 	for _, tt := range tests {
-		line, col := d.At(tt.path)
-		if got := fmt.Sprintf("%d:%d", line, col); got != tt.want {
-			t.Errorf("At(%q) = %s, want %s", tt.path, got, tt.want)
+		m := d.Mistake(tt.path, "odd")
+		if got := fmt.Sprintf("%d:%d", m.Line, m.Col); got != tt.want {
+			t.Errorf("a mistake at %q is at %s, want %s", tt.path, got, tt.want)
 		}
 	}
 	if m := d.Mistake("shop.1.wan.arr", "no such thing"); m.Error() != "small.yaml:13:41: no such thing\n"+

@@ -382,7 +382,6 @@ func isInternet(v reflect.Value) bool { return v.Type() == reflect.TypeFor[spec.
 type ranked struct {
 	setting
 	rank
-	early bool
 }
 
 // inOrder sorts so that the more specific comes later, and so wins.

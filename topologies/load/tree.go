@@ -227,17 +227,10 @@ func (f *file) total(list string) int {
 	return n
 }
 
-// At is where a path of the scenario is written: "shop.1.wan.arr",
-// "traffic.same.flows", "links.access.delay" or "sites[0].onramps[1].type",
-// whose number counts written-out sites. A path that is not in the file gives
-// the place where it would be.
-func (d *Doc) At(path string) (line, col int) {
-	_, w := d.file.place(byID(d.counted(), path))
-	n := w.point()
-	return n.Line, n.Column
-}
-
-// Mistake is a mistake at a path, for packages that find what load cannot.
+// Mistake is a mistake at a path, for packages that find what load cannot:
+// "shop.1.wan.arr", "traffic.same.flows", "links.access.delay" or
+// "sites[0].onramps[1].type", whose number counts written-out sites. A path
+// that is not in the file gives the place where it would be.
 func (d *Doc) Mistake(path, msg string) *Mistake {
 	f, w := d.file.place(byID(d.counted(), path))
 	n := w.point()

@@ -9,15 +9,12 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// Base is the variant that is the file itself.
-const Base = "base"
-
 // Compile makes the plan of a resolved scenario: one with its variant applied,
 // sites and Internet hosts written out and defaults filled. s is only read.
 // The error joins every mistake found, each an *Error (see Errors).
 //
 // A resolved scenario does not say which variant it is: CompileVariant does.
-func Compile(s *spec.Scenario) (*Plan, error) { return CompileVariant(s, Base) }
+func Compile(s *spec.Scenario) (*Plan, error) { return CompileVariant(s, spec.Base) }
 
 // CompileVariant is Compile for a scenario to which the named variant was
 // applied: the plan has its name, its title if it has one, and the checks that
@@ -95,7 +92,7 @@ type node struct {
 
 // header is what the plan says of the scenario itself.
 func header(s *spec.Scenario) *Plan {
-	p := &Plan{
+	return &Plan{
 		Scenario: s.Name,
 		Title:    s.Title,
 		Seed:     cmp.Or(s.Seed, 1),
@@ -103,7 +100,6 @@ func header(s *spec.Scenario) *Plan {
 		Checks:   slices.Clone(s.Checks),
 		Needs:    slices.Clone(s.Needs),
 	}
-	return p
 }
 
 // variant looks up what the file says of a variant besides its settings.
@@ -114,7 +110,7 @@ func (b *builder) variant(name string) {
 	case i >= 0:
 		b.p.Title = cmp.Or(b.s.Variants[i].Title, b.p.Title)
 		b.p.ExpectFail = slices.Clone(b.s.Variants[i].ExpectFail)
-	case name != Base:
+	case name != spec.Base:
 		b.fail("variants", "no variant is called %q", name)
 	}
 }

@@ -108,7 +108,7 @@ func TestVariant(t *testing.T) {
 	if err != nil || p.Variant != "one_arr" || p.Title != "One" || !slices.Equal(p.ExpectFail, []string{"home"}) {
 		t.Errorf("got %+v, %v", p, err)
 	}
-	if p := compile(t, s); p.Variant != Base || p.Title != "All" || p.ExpectFail != nil {
+	if p := compile(t, s); p.Variant != spec.Base || p.Title != "All" || p.ExpectFail != nil {
 		t.Errorf("base is %s %q %v", p.Variant, p.Title, p.ExpectFail)
 	}
 	if _, err := CompileVariant(s, "two"); err == nil {

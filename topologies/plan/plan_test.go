@@ -99,7 +99,7 @@ func TestMistakeHasItsLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := doc.Resolve(load.Base, nil)
+	s, err := doc.Resolve(spec.Base, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,7 @@ import (
 func (b *builder) kernelRoutes() {
 	anycast := []netip.Prefix{host(tunnelAddr)}
 	for _, d := range b.dcs {
-		for _, e := range d.Egress {
-			anycast = append(anycast, e)
-		}
+		anycast = append(anycast, d.Egress...)
 	}
 	for _, t := range b.towns {
 		b.transitRoutes(t, anycast)

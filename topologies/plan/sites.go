@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -67,7 +68,7 @@ func (b *builder) site(s *spec.Site, path string) {
 	if !ok {
 		return
 	}
-	t, pos, code := b.near(path, s.Near, s.Instance)
+	t, pos, code := b.near(path, s.Near)
 	in := func(n Node) Node {
 		n.Site, n.Account, n.LAN = id, b.accountName(account), s.Lan
 		if t.serves != nil {
@@ -232,7 +233,7 @@ func (b *builder) origins() {
 			id += "." + strconv.Itoa(s.Instance)
 		}
 		b.originAddress(path+".address", id, s.Address, seen)
-		t, pos, code := b.near(path, s.Near, s.Instance)
+		t, pos, code := b.near(path, s.Near)
 		n := Node{ID: id, Kind: KindOrigin, Address: s.Address}
 		if t.serves != nil {
 			n.Datacenter = t.serves.Name
@@ -274,11 +275,12 @@ func (b *builder) originAddress(path, id string, a netip.Addr, seen map[netip.Ad
 
 // near is the transit router of a site or host, with its own position: the
 // place that is named, or the nearest one with a datacenter.
-func (b *builder) near(path string, near spec.Near, instance int) (*town, position, string) {
-	code := strings.ToLower(deal(near, instance))
-	if code == "" {
-		code = b.towns[0].code
+func (b *builder) near(path string, near spec.Near) (*town, position, string) {
+	code := ""
+	if len(near) > 0 {
+		code = strings.ToLower(near[0].Code)
 	}
+	code = cmp.Or(code, b.towns[0].code)
 	for _, d := range b.dcs {
 		if d.Name == code {
 			return d.town, d.town.pos, d.town.code
@@ -295,22 +297,4 @@ func (b *builder) near(path string, near spec.Near, instance int) (*town, positi
 	}
 	best := slices.MinFunc(b.towns, func(x, y *town) int { return int(delay(pos, x.pos) - delay(pos, y.pos)) })
 	return best, pos, code
-}
-
-// deal is the place of an instance: shares in order, and again from the first.
-func deal(near spec.Near, instance int) string {
-	total := 0
-	for _, p := range near {
-		total += max(p.Share, 1)
-	}
-	if total == 0 {
-		return ""
-	}
-	k := (max(instance, 1) - 1) % total
-	for _, p := range near {
-		if k -= max(p.Share, 1); k < 0 {
-			return p.Code
-		}
-	}
-	return ""
 }

@@ -451,6 +451,9 @@ type Check struct {
 	Level string `yaml:"level,omitempty" json:"level,omitempty" jsonschema:"enum=error,enum=warning"`
 }
 
+// Base is the name of the variant that is the file itself.
+const Base = "base"
+
 // Variant changes the scenario.
 type Variant struct {
 	Name string `json:"name"`
