@@ -324,8 +324,11 @@ func (h *history) comesHome(a hubtest.Arrival, v hubtest.View) {
 		if b.s.Tuple.Proto != uint8(v.Proto) || b.s.Tuple.Dst != v.Src || b.s.Tuple.Src != v.Dst {
 			continue
 		}
-		// One of these sessions is the packet's: it is right if any would send it here.
-		if b.s.Tenant == ramp.Tenant && b.s.VNet == ramp.VNet && (b.s.Return == 0 || b.s.Return == a.Site) {
+		// One of these sessions is the packet's: it is right if any would send it
+		// here. Where routes decide, a miss may fall back to the WAN routes of
+		// the tenant's default network, vnet 1 (SEMANTICS 3.1).
+		byRoute := b.s.Return == 0 && (b.s.VNet == ramp.VNet || ramp.VNet == 1)
+		if b.s.Tenant == ramp.Tenant && (byRoute || b.s.Return == a.Site) {
 			return
 		}
 	}
