@@ -1,5 +1,12 @@
 // Package route is unified routing: longest prefix, then kind, priority and
-// weights, then ECMP (SEMANTICS 2).
+// weights, then ECMP (SEMANTICS 2), in virtual networks that do not see each
+// other (SEMANTICS 3).
+//
+// It decides by destination; it knows no flow, changes no packet and probes no
+// tunnel: health comes in as a penalty. A Table is what servers ask; VNets and
+// Scoped are what one is made of. Its law, checked against a walk over all
+// routes in the tests: the answer is a pure function of routes, domain,
+// destination and hash.
 package route
 
 import (

@@ -2,7 +2,6 @@ package route_test
 
 import (
 	"errors"
-	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -75,31 +74,6 @@ func TestLookup(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestWeights: shares follow the weights within 1 %. SEMANTICS RT-4.
-func TestWeights(t *testing.T) {
-	weights := []int{64, 128, 192, 255}
-	var routes []route.Route
-	for i, w := range weights {
-		routes = append(routes, with(via("10.0.0.0/8", ident.OnRamp(i+1), 1), func(r *route.Route) { r.Weight = w }))
-	}
-	table, err := route.New(1, routes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const flows = 100000
-	count := make(map[ident.OnRamp]int)
-	for i := range flows {
-		src := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)}), uint16(i))
-		dst := netip.MustParseAddrPort("10.0.0.1:443")
-		count[table.Lookup(1, 1, dst.Addr(), table.Hash(src, dst, 6), nil).NextHop]++
-	}
-	for i, want := range []float64{0.1002, 0.2003, 0.3005, 0.3991} {
-		if got := float64(count[ident.OnRamp(i+1)]) / flows; math.Abs(got-want) > 0.01 {
-			t.Errorf("weight %d got a share of %.3f, want %.3f", weights[i], got, want)
-		}
 	}
 }
 

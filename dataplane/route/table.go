@@ -13,27 +13,6 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 )
 
-// ErrDuplicate is wrapped by a DuplicateError: a route for that exact subnet and
-// next hop exists, API code 1014 (SEMANTICS 3.1).
-var ErrDuplicate = errors.New("route exists already")
-
-// DuplicateError names two routes of one tenant and virtual network that have
-// the same prefix and next hop. Equal prefixes with different next hops are
-// not duplicates but ECMP.
-type DuplicateError struct{ First, Second Route }
-
-// Error implements error.
-func (e *DuplicateError) Error() string {
-	return fmt.Sprintf("route %q: %v with next hop %d in tenant %d, vnet %d is already route %q",
-		e.Second.ID, e.Second.Prefix.Masked(), e.Second.NextHop, e.Second.Tenant, e.Second.VNet, e.First.ID)
-}
-
-// Unwrap makes errors.Is(err, ErrDuplicate) true.
-func (e *DuplicateError) Unwrap() error { return ErrDuplicate }
-
-// MaxWeight is the largest weight (SEMANTICS 2.4).
-const MaxWeight = 256
-
 // Penalty is added to a next hop's priority while its tunnel is unhealthy
 // (SEMANTICS 2.3). It never removes a route. nil means none.
 type Penalty func(ident.OnRamp) int
@@ -81,77 +60,99 @@ type group struct {
 	equal int
 }
 
+// lpm is the routes of a domain.
+type lpm = bart.Table[*group]
+
 // Table is an immutable routing table of all domains; New makes one. It may be
 // read by many at once.
 type Table struct {
 	seed    uint64
-	domains map[domain]*bart.Table[*group]
+	domains map[domain]*lpm
+	// fallback holds each tenant's default network and its WAN routes.
+	fallback map[ident.Tenant]fallback
 }
 
-// New builds a table. seed keys the ECMP hash. It refuses routes that cannot
-// be meant, all of them in one error.
-func New(seed uint64, routes []Route) (*Table, error) {
-	type place struct {
-		domain
-		prefix netip.Prefix
-	}
-	type exact struct {
-		place
-		nextHop ident.OnRamp
-	}
+// fallback is where a miss in another virtual network is looked up.
+type fallback struct {
+	vnet ident.VNet
+	wan  *lpm
+}
+
+// Default says which virtual network of a tenant is the default one.
+type Default struct {
+	Tenant ident.Tenant
+	VNet   ident.VNet
+}
+
+// DefaultVNet is the default network of a tenant of which no Default speaks:
+// the one that an account has before it makes any (SEMANTICS 3.1).
+const DefaultVNet ident.VNet = 1
+
+// New builds a table. seed keys the ECMP hash. defaults name the default
+// virtual networks, to whose WAN routes a miss in any other falls back
+// (SEMANTICS 3.1). New refuses routes that cannot be meant, all of them in one
+// error.
+func New(seed uint64, routes []Route, defaults ...Default) (*Table, error) {
+	s := newSet()
 	var errs []error
-	first := make(map[exact]Route, len(routes))
-	members := make(map[place][]Route)
-	var places []place
 	for _, r := range routes {
 		if err := r.check(); err != nil {
 			errs = append(errs, fmt.Errorf("route %q: %w", r.ID, err))
-			continue
+		} else if err := s.add(r); err != nil {
+			errs = append(errs, err)
 		}
-		p := place{domain{r.Tenant, r.VNet}, r.Prefix.Masked()}
-		key := exact{p, r.NextHop}
-		if old, ok := first[key]; ok {
-			errs = append(errs, &DuplicateError{First: old, Second: r})
-			continue
-		}
-		first[key] = r
-		if members[p] == nil {
-			places = append(places, p)
-		}
-		members[p] = append(members[p], r)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	t := &Table{seed: seed, domains: make(map[domain]*bart.Table[*group])}
-	for _, p := range places {
-		lpm := t.domains[p.domain]
-		if lpm == nil {
-			lpm = new(bart.Table[*group])
-			t.domains[p.domain] = lpm
+	t := &Table{seed: seed, domains: make(map[domain]*lpm), fallback: make(map[ident.Tenant]fallback)}
+	for _, p := range s.places {
+		insert(t.domains, p.domain, p.prefix, s.members[p])
+	}
+	wan := make(map[domain]*lpm)
+	standard := make(map[ident.Tenant]ident.VNet, len(defaults))
+	for _, d := range defaults {
+		standard[d.Tenant] = d.VNet
+	}
+	for _, p := range s.places {
+		if p.vnet == cmp.Or(standard[p.tenant], DefaultVNet) {
+			insert(wan, p.domain, p.prefix, slices.DeleteFunc(slices.Clone(s.members[p]), func(r Route) bool { return r.Plane == ZT }))
 		}
-		lpm.Insert(p.prefix, newGroup(members[p]))
+	}
+	for d, m := range t.domains {
+		reserve(m)
+		if w := wan[d]; w != nil {
+			reserve(w)
+			t.fallback[d.tenant] = fallback{d.vnet, w}
+		}
 	}
 	return t, nil
 }
 
-// check refuses what is not a route.
-func (r *Route) check() error {
-	switch {
-	case !r.Prefix.IsValid():
-		return errors.New("want a prefix such as 10.0.1.0/24, got none")
-	case r.Prefix.Addr().Is4In6():
-		return fmt.Errorf("want a plain IPv4 prefix, got the mapped %v", r.Prefix)
-	case r.Tenant == 0 || r.VNet == 0:
-		return fmt.Errorf("want a tenant and a vnet, got %d and %d", r.Tenant, r.VNet)
-	case r.Weight < 0 || r.Weight > MaxWeight:
-		return fmt.Errorf("want a weight from 0 to %d, got %d", MaxWeight, r.Weight)
-	case r.Source != "" && r.Source != Static && r.Source != BGP:
-		return fmt.Errorf("want source %q or %q, got %q", Static, BGP, r.Source)
-	case r.Plane != "" && r.Plane != WAN && r.Plane != ZT:
-		return fmt.Errorf("want plane %q or %q, got %q", WAN, ZT, r.Plane)
+// insert puts the routes of a prefix into their domain's table.
+func insert(into map[domain]*lpm, d domain, prefix netip.Prefix, routes []Route) {
+	if len(routes) == 0 {
+		return
 	}
-	return nil
+	m := into[d]
+	if m == nil {
+		m = new(lpm)
+		into[d] = m
+	}
+	m.Insert(prefix, newGroup(routes))
+}
+
+// reserve keeps the reserved ranges out of the reach of broader routes
+// (SEMANTICS 2.3). Routes inside a range stay: the network's own are.
+func reserve(m *lpm) {
+	for _, r := range ReservedRanges() {
+		if _, own := m.Get(r.Prefix); own {
+			continue
+		}
+		if _, reached := m.LookupPrefix(r.Prefix); reached {
+			m.Insert(r.Prefix, newGroup([]Route{{}}))
+		}
+	}
 }
 
 // newGroup keeps the routes of the better plane (SEMANTICS 2.3: ZT beats WAN at
@@ -218,13 +219,26 @@ func gcd(a, b int) int {
 	return a
 }
 
-// Lookup decides where dst is in a domain. hash is the packet's ECMP hash
-// (Hash). penalty may be nil; with one, the choice is made anew.
-func (t *Table) Lookup(tenant ident.Tenant, vnet ident.VNet, dst netip.Addr, hash uint64, penalty Penalty) Decision {
-	var g *group
-	if lpm := t.domains[domain{tenant, vnet}]; lpm != nil {
-		g, _ = lpm.Lookup(dst)
+// find is the routes of the longest prefix: of the domain itself, or else of
+// the default network's WAN (SEMANTICS 3.1). nil if there are none.
+func (t *Table) find(d domain, dst netip.Addr) *group {
+	if m := t.domains[d]; m != nil {
+		if g, ok := m.Lookup(dst); ok {
+			return g
+		}
 	}
+	if f := t.fallback[d.tenant]; f.wan != nil && f.vnet != d.vnet {
+		g, _ := f.wan.Lookup(dst)
+		return g
+	}
+	return nil
+}
+
+// Lookup decides where dst is in a domain, falling back to the WAN routes of
+// the tenant's default network. hash is the packet's ECMP hash (Hash). penalty
+// may be nil; with one, the choice is made anew.
+func (t *Table) Lookup(tenant ident.Tenant, vnet ident.VNet, dst netip.Addr, hash uint64, penalty Penalty) Decision {
+	g := t.find(domain{tenant, vnet}, dst)
 	if g == nil {
 		return Decision{Verdict: unrouted(dst)}
 	}
@@ -243,6 +257,7 @@ func (t *Table) Lookup(tenant ident.Tenant, vnet ident.VNet, dst netip.Addr, has
 // Shared and reserved address space that is not ours to send to the Internet.
 // net/netip knows the rest.
 var (
+	own      = ReservedRanges()                                        // SEMANTICS 2.3
 	shared   = netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64}), 10) // RFC 6598
 	thisNet  = netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 8)         // RFC 1122 section 3.2.1.3
 	reserved = netip.PrefixFrom(netip.AddrFrom4([4]byte{240}), 4)      // RFC 1112 section 4, and broadcast
@@ -257,6 +272,11 @@ func unrouted(dst netip.Addr) Verdict {
 		dst.IsLoopback(), dst.IsMulticast(), dst.IsLinkLocalUnicast(),
 		thisNet.Contains(dst), reserved.Contains(dst), !dst.IsValid():
 		return Null
+	}
+	for i := range own {
+		if own[i].Prefix.Contains(dst) {
+			return Null
+		}
 	}
 	return Internet
 }
