@@ -8,6 +8,12 @@ need tshark tshark
 need curl curl
 need ping iputils-ping
 need iperf3 iperf3
+need dig bind9-dnsutils
+need dnsmasq dnsmasq-base
+need ssh openssh-client
+need sshd openssh-server
+need traceroute traceroute
+need turnserver coturn
 need clang-19 clang-19
 need llvm-strip-19 llvm-19
 [ -e /usr/include/bpf/bpf_helpers.h ] || want="$want libbpf-dev"
@@ -21,7 +27,23 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	echo "tests that need them are skipped by name" >&2
 	exit 0
 fi
+# sshd and turnserver come with services. Tests want the programs alone: nothing
+# may start on this machine, now or at its next boot.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $want >/dev/null
+if command -v systemctl >/dev/null 2>&1; then
+	for package in $want; do
+		case $package in
+		openssh-server) systemctl disable -q ssh.service ;;
+		coturn) systemctl disable -q coturn.service ;;
+		esac
+	done
+fi
