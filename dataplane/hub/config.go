@@ -6,12 +6,14 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 )
 
 // Config is everything one edge server knows besides its flows. It is plain
-// data, the same on every server of a run but for Self, and JSON in and out.
+// data, JSON in and out, and the same on every server of a run but for Self and
+// for routes that exist in some places alone.
 type Config struct {
 	// Epoch counts configurations; Reconfigure refuses one that is older.
 	Epoch uint64 `json:"epoch"`
@@ -26,7 +28,8 @@ type Config struct {
 	Tunnels []netip.Addr `json:"tunnels"`
 	Tenants []Tenant     `json:"tenants"`
 	OnRamps []OnRamp     `json:"onramps"`
-	// Routes of all tenants and virtual networks.
+	// Routes of all tenants and virtual networks, those that exist in the
+	// server's datacenter (route.In).
 	Routes []route.Route `json:"routes,omitempty"`
 	// Egress is the directory: which datacenter holds an address, which server
 	// each slice. All addresses of all datacenters.
@@ -60,6 +63,38 @@ type Tenant struct {
 	FlowKey FlowKey `json:"flow_key,omitempty"`
 	// Orphan says what a mid-flow TCP packet without a flow gets. Empty means drop.
 	Orphan Orphan `json:"orphan,omitempty"`
+	// VNets are the tenant's virtual networks, one of them the default. None
+	// means the one that every account has, route.DefaultVNet.
+	VNets []VNet `json:"vnets,omitempty"`
+	// Policies are asked before a flow is set up. The zero value allows everything.
+	Policies policy.Policies `json:"policies,omitzero"`
+}
+
+// VNet is a virtual network of a tenant (SEMANTICS 3).
+type VNet struct {
+	ID      ident.VNet `json:"id"`
+	Name    string     `json:"name"`
+	Default bool       `json:"default,omitempty"`
+}
+
+// DefaultVNet is the tenant's default virtual network.
+func (t *Tenant) DefaultVNet() ident.VNet {
+	for _, v := range t.VNets {
+		if v.Default {
+			return v.ID
+		}
+	}
+	return route.DefaultVNet
+}
+
+// DefaultVNets are the default virtual networks of all tenants, as route.New
+// wants them.
+func (c *Config) DefaultVNets() []route.Default {
+	all := make([]route.Default, len(c.Tenants))
+	for i := range c.Tenants {
+		all[i] = route.Default{Tenant: c.Tenants[i].ID, VNet: c.Tenants[i].DefaultVNet()}
+	}
+	return all
 }
 
 type (
