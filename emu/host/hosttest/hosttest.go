@@ -108,16 +108,15 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 				return fmt.Errorf("route to %s: %w", address, err)
 			}
 		}
-		return carrier(port)
+		return nil
 	})
-	Do(tb, h.NS, func() error { return carrier("eth0") })
 	Do(tb, h.NS, func() error { return carries("eth0") })
 	Do(tb, router, func() error { return carries(port) })
 	return h
 }
 
-// carries waits until a link passes packets: the end of a veth that was raised
-// first throws them away until the kernel has noticed that the other is up.
+// carries waits until a link passes packets: until the kernel's link watch has
+// noticed that the other end is up too, it throws them away.
 func carries(name string) error {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		link, err := netlink.LinkByName(name)
@@ -133,24 +132,6 @@ func carries(name string) error {
 		}
 	}
 	return fmt.Errorf("%s is still without carrier", name)
-}
-
-// carrier waits until the kernel's link watch has run: until then an interface
-// swallows packets.
-func carrier(name string) error {
-	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		if link.Attrs().RawFlags&want == want {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: no carrier", name)
-		}
-	}
 }
 
 func up(name string) (netlink.Link, error) {
