@@ -46,12 +46,19 @@ const (
 )
 
 // ForwardKey is the key of a packet from the client side.
-func ForwardKey(tenant ident.Tenant, scope ident.Scope, vnet ident.VNet, m *pkt.Meta) Key {
-	return Key{
-		Src: m.Src.As16(), Dst: m.Dst.As16(),
-		Scope: scope, Tenant: tenant, VNet: vnet,
-		SrcPort: m.SrcPort, DstPort: m.DstPort, Proto: m.Proto,
-	}
+func ForwardKey(tenant ident.Tenant, scope ident.Scope, vnet ident.VNet, m *pkt.Meta) (k Key) {
+	k.SetForward(tenant, scope, vnet, m)
+	return k
+}
+
+// SetForward makes k the ForwardKey of m. It writes field by field and in place:
+// copying a key right after it was made stalls the processor, which cannot load
+// in one what was stored in parts.
+func (k *Key) SetForward(tenant ident.Tenant, scope ident.Scope, vnet ident.VNet, m *pkt.Meta) {
+	putAddr(&k.Src, m.Src)
+	putAddr(&k.Dst, m.Dst)
+	k.Scope, k.Tenant, k.VNet = scope, tenant, vnet
+	k.SrcPort, k.DstPort, k.Proto, k.Side, k.Zero = m.SrcPort, m.DstPort, m.Proto, Forward, 0
 }
 
 // ReverseKey is the key under which a reply from remote to egress finds its
@@ -63,12 +70,23 @@ func ReverseKey(proto uint8, egress netip.AddrPort, remote netip.AddrPort) Key {
 	}
 }
 
-// ReplyKey is the reverse key of the reply m.
-func ReplyKey(m *pkt.Meta) Key {
-	return Key{
-		Src: m.Dst.As16(), Dst: m.Src.As16(),
-		SrcPort: m.DstPort, DstPort: m.SrcPort, Proto: m.Proto, Side: Reverse,
+// SetReply makes k the reverse key of the reply m.
+func (k *Key) SetReply(m *pkt.Meta) {
+	putAddr(&k.Src, m.Dst)
+	putAddr(&k.Dst, m.Src)
+	k.Scope, k.Tenant, k.VNet = 0, 0, 0
+	k.SrcPort, k.DstPort, k.Proto, k.Side, k.Zero = m.DstPort, m.SrcPort, m.Proto, Reverse, 0
+}
+
+// putAddr is addr.As16 in place.
+func putAddr(b *[16]byte, addr netip.Addr) {
+	if !addr.Is4() {
+		*b = addr.As16()
+		return
 	}
+	a := addr.As4()
+	binary.BigEndian.PutUint64(b[:8], 0)
+	binary.BigEndian.PutUint64(b[8:], 0xffff<<32|uint64(binary.BigEndian.Uint32(a[:])))
 }
 
 // Source is the key's source as the standard library knows it.

@@ -57,7 +57,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	w.meta.DecTTL(w.data)
 	w.meta.ClampMSS(w.data, w.ramp.mss, w.off)
 	h.count.Forwarded++
-	out.Send = append(out.Send, Send{Data: w.data, Offload: w.off})
+	out.send(w.data, w.off)
 	if ended {
 		h.finish(now, f, out)
 	}
@@ -211,9 +211,9 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 		return
 	}
 	context.Hops = w.hops + 1
-	encap := p.encap
-	encap.Key = context.Key()
 	h.count.HandedOver++
 	h.traceHandover(now, w, to, why, out)
-	out.Send = append(out.Send, Send{Data: w.data, Offload: w.off, Encap: encap})
+	s := out.send(w.data, w.off)
+	s.Encap = p.encap
+	s.Encap.Key = context.Key()
 }

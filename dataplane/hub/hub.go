@@ -55,6 +55,20 @@ func (o *Out) Reset() {
 	o.Send, o.Events, o.arena = o.Send[:0], o.Events[:0], o.arena[:0]
 }
 
+// send appends a packet. It fills the Send in place: a literal would be built
+// elsewhere and copied, which the processor stalls on.
+func (o *Out) send(data []byte, off pkt.Offload) *Send {
+	n := len(o.Send)
+	if n == cap(o.Send) {
+		o.Send = append(o.Send, Send{})
+	}
+	o.Send = o.Send[:n+1]
+	s := &o.Send[n]
+	s.Data, s.Offload = data, off
+	s.Encap = tunnel.Encap{}
+	return s
+}
+
 // made is what was appended to the arena from start on, closed to growth so
 // that nobody's append can run into the next packet.
 func (o *Out) made(start int) []byte { return o.arena[start:len(o.arena):len(o.arena)] }

@@ -186,7 +186,7 @@ func (h *Hub) receiveInner(w *work) {
 	}
 	switch m.Kind {
 	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
-		w.key = flow.ForwardKey(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, m)
+		w.key.SetForward(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, m)
 	case pkt.ICMPError:
 		// The client complains about a reply: the flow is the one of the packet
 		// it quotes, seen from the other side.
@@ -195,7 +195,7 @@ func (h *Hub) receiveInner(w *work) {
 			return
 		}
 		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
-		w.key = flow.ForwardKey(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, &q)
+		w.key.SetForward(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, &q)
 	default:
 		return
 	}
@@ -218,7 +218,7 @@ func (h *Hub) receiveReply(w *work, p place) {
 	}
 	switch m.Kind {
 	case pkt.TCP, pkt.UDP, pkt.EchoReply:
-		w.key = flow.ReplyKey(m)
+		w.key.SetReply(m)
 	case pkt.ICMPError:
 		var q pkt.Meta
 		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
@@ -226,7 +226,7 @@ func (h *Hub) receiveReply(w *work, p place) {
 			return
 		}
 		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
-		w.key = flow.ReplyKey(&q)
+		w.key.SetReply(&q)
 	case pkt.EchoRequest:
 		w.reason = drop.NoFlow // nobody here asked, and egress addresses are no hosts
 		return

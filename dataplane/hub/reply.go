@@ -111,5 +111,5 @@ func (h *Hub) complaint(now vt.Instant, w *work, f *flow.Flow, out *Out) {
 	m.RefreshICMP(w.data)
 	m.DecTTL(w.data)
 	h.count.Forwarded++
-	out.Send = append(out.Send, Send{Data: w.data, Offload: w.off})
+	out.send(w.data, w.off)
 }

@@ -42,12 +42,12 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 // instead, which the sender cannot tell from smaller packets.
 func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 	if wireSize(w) <= r.mtu {
-		out.Send = append(out.Send, Send{Data: w.data, Offload: w.off, Encap: r.encap})
+		out.send(w.data, w.off).Encap = r.encap
 		return
 	}
 	if w.off.Segment != 0 {
 		w.off.Segment = uint16(r.mtu - w.meta.Payload)
-		out.Send = append(out.Send, Send{Data: w.data, Offload: w.off, Encap: r.encap})
+		out.send(w.data, w.off).Encap = r.encap
 		return
 	}
 	if w.off.Partial {

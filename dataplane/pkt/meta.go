@@ -153,18 +153,17 @@ func (m *Meta) parse4(b []byte, quote bool) {
 }
 
 // HeaderSound reports whether the checksum of an IPv4 header is right. Headers
-// without options, nearly all, are summed without a call.
+// without options, nearly all, are summed without a call: 2^32 is 1 modulo
+// 2^16-1, so words of 32 bits may be added, in any byte order (RFC 1071 section
+// 2), and the sum of a header, never zero, is right if it is 0 modulo 2^16-1.
 func HeaderSound(head []byte) bool {
 	if len(head) != IPv4Header {
 		return checksum.Checksum(head, 0) == 0xffff
 	}
 	b := (*[IPv4Header]byte)(head)
-	sum := uint64(binary.BigEndian.Uint32(b[:])) + uint64(binary.BigEndian.Uint32(b[4:])) +
-		uint64(binary.BigEndian.Uint32(b[8:])) + uint64(binary.BigEndian.Uint32(b[12:])) + uint64(binary.BigEndian.Uint32(b[16:]))
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
-	return sum>>16+sum&0xffff == 0xffff
+	le := binary.LittleEndian
+	sum := uint64(le.Uint32(b[0:])) + uint64(le.Uint32(b[4:])) + uint64(le.Uint32(b[8:])) + uint64(le.Uint32(b[12:])) + uint64(le.Uint32(b[16:]))
+	return sum%0xffff == 0
 }
 
 // Outer is what matters of an IPv4 header around a tunnel.

@@ -154,6 +154,9 @@ func (m *Meta) applyUDP(sum []byte, d uint32) {
 	}
 }
 
+// hopDelta is the delta of a word whose high byte, the TTL, falls by one.
+const hopDelta = 0xffff - 0x100
+
 // DecTTL lowers TTL or hop limit by one. The caller has made sure that it is
 // more than 1.
 func (m *Meta) DecTTL(b []byte) {
@@ -162,18 +165,18 @@ func (m *Meta) DecTTL(b []byte) {
 		b[ttlOffset6] = m.TTL
 		return
 	}
-	word := b[ttlOffset4 : ttlOffset4+2]
-	d := swap16(word, uint16(m.TTL)<<8|uint16(word[1]))
-	apply(b[sumOffset4:], d)
+	b[ttlOffset4] = m.TTL
+	apply(b[sumOffset4:], hopDelta)
 }
 
 // ClampMSS lowers every MSS option of a TCP SYN to at most mss and reports
 // whether it changed anything. A SYN without the option is left alone: its
 // sender gets 536 by RFC 9293 section 3.7.1. Junk options end the walk.
 func (m *Meta) ClampMSS(b []byte, mss uint16, off Offload) bool {
-	if m.Kind != TCP || m.Flags&SYN == 0 {
-		return false
-	}
+	return m.Flags&SYN != 0 && m.Kind == TCP && m.clampMSS(b, mss, off)
+}
+
+func (m *Meta) clampMSS(b []byte, mss uint16, off Offload) bool {
 	l4 := b[m.L4:m.Payload]
 	changed := false
 	for i := TCPHeader; i < len(l4); {
