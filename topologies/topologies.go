@@ -47,11 +47,11 @@ func List() ([]Shipped, error) {
 
 // Load reads a shipped scenario by its name. The error wraps fs.ErrNotExist if
 // there is none of that name.
-func Load(name string) (*load.Doc, error) {
+func Load(name string, options ...load.Option) (*load.Doc, error) {
 	file := name + ".yaml"
 	data, err := FS.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("shipped scenario %q: %w", name, err)
 	}
-	return load.Bytes(path.Join("topologies", file), data)
+	return load.Bytes(path.Join("topologies", file), data, options...)
 }

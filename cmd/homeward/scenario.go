@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
@@ -27,15 +29,15 @@ type variant struct {
 // hyphens as good as underscores.
 func open(name string) (*load.Doc, error) {
 	if _, err := os.Stat(name); err == nil || strings.ContainsAny(name, "/\\") || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
-		doc, err := load.File(name)
+		doc, err := load.File(name, load.WithChecker(checkMistakes))
 		if err != nil {
 			return nil, usage(err)
 		}
 		return doc, nil
 	}
-	doc, err := topologies.Load(strings.ReplaceAll(name, "-", "_"))
+	doc, err := topologies.Load(strings.ReplaceAll(name, "-", "_"), load.WithChecker(checkMistakes))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such file, and no shipped scenario of that name (homeward list)", name)
+		return nil, usagef("%s: no such file, and no shipped scenario of that name (homeward list)", cmp.Or(name, `""`))
 	}
 	if err != nil {
 		return nil, usage(err)
@@ -94,10 +96,10 @@ func prepare(doc *load.Doc, c changes) ([]*variant, error) {
 			continue
 		}
 		v := &variant{doc: doc, spec: s, plan: p}
-		var bad []error
-		v.checks, bad = compileChecks(doc, s)
-		for _, e := range bad {
-			say(e)
+		var bad []load.Finding
+		v.checks, bad = compileChecks(s, doc.Variants())
+		for _, f := range bad { // none: load has asked checkMistakes
+			say(doc.MistakeIn(s, f.Path, f.Msg))
 		}
 		all = append(all, v)
 	}
@@ -132,25 +134,47 @@ func positioned(doc *load.Doc, s *spec.Scenario, err error) []error {
 	return out
 }
 
-func compileChecks(doc *load.Doc, s *spec.Scenario) ([]*check.Check, []error) {
-	env := check.EnvSpec{}
+// checkMistakes finds mistakes in the expressions of checks, for load to tell
+// with the file's others.
+func checkMistakes(s *spec.Scenario, variants []string) []load.Finding {
+	_, bad := compileChecks(s, variants)
+	return bad
+}
+
+// compileChecks compiles every check by itself, so that one mistake hides no
+// other. What load tells of is left to it: ids that stand twice, checks that say
+// nothing, variants that are not there.
+func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, bad []load.Finding) {
+	env := check.EnvSpec{Variants: variants}
 	for _, t := range s.Traffic {
 		env.Traffic = append(env.Traffic, t.ID)
 	}
-	env.Variants = doc.Variants()
 	for _, r := range drop.Reasons() {
 		env.Drops = append(env.Drops, r.String())
 	}
-	var in []check.Input
-	for _, c := range s.Checks {
-		in = append(in, checkInput(c))
+	for _, id := range env.Traffic {
+		if slices.Contains(check.Reserved(), id) {
+			bad = append(bad, load.Finding{Path: "traffic." + id + ".id", Msg: fmt.Sprintf("traffic %q has a name that means something else in checks, want another", id)})
+		}
 	}
-	checks, bad := check.Compile(env, in)
-	var errs []error
-	for _, b := range bad {
-		errs = append(errs, doc.MistakeIn(s, checkPath(s, b.ID), b.Error()))
+	if bad != nil {
+		return nil, bad
 	}
-	return checks, errs
+	for i, c := range s.Checks {
+		in := checkInput(c)
+		if strings.TrimSpace(in.Expr) == "" {
+			continue
+		}
+		if in.Vs != "" && !slices.Contains(variants, in.Vs) {
+			in.Vs = variants[0]
+		}
+		one, mistakes := check.Compile(env, []check.Input{in})
+		checks = append(checks, one...)
+		for _, m := range mistakes {
+			bad = append(bad, load.Finding{Path: fmt.Sprintf("checks[%d].%s", i, in.Kind), Msg: m.Error()})
+		}
+	}
+	return checks, bad
 }
 
 func checkInput(c spec.Check) check.Input {
@@ -166,13 +190,4 @@ func checkInput(c spec.Check) check.Input {
 		in.Kind, in.Expr = check.Eventually, c.Eventually
 	}
 	return in
-}
-
-func checkPath(s *spec.Scenario, id string) string {
-	for i, c := range s.Checks {
-		if c.ID == id {
-			return fmt.Sprintf("checks[%d].%s", i, checkInput(c).Kind)
-		}
-	}
-	return "checks"
 }

@@ -26,6 +26,7 @@ func (r *resolver) shape() {
 // check looks at the scenario as it will be: instances, settings and defaults in it.
 func (r *resolver) check() {
 	ix := newNames(r.s)
+	r.limits()
 	r.addresses()
 	r.datacenters()
 	r.sites()
@@ -86,17 +87,22 @@ func (r *resolver) header() {
 			r.missing("", "datacenters", "no datacenters, want at least one such as datacenters: [{id: lhr}]")
 		}
 	}
-	if s.Timers.Scale < 0 {
-		r.fail("timers.scale", "", "scale %v, want more than 0", s.Timers.Scale)
-	}
-	if s.Bounds.Flows < 0 {
-		r.fail("bounds.flows", "", "%d flows, want at least 1", s.Bounds.Flows)
-	}
 	if s.Account != nil && len(s.Accounts) > 0 && r.present("account") && r.present("accounts") {
 		r.fail("accounts", "", "account and accounts are both given, want one of them")
 	}
 	if len(s.Routes) > 0 && s.Account == nil && len(s.Accounts) > 1 {
 		r.fail("routes", "", "routes stand outside of %d accounts, want them inside one", len(s.Accounts))
+	}
+}
+
+// limits checks the timers and bounds, which settings may still have changed
+// after instances were written out.
+func (r *resolver) limits() {
+	if scale := r.s.Timers.Scale; scale < minScale || scale > maxScale || r.zero("timers.scale") {
+		r.fail("timers.scale", "", "scale %s, want 0.000001 to 1000", r.number("timers.scale", scale))
+	}
+	if n := r.s.Bounds.Flows; n < 0 || n > maxAllFlows || r.zero("bounds.flows") {
+		r.fail("bounds.flows", "", "%d flows, want 1 to %d", n, maxAllFlows)
 	}
 }
 
@@ -240,6 +246,7 @@ func (r *resolver) id(path, id string, space map[string]string) bool {
 			where += " of " + m.File
 		}
 		r.fail(path+".id", "", "%q is the id of two things, first in %s", id, where)
+		r.twice[path] = true
 		return false
 	}
 	space[id] = path

@@ -20,7 +20,7 @@ func (r *resolver) traffic(ix *names) {
 	for i := range r.s.Traffic {
 		t := &r.s.Traffic[i]
 		path := item("traffic", i)
-		if t.ID != "" {
+		if t.ID != "" && !r.twice[path] {
 			path = "traffic." + t.ID
 		}
 		from := r.end(ix, path, "from", t.From)
@@ -117,6 +117,14 @@ func (r *resolver) amounts(path string, t *spec.Traffic) {
 func (r *resolver) zero(path string) bool {
 	_, n, exact := r.locate(path)
 	return exact && strings.Trim(n.Value, "0_") == "" && n.Value != "" && !isNull(n)
+}
+
+// number is text for a number that may be broken.
+func (r *resolver) number(path string, v float64) string {
+	if r.zero(path) {
+		return "0"
+	}
+	return fmt.Sprint(v)
 }
 
 // text is the number as it was written, for an error.

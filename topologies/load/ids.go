@@ -10,6 +10,10 @@ const (
 	maxFlows    = 1_000_000 // of one traffic, per pair of host and target
 	maxAllFlows = 10_000_000
 	maxVariants = 64
+
+	// Timers, whatever their scale, go from microseconds to a year.
+	minScale = 0.000001
+	maxScale = 1e3
 )
 
 // linkClasses are the links that one word impairs.

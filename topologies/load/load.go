@@ -36,6 +36,7 @@ type Doc struct {
 
 	file    *file
 	words   words
+	checker Checker
 	mu      sync.Mutex
 	base    *spec.Scenario               // the variant base, resolved
 	results map[*spec.Scenario]*resolver // how resolved scenarios came to be
@@ -63,12 +64,12 @@ type included struct {
 }
 
 // File reads a scenario file. The error is an Errors if the file could be read.
-func File(path string) (*Doc, error) {
+func File(path string, options ...Option) (*Doc, error) {
 	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return Bytes(path, data)
+	return Bytes(path, data, options...)
 }
 
 func readFile(path string) ([]byte, error) {
@@ -101,11 +102,14 @@ func tooLarge(name string, size int64) error {
 // Bytes reads a scenario from data; name is what errors call it, and the
 // directory in it is where includes are looked for. Every variant is resolved,
 // so that a mistake in any of them is an error here.
-func Bytes(name string, data []byte) (*Doc, error) {
+func Bytes(name string, data []byte, options ...Option) (*Doc, error) {
 	if len(data) > maxFile {
 		return nil, tooLarge(name, int64(len(data)))
 	}
 	d := &Doc{words: newWords(), results: map[*spec.Scenario]*resolver{}}
+	for _, o := range options {
+		o(d)
+	}
 	in := &includer{words: d.words, open: map[string]bool{filepath.Clean(name): true}}
 	f := in.read(newSource(name, data), data, nil)
 	if f.root == nil || f.over {

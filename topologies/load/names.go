@@ -1,6 +1,7 @@
 package load
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,18 +160,7 @@ func (ix *names) suggest(sel spec.Selector, kinds kind) string {
 // lost reports whether part of the file could not be read, so that a name may
 // be missing for that reason alone.
 func (r *resolver) lost() bool {
-	for _, c := range collections {
-		if r.refused(c) != "" || r.tainted("") {
-			return true
-		}
-		for i := range r.file.total(c) {
-			path := item(c, i)
-			if r.tainted(path) || r.refused(path) != "" || r.refused(path+".id") != "" {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(collections, r.lostIn)
 }
 
 // misspelt reports whether an object has words that were refused.

@@ -50,12 +50,14 @@ type resolver struct {
 	origin map[string]setting
 	// bad are the paths whose setting could not be read.
 	bad map[string]bool
+	// twice are the paths of objects whose id is another's.
+	twice map[string]bool
 	// odd are tainted mappings, as in decoder, of the settings' values.
 	odd map[*yaml.Node]bool
 }
 
 func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, *resolver, error) {
-	r := &resolver{doc: d, file: d.file, variant: variant, origin: map[string]setting{}, bad: map[string]bool{}, odd: map[*yaml.Node]bool{}}
+	r := &resolver{doc: d, file: d.file, variant: variant, origin: map[string]setting{}, bad: map[string]bool{}, twice: map[string]bool{}, odd: map[*yaml.Node]bool{}}
 	own, err := r.settings(variant)
 	if err != nil {
 		return nil, nil, err
@@ -80,6 +82,7 @@ func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, *res
 	r.deal()
 	r.defaults()
 	r.check()
+	r.findings()
 	return r.s, r, r.errs.err()
 }
 

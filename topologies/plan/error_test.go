@@ -68,6 +68,9 @@ func TestMistakes(t *testing.T) {
 			all := spec.Traffic{ID: "all", From: "shop.1.till", To: "web", UDP: 53, SourcePort: portFirst, Flows: portLast - portFirst + 1}
 			s.Traffic = []spec.Traffic{all, {ID: "more", From: "shop.1.till", To: "web", UDP: 53}}
 		}, "traffic[1].flows", "no source port left"},
+		{"far more flows than ports", func(s *spec.Scenario) {
+			s.Traffic = []spec.Traffic{{ID: "all", From: "shop.1.till", To: "web", TCP: 443, Flows: 900_000}}
+		}, "traffic[0].flows", "want at most 28232 flows"},
 		{"too many flows", func(s *spec.Scenario) { s.Traffic[1].Flows = 400_000 }, "traffic[1].flows", "at most 1000000"},
 		{"negative flows", func(s *spec.Scenario) { s.Traffic[1].Flows = -1 }, "traffic[1].flows", "-1 flows"},
 		{"datagram too large", func(s *spec.Scenario) { s.Traffic[1].Request = 70000 }, "traffic[1].request", "65507"},

@@ -42,9 +42,17 @@ type bindings struct {
 	exact  map[binding]string // → traffic
 	client map[binding]int    // dst unset → flows
 	drawn  map[binding]int    // port and dst unset → ports in use
+	toward map[binding]int    // port unset → ports in use toward dst
+}
+
+func newBindings() *bindings {
+	return &bindings{map[binding]string{}, map[binding]int{}, map[binding]int{}, map[binding]int{}}
 }
 
 func (u *bindings) take(k binding, traffic string) {
+	if u.exact[k] == "" && k.port >= portFirst && k.port <= portLast {
+		u.toward[binding{k.client, k.proto, 0, k.dst}]++
+	}
 	u.exact[k] = traffic
 	k.dst = netip.AddrPort{}
 	if u.client[k]++; u.client[k] == 1 && k.port >= portFirst && k.port <= portLast {
@@ -67,7 +75,7 @@ func (u *bindings) free(k binding) bool {
 // traffic expands the file's traffic into flows. Fixed ports are taken before
 // any is drawn.
 func (b *builder) traffic() {
-	used := &bindings{map[binding]string{}, map[binding]int{}, map[binding]int{}}
+	used := newBindings()
 	nonces := map[uint64]bool{0: true}
 	where := map[string]string{}
 	for i := range b.s.Traffic {
@@ -107,8 +115,10 @@ func (b *builder) traffic() {
 // name and the seed decide.
 func (b *builder) draw(used *bindings, f *Flow, path string) {
 	const size = portLast - portFirst + 1
+	// Without this, each flow too many would search the whole range in vain.
+	full := used.toward[binding{f.Client, f.Proto, 0, f.Dst}] >= size
 	start := b.random("port", f.Traffic, f.Client, f.N) % size
-	for i := range uint64(size) {
+	for i := uint64(0); i < size && !full; i++ {
 		k := binding{f.Client, f.Proto, uint16(portFirst + (start+i)%size), f.Dst}
 		if used.free(k) {
 			used.take(k, f.Traffic)
@@ -116,7 +126,7 @@ func (b *builder) draw(used *bindings, f *Flow, path string) {
 			return
 		}
 	}
-	b.fail(path+".flows", "%s has no source port left toward %v: want at most %d flows", f.Client, f.Dst, size)
+	b.fail(path+".flows", "no source port left toward %v: want at most %d flows of each client", f.Dst, size)
 }
 
 // random is 64 bits that depend on the seed, the purpose and the flow alone, so
