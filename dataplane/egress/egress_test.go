@@ -219,10 +219,10 @@ func TestAllocatorForgets(t *testing.T) {
 			a.Took(6, at, dst)
 		}
 	}
-	for port := range uint16(200) { // more busy destinations than there are lines
+	for port := range uint16(80) { // more busy destinations than there are lines
 		fill(netip.AddrPortFrom(web.Addr(), 1000+port), 2048)
 	}
-	for port := range uint16(200) {
+	for port := range uint16(80) {
 		dst := netip.AddrPortFrom(web.Addr(), 1000+port)
 		k := key(9999, 6, dst)
 		if at, ok := a.Allocate(table, &k); ok {

@@ -257,6 +257,17 @@ func TestSuperpackets(t *testing.T) {
 	}
 }
 
+// TestUDPSuperpackets: they are not accepted, see pkt.Offload.
+func TestUDPSuperpackets(t *testing.T) {
+	n := alone(t, nil)
+	ramp := n.Config.OnRamps[0]
+	var out hub.Out
+	n.Hubs[1].HandlePacket(0, &hub.Packet{Data: hubtest.GRE(ramp.Remote, ramp.Local, nil, client(1).UDP()), Offload: pkt.Offload{Segment: 1000}}, &out)
+	if c := n.Counters(); len(out.Send) != 0 || c.Drops[drop.Unsupported] != 1 {
+		t.Errorf("sent %d packets, counted %+v", len(out.Send), c)
+	}
+}
+
 // TestPartialFragments: a datagram whose checksum was left to the hardware is
 // given it before it is cut up.
 func TestPartialFragments(t *testing.T) {

@@ -244,6 +244,8 @@ func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 	switch {
 	case w.reason != drop.None:
 		h.dropped(now, w, w.reason, out)
+	case w.off.Segment != 0 && w.meta.Kind != pkt.TCP:
+		h.dropped(now, w, drop.Unsupported, out) // only TCP can be segmented on its way
 	case w.ramp == nil:
 		h.fromInternet(now, w, out)
 	default:
