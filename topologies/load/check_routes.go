@@ -60,10 +60,10 @@ func (r *resolver) account(path, id string, all map[string]*spec.Account) {
 
 // vnet checks a mention of a virtual network.
 func (r *resolver) vnet(path, id string, a *spec.Account) {
-	if id == "" || id == "default" || a == nil {
+	if id == "" || id == defaultVNet || a == nil {
 		return
 	}
-	ids := append(each(a.VNets, func(v spec.VNet) string { return v.ID }), "default")
+	ids := append(each(a.VNets, func(v spec.VNet) string { return v.ID }), defaultVNet)
 	if !slices.Contains(ids, id) {
 		r.fail(path, suggest(id, ids), "no virtual network %q, want one of %s", clip(id), oneOf(ids))
 	}
@@ -73,7 +73,7 @@ func (r *resolver) accounts(ix *names) {
 	for _, a := range r.allAccounts() {
 		r.vnets(a)
 		r.dedicated(a)
-		r.policies(ix, a)
+		r.policies(a)
 	}
 	seen := map[routeKey]string{}
 	all := r.allAccounts()
@@ -83,9 +83,9 @@ func (r *resolver) accounts(ix *names) {
 	for _, a := range all {
 		r.routes(ix, a.path+".routes", a.account.Routes, a.account, seen)
 	}
-	lans := map[routeKey]string{}
+	lans, byID := map[routeKey]string{}, r.byAccount()
 	for _, c := range r.s.Connectors {
-		k := routeKey{account: c.Account, vnet: vnetName(c.VNet, nil), prefix: c.Lan}
+		k := routeKey{account: c.Account, vnet: vnetName(c.VNet, byID[c.Account]), prefix: c.Lan}
 		if first, twice := lans[k]; twice && c.Lan.IsValid() {
 			r.fail("connectors."+c.ID+".lan", "", "connectors %s and %s have the same lan %s in one virtual network (error 1014)", first, c.ID, c.Lan)
 		}
@@ -131,60 +131,17 @@ func (r *resolver) dedicated(a accountAt) {
 	}
 }
 
-func (r *resolver) policies(ix *names, a accountAt) {
-	actions := map[string][]string{"firewall": {"allow", "block"}, "egress": {"default", "dedicated"}, "network": {"allow", "block"}}
-	p := a.account.Policies
-	for _, stage := range []struct {
-		word string
-		list []spec.Policy
-	}{{"firewall", p.Firewall}, {"egress", p.Egress}, {"network", p.Network}} {
-		ids := map[string]bool{}
-		for i, one := range stage.list {
-			path := fmt.Sprintf("%s.policies.%s[%d]", a.path, stage.word, i)
-			switch {
-			case one.ID == "":
-				r.missing(path, "id", "a policy without id")
-			case ids[one.ID]:
-				r.fail(path+".id", "", "two policies of one stage are called %q", one.ID)
-			default:
-				r.word(path+".id", "id", one.ID)
-			}
-			ids[one.ID] = true
-			if want := actions[stage.word]; one.Action == "" {
-				r.missing(path, "action", "a policy without action, want one of "+oneOf(want))
-			} else if !slices.Contains(want, one.Action) {
-				r.fail(path+".action", suggest(one.Action, want), "action %q in stage %s, want one of %s", clip(one.Action), stage.word, oneOf(want))
-			}
-			if one.Action == "dedicated" && !one.IPv4.IsValid() {
-				r.missing(path, "ipv4", "action dedicated without ipv4")
-			}
-			for j, ramp := range one.Match.OnRamp {
-				r.target(ix, fmt.Sprintf("%s.match.onramp[%d]", path, j), ramp, "on-ramps such as shop.1.wan", kindRamp)
-			}
-			for j, v := range one.Match.VNet {
-				r.vnet(fmt.Sprintf("%s.match.vnet[%d]", path, j), v, a.account)
-			}
-			for j, port := range one.Match.Port {
-				r.port(fmt.Sprintf("%s.match.port[%d]", path, j), "port", port)
-			}
-			for j, c := range one.Match.Country {
-				r.country(fmt.Sprintf("%s.match.country[%d]", path, j), c)
-			}
-		}
-	}
-}
-
 // routeKey is what makes two routes identical (SEMANTICS 3.1): for routes to
 // connectors hop is empty, because there a prefix exists once.
 type routeKey struct {
-	account, vnet string
-	prefix        netip.Prefix
-	hop, scope    string
+	account, vnet      string
+	prefix             netip.Prefix
+	hop, source, scope string
 }
 
-// vnetName is a virtual network by its own name: the default one may have two.
+// vnetName is a virtual network by its name: none means the default one.
 func vnetName(id string, a *spec.Account) string {
-	if id != "" && id != "default" {
+	if id != "" {
 		return id
 	}
 	if a != nil {
@@ -194,7 +151,7 @@ func vnetName(id string, a *spec.Account) string {
 			}
 		}
 	}
-	return "default"
+	return defaultVNet
 }
 
 func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.Account, seen map[routeKey]string) {
@@ -225,6 +182,8 @@ func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.A
 				r.fail(fmt.Sprintf("%s.datacenters[%d]", at, j), suggest(dc, dcs), "no datacenter %q, want one of %s", clip(dc), oneOf(dcs))
 			}
 		}
+		r.reserved(at, t)
+		r.bgp(at, t)
 		r.unique(ix, at, t, a, seen)
 	}
 }
@@ -238,13 +197,13 @@ func (r *resolver) unique(ix *names, at string, t *spec.Route, a *spec.Account, 
 	if !t.Prefix.IsValid() {
 		return
 	}
-	key := routeKey{account: a.ID, vnet: vnetName(t.VNet, a), prefix: t.Prefix, scope: strings.Join(t.Regions, ",") + "/" + strings.Join(t.Datacenters, ",")}
+	key := routeKey{account: a.ID, vnet: vnetName(t.VNet, a), prefix: t.Prefix, source: t.Source, scope: strings.Join(t.Regions, ",") + "/" + strings.Join(t.Datacenters, ",")}
 	for _, hop := range hops {
 		key.hop = hop
 		to := "via " + hop
 		switch {
 		case ix.kinds[hop]&kindGateway != 0:
-			key.hop, key.scope, to = "connector", "", "to a connector"
+			key.hop, key.source, key.scope, to = "connector", "", "", "to a connector"
 		case hop == "":
 			to = "to nowhere"
 		}

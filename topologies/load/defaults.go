@@ -12,6 +12,7 @@ import (
 // What a word means that the file does not give.
 const (
 	defaultAccount  = "default"
+	defaultVNet     = "default"
 	defaultPriority = 100 // SEMANTICS 2.7
 	defaultMTU      = 1476
 	greKeyBytes     = 4 // RFC 2890
@@ -111,8 +112,10 @@ func (r *resolver) accountDefaults() {
 
 func routeDefaults(routes []spec.Route) {
 	for i := range routes {
-		or(&routes[i].Priority, defaultPriority)
 		or(&routes[i].Source, "static")
+		if routes[i].Source == "static" {
+			or(&routes[i].Priority, defaultPriority)
+		}
 		if routes[i].Via == "null" {
 			routes[i].Via = ""
 		}

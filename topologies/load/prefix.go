@@ -136,11 +136,6 @@ func (p *prefixer) network(s *spec.Scenario) {
 		for i := range a.Dedicated {
 			p.mention(&a.Dedicated[i].Datacenter)
 		}
-		for _, stage := range [][]spec.Policy{a.Policies.Firewall, a.Policies.Egress, a.Policies.Network} {
-			for i := range stage {
-				p.mentions(stage[i].Match.OnRamp)
-			}
-		}
 	}
 	routes(s.Routes)
 	if s.Account != nil {

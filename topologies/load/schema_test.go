@@ -31,8 +31,10 @@ accounts:
     flow_key: tuple
     dedicated: [{ipv4: 192.0.2.1, datacenter: lhr}]
     vnets: [{id: red, default: true}]
-    routes: [{prefix: 10.0.0.0/8, via: office, vnet: red}]
-    policies: {egress: [{id: a, match: {source: [10.0.1.5, 10.0.2.0/24], port: [443]}, action: default}]}
+    routes: [{prefix: 10.0.0.0/8, via: office, vnet: red}, {prefix: 10.0.0.0/8, via: shop.1.wan, source: bgp, communities: ["13335:60150"], prepend: 2}]
+    policies:
+      firewall: [{id: a, name: No telnet, match: {protocol: [tcp], port: [23], source_country: [GB], country: [US], onramp: [gre, device], vnet: [red], user: [ada]}, action: block}]
+      egress: [{id: a, match: {source: [10.0.1.5, 10.0.2.0/24], port: [443]}, action: default}]
 sites:
   - id: shop
     near: lhr

@@ -241,8 +241,10 @@ func TestFeatures(t *testing.T) {
 	s.Sites[1].Group, s.Sites[2].CPE = &spec.Group{}, &spec.CPE{}
 	s.Sites[0].Hosts["till"] = spec.Host{Address: addr("10.0.1.5"), Run: []string{"true"}}
 	s.Accounts = []spec.Account{{ID: "a", Routing: "legacy", OnExhaustion: "another_server", Dedicated: []spec.Dedicated{{}},
-		VNets: []spec.VNet{{ID: "default"}, {ID: "blue"}}, Policies: spec.Policies{Egress: []spec.Policy{{}}}}, {ID: "b"}}
-	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Regions: []string{"WEUR"}, Source: "bgp"}, {Prefix: prefix("fd00::/64")}}
+		VNets: []spec.VNet{{ID: "default"}, {ID: "blue"}}, Policies: spec.Policies{
+			Firewall: []spec.Policy{{ID: "a", Action: "block"}}, Network: []spec.Policy{{ID: "a", Action: "allow"}},
+			Egress: []spec.Policy{{ID: "a", Action: "dedicated", IPv4: addr("198.51.100.9")}, {ID: "b", Action: "default"}}}}, {ID: "b"}}
+	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Regions: []string{"WEUR"}, Datacenters: []string{"lhr"}}, {Prefix: prefix("fd00::/64")}, {Prefix: prefix("10.0.2.0/24"), Via: "shop.1.wan", Source: "bgp"}}
 	s.Internet[0].Proxied = true
 	s.Devices, s.Connectors, s.Transit = []spec.Device{{}}, []spec.Connector{{}}, []spec.Transit{{}}
 	s.Announce, s.Workload = []spec.Announce{{}}, []spec.Workload{{}}
@@ -253,9 +255,10 @@ func TestFeatures(t *testing.T) {
 		got = append(got, f.Word)
 	}
 	slices.Sort(got)
-	want := []string{"accounts", "announce", "checks.after", "checks.eventually", "checks.within", "connectors", "cpe", "dedicated", "devices",
-		"faults.cut", "group", "health", "ipv6", "on_exhaustion.another_server", "onramps.interconnect", "policies.egress", "proxied",
-		"routes.bgp", "routes.regions", "routing.legacy", "run", "transit", "vnets", "workload"}
+	// Accounts, virtual networks and routes of all kinds are not among them.
+	want := []string{"announce", "checks.after", "checks.eventually", "checks.within", "connectors", "cpe", "dedicated", "devices",
+		"faults.cut", "group", "health", "ipv6", "on_exhaustion.another_server", "onramps.interconnect", "policies.egress", "policies.egress", "policies.egress.dedicated", "policies.firewall", "policies.network", "proxied",
+		"routing.legacy", "run", "transit", "workload"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)
 	}
@@ -270,7 +273,7 @@ func TestRoutesAndAccounts(t *testing.T) {
 	s.Sites[2].Account = "b"
 	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Via: "shop.*.wan", Priority: 5}, {Prefix: prefix("10.0.0.0/8"), Via: "null", VNet: "default"}}
 	c := compile(t, s).Servers[0].Config
-	if got, want := fmt.Sprint(c.Tenants), "[{1 a tuple reset} {2 b  }]"; got != want {
+	if got, want := fmt.Sprint(c.Tenants), "[{1 a tuple reset [{1 default false} {2 blue true}] {[] [] []}} {2 b   [{1 default true}] {[] [] []}}]"; got != want {
 		t.Errorf("tenants %s, want %s", got, want)
 	}
 	want := "[{10.0.1.0/24 via shop.1.wan 1 2 10.0.1.0/24 1 5 0 static wan} {10.0.1.0/24 via shop.2.wan 1 2 10.0.1.0/24 2 5 0 static wan} " +

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -14,9 +15,21 @@ import (
 // sortedKeys is a map's keys in order: a plan must not depend on a map's own.
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
+// everyEngine says whether a word, although it goes beyond what every plan has,
+// is one that the hub and every engine can do. It is the one place to say so:
+// uses of such a word are not noted, and so nobody refuses them.
+func everyEngine(word string) bool {
+	switch word {
+	case "accounts", "vnets", "routes.regions", "routes.datacenters", "routes.bgp":
+		return true
+	}
+	return false
+}
+
 // features notes every use of a word that not every engine can do. What is not
 // noted here is common ground: gre, arr, routes with priority and weight, null
-// routes, flow_key, orphan, traffic, timers, bounds, maintenance.
+// routes, flow_key, orphan, traffic, timers, bounds, maintenance, and what
+// everyEngine lists.
 func (b *builder) features() {
 	b.topologyFeatures()
 	b.accountFeatures()
@@ -44,6 +57,9 @@ func (b *builder) features() {
 
 // use notes a feature, once for each place in the file.
 func (b *builder) use(word, path string) {
+	if everyEngine(word) {
+		return
+	}
 	key := Error{Path: b.generic(path), Msg: word}
 	if !b.used[key] {
 		b.used[key] = true
@@ -92,8 +108,10 @@ func (b *builder) accountFeatures() {
 		for i := range a.Policies.Firewall {
 			b.use("policies.firewall", at(a.path+".policies.firewall", i))
 		}
-		for i := range a.Policies.Egress {
-			b.use("policies.egress", at(a.path+".policies.egress", i))
+		for i, p := range a.Policies.Egress {
+			path := at(a.path+".policies.egress", i)
+			b.use("policies.egress", path)
+			b.useIf(p.Action == string(policy.Dedicated), "policies.egress.dedicated", path+".action")
 		}
 		for i := range a.Policies.Network {
 			b.use("policies.network", at(a.path+".policies.network", i))

@@ -44,13 +44,15 @@ type Names struct {
 	OnRamps     map[ident.OnRamp]string
 	Servers     map[ident.Server]string
 	Datacenters map[ident.Datacenter]string
+	// VNets by tenant: numbers are a tenant's own.
+	VNets map[ident.Tenant]map[ident.VNet]string
 }
 
 // Names makes the tables; 0 has no name in any of them.
 func (p *Plan) Names() Names {
 	n := Names{
 		Tenants: map[ident.Tenant]string{}, OnRamps: map[ident.OnRamp]string{}, Servers: map[ident.Server]string{},
-		Datacenters: map[ident.Datacenter]string{},
+		Datacenters: map[ident.Datacenter]string{}, VNets: map[ident.Tenant]map[ident.VNet]string{},
 	}
 	for _, d := range p.Datacenters {
 		n.Datacenters[d.ID] = d.Name
@@ -62,6 +64,10 @@ func (p *Plan) Names() Names {
 		}
 		for _, t := range s.Config.Tenants {
 			n.Tenants[t.ID] = t.Name
+			n.VNets[t.ID] = map[ident.VNet]string{}
+			for _, v := range t.VNets {
+				n.VNets[t.ID][v.ID] = v.Name
+			}
 		}
 		for _, o := range s.Config.OnRamps {
 			n.OnRamps[o.ID] = o.Name

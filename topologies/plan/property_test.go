@@ -7,9 +7,11 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -33,7 +35,10 @@ func large(n int) *spec.Scenario {
 	for i := range 10 {
 		s.Internet = append(s.Internet, spec.InternetHost{ID: "web", Instance: i + 1, Address: advance(addr("203.0.113.1"), i), Near: near("jfk"), Serve: []string{"http", "echo"}})
 	}
-	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Via: "*.*.wan"}}
+	// At most 64 of one priority.
+	for i := range n {
+		s.Routes = append(s.Routes, spec.Route{Prefix: prefix("10.0.1.0/24"), Via: fmt.Sprintf("*.%d.wan", i+1), Priority: 100 + i/route.MaxEqual})
+	}
 	s.Traffic = []spec.Traffic{
 		{ID: "web", From: "*.*.till", To: "web.*", TCP: 443, Flows: 3},
 		{ID: "fixed", From: "*.*.desk", To: "web.*", UDP: 53, Flows: 3, SourcePort: 40000},
@@ -63,6 +68,7 @@ func drawn(t *rapid.T) *spec.Scenario {
 			OnRamps: []spec.OnRamp{{ID: "wan", Type: "gre"}, {ID: "spare", Type: "gre"}},
 		})
 	}
+	drawAccounts(t, s)
 	for i := range rapid.IntRange(1, 3).Draw(t, "origins") {
 		s.Internet = append(s.Internet, spec.InternetHost{ID: "web", Instance: i + 1, Address: advance(addr("203.0.113.1"), i), Near: near(where.Draw(t, "near"))})
 	}
@@ -71,6 +77,41 @@ func drawn(t *rapid.T) *spec.Scenario {
 		{ID: "b", From: "shop.*.*", To: "web.1", TCP: 80, Flows: 3, SourcePort: rapid.SampledFrom([]int{1, 32767, 32768, 40000, 60998, 65533}).Draw(t, "port")},
 	}
 	return s
+}
+
+// drawAccounts gives the sites to two accounts, with virtual networks and
+// routes of all scopes.
+func drawAccounts(t *rapid.T, s *spec.Scenario) {
+	s.Accounts = []spec.Account{{ID: "a", VNets: []spec.VNet{{ID: "blue", Default: rapid.Bool().Draw(t, "default")}}}, {ID: "b"}}
+	for i := range s.Sites {
+		s.Sites[i].Account = []string{"a", "b"}[i%2]
+	}
+	for i := range s.Accounts[:min(2, len(s.Sites))] {
+		for range rapid.IntRange(0, 4).Draw(t, "routes") {
+			r := spec.Route{
+				Prefix: prefix(rapid.SampledFrom([]string{"10.0.0.0/8", "10.0.1.0/24", "203.0.113.0/24"}).Draw(t, "prefix")),
+				Via:    fmt.Sprintf("shop.%d.%s", i+1, rapid.SampledFrom([]string{"wan", "spare", "*"}).Draw(t, "via")),
+			}
+			switch rapid.IntRange(0, 4).Draw(t, "kind") {
+			case 0:
+				r.Source, r.Communities, r.Prepend = "bgp", []string{"13335:60150"}, rapid.IntRange(0, 2).Draw(t, "prepend")
+			case 1:
+				r.Datacenters = []string{s.Datacenters[0].ID}
+			case 2:
+				r.Regions, r.Priority = []string{rapid.SampledFrom([]string{"WEUR", "APAC"}).Draw(t, "region")}, rapid.IntRange(1, 3).Draw(t, "priority")
+			}
+			before := s.Accounts[i].Routes
+			s.Accounts[i].Routes = append(before[:len(before):len(before)], r)
+			alone := *s
+			alone.Traffic, alone.Internet = nil, nil
+			if _, err := Compile(&alone); err != nil {
+				if !strings.Contains(err.Error(), "error 1014") {
+					t.Fatal(err)
+				}
+				s.Accounts[i].Routes = before
+			}
+		}
+	}
 }
 
 func TestPlanHoldsTogether(t *testing.T) {
@@ -185,8 +226,8 @@ func checkFlows(t fataler, p *Plan) {
 	}
 }
 
-// checkConfigs: every server has the same configuration, the dataplane takes
-// it, and the slices of every address are divided among its datacenter's servers.
+// checkConfigs: every server has the same configuration but for routes with a
+// scope, which are its datacenter's, the dataplane takes it, and the slices of every address are divided among its datacenter's servers.
 func checkConfigs(t fataler, p *Plan) {
 	t.Helper()
 	first := p.Servers[0].Config
@@ -198,15 +239,20 @@ func checkConfigs(t fataler, p *Plan) {
 		home[s.Config.Self] = first.Servers[i].Datacenter
 		c := s.Config
 		c.Self = first.Self
+		if home[s.Config.Self] != first.Servers[0].Datacenter {
+			c.Routes = first.Routes
+		}
+		if s.Index == 1 {
+			if _, err := hub.New(s.Config); err != nil {
+				t.Fatalf("server %s: %v", s.Node, err)
+			}
+		}
 		if !reflect.DeepEqual(c, first) {
 			t.Fatalf("server %s has a configuration of its own", s.Node)
 		}
 	}
 	if _, err := egress.NewDirectory(first.Egress); err != nil {
 		t.Fatalf("egress: %v", err)
-	}
-	if _, err := route.New(first.Seed, first.Routes); err != nil {
-		t.Fatalf("routes: %v", err)
 	}
 	owns := map[ident.Server]bool{}
 	for _, a := range first.Egress {

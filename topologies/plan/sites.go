@@ -187,7 +187,7 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	r.Tunnels = append(r.Tunnels, t)
 	// Connections of a WAN are in the default virtual network (SEMANTICS 3.1).
 	vnet, _ := b.accounts[tenant-1].vnet("")
-	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet, outer: outer, mtu: mtu})
+	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, mtu: mtu})
 }
 
 // connectors number the private networks behind outbound tunnels, so that
@@ -205,7 +205,7 @@ func (b *builder) connectors() {
 			b.fail(path+".vnet", "no virtual network is called %q", c.VNet)
 		}
 		b.ramps = append(b.ramps, ramp{
-			id: ident.OnRamp(len(b.ramps) + 1), name: c.ID, kind: tunnel.Connector, tenant: tenant, vnet: vnet,
+			id: ident.OnRamp(len(b.ramps) + 1), name: c.ID, kind: tunnel.Connector, tenant: tenant, vnet: vnet.ID,
 		})
 	}
 }

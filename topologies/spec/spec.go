@@ -183,15 +183,19 @@ type Route struct {
 	// Via selects on-ramps or connectors, "shop.1.wan"; a "*" makes one route for each. Empty or "null" is a null route.
 	Via  string `yaml:"via,omitempty" json:"via,omitempty"`
 	VNet string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
-	// Priority, lower wins; 0 means 100.
+	// Priority, lower wins; 0 means 100. A route learned by BGP has none: its communities and prepend say it.
 	Priority int `yaml:"priority,omitempty" json:"priority,omitempty"`
 	// Weight 1..256 of the ECMP share.
 	Weight int `yaml:"weight,omitempty" json:"weight,omitempty"`
-	// Regions and Datacenters limit where the route exists (SEMANTICS 2.6).
+	// Regions and Datacenters limit where the route exists: where either says so (SEMANTICS 2.6).
 	Regions     []string `yaml:"regions,omitempty" json:"regions,omitempty"`
 	Datacenters []string `yaml:"datacenters,omitempty" json:"datacenters,omitempty"`
 	// Source is static or bgp; empty means static.
 	Source string `yaml:"source,omitempty" json:"source,omitempty" jsonschema:"enum=static,enum=bgp"`
+	// Communities of a route learned by BGP, "13335:60150"; of those that set a base priority the lowest counts (SEMANTICS 2.7).
+	Communities []string `yaml:"communities,omitempty" json:"communities,omitempty"`
+	// Prepend is how often more than once the customer's AS is in the path of a route learned by BGP; each adds 10 to the priority.
+	Prepend int `yaml:"prepend,omitempty" json:"prepend,omitempty"`
 }
 
 // Policies in their three stages, each ordered, first match wins (SEMANTICS 7.2).
@@ -203,8 +207,11 @@ type Policies struct {
 
 // Policy is one rule.
 type Policy struct {
-	ID    string `yaml:"id" json:"id"`
-	Match Match  `yaml:"match,omitempty" json:"match,omitempty"`
+	ID string `yaml:"id" json:"id"`
+	// Name is for people and records; empty means the id.
+	Name string `yaml:"name,omitempty" json:"name,omitempty"`
+	// Match says which flows; without selectors all.
+	Match Match `yaml:"match,omitempty" json:"match,omitempty"`
 	// Action is allow, block, default or dedicated, by stage.
 	Action string `yaml:"action" json:"action"`
 	// IPv4 and Fallback are the addresses of a dedicated egress policy; fallback 0.0.0.0 is the shared pool.
@@ -212,16 +219,24 @@ type Policy struct {
 	Fallback netip.Addr `yaml:"fallback,omitempty" json:"fallback,omitempty"`
 }
 
-// Match holds a policy's selectors; all that are given must hold.
+// Match holds a policy's selectors: all that are given must hold, and of one
+// selector any value.
 type Match struct {
 	Source      []netip.Prefix `yaml:"source,omitempty" json:"source,omitempty"`
 	Destination []netip.Prefix `yaml:"destination,omitempty" json:"destination,omitempty"`
-	Port        []int          `yaml:"port,omitempty" json:"port,omitempty"`
-	Protocol    []string       `yaml:"protocol,omitempty" json:"protocol,omitempty"`
-	Country     []string       `yaml:"country,omitempty" json:"country,omitempty"`
-	User        []string       `yaml:"user,omitempty" json:"user,omitempty"`
-	VNet        []string       `yaml:"vnet,omitempty" json:"vnet,omitempty"`
-	OnRamp      []string       `yaml:"onramp,omitempty" json:"onramp,omitempty"`
+	// Port is the destination's; it holds for TCP and UDP alone.
+	Port []int `yaml:"port,omitempty" json:"port,omitempty"`
+	// Protocol is tcp, udp, icmp, or an IP protocol number.
+	Protocol []string `yaml:"protocol,omitempty" json:"protocol,omitempty"`
+	// Country is the destination's, two letters; SourceCountry the client's.
+	Country       []string `yaml:"country,omitempty" json:"country,omitempty"`
+	SourceCountry []string `yaml:"source_country,omitempty" json:"source_country,omitempty"`
+	// User is who uses the device.
+	User []string `yaml:"user,omitempty" json:"user,omitempty"`
+	// VNet is the virtual network that the flow is in.
+	VNet []string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	// OnRamp is the kind of on-ramp that the flow came by.
+	OnRamp []string `yaml:"onramp,omitempty" json:"onramp,omitempty" jsonschema:"enum=gre,enum=interconnect,enum=ipsec,enum=device,enum=connector"`
 }
 
 // Site is a branch, or Count equal ones.
