@@ -178,10 +178,12 @@ type VNet struct {
 
 // Route sends a prefix to an on-ramp or connector (SEMANTICS 2.2).
 type Route struct {
-	ID     string       `yaml:"id,omitempty" json:"id,omitempty"`
+	ID string `yaml:"id,omitempty" json:"id,omitempty"`
+	// Prefix may be any but all or part of a range that the network keeps for itself (SEMANTICS 2.3).
 	Prefix netip.Prefix `yaml:"prefix" json:"prefix"`
 	// Via selects on-ramps or connectors, "shop.1.wan"; a "*" makes one route for each. Empty or "null" is a null route.
-	Via  string `yaml:"via,omitempty" json:"via,omitempty"`
+	Via string `yaml:"via,omitempty" json:"via,omitempty"`
+	// VNet is the virtual network; empty means the default one, where alone on-ramps are.
 	VNet string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
 	// Priority, lower wins; 0 means 100. A route learned by BGP has none: its communities and prepend say it.
 	Priority int `yaml:"priority,omitempty" json:"priority,omitempty"`
