@@ -122,6 +122,9 @@ type OnRamp struct {
 	// branch router's.
 	Local  netip.Addr `json:"local"`
 	Remote netip.Addr `json:"remote"`
+	// Address is the hub's own address inside the tunnel, from which it reports
+	// errors as a router; the zero value means Local.
+	Address netip.Addr `json:"address,omitzero"`
 	// Key is the GRE key (RFC 2890); nil means none, and then a packet with a
 	// key is not of this tunnel.
 	Key *uint32 `json:"key,omitempty"`

@@ -84,7 +84,7 @@ func TestLateClient(t *testing.T) {
 }
 
 // TestTTL: a packet whose TTL has run out goes no further in any direction, and
-// makes no flow.
+// makes no flow; its sender is told.
 func TestTTL(t *testing.T) {
 	n := alone(t, func(c *hub.Config) {
 		c.Routes = []route.Route{{Tenant: 1, VNet: 1, Prefix: netip.MustParsePrefix("10.9.0.0/16"), NextHop: 2}}
@@ -105,26 +105,70 @@ func TestTTL(t *testing.T) {
 			}
 			return packet
 		}
-		want := 0
-		if ttl == 2 {
-			want = 1
-		}
 		for name, out := range map[string][]hubtest.Arrival{
 			"hit": n.FromSite(1, dead(p.UDP())), "site to site": n.FromSite(1, dead(site.Pong())), "keyed site to site": n.FromSite(1, dead(site.UDP())),
 			"reply": n.Send(dead(reply.UDP())), "first": n.FromSite(1, dead(fresh.UDP())),
 		} {
-			if len(out) != want {
-				t.Errorf("TTL %d, %s: %d packets, want %d", ttl, name, len(out), want)
+			if len(out) != 1 {
+				t.Errorf("TTL %d, %s: %d packets, want 1", ttl, name, len(out))
+				continue
 			}
-			for _, a := range out {
-				if got := hubtest.Decode(a.Packet).TTL; got != 1 {
-					t.Errorf("%s left with TTL %d, want 1", name, got)
+			v := hubtest.Decode(out[0].Packet)
+			if ttl == 2 {
+				if v.TTL != 1 {
+					t.Errorf("%s left with TTL %d, want 1", name, v.TTL)
 				}
+				continue
+			}
+			quoted := hubtest.Decode(v.Payload)
+			site, from := ident.OnRamp(1), hubtest.Tunnel
+			if name == "reply" {
+				site, from = 0, src.Addr()
+			}
+			if out[0].Site != site || v.ICMP == nil || v.ICMP.TypeCode != 0x0b00 || !v.Sound || v.Src.Addr() != from || v.Dst.Addr() != quoted.Src.Addr() {
+				t.Errorf("TTL %d, %s: answered to site %d with %v from %v to %v, want time exceeded to site %d from %v to %v", ttl, name, out[0].Site, v.ICMP, v.Src, v.Dst, site, from, quoted.Src)
+			} else if quoted.TTL != ttl || !quoted.Sound {
+				t.Errorf("TTL %d, %s: quotes %x", ttl, name, v.Payload)
 			}
 		}
 	}
-	if c := n.Counters(); c.Drops[drop.TTLExpired] != 10 || c.FlowsStarted != 2 {
-		t.Errorf("%d expired, %d flows, want 10 and 2", c.Drops[drop.TTLExpired], c.FlowsStarted)
+	if c := n.Counters(); c.Answered != 10 || c.Drops[drop.TTLExpired] != 0 || c.FlowsStarted != 2 {
+		t.Errorf("%d answered, %d dropped, %d flows, want 10, 0 and 2", c.Answered, c.Drops[drop.TTLExpired], c.FlowsStarted)
+	}
+}
+
+// TestTimeExceededSilence: nobody is told about what RFC 1812 section 4.3.2.7
+// names, nor a source that is the network itself; and the hub speaks by its
+// address inside the tunnel if it has one.
+func TestTimeExceededSilence(t *testing.T) {
+	inside := netip.MustParseAddr("10.255.0.1")
+	n := alone(t, func(c *hub.Config) { c.OnRamps[0].Address = inside })
+	at := func(src, dst string) hubtest.IP {
+		return hubtest.IP{Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort(dst), TTL: 1}
+	}
+	good := at("10.0.1.5:1", "203.0.113.9:1")
+	if out := n.FromSite(1, good.UDP()); len(out) != 1 || hubtest.Decode(out[0].Packet).Src.Addr() != inside {
+		t.Errorf("sent %+v, want an answer from %v", out, inside)
+	}
+	late := hubtest.Unreachable(hubtest.Till.Addr(), 3, 0, good.UDP())
+	late[10], late[8] = late[10]+63, 1 // TTL 64 to 1, and the checksum with it
+	silent := map[string][]byte{
+		"an ICMP error": late,
+		"to multicast":  at("10.0.1.5:1", "224.0.0.5:1").UDP(), "to all": at("10.0.1.5:1", "255.255.255.255:1").UDP(),
+		"from nobody": at("0.0.0.0:1", "203.0.113.9:1").UDP(), "from many": at("224.0.0.5:1", "203.0.113.9:1").UDP(),
+		"from itself": at("127.0.0.1:1", "203.0.113.9:1").UDP(), "from class E": at("240.0.0.1:1", "203.0.113.9:1").UDP(),
+	}
+	for name, packet := range silent {
+		if out := n.FromSite(1, packet); len(out) != 0 {
+			t.Errorf("%s: sent %+v", name, out)
+		}
+	}
+	own := netip.AddrPortFrom(n.Config.Egress[0].Addr, 1)
+	if out := n.FromSite(1, hubtest.IP{Src: own, Dst: hubtest.Web, TTL: 1}.UDP()); len(out) != 0 {
+		t.Errorf("from our own address: sent %+v", out)
+	}
+	if c := n.Counters(); c.Drops[drop.TTLExpired] != uint64(len(silent)) || c.Drops[drop.SpoofedSource] != 1 || c.Answered != 1 {
+		t.Errorf("counted %+v", c)
 	}
 }
 

@@ -31,7 +31,7 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		}
 	}
 	if w.meta.TTL <= 1 {
-		h.dropped(now, w, drop.TTLExpired, out)
+		h.expired(now, w, out)
 		return
 	}
 	i, f := h.flows.Forward(&w.key, w.hash)
@@ -155,7 +155,7 @@ func (h *Hub) orphan(now vt.Instant, w *work, out *Out) {
 func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 	switch {
 	case w.meta.TTL <= 1:
-		h.dropped(now, w, drop.TTLExpired, out)
+		h.expired(now, w, out)
 		return
 	case h.own(w.meta.Src):
 		h.dropped(now, w, drop.SpoofedSource, out)

@@ -297,9 +297,15 @@ func (h *history) check(arrived []hubtest.Arrival) {
 	h.add()
 }
 
+// isError reports destination unreachable and time exceeded, the errors that a
+// hub makes itself.
+func isError(v hubtest.View) bool {
+	return v.ICMP != nil && (v.ICMP.TypeCode.Type() == 3 || v.ICMP.TypeCode.Type() == 11)
+}
+
 // leaves judges a packet to the Internet.
 func (h *history) leaves(a hubtest.Arrival, v hubtest.View, known map[reverse]*book) {
-	if v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+	if isError(v) {
 		return
 	}
 	if owner := h.owner(v.Src); owner != a.Server {
@@ -317,7 +323,7 @@ func (h *history) comesHome(a hubtest.Arrival, v hubtest.View) {
 	if ramp == nil {
 		h.Fatalf("a packet went into on-ramp %d, which does not exist", a.Site)
 	}
-	if v.TCP != nil && v.TCP.RST || v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+	if v.TCP != nil && v.TCP.RST || isError(v) {
 		return // made by the hub for the packet that came by this on-ramp
 	}
 	for _, b := range h.all {
@@ -358,7 +364,7 @@ func (h *history) routed(site ident.OnRamp) bool {
 func (h *history) count(arrived []hubtest.Arrival) {
 	for _, a := range arrived {
 		v := hubtest.Decode(a.Packet)
-		if v.Proto == 6 || v.ICMP != nil && v.ICMP.TypeCode.Type() == 3 {
+		if v.Proto == 6 || isError(v) {
 			continue
 		}
 		if a.Site == 0 {

@@ -35,7 +35,7 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 	case reason != drop.None:
 		h.dropped(now, w, reason, out)
 	case w.meta.TTL <= 1:
-		h.dropped(now, w, drop.TTLExpired, out)
+		h.expired(now, w, out)
 	case h.fits(now, w, r, out):
 		h.giveBack(now, w, i, f, r, why, out)
 	}

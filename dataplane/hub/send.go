@@ -60,6 +60,31 @@ func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 	}
 }
 
+// expired decides a packet whose TTL has run out: its sender is told, by the
+// address that the packet met us at (RFC 1812 section 5.3.1). The packet must
+// still be as its sender sent it, for the quote.
+func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
+	switch {
+	case !w.meta.Blameable():
+		h.dropped(now, w, drop.TTLExpired, out)
+		return
+	case w.ramp != nil && h.own(w.meta.Src):
+		h.dropped(now, w, drop.SpoofedSource, out)
+		return
+	}
+	h.count.Answered++
+	h.traceDrop(now, w, drop.TTLExpired, out)
+	from, start := w.meta.Dst, len(out.arena)
+	if w.ramp != nil {
+		from = w.ramp.address
+	}
+	out.arena = w.meta.AppendTimeExceeded(out.arena, w.data, from, w.off.Segment)
+	s := out.send(out.made(start), pkt.Offload{})
+	if w.ramp != nil {
+		s.Encap = w.ramp.encap
+	}
+}
+
 // sendReset answers a client's TCP segment with a reset, back where it came
 // from.
 func (h *Hub) sendReset(w *work, out *Out) {

@@ -71,6 +71,8 @@ type onRamp struct {
 	mtu   int
 	mss   uint16
 	next  *onRamp
+	// address is where the hub's own errors come from.
+	address netip.Addr
 }
 
 // peer is another server.
@@ -213,12 +215,17 @@ func (v *view) addOnRamp(o OnRamp) error {
 		return fmt.Errorf("want IPv4 outer addresses, got %v and %v", o.Local, o.Remote)
 	case v.local[toAddr4(o.Local)].kind != tunnelAddress:
 		return fmt.Errorf("%v is no tunnel address", o.Local)
+	case o.Address.IsValid() && !o.Address.Is4():
+		return fmt.Errorf("want an IPv4 address inside the tunnel, got %v", o.Address)
 	case o.MTU != 0 && (o.MTU < minMTU || o.MTU > maxMTU):
 		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, o.MTU)
 	}
 	r := &onRamp{OnRamp: o, tenant: tenant, scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
 	if tenant.FlowKey == FlowKeyTuple {
 		r.scope = 0
+	}
+	if r.address = o.Address; !r.address.IsValid() {
+		r.address = o.Local
 	}
 	r.mss = tunnel.MSS(r.mtu)
 	r.encap = tunnel.Encap{Src: o.Local, Dst: o.Remote, TTL: tunnel.DefaultTTL}

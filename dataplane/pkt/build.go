@@ -16,6 +16,11 @@ const (
 	// Type and code of RFC 1191 section 4.
 	icmpUnreachable = 3
 	icmpFragNeeded  = 4
+	// Type and code of RFC 792, "Time Exceeded Message".
+	icmpTimeExceeded = 11
+	icmpInTransit    = 0
+	// classE is the first byte from which IPv4 addresses are no hosts'.
+	classE = 240
 )
 
 // appendIPv4 appends an IPv4 header for size bytes of proto.
@@ -40,10 +45,39 @@ func appendIPv4(dst []byte, src, to netip.Addr, proto uint8, size int) []byte {
 // the payload per segment of a superpacket, or 0: the quote shows the packet as
 // it was on the wire.
 func (m *Meta) AppendFragNeeded(dst, b []byte, mtu int, segment uint16) []byte {
+	return m.appendError(dst, b, m.Dst, icmpUnreachable, icmpFragNeeded, uint16(mtu), segment)
+}
+
+// AppendTimeExceeded appends the ICMP "time to live exceeded in transit" of RFC
+// 792 from a router's address from about the IPv4 packet b; segment as in
+// AppendFragNeeded. The caller has asked Blameable.
+func (m *Meta) AppendTimeExceeded(dst, b []byte, from netip.Addr, segment uint16) []byte {
+	return m.appendError(dst, b, from, icmpTimeExceeded, icmpInTransit, 0, segment)
+}
+
+// Blameable reports whether an ICMP error may be sent about the packet: not if
+// it is one itself, a fragment other than the first, for many hosts, or from
+// what is not one host (RFC 1812 section 4.3.2.7).
+func (m *Meta) Blameable() bool {
+	switch {
+	case m.Kind == ICMPError || m.Kind == Malformed || m.FragOffset != 0:
+		return false
+	case m.Dst.IsMulticast() || reserved(m.Dst):
+		return false
+	}
+	return !m.Src.IsUnspecified() && !m.Src.IsMulticast() && !m.Src.IsLoopback() && !reserved(m.Src)
+}
+
+// reserved reports an IPv4 address of class E, the limited broadcast among them.
+func reserved(a netip.Addr) bool { return a.Is4() && a.As4()[0] >= classE }
+
+// appendError appends an ICMP error about the packet b; word is the second half
+// of its fourth word, which the types share.
+func (m *Meta) appendError(dst, b []byte, from netip.Addr, kind, code uint8, word, segment uint16) []byte {
 	quote := b[:min(m.Len, quoteMax)]
-	dst = appendIPv4(dst, m.Dst, m.Src, ProtoICMP, ICMPHeader+len(quote))
+	dst = appendIPv4(dst, from, m.Src, ProtoICMP, ICMPHeader+len(quote))
 	at := len(dst)
-	dst = append(dst, icmpUnreachable, icmpFragNeeded, 0, 0, 0, 0, byte(mtu>>8), byte(mtu))
+	dst = append(dst, kind, code, 0, 0, 0, 0, byte(word>>8), byte(word))
 	dst = append(dst, quote...)
 	if segment != 0 {
 		ip := dst[at+ICMPHeader:]

@@ -42,6 +42,7 @@ type ramp struct {
 	tenant ident.Tenant
 	vnet   ident.VNet
 	outer  netip.Addr
+	peer   netip.Addr // the servers' address inside
 	mtu    int
 }
 
@@ -187,7 +188,7 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	r.Tunnels = append(r.Tunnels, t)
 	// Connections of a WAN are in the default virtual network (SEMANTICS 3.1).
 	vnet, _ := b.accounts[tenant-1].vnet("")
-	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, mtu: mtu})
+	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, peer: peer, mtu: mtu})
 }
 
 // connectors number the private networks behind outbound tunnels, so that
