@@ -104,7 +104,7 @@ func examine() []finding {
 		add("af_packet", "dataplane: packets to and from the hub", "the kernel needs CONFIG_PACKET, the process CAP_NET_RAW", true, func() (string, error) { return tryPacket(ns) })
 		add("tcx", "dataplane: tunnels in the kernel; without it they are written in userspace, slower", "Linux 6.6 or newer and CAP_BPF; without it nothing else is lost", false, func() (string, error) { return "attached a program", bpf.Supported() })
 	}
-	add("nofile", "labs: about 12 descriptors for each node", "raise the limit: ulimit -n 20000", false, tryFiles)
+	add("nofile", "labs: a few descriptors for each node", "raise the limit, as root: ulimit -n 20000", true, tryFiles)
 	add("emu-hub", "engine: the Go hub on real packets", "see what is missing above", true, func() (string, error) {
 		for _, f := range all {
 			if f.Required && !f.OK {
@@ -140,8 +140,9 @@ func tryFiles() (string, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return "", err
 	}
-	if lim.Max < 4096 {
-		return "", fmt.Errorf("at most %d open files", lim.Max)
+	const small = 256 // a lab of a handful of nodes
+	if lim.Max < small {
+		return "", fmt.Errorf("at most %d open files, want %d or more", lim.Max, small)
 	}
 	return fmt.Sprintf("up to %d open files", lim.Max), nil
 }

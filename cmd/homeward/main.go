@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"github.com/homeward-lab/homeward/reports/check"
 )
@@ -52,24 +50,39 @@ func lacking(err error) error           { return &exit{exitLack, err} }
 func lackingf(f string, a ...any) error { return &exit{exitLack, fmt.Errorf(f, a...)} }
 func judgeless(err error) error         { return &exit{exitError, err} }
 
+// output remembers that it could not be written.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
 // Main runs one command line and returns its exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
-	// The second signal ends the process at once; the kernel takes the lab down.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := watch(context.Background())
 	defer stop()
-	context.AfterFunc(ctx, stop)
 
+	out := &output{w: stdout}
 	root := newRoot()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
+	cmd, err := root.ExecuteContextC(ctx)
 	var e *exit
-	if !errors.As(err, &e) {
-		e = &exit{exitUsage, err} // cobra's own: unknown flag, wrong number of arguments
+	switch {
+	case out.err != nil: // nobody can have read the answer, whatever it was
+		e = &exit{exitError, out.err}
+	case err == nil:
+		return exitOK
+	case !errors.As(err, &e): // cobra's own: unknown flag, wrong number of arguments
+		e = &exit{exitUsage, fmt.Errorf("%w\n%s --help says how it is used", err, cmd.CommandPath())}
 	}
 	if ctx.Err() != nil && e.code != exitOK {
 		e.code = exitInterrupted

@@ -21,10 +21,29 @@ namespaces, real TCP and a real dataplane, and then a report.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	root.AddCommand(newRun(), newExplain(), newBench(),
 		newList(), newValidate(), newShow(), newSchema(),
 		newDoctor(), newVersion(), newAgent())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Run, c.RunE = nil, help
+		case "completion": // for a shell that cobra does not know
+			c.Args, c.RunE = cobra.NoArgs, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
+}
+
+// help is cobra's, but an unknown topic is a mistake.
+func help(c *cobra.Command, args []string) error {
+	topic, _, err := c.Root().Find(args)
+	if err != nil {
+		return err
+	}
+	topic.InitDefaultHelpFlag()
+	return topic.Help()
 }

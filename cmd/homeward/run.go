@@ -92,9 +92,15 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	if err := refuse(variants, engine); err != nil {
 		return err
 	}
-	if err := emurun.Possible(); err != nil {
-		return lacking(err)
+	for _, v := range variants {
+		if err := emurun.Possible(v.plan); err != nil {
+			return lacking(err)
+		}
 	}
+	if err := writable(f.junit); err != nil {
+		return usagef("--junit: %w", err)
+	}
+	begin(cmd.Context())
 	if f.out == "" {
 		f.out = filepath.Join("out", time.Now().Format("20060102-150405")+"-"+variants[0].plan.Scenario)
 	}
@@ -256,26 +262,12 @@ func (s *session) options(dir string) emurun.Options {
 // finish judges, writes the reports and says how it went.
 func (s *session) finish(cmd *cobra.Command) error {
 	summaries := s.judge()
-	if err := s.out.Summaries(summaries...); err != nil {
-		return judgeless(err)
+	reports := s.report(summaries)
+	printVerdicts(cmd.OutOrStdout(), summaries)
+	if reports != nil {
+		return judgeless(reports)
 	}
-	results, err := record.Read(s.out.Dir())
-	if err != nil {
-		return judgeless(err)
-	}
-	var xml, page bytes.Buffer
-	err = errors.Join(junit.Write(&xml, summaries), html.Write(&page, results))
-	if err != nil {
-		return judgeless(err)
-	}
-	err = errors.Join(s.out.WriteFile("junit.xml", xml.Bytes()), s.out.WriteFile("report.html", page.Bytes()))
-	if s.flags.junit != "" {
-		err = errors.Join(err, os.WriteFile(s.flags.junit, xml.Bytes(), 0o644))
-	}
-	if err != nil {
-		return judgeless(err)
-	}
-	printVerdicts(cmd.OutOrStdout(), summaries, s.out.Dir())
+	fmt.Fprintf(cmd.OutOrStdout(), "\nReport: %s\n", filepath.Join(s.out.Dir(), "report.html"))
 	if cmd.Context().Err() != nil && !s.flags.keep {
 		return &exit{code: exitInterrupted}
 	}
@@ -283,6 +275,36 @@ func (s *session) finish(cmd *cobra.Command) error {
 		return &exit{code: code}
 	}
 	return nil
+}
+
+// report writes what is made of the verdicts and records.
+func (s *session) report(summaries []record.Summary) error {
+	if err := s.out.Summaries(summaries...); err != nil {
+		return err
+	}
+	var xml, page bytes.Buffer
+	results, err := record.Read(s.out.Dir())
+	if err == nil {
+		err = html.Write(&page, results)
+	}
+	err = errors.Join(err, junit.Write(&xml, summaries))
+	err = errors.Join(err, s.out.WriteFile("junit.xml", xml.Bytes()), s.out.WriteFile("report.html", page.Bytes()))
+	if s.flags.junit != "" {
+		err = errors.Join(err, os.WriteFile(s.flags.junit, xml.Bytes(), 0o644))
+	}
+	return err
+}
+
+// writable says whether a file can be written, and leaves what is in it alone.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // judge turns runs into verdicts, and drops the captures of runs that hold.

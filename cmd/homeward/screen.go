@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -29,7 +28,7 @@ type screen struct {
 
 func newScreen(w io.Writer) *screen {
 	f, ok := w.(*os.File)
-	return &screen{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), seen: map[string]bool{}}
+	return &screen{w: w, terminal: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb", seen: map[string]bool{}}
 }
 
 const redraw = 100 * time.Millisecond
@@ -46,11 +45,34 @@ func (s *screen) progress(run, stage string, done, total int) {
 	}
 	if now := time.Now(); now.Sub(s.last) >= redraw || done == total {
 		s.last = now
-		fmt.Fprintf(s.w, "\r\x1b[K%s: %s", run, stage)
+		line := run + ": " + stage
 		if total > 1 {
-			fmt.Fprintf(s.w, " %d/%d", done, total)
+			line += fmt.Sprintf(" %d/%d", done, total)
 		}
+		fmt.Fprintf(s.w, "\r\x1b[K%s", fit(line, s.width()))
 	}
+}
+
+// width of the terminal; 0 if it does not say.
+func (s *screen) width() int {
+	f, ok := s.w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
+}
+
+// fit shortens a line, which is ASCII, from the left to what a terminal shows in
+// one row: of a longer one, the terminal would keep the rows above.
+func fit(line string, columns int) string {
+	if columns < 2 || len(line) < columns {
+		return line
+	}
+	return line[len(line)-columns+1:]
 }
 
 // clear takes the changing line away.
@@ -80,7 +102,7 @@ func (p progressSink) Progress(stage string, done, total int) {
 
 // printVerdicts says how each run went: of checks only what is not as it should
 // be, for the report has the rest.
-func printVerdicts(w io.Writer, all []record.Summary, dir string) {
+func printVerdicts(w io.Writer, all []record.Summary) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range all {
 		var expected []string
@@ -109,7 +131,6 @@ func printVerdicts(w io.Writer, all []record.Summary, dir string) {
 			}
 		}
 	}
-	fmt.Fprintf(w, "\nReport: %s\n", filepath.Join(dir, "report.html"))
 }
 
 func shortfall(c record.CheckResult) string {

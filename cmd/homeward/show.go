@@ -52,7 +52,11 @@ function of the file: nothing is started and no privilege is needed.`,
 }
 
 func showPlan(w io.Writer, p *plan.Plan) {
-	fmt.Fprintf(w, "%s/%s: %s\nseed %d, plan %s\n", p.Scenario, p.Variant, p.Title, p.Seed, p.Fingerprint())
+	fmt.Fprintf(w, "%s/%s", p.Scenario, p.Variant)
+	if p.Title != "" {
+		fmt.Fprintf(w, ": %s", p.Title)
+	}
+	fmt.Fprintf(w, "\nseed %d, plan %s\n", p.Seed, p.Fingerprint())
 	showNodes(w, p)
 	showTunnels(w, p)
 	showServers(w, p)

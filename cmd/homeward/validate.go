@@ -22,7 +22,7 @@ Exit code 0: all files are good. 2: mistakes, each with file:line:column.`,
 				if err == nil {
 					var vs []*variant
 					if vs, err = prepare(doc, changes{}); err == nil {
-						fmt.Fprintf(cmd.OutOrStdout(), "%s: ok (%s; %d checks)\n", name, count(len(vs), "variant"), len(vs[0].checks))
+						fmt.Fprintf(cmd.OutOrStdout(), "%s: ok (%s; %s)\n", name, count(len(vs), "variant"), count(len(vs[0].checks), "check"))
 						continue
 					}
 				}

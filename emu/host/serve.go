@@ -160,6 +160,12 @@ type accepted struct {
 func (a accepted) Close() error {
 	if a.ending.Load() {
 		_ = a.SetLinger(0) // fails if it is closed already
+	} else if raw, err := a.SyscallConn(); err == nil {
+		// From here on the kernel bounds the goodbye: its own bound for what
+		// nobody holds (tcp_orphan_retries), which the timeout would override.
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0)
+		})
 	}
 	return a.TCPConn.Close()
 }

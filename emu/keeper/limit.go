@@ -31,6 +31,10 @@ func filesNeeded(p *plan.Plan) uint64 {
 	return nodes + max(nodes, links)
 }
 
+// Fits says whether the process may have the open files that the plan needs;
+// the error is a *LimitError where it may not.
+func Fits(p *plan.Plan) error { return ensureFiles(p) }
+
 // ensureFiles raises the soft limit of open files as far as the plan needs.
 func ensureFiles(p *plan.Plan) error {
 	open, err := os.ReadDir("/proc/self/fd")

@@ -240,10 +240,7 @@ func (r *runner) saveCapture() error {
 	if r.capture == nil {
 		return nil
 	}
-	if err := r.capture.WriteFile(r.options.Capture); err != nil {
-		return fmt.Errorf("write capture: %w", err)
-	}
-	return nil
+	return r.capture.WriteFile(r.options.Capture)
 }
 
 func (r *runner) doors() []Door {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -171,14 +172,14 @@ func (r *runner) startCapture() error {
 	return nil
 }
 
-// Possible says whether this machine can bring up any lab at all; the error
+// Possible says whether this machine can bring up the plan's lab; the error
 // says what is missing and how to get it.
-func Possible() error {
+func Possible(p *plan.Plan) error {
 	ns, err := netns.New()
 	if err != nil {
 		return fmt.Errorf("a lab needs the right to make network namespaces: run as root, for example with sudo; homeward doctor says what else is missing (%w)", err)
 	}
-	return ns.Close()
+	return errors.Join(ns.Close(), keeper.Fits(p))
 }
 
 // Refused are the words of the plan that this engine cannot do. It does

@@ -34,11 +34,20 @@ func story(run *record.Records, f record.Flow) string {
 			t.session = &run.Sessions[i]
 		}
 	}
+	if f.Result == record.Failed && f.EndNs <= f.StartNs {
+		// Its time never came.
+		t.add(step{node: f.Client, text: fmt.Sprintf("was to ask %s (%s) by %s", t.endpoint(f.Dst), f.Server, f.Proto), why: f.Reason})
+		return t.text()
+	}
 	t.departure()
 	for _, e := range t.events() {
 		t.tell(e)
 	}
 	t.arrival()
+	return t.text()
+}
+
+func (t *teller) text() string {
 	var b strings.Builder
 	t.heading(&b)
 	t.number(&b)

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// together is how close two signals are that somebody sent once: timeout(1) and
+// CI runners signal a process and then its group.
+const together = 100 * time.Millisecond
+
+// lifeline decides what a signal does. Where there is nothing to lose it ends
+// the process. Once a run has begun, the first one ends the context, so that
+// the run writes what it knows; the second ends the process at once, and the
+// kernel takes the lab down.
+type lifeline struct{ begun atomic.Bool }
+
+type lifelineKey struct{}
+
+// watch starts listening. The context ends with a cause that names the signal.
+func watch(parent context.Context) (ctx context.Context, stop func()) {
+	l := &lifeline{}
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, lifelineKey{}, l))
+	got := make(chan os.Signal, 8)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if s != syscall.SIGHUP || !signal.Ignored(s) { // nohup(1)
+			signal.Notify(got, s)
+		}
+	}
+	go l.listen(got, cancel)
+	return ctx, func() { signal.Stop(got) }
+}
+
+func (l *lifeline) listen(got <-chan os.Signal, cancel context.CancelCauseFunc) {
+	s := <-got
+	if !l.begun.Load() {
+		os.Exit(exitInterrupted)
+	}
+	first := time.Now()
+	cancel(interruption(s))
+	for range got {
+		if time.Since(first) > together {
+			os.Exit(exitInterrupted)
+		}
+	}
+}
+
+func interruption(s os.Signal) error {
+	name := s.String()
+	if n, ok := s.(syscall.Signal); ok {
+		name = unix.SignalName(n)
+	}
+	return errors.New("interrupted by " + name)
+}
+
+// begin says that from here on there is something to lose.
+func begin(ctx context.Context) {
+	if l, ok := ctx.Value(lifelineKey{}).(*lifeline); ok {
+		l.begun.Store(true)
+	}
+}
