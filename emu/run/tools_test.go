@@ -42,7 +42,7 @@ func TestLiveTools(t *testing.T) {
 		t.Run("dig", func(t *testing.T) { digs(t, servers, in); spoken = append(spoken, "dns") })
 		t.Run("ssh", func(t *testing.T) { sshes(t, servers, in); spoken = append(spoken, "ssh") })
 		t.Run("stun", func(t *testing.T) { stuns(t, servers, in, second); spoken = append(spoken, "stun") })
-		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in) })
+		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in, p) })
 	}})
 	wantAll(t, r, record.OK)
 	t.Run("tshark", func(t *testing.T) { wantSound(t, file, spoken...) })
@@ -196,9 +196,14 @@ func digs(t, servers *testing.T, in rooms) {
 	}
 }
 
-// traceroute by ICMP and by UDP reaches the origin, through a first hop that is
-// the branch router. What is between is shown, and not judged.
-func traceroutes(t *testing.T, in rooms) {
+// traceroute by ICMP, UDP and TCP reaches the origin, through a first hop that
+// is the branch router and a second that is the hub, by its address in the
+// site's own tunnel. What is between is shown, and not judged.
+func traceroutes(t *testing.T, in rooms, p *plan.Plan) {
+	hubs := map[string]string{}
+	for _, b := range p.Branches {
+		hubs[b.Node] = b.Tunnels[0].Peer.String()
+	}
 	traceroute := need.Tool(t, "traceroute")
 	hop := regexp.MustCompile(`(?m)^ *\d+  (\S+)`)
 	for _, kind := range [][]string{{"-I"}, {"-U", "-p", "4999"}, {"-T", "-p", "80"}} {
@@ -213,8 +218,9 @@ func traceroutes(t *testing.T, in rooms) {
 				hops = append(hops, m[1])
 			}
 			t.Logf("site %d, %s: %s", a.site, kind[0], strings.Join(hops, " "))
-			if n := len(hops); n < 2 || hops[0] != router || hops[n-1] != origin {
-				t.Errorf("site %d, %s: hops %v, want %s first and %s last", a.site, kind[0], hops, router, origin)
+			want := hubs[fmt.Sprintf("shop.%d.router", a.site)]
+			if n := len(hops); n < 3 || hops[0] != router || hops[1] != want || hops[n-1] != origin {
+				t.Errorf("site %d, %s: hops %v, want %s first, then the hub's %s, and %s last", a.site, kind[0], hops, router, want, origin)
 			}
 		}
 	}
