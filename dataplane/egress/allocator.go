@@ -19,8 +19,9 @@ type part struct {
 // flow table is the truth about what is taken; the allocator only remembers
 // full-looking destinations so that they stay fast.
 type Allocator struct {
-	seed  uint64
-	parts []part
+	seed uint64
+	// four and six are the parts of each family.
+	four, six []part
 	// maps are bit maps of taken ports for destinations that were hard to
 	// serve, direct-mapped by hash: a busy destination keeps its line.
 	maps [mapLines]*portMap
@@ -49,30 +50,40 @@ func NewAllocator(seed uint64, d *Directory, server ident.Server) *Allocator {
 	for i := range d.addresses {
 		for k, owner := range d.addresses[i].Owner {
 			if owner == server && k > 0 {
-				a.parts = append(a.parts, part{d.addresses[i].Addr, uint16(k * SliceSize)})
+				p := a.pool(d.addresses[i].Addr)
+				*p = append(*p, part{d.addresses[i].Addr, uint16(k * SliceSize)})
 			}
 		}
 	}
 	return a
 }
 
-// Size is how many ports there are toward each remote end.
-func (a *Allocator) Size() int { return len(a.parts) * SliceSize }
+// pool is the parts of an address's family.
+func (a *Allocator) pool(addr netip.Addr) *[]part {
+	if addr.Is4() {
+		return &a.four
+	}
+	return &a.six
+}
+
+// Size is how many ports there are toward a remote end of this address.
+func (a *Allocator) Size(remote netip.Addr) int { return len(*a.pool(remote)) * SliceSize }
 
 // Allocate picks egress address and port for the flow of key. The address is a
-// keyed hash of the flow over the pool, the port a keyed hash into the slice;
+// keyed hash of the flow over the pool of its family, the port a keyed hash into the slice;
 // when they are taken it probes on, by double hashing, which visits every port
 // of the slice. ok is false only when the whole pool is taken for that remote
 // end. The caller inserts the flow, or does not; nothing is reserved.
 func (a *Allocator) Allocate(t *flow.Table, key *flow.Key) (egress netip.AddrPort, ok bool) {
-	if len(a.parts) == 0 {
+	remote := key.Destination()
+	parts := *a.pool(remote.Addr())
+	if len(parts) == 0 {
 		return netip.AddrPort{}, false
 	}
 	hash := flow.Combine(a.seed, flow.Hash(a.seed, key), 1)
-	start := int(hash >> 32 % uint64(len(a.parts)))
-	remote := key.Destination()
-	for i := range a.parts {
-		p := a.parts[(start+i)%len(a.parts)]
+	start := int(hash >> 32 % uint64(len(parts)))
+	for i := range parts {
+		p := parts[(start+i)%len(parts)]
 		if port, ok := a.inPart(t, p, key.Proto, remote, hash); ok {
 			return netip.AddrPortFrom(p.addr, port), true
 		}

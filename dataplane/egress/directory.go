@@ -16,15 +16,15 @@ type Directory struct {
 }
 
 // NewDirectory indexes addresses. It refuses an address that is listed twice,
-// that is not IPv4, or whose slice 0 has an owner.
+// that is neither IPv4 nor plain IPv6, or whose slice 0 has an owner.
 func NewDirectory(addresses []Address) (*Directory, error) {
 	d := &Directory{addresses: addresses, at: make(map[netip.Addr]int, len(addresses))}
 	var errs []error
 	for i := range addresses {
 		a := &addresses[i]
 		switch _, twice := d.at[a.Addr]; {
-		case !a.Addr.Is4():
-			errs = append(errs, fmt.Errorf("egress address %v: want IPv4", a.Addr))
+		case !a.Addr.IsValid() || a.Addr.Is4In6() || a.Addr.Zone() != "":
+			errs = append(errs, fmt.Errorf("egress address %v: want plain IPv4 or IPv6", a.Addr))
 		case twice:
 			errs = append(errs, fmt.Errorf("egress address %v is listed twice", a.Addr))
 		case a.Owner[0] != 0:

@@ -1,6 +1,6 @@
 // Package egress is soft-unicast: egress addresses that live in no machine.
 // An address belongs to one datacenter, each aligned slice of its ports to one
-// server (SEMANTICS 5.1).
+// server; of an IPv6 address all slices to the same (SEMANTICS 5.1).
 package egress
 
 import (

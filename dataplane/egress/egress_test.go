@@ -87,7 +87,7 @@ func TestDirectory(t *testing.T) {
 	twice := append(assigned[:1:1], assigned[0])
 	zero := append(assigned[:0:0], assigned...)
 	zero[0].Owner[0] = 1
-	for name, bad := range map[string][]egress.Address{"twice": twice, "slice 0": zero, "IPv6": {{Addr: netip.MustParseAddr("2001:db8::1")}}} {
+	for name, bad := range map[string][]egress.Address{"twice": twice, "slice 0": zero, "mapped": {{Addr: netip.MustParseAddr("::ffff:192.0.2.1")}}, "none": {{}}} {
 		if _, err := egress.NewDirectory(bad); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
@@ -122,8 +122,8 @@ func TestAllocate(t *testing.T) {
 	for _, addresses := range []int{1, 3} {
 		a, table := allocation(t, addresses)
 		total := addresses * egress.SliceSize
-		if a.Size() != total {
-			t.Fatalf("pool of %d, want %d", a.Size(), total)
+		if a.Size(web.Addr()) != total {
+			t.Fatalf("pool of %d, want %d", a.Size(web.Addr()), total)
 		}
 		take := func(n int, proto uint8, dst netip.AddrPort) (netip.AddrPort, bool) {
 			k := key(n, proto, dst)
@@ -236,7 +236,7 @@ func TestNoPool(t *testing.T) {
 	a := egress.NewAllocator(1, d, 1)
 	_, table := allocation(t, 1)
 	k := key(1, 6, web)
-	if at, ok := a.Allocate(table, &k); ok || a.Size() != 0 {
+	if at, ok := a.Allocate(table, &k); ok || a.Size(web.Addr()) != 0 {
 		t.Errorf("got %v from nothing", at)
 	}
 }

@@ -184,7 +184,7 @@ func (h *Hub) route(w *work) route.Decision {
 }
 
 // own reports whether an address is one of the network's.
-func (h *Hub) own(addr netip.Addr) bool { return h.v.local[toAddr4(addr)].kind != elsewhere }
+func (h *Hub) own(addr netip.Addr) bool { return h.v.local.at(pkt.NumberOf(addr)).kind != elsewhere }
 
 // toOnRamp routes a packet from site to site, by itself and without state
 // (ARR-8). The smaller of both tunnels bounds what the ends may send.

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
@@ -97,7 +96,7 @@ func (h *Hub) receive(in *Packet, w *work) {
 	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
 	w.data = in.Data
 	o, ok := pkt.ParseOuter(in.Data)
-	dst := h.v.local[addr4(o.Dst)]
+	dst := h.v.local.at(o.Dst)
 	switch {
 	case !ok || dst.kind == elsewhere || dst.kind == peerHandover:
 		h.refuseOuter(w)
@@ -134,7 +133,7 @@ func (h *Hub) receiveGRE(w *work, o *pkt.Outer, kind placeKind, internal bool) {
 // inside in w.data.
 func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) drop.Reason {
 	switch {
-	case kind == ourHandover && (!internal || h.v.local[addr4(o.Src)].kind != peerHandover):
+	case kind == ourHandover && (!internal || h.v.local.at(o.Src).kind != peerHandover):
 		return drop.ForgedHandover
 	case o.Fragment:
 		return drop.Fragment
@@ -146,7 +145,7 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 		return reason
 	}
 	if kind == tunnelAddress {
-		w.ramp = h.v.tunnel(outer{addr4(o.Src), addr4(o.Dst)}, gre.Key, gre.HasKey)
+		w.ramp = h.v.tunnel(o.Src, o.Dst, gre.Key, gre.HasKey)
 		if w.ramp == nil {
 			return drop.UnknownTunnel
 		}
@@ -171,17 +170,13 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 func (h *Hub) receiveInner(w *work) {
 	m := &w.meta
 	m.Parse(w.data)
-	switch {
-	case m.Kind == pkt.Malformed:
+	if m.Kind == pkt.Malformed {
 		w.reason = drop.Malformed
-		return
-	case m.Version != 4:
-		w.reason = drop.Unsupported
 		return
 	}
 	w.data = w.data[:m.Len]
 	if w.ramp == nil {
-		h.receiveReply(w, h.v.local[addr4(binary.BigEndian.Uint32(w.data[16:]))])
+		h.receiveReply(w, h.v.local.at(pkt.NumberOf(m.Dst)))
 		return
 	}
 	switch m.Kind {

@@ -2,7 +2,6 @@ package hub
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,6 +10,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -21,9 +21,9 @@ import (
 type view struct {
 	cfg       Config
 	dc        ident.Datacenter
-	local     map[addr4]place
+	local     places
 	ramps     map[ident.OnRamp]*onRamp
-	outer     map[outer]*onRamp
+	tunnels   tunnels
 	peers     map[ident.Server]*peer
 	tenants   map[ident.Tenant]Tenant
 	routes    *route.Table
@@ -31,14 +31,6 @@ type view struct {
 	directory *egress.Directory
 	timeouts  flow.Timeouts
 	bound     int
-}
-
-// addr4 is an IPv4 address as a number: outer headers are IPv4.
-type addr4 uint32
-
-func toAddr4(a netip.Addr) addr4 {
-	b := a.As4()
-	return addr4(binary.BigEndian.Uint32(b[:]))
 }
 
 // place is what an address of the network is.
@@ -56,10 +48,6 @@ const (
 	peerHandover
 	egressAddress
 )
-
-// outer names a tunnel by its outer addresses; those that differ only in the
-// GRE key are chained.
-type outer struct{ src, dst addr4 }
 
 // onRamp is an OnRamp made ready.
 type onRamp struct {
@@ -103,9 +91,9 @@ const (
 func newView(c Config) (*view, error) {
 	v := &view{
 		cfg:     c,
-		local:   make(map[addr4]place),
+		local:   makePlaces(),
 		ramps:   make(map[ident.OnRamp]*onRamp),
-		outer:   make(map[outer]*onRamp),
+		tunnels: makeTunnels(),
 		peers:   make(map[ident.Server]*peer),
 		tenants: make(map[ident.Tenant]Tenant),
 		bound:   cmp.Or(c.Bounds.Flows, defaultFlows),
@@ -121,13 +109,14 @@ func newView(c Config) (*view, error) {
 
 // claim gives an address its place; each has one.
 func (v *view) claim(what string, addr netip.Addr, p place) error {
-	if !addr.Is4() {
-		return fmt.Errorf("%s: want an IPv4 address, got %v", what, addr)
+	if !addr.IsValid() || addr.Is4In6() || addr.Zone() != "" {
+		return fmt.Errorf("%s: want a plain IPv4 or IPv6 address, got %v", what, addr)
 	}
-	if v.local[toAddr4(addr)].kind != elsewhere {
+	n := pkt.NumberOf(addr)
+	if v.local.at(n).kind != elsewhere {
 		return fmt.Errorf("%s: address %v has another use already", what, addr)
 	}
-	v.local[toAddr4(addr)] = p
+	v.local.set(n, p)
 	return nil
 }
 
@@ -211,9 +200,9 @@ func (v *view) addOnRamp(o OnRamp) error {
 		return fmt.Errorf("want a vnet and a scope, got %d and %d", o.VNet, o.Scope)
 	case o.Kind != tunnel.GRE:
 		return fmt.Errorf("want kind %q, got %q", tunnel.GRE, o.Kind)
-	case !o.Local.Is4() || !o.Remote.Is4():
-		return fmt.Errorf("want IPv4 outer addresses, got %v and %v", o.Local, o.Remote)
-	case v.local[toAddr4(o.Local)].kind != tunnelAddress:
+	case !o.Local.IsValid() || o.Local.Is4() != o.Remote.Is4() || !o.Remote.IsValid() || o.Remote.Is4In6():
+		return fmt.Errorf("want outer addresses of one family, got %v and %v", o.Local, o.Remote)
+	case v.local.at(pkt.NumberOf(o.Local)).kind != tunnelAddress:
 		return fmt.Errorf("%v is no tunnel address", o.Local)
 	case o.Address.IsValid() && !o.Address.Is4():
 		return fmt.Errorf("want an IPv4 address inside the tunnel, got %v", o.Address)
@@ -232,19 +221,19 @@ func (v *view) addOnRamp(o OnRamp) error {
 	if o.Key != nil {
 		r.encap.Key, r.encap.HasKey = *o.Key, true
 	}
-	at := outer{toAddr4(o.Remote), toAddr4(o.Local)}
-	if v.tunnel(at, r.encap.Key, r.encap.HasKey) != nil {
+	remote, local := pkt.NumberOf(o.Remote), pkt.NumberOf(o.Local)
+	if v.tunnel(remote, local, r.encap.Key, r.encap.HasKey) != nil {
 		return errors.New("another on-ramp has the same outer addresses and key")
 	}
-	r.next = v.outer[at]
-	v.outer[at] = r
+	r.next = v.tunnels.at(remote, local)
+	v.tunnels.set(remote, local, r)
 	v.ramps[o.ID] = r
 	return nil
 }
 
 // tunnel finds the on-ramp of a GRE packet.
-func (v *view) tunnel(at outer, key uint32, hasKey bool) *onRamp {
-	for r := v.outer[at]; r != nil; r = r.next {
+func (v *view) tunnel(src, dst pkt.Number, key uint32, hasKey bool) *onRamp {
+	for r := v.tunnels.at(src, dst); r != nil; r = r.next {
 		if r.encap.HasKey == hasKey && r.encap.Key == key {
 			return r
 		}

@@ -75,7 +75,8 @@ type Meta struct {
 	// Len is the packet's length as its IP header says, bytes; what the buffer
 	// holds beyond that is link padding.
 	Len int
-	// L4 is where the transport header starts, Payload where it ends.
+	// L4 is where the transport header starts, Payload where it ends. Of an IPv6
+	// fragment, L4 is the fragment header.
 	L4, Payload int
 	// PayloadLen is the transport payload, bytes.
 	PayloadLen int
@@ -84,16 +85,18 @@ type Meta struct {
 	// mirrors its request as it does for TCP and UDP.
 	SrcPort, DstPort uint16
 	// FragID, FragOffset (bytes) and MoreFragments describe a fragment.
-	FragID, FragOffset uint16
-	MoreFragments      bool
+	FragID        uint32
+	FragOffset    uint16
+	MoreFragments bool
 	// DF is "don't fragment"; always true for IPv6.
 	DF bool
 
 	Kind    Kind
 	Version uint8 // 4, 6, or 0 when the packet is not IP
-	Proto   uint8
-	TTL     uint8 // hop limit for IPv6
-	Flags   uint8 // TCP's
+	// Proto is the protocol behind all extension headers that could be read.
+	Proto uint8
+	TTL   uint8 // hop limit for IPv6
+	Flags uint8 // TCP's
 	// ICMPType and ICMPCode are set for every ICMP message.
 	ICMPType, ICMPCode uint8
 }
@@ -142,7 +145,7 @@ func (m *Meta) parse4(b []byte, quote bool) {
 	m.Src, m.Dst = netip.AddrFrom4([4]byte(ip[srcOffset4:])), netip.AddrFrom4([4]byte(ip[dstOffset4:]))
 	m.Seq, m.Ack, m.Flags, m.ICMPType, m.ICMPCode = 0, 0, 0, 0, 0
 	m.Len, m.L4, m.Payload, m.PayloadLen, m.SrcPort, m.DstPort = total, head, 0, 0, 0, 0
-	m.FragID, m.FragOffset, m.MoreFragments, m.DF = binary.BigEndian.Uint16(ip[4:]), 0, false, frag&0x4000 != 0
+	m.FragID, m.FragOffset, m.MoreFragments, m.DF = uint32(binary.BigEndian.Uint16(ip[4:])), 0, false, frag&0x4000 != 0
 	m.Kind, m.Version, m.Proto, m.TTL = Malformed, 4, ip[9], ip[ttlOffset4]
 	if frag&0x3fff != 0 {
 		m.FragOffset, m.MoreFragments = frag&0x1fff<<3, frag&0x2000 != 0
@@ -166,24 +169,52 @@ func HeaderSound(head []byte) bool {
 	return sum%0xffff == 0
 }
 
-// Outer is what matters of an IPv4 header around a tunnel.
+// Number is an IP address as a number; IPv4 is mapped (RFC 4291 section
+// 2.5.5.2), so that both families have one. It is quicker to pass on and to look
+// up than netip.Addr.
+type Number struct{ Hi, Lo uint64 }
+
+// mapping is what stands above an IPv4 address in its Number.
+const mapping = 0xffff
+
+// Is4 reports whether the address is IPv4, which then is the low 32 bits of Lo.
+func (n Number) Is4() bool { return n.Hi == 0 && n.Lo>>32 == mapping }
+
+// NumberOf is the number of an address; of the zero Addr it is 0.
+func NumberOf(a netip.Addr) Number {
+	if a.Is4() {
+		b := a.As4()
+		return number4(b[:])
+	}
+	b := a.As16()
+	return number6(b[:])
+}
+
+func number4(b []byte) Number {
+	return Number{0, mapping<<32 | uint64(binary.BigEndian.Uint32(b))}
+}
+
+func number6(b []byte) Number {
+	return Number{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+}
+
+// Outer is what matters of the IP header around a tunnel.
 type Outer struct {
-	// Src and Dst are the addresses as numbers.
-	Src, Dst uint32
+	Src, Dst Number
 	// Head and Len are where the payload starts and ends.
 	Head, Len int
 	Proto     uint8
 	Fragment  bool
 }
 
-// ParseOuter reads the IPv4 header at the start of b without looking further;
-// ok is false if it is malformed or not IPv4.
+// ParseOuter reads the IP header at the start of b without looking further; ok
+// is false if it is malformed or not IP.
 func ParseOuter(b []byte) (o Outer, ok bool) {
 	if len(b) < IPv4Header || b[0]>>4 != 4 {
-		return o, false
+		return parseOuter6(b)
 	}
 	o = Outer{
-		Src: binary.BigEndian.Uint32(b[srcOffset4:]), Dst: binary.BigEndian.Uint32(b[dstOffset4:]),
+		Src: number4(b[srcOffset4:]), Dst: number4(b[dstOffset4:]),
 		Head: int(b[0]&0xf) * 4, Len: int(binary.BigEndian.Uint16(b[2:])), Proto: b[9],
 		Fragment: (b[6]&0x3f)|b[7] != 0,
 	}
@@ -191,23 +222,22 @@ func ParseOuter(b []byte) (o Outer, ok bool) {
 	return o, ok
 }
 
-func (m *Meta) parse6(b []byte, quote bool) {
-	*m = Meta{}
-	if len(b) < IPv6Header {
-		return
+// parseOuter6 steps over extension headers: Linux puts an encapsulation limit
+// (RFC 2473 section 4.1.1) between IPv6 and GRE.
+func parseOuter6(b []byte) (o Outer, ok bool) {
+	if len(b) < IPv6Header || b[0]>>4 != 6 || mapped(b[srcOffset6:]) || mapped(b[dstOffset6:]) {
+		return o, false
 	}
-	ip := header.IPv6(b)
-	total := IPv6Header + int(ip.PayloadLength())
-	if total > len(b) && !quote {
-		return
+	o = Outer{Src: number6(b[srcOffset6:]), Dst: number6(b[dstOffset6:]), Len: IPv6Header + int(binary.BigEndian.Uint16(b[length6:]))}
+	if o.Len > len(b) {
+		return o, false
 	}
-	m.Version, m.Proto, m.TTL, m.Len, m.L4, m.DF = 6, ip.NextHeader(), ip.HopLimit(), total, IPv6Header, true
-	m.Src, m.Dst = netip.AddrFrom16([16]byte(b[srcOffset6:])), netip.AddrFrom16([16]byte(b[dstOffset6:]))
-	if m.Proto == uint8(header.IPv6FragmentExtHdrIdentifier) {
-		m.Kind = Fragment
-		return
+	u, ok := walk(b[:o.Len])
+	o.Head, o.Proto, o.Fragment = u.at, u.proto, u.fragment
+	if !u.readable {
+		o.Proto = protoNone
 	}
-	m.transport(b[:min(total, len(b))], quote)
+	return o, ok
 }
 
 // quoteMin is how much of the transport header an ICMP error quotes at least
@@ -258,6 +288,9 @@ func (m *Meta) udp(l4 []byte, quote bool) {
 	udp := header.UDP(l4)
 	size := int(udp.Length())
 	if size < UDPHeader || size > len(l4) && !quote {
+		return
+	}
+	if m.Version == 6 && udp.Checksum() == 0 && !quote { // RFC 8200 section 8.1
 		return
 	}
 	m.SrcPort, m.DstPort = udp.SourcePort(), udp.DestinationPort()

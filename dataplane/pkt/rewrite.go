@@ -11,6 +11,8 @@ import (
 
 // Offsets within headers.
 const (
+	length6                  = 4
+	nextHeader6              = 6
 	ttlOffset4, ttlOffset6   = 8, 7
 	sumOffset4               = 10
 	srcOffset4, srcOffset6   = 12, 8
@@ -58,9 +60,20 @@ func swapAddr(b []byte, addr netip.Addr) uint32 {
 		return ^old>>16 + ^old&0xffff + new>>16 + new&0xffff
 	}
 	a := addr.As16()
-	d := uint32(^checksum.Checksum(b[:16], 0)) + uint32(checksum.Checksum(a[:], 0))
-	copy(b[:16], a[:])
-	return d
+	old, new := number6(b), number6(a[:])
+	binary.BigEndian.PutUint64(b, new.Hi)
+	binary.BigEndian.PutUint64(b[8:], new.Lo)
+	// Words of 32 bits add up like those of 16, see HeaderSound.
+	return squeeze(halves(^old.Hi) + halves(^old.Lo) + halves(new.Hi) + halves(new.Lo))
+}
+
+// halves is the sum of both halves of v.
+func halves(v uint64) uint64 { return v>>32 + v&0xffffffff }
+
+// squeeze makes a sum of a few words of 32 bits a delta.
+func squeeze(sum uint64) uint32 {
+	sum = halves(sum)
+	return uint32(sum>>16 + sum&0xffff)
 }
 
 // swap16 writes v at b and returns the delta.
@@ -132,13 +145,14 @@ func (m *Meta) translate(b []byte, d uint32, portAt int, port uint16, id bool, o
 		if id {
 			p = swap16(l4[icmpIDOffset:], port)
 		}
-		if off.Partial {
-			return
+		switch {
+		case m.Version == 4 && !off.Partial:
+			apply(l4[icmpSumOffset:], p)
+		case m.Version == 6 && !off.Partial: // ICMPv6 has a pseudo header, RFC 4443 section 2.3
+			apply(l4[icmpSumOffset:], d+p)
+		case m.Version == 6:
+			applyPartial(l4[icmpSumOffset:], d)
 		}
-		if m.Version == 6 { // ICMPv6 has a pseudo header, RFC 4443 section 2.3
-			p += d
-		}
-		apply(l4[icmpSumOffset:], p)
 	}
 }
 
