@@ -46,13 +46,21 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
 // fromServers adds what only servers know: the session, where it was at home,
 // how it left, which way its replies went, and why packets of it were dropped.
 func (r *runner) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrPort) {
-	if at := r.ledger.of(f); at != nil {
+	at := r.ledger.of(f)
+	switch {
+	case at == nil:
+	case at.refused != "":
+		line.SessionID, line.HomeServer = at.id, at.server
+	default:
 		egress = at.session.Egress
 		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
 		line.EgressDC = r.names.datacenter[at.server]
 	}
 	line.EgressIP, line.EgressPort = split(egress)
-	if line.Result == record.Lost {
+	switch {
+	case at != nil && at.refused != "" && line.Result != record.OK:
+		line.Reason = at.refused
+	case line.Result == record.Lost:
 		if why := r.ledger.dropped(f, egress); why != "" {
 			line.Reason = why
 		}

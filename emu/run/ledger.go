@@ -28,6 +28,7 @@ type ledger struct {
 type entry struct {
 	id, server, returned string
 	session              hub.Session
+	refused              string // why there is no flow; empty if there is one
 }
 
 func newLedger(r *runner) *ledger {
@@ -54,6 +55,7 @@ func (l *ledger) hub(e agent.Event) {
 		if e.Kind == hub.FlowRefused {
 			ev.Kind, ev.Reason = "flow_refused", e.Session.Refused.String()
 			l.drop(ev.OnRamp, ev.Flow, ev.Reason)
+			l.refuse(e)
 		}
 		l.run.sink.Session(l.run.names.sessionRecord(e.Node, e.Session, l.run.start))
 	case hub.Handover:
@@ -79,6 +81,22 @@ func (l *ledger) start(e agent.Event) {
 	if joinable := sessionKey(l.run.names.datacenter[e.Node], tuple); l.tuples[joinable] == nil {
 		l.tuples[joinable] = at
 	}
+}
+
+// refuse notes a flow that was not set up, unless it was at another attempt: why
+// is the session's close reason, or the drop reason where there is no word for it.
+func (l *ledger) refuse(e agent.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := sessionKey(l.run.names.OnRamps[e.Session.OnRamp], text(e.Session.Tuple))
+	if l.sessions[key] != nil {
+		return
+	}
+	why := e.Session.Refused.String()
+	if e.Session.Close != hub.CloseUnknown {
+		why = e.Session.Close.String()
+	}
+	l.sessions[key] = &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session, refused: why}
 }
 
 func (l *ledger) drop(onramp, tuple, why string) {
