@@ -123,14 +123,17 @@ type OnRamp struct {
 	Local  netip.Addr `json:"local"`
 	Remote netip.Addr `json:"remote"`
 	// Address is the hub's own address inside the tunnel, from which it reports
-	// errors as a router; the zero value means Local.
-	Address netip.Addr `json:"address,omitzero"`
+	// errors as a router, Address6 that of IPv6; the zero value means Local, if it
+	// is of the family. Without either, errors of that family are not reported.
+	Address  netip.Addr `json:"address,omitzero"`
+	Address6 netip.Addr `json:"address6,omitzero"`
 	// Key is the GRE key (RFC 2890); nil means none, and then a packet with a
 	// key is not of this tunnel.
 	Key *uint32 `json:"key,omitempty"`
 	// ARR is automatic_return_routing (SEMANTICS 1.2).
 	ARR bool `json:"arr"`
-	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476).
+	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476), and
+	// over IPv6 tunnel.GREMTU6 (1456). IPv6 inside needs 1280 or more.
 	MTU int `json:"mtu,omitempty"`
 }
 

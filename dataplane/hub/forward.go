@@ -55,7 +55,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	egress := f.Egress()
 	w.meta.SetSrc(w.data, egress.Addr(), egress.Port(), w.off)
 	w.meta.DecTTL(w.data)
-	w.meta.ClampMSS(w.data, w.ramp.mss, w.off)
+	w.meta.ClampMSS(w.data, w.ramp.clamp(w.meta.Version), w.off)
 	h.count.Forwarded++
 	out.send(w.data, w.off)
 	if ended {
@@ -194,7 +194,7 @@ func (h *Hub) toOnRamp(now vt.Instant, w *work, to ident.OnRamp, out *Out) {
 		return
 	}
 	w.meta.DecTTL(w.data)
-	w.meta.ClampMSS(w.data, min(w.ramp.mss, r.mss), w.off)
+	w.meta.ClampMSS(w.data, min(w.ramp.clamp(w.meta.Version), r.clamp(w.meta.Version)), w.off)
 	h.count.Routed++
 	h.sendInto(w, r, out)
 }

@@ -28,7 +28,7 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 	h.count.Answered++
 	h.traceDrop(now, w, drop.TooBig, out)
 	start := len(out.arena)
-	out.arena = w.meta.AppendFragNeeded(out.arena, w.data, r.mtu, w.off.Segment)
+	out.arena = w.meta.AppendTooBig(out.arena, w.data, r.mtu, w.off.Segment)
 	answer := Send{Data: out.made(start)}
 	if w.ramp != nil {
 		answer.Encap = w.ramp.encap
@@ -64,8 +64,12 @@ func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 // address that the packet met us at (RFC 1812 section 5.3.1). The packet must
 // still be as its sender sent it, for the quote.
 func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
+	from := w.meta.Dst
+	if w.ramp != nil {
+		from = w.ramp.router(w.meta.Version)
+	}
 	switch {
-	case !w.meta.Blameable():
+	case !w.meta.Blameable() || !from.IsValid():
 		h.dropped(now, w, drop.TTLExpired, out)
 		return
 	case w.ramp != nil && h.own(w.meta.Src):
@@ -74,10 +78,7 @@ func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
 	}
 	h.count.Answered++
 	h.traceDrop(now, w, drop.TTLExpired, out)
-	from, start := w.meta.Dst, len(out.arena)
-	if w.ramp != nil {
-		from = w.ramp.address
-	}
+	start := len(out.arena)
 	out.arena = w.meta.AppendTimeExceeded(out.arena, w.data, from, w.off.Segment)
 	s := out.send(out.made(start), pkt.Offload{})
 	if w.ramp != nil {

@@ -57,10 +57,29 @@ type onRamp struct {
 	// scope is the one of forward keys: 0 with FlowKeyTuple.
 	scope ident.Scope
 	mtu   int
-	mss   uint16
+	// mss and mss6 are what TCP over IPv4 and IPv6 may send in one segment.
+	mss, mss6 uint16
 	next  *onRamp
-	// address is where the hub's own errors come from.
-	address netip.Addr
+	// address and address6 are where the hub's own errors come from; not valid
+	// if it has none.
+	address, address6 netip.Addr
+}
+
+// clamp is the MSS for a packet of this version.
+func (r *onRamp) clamp(version uint8) uint16 {
+	if version == 6 {
+		return r.mss6
+	}
+	return r.mss
+}
+
+// router is the hub's own address for a packet of this version; not valid if it
+// has none.
+func (r *onRamp) router(version uint8) netip.Addr {
+	if version == 6 {
+		return r.address6
+	}
+	return r.address
 }
 
 // peer is another server.
@@ -204,19 +223,26 @@ func (v *view) addOnRamp(o OnRamp) error {
 		return fmt.Errorf("want outer addresses of one family, got %v and %v", o.Local, o.Remote)
 	case v.local.at(pkt.NumberOf(o.Local)).kind != tunnelAddress:
 		return fmt.Errorf("%v is no tunnel address", o.Local)
-	case o.Address.IsValid() && !o.Address.Is4():
-		return fmt.Errorf("want an IPv4 address inside the tunnel, got %v", o.Address)
+	case o.Address.IsValid() && !o.Address.Is4(), o.Address6.IsValid() && (!o.Address6.Is6() || o.Address6.Is4In6()):
+		return fmt.Errorf("want an IPv4 and an IPv6 address inside the tunnel, got %v and %v", o.Address, o.Address6)
 	case o.MTU != 0 && (o.MTU < minMTU || o.MTU > maxMTU):
 		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, o.MTU)
 	}
 	r := &onRamp{OnRamp: o, tenant: tenant, scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
+	if o.Local.Is6() {
+		r.mtu = cmp.Or(o.MTU, tunnel.GREMTU6)
+	}
 	if tenant.FlowKey == FlowKeyTuple {
 		r.scope = 0
 	}
-	if r.address = o.Address; !r.address.IsValid() {
+	r.address, r.address6 = o.Address, o.Address6
+	switch {
+	case o.Local.Is4() && !r.address.IsValid():
 		r.address = o.Local
+	case o.Local.Is6() && !r.address6.IsValid():
+		r.address6 = o.Local
 	}
-	r.mss = tunnel.MSS(r.mtu)
+	r.mss, r.mss6 = tunnel.MSS(r.mtu), tunnel.MSS6(r.mtu)
 	r.encap = tunnel.Encap{Src: o.Local, Dst: o.Remote, TTL: tunnel.DefaultTTL}
 	if o.Key != nil {
 		r.encap.Key, r.encap.HasKey = *o.Key, true

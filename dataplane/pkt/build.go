@@ -11,53 +11,69 @@ import (
 const (
 	// madeTTL is the TTL of packets that the dataplane makes itself.
 	madeTTL = 64
-	// quoteMax bounds an ICMP error to 576 bytes in all (RFC 1812 section 4.3.2.3).
-	quoteMax = 576 - IPv4Header - ICMPHeader
-	// Type and code of RFC 1191 section 4.
-	icmpUnreachable = 3
-	icmpFragNeeded  = 4
-	// Type and code of RFC 792, "Time Exceeded Message".
-	icmpTimeExceeded = 11
-	icmpInTransit    = 0
+	// quoteMax4 bounds an ICMP error to 576 bytes in all (RFC 1812 section
+	// 4.3.2.3), quoteMax6 to the least MTU of IPv6 (RFC 4443 section 2.4).
+	quoteMax4 = 576 - IPv4Header - ICMPHeader
+	quoteMax6 = 1280 - IPv6Header - ICMPHeader
 	// classE is the first byte from which IPv4 addresses are no hosts'.
 	classE = 240
 )
 
-// appendIPv4 appends an IPv4 header for size bytes of proto.
-func appendIPv4(dst []byte, src, to netip.Addr, proto uint8, size int) []byte {
+// complaint is type and code of one ICMP error in both families.
+type complaint struct{ type4, code4, type6, code6 uint8 }
+
+// tooBig is RFC 1191 section 4 and RFC 4443 section 3.2, timeExceeded RFC 792
+// and RFC 4443 section 3.3.
+func tooBig() complaint       { return complaint{3, 4, 2, 0} }
+func timeExceeded() complaint { return complaint{11, 0, 3, 0} }
+
+// appendIP appends an IP header for size bytes of proto. Both addresses are of
+// one family.
+func appendIP(dst []byte, src, to netip.Addr, proto uint8, size int) []byte {
 	at := len(dst)
-	dst = append(dst, make([]byte, IPv4Header)...)
+	if src.Is4() {
+		dst = append(dst, make([]byte, IPv4Header)...)
+		ip := dst[at:]
+		ip[0] = 0x45
+		binary.BigEndian.PutUint16(ip[2:], uint16(IPv4Header+size))
+		ip[6] = 0x40 // DF, so that the id may be 0 (RFC 6864)
+		ip[ttlOffset4], ip[9] = madeTTL, proto
+		s, d := src.As4(), to.As4()
+		copy(ip[srcOffset4:], s[:])
+		copy(ip[dstOffset4:], d[:])
+		binary.BigEndian.PutUint16(ip[sumOffset4:], ^checksum.Checksum(ip, 0))
+		return dst
+	}
+	dst = append(dst, make([]byte, IPv6Header)...)
 	ip := dst[at:]
-	ip[0] = 0x45
-	binary.BigEndian.PutUint16(ip[2:], uint16(IPv4Header+size))
-	ip[6] = 0x40 // DF, so that the id may be 0 (RFC 6864)
-	ip[8], ip[9] = madeTTL, proto
-	s, d := src.As4(), to.As4()
-	copy(ip[srcOffset4:], s[:])
-	copy(ip[dstOffset4:], d[:])
-	binary.BigEndian.PutUint16(ip[sumOffset4:], ^checksum.Checksum(ip, 0))
+	ip[0] = 0x60
+	binary.BigEndian.PutUint16(ip[length6:], uint16(size))
+	ip[nextHeader6], ip[ttlOffset6] = proto, madeTTL
+	s, d := src.As16(), to.As16()
+	copy(ip[srcOffset6:], s[:])
+	copy(ip[dstOffset6:], d[:])
 	return dst
 }
 
-// AppendFragNeeded appends the ICMP "fragmentation needed" of RFC 1191 that
-// tells the sender of the IPv4 packet b to use mtu. It comes from the packet's
-// destination, the one address the sender knows to be on the path. segment is
-// the payload per segment of a superpacket, or 0: the quote shows the packet as
-// it was on the wire.
-func (m *Meta) AppendFragNeeded(dst, b []byte, mtu int, segment uint16) []byte {
-	return m.appendError(dst, b, m.Dst, icmpUnreachable, icmpFragNeeded, uint16(mtu), segment)
+// AppendTooBig appends the ICMP error that tells the sender of the packet b to
+// use mtu: "fragmentation needed" of RFC 1191, "packet too big" of RFC 4443. It
+// comes from the packet's destination, the one address the sender knows to be on
+// the path. segment is the payload per segment of a superpacket, or 0: the quote
+// shows the packet as it was on the wire.
+func (m *Meta) AppendTooBig(dst, b []byte, mtu int, segment uint16) []byte {
+	return m.appendError(dst, b, m.Dst, tooBig(), uint16(mtu), segment)
 }
 
-// AppendTimeExceeded appends the ICMP "time to live exceeded in transit" of RFC
-// 792 from a router's address from about the IPv4 packet b; segment as in
-// AppendFragNeeded. The caller has asked Blameable.
+// AppendTimeExceeded appends the ICMP error that the packet b's hops ran out,
+// from a router's address of the packet's family; segment as in AppendTooBig.
+// The caller has asked Blameable.
 func (m *Meta) AppendTimeExceeded(dst, b []byte, from netip.Addr, segment uint16) []byte {
-	return m.appendError(dst, b, from, icmpTimeExceeded, icmpInTransit, 0, segment)
+	return m.appendError(dst, b, from, timeExceeded(), 0, segment)
 }
 
 // Blameable reports whether an ICMP error may be sent about the packet: not if
 // it is one itself, a fragment other than the first, for many hosts, or from
-// what is not one host (RFC 1812 section 4.3.2.7).
+// what is not one host (RFC 1812 section 4.3.2.7, RFC 4443 section 2.4).
 func (m *Meta) Blameable() bool {
 	switch {
 	case m.Kind == ICMPError || m.Kind == Malformed || m.FragOffset != 0:
@@ -72,27 +88,49 @@ func (m *Meta) Blameable() bool {
 func reserved(a netip.Addr) bool { return a.Is4() && a.As4()[0] >= classE }
 
 // appendError appends an ICMP error about the packet b; word is the second half
-// of its fourth word, which the types share.
-func (m *Meta) appendError(dst, b []byte, from netip.Addr, kind, code uint8, word, segment uint16) []byte {
-	quote := b[:min(m.Len, quoteMax)]
-	dst = appendIPv4(dst, from, m.Src, ProtoICMP, ICMPHeader+len(quote))
+// of its second word, which the types share.
+func (m *Meta) appendError(dst, b []byte, from netip.Addr, c complaint, word, segment uint16) []byte {
+	proto, kind, code, most := uint8(ProtoICMP), c.type4, c.code4, quoteMax4
+	if m.Version == 6 {
+		proto, kind, code, most = ProtoICMPv6, c.type6, c.code6, quoteMax6
+	}
+	quote := b[:min(m.Len, most)]
+	dst = appendIP(dst, from, m.Src, proto, ICMPHeader+len(quote))
 	at := len(dst)
 	dst = append(dst, kind, code, 0, 0, 0, 0, byte(word>>8), byte(word))
 	dst = append(dst, quote...)
 	if segment != 0 {
-		ip := dst[at+ICMPHeader:]
-		d := swap16(ip[2:], uint16(m.Payload+int(segment)))
-		apply(ip[sumOffset4:], d)
+		m.shorten(dst[at+ICMPHeader:], m.Payload+int(segment))
 	}
-	icmp := dst[at:]
-	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], ^checksum.Checksum(icmp, 0))
+	sumICMP(dst[at:], from, m.Src)
 	return dst
 }
 
-// AppendReset appends the TCP RST that answers the IPv4 segment m (RFC 9293
+// shorten makes the header in b say that the packet has size bytes.
+func (m *Meta) shorten(b []byte, size int) {
+	if m.Version == 6 {
+		binary.BigEndian.PutUint16(b[length6:], uint16(size-IPv6Header))
+		return
+	}
+	d := swap16(b[2:], uint16(size))
+	apply(b[sumOffset4:], d)
+}
+
+// sumICMP writes the checksum of an ICMP message. ICMPv6 has a pseudo header
+// (RFC 4443 section 2.3).
+func sumICMP(icmp []byte, src, dst netip.Addr) {
+	var sum uint16
+	if src.Is6() {
+		sum = pseudo(src, dst, ProtoICMPv6, len(icmp))
+	}
+	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], 0)
+	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], ^checksum.Checksum(icmp, sum))
+}
+
+// AppendReset appends the TCP RST that answers the segment m (RFC 9293
 // section 3.10.7.1). The caller has made sure that m is not itself a reset.
 func (m *Meta) AppendReset(dst []byte) []byte {
-	dst = appendIPv4(dst, m.Dst, m.Src, ProtoTCP, TCPHeader)
+	dst = appendIP(dst, m.Dst, m.Src, ProtoTCP, TCPHeader)
 	at := len(dst)
 	dst = append(dst, make([]byte, TCPHeader)...)
 	tcp := header.TCP(dst[at:])
@@ -120,16 +158,16 @@ func (m *Meta) SeqLen() uint32 {
 	return n
 }
 
-// pseudo is the pseudo header's sum.
+// pseudo is the pseudo header's sum; a size fits in 16 bits, so it is the same
+// in both families (RFC 9293 section 3.1, RFC 8200 section 8.1).
 func pseudo(src, dst netip.Addr, proto uint8, size int) uint16 {
-	sum := checksum.Combine(checksum.Checksum(src.AsSlice(), 0), checksum.Checksum(dst.AsSlice(), 0))
-	return checksum.Combine(sum, checksum.Combine(uint16(proto), uint16(size)))
+	s, d := NumberOf(src), NumberOf(dst)
+	if src.Is4() { // without the mapping
+		s.Lo, d.Lo = s.Lo&0xffffffff, d.Lo&0xffffffff
+	}
+	return fold(0, squeeze(halves(s.Hi)+halves(s.Lo)+halves(d.Hi)+halves(d.Lo))+uint32(proto)+uint32(size))
 }
 
-// RefreshICMP writes the checksum of the ICMP (not ICMPv6) message in b anew,
-// after its quote was translated.
-func (m *Meta) RefreshICMP(b []byte) {
-	icmp := b[m.L4:m.Len]
-	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], 0)
-	binary.BigEndian.PutUint16(icmp[icmpSumOffset:], ^checksum.Checksum(icmp, 0))
-}
+// RefreshICMP writes the checksum of the ICMP message in b anew, after its quote
+// was translated.
+func (m *Meta) RefreshICMP(b []byte) { sumICMP(b[m.L4:m.Len], m.Src, m.Dst) }

@@ -90,6 +90,8 @@ const (
 	// GREMTU is the largest inner packet of an unkeyed GRE tunnel over a path of
 	// 1500 bytes (SEMANTICS 2.10).
 	GREMTU = 1500 - outerIPv4 - greBase
+	// GREMTU6 is GREMTU over IPv6.
+	GREMTU6 = 1500 - outerIPv6 - greBase
 )
 
 // IsZero reports whether e asks for no outer header.
@@ -166,12 +168,20 @@ func (e *Encap) putGRE(b, inner []byte) {
 	binary.BigEndian.PutUint16(b[2:], protocol)
 }
 
-// tcpipv4 is IPv4 and TCP headers without options, bytes.
-const tcpipv4 = 40
+// Headers of TCP and of IPv4 or IPv6 without options, bytes.
+const (
+	tcpipv4 = 40
+	tcpipv6 = 60
+)
 
 // MSS is the largest TCP payload of a packet of mtu bytes over IPv4: 1436 for
 // GREMTU (SEMANTICS 2.10). Options shorten the payload, not the MSS (RFC 6691).
-func MSS(mtu int) uint16 { return uint16(min(max(mtu-tcpipv4, 0), 0xffff)) }
+func MSS(mtu int) uint16 { return payload(mtu, tcpipv4) }
+
+// MSS6 is MSS over IPv6: 1416 for GREMTU.
+func MSS6(mtu int) uint16 { return payload(mtu, tcpipv6) }
+
+func payload(mtu, headers int) uint16 { return uint16(min(max(mtu-headers, 0), 0xffff)) }
 
 // InnerMTU is what a path of mtu bytes leaves for the packet inside e.
 func (e *Encap) InnerMTU(mtu int) int { return mtu - e.Overhead() }

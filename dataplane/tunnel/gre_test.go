@@ -25,6 +25,7 @@ func TestAppend(t *testing.T) {
 		{"plain", tunnel.Encap{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.18.0.1")}, 24},
 		{"key", tunnel.Encap{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.18.0.1"), Key: 0xdeadbeef, HasKey: true, TTL: 9}, 28},
 		{"key 0", tunnel.Encap{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.18.0.1"), HasKey: true}, 28},
+		{"plain ipv6", tunnel.Encap{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2")}, 44},
 		{"ipv6", tunnel.Encap{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2"), Key: 7, HasKey: true}, 48},
 	}
 	for _, tt := range tests {
@@ -152,7 +153,14 @@ func TestMTU(t *testing.T) {
 	if got := tunnel.MSS(tunnel.GREMTU); got != 1436 {
 		t.Errorf("MSS %d, want 1436", got)
 	}
-	if tunnel.MSS(20) != 0 || tunnel.MSS(1<<20) != 65535 {
+	six := tunnel.Encap{Dst: netip.MustParseAddr("2001:db8::2")}
+	if six.InnerMTU(1500) != tunnel.GREMTU6 || tunnel.GREMTU6 != 1456 {
+		t.Errorf("inner MTU %d over IPv6, want 1456", six.InnerMTU(1500))
+	}
+	if got := tunnel.MSS6(tunnel.GREMTU); got != 1416 {
+		t.Errorf("MSS %d of IPv6, want 1416", got)
+	}
+	if tunnel.MSS6(40) != 0 || tunnel.MSS(20) != 0 || tunnel.MSS(1<<20) != 65535 {
 		t.Error("MSS is not kept in its range")
 	}
 }
