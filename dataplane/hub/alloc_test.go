@@ -6,12 +6,16 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 )
 
 // TestNoAllocations: a packet of a live flow, its reply, a hand-over and a drop
 // allocate nothing. PERFORMANCE 1, hub.hit_allocs.
 func TestNoAllocations(t *testing.T) {
-	quiet := func(c *hub.Config) { c.Trace = false }
+	quiet := func(c *hub.Config) {
+		c.Trace = false
+		c.Tenants[0].Policies.Network = []policy.Rule{{ID: "all", Action: policy.Allow}}
+	}
 	alone := hubtest.Options{ARR: hubtest.All, Datacenters: 1, Servers: 1, Edit: quiet}
 	c := alone.Config()
 	h, err := hub.New(c)

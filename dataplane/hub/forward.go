@@ -59,19 +59,23 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	h.count.Forwarded++
 	out.send(w.data, w.off)
 	if ended {
-		h.finish(now, f, out)
+		h.finish(now, i, f, out)
 	}
 }
 
 // setUp decides a packet without a flow; f is one whose session is behind it,
 // or nil. Route first: only what goes to the Internet gets state here
-// (SEMANTICS 1.3).
+// (SEMANTICS 1.3), and where a packet goes says which policies are asked.
 func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
 	if h.own(w.meta.Src) {
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
 	decision := h.route(w)
+	w.rules = nil
+	if w.ramp.policies != nil && !h.admitted(now, w, decision.Verdict, out) {
+		return
+	}
 	if f != nil && decision.Verdict != route.Internet {
 		h.end(now, i, f, out)
 	}
@@ -84,7 +88,7 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		h.orphan(now, w, out)
 	case f != nil:
 		if !f.Over() {
-			h.finish(now, f, out)
+			h.finish(now, i, f, out)
 		}
 		h.start(now, w, i, h.flows.Reopen(now, i), out)
 	default:
@@ -119,7 +123,8 @@ func (h *Hub) start(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 	if w.ramp.ARR {
 		f.Return = w.ramp.ID // the single extra fact ARR stores (SEMANTICS 1.4)
 	}
-	h.started(now, f, out)
+	h.remember(i, w.rules)
+	h.started(now, i, f, out)
 	h.forward(now, w, i, f, out)
 }
 
@@ -162,6 +167,9 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	decision := h.route(w)
+	if w.ramp.policies != nil && !h.admitted(now, w, decision.Verdict, out) {
+		return
+	}
 	switch {
 	case decision.Verdict == route.Null:
 		h.dropped(now, w, drop.NullRouted, out)

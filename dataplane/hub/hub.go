@@ -134,6 +134,8 @@ type Session struct {
 	BytesSent, BytesReceived uint64
 	Close                    CloseReason
 	Refused                  drop.Reason
+	// Rules are the policies that matched when the session was set up or refused.
+	Rules Rules
 }
 
 // CloseReason is ConnectionCloseReason of SEMANTICS 6.4, the values a layer 3

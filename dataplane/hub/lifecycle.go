@@ -20,6 +20,9 @@ type Hub struct {
 	refusals uint64
 	// pending are events that happened outside of a call with an Out.
 	pending []Event
+	// rules are those of each flow's session, by index; shorter than the table,
+	// and nil where no rule matched.
+	rules   []*Rules
 	now     vt.Instant
 	touched uint8
 	// batch is scratch for the packets of one call.
@@ -131,8 +134,8 @@ func (h *Hub) Counters() Counters {
 // Sessions yields the live sessions, in the order of their places in memory.
 func (h *Hub) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
-		for _, f := range h.flows.All() {
-			if !f.Over() && !yield(*h.session(f)) {
+		for i, f := range h.flows.All() {
+			if !f.Over() && !yield(*h.session(i, f)) {
 				return
 			}
 		}
@@ -156,8 +159,9 @@ func (h *Hub) sweep(now vt.Instant, out *Out) {
 // end forgets a flow; if its session was still on, it ends.
 func (h *Hub) end(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 	if !f.Over() {
-		h.finish(now, f, out)
+		h.finish(now, i, f, out)
 	}
+	h.remember(i, nil)
 	h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
 	h.flows.Remove(i)
 }

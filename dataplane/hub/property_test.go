@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"pgregory.net/rapid"
@@ -63,9 +64,21 @@ func tenantsAndSites(c *hub.Config) {
 		{ID: "b", Tenant: 1, VNet: 1, Prefix: hubtest.LAN, NextHop: 2},
 		{ID: "c", Tenant: 2, VNet: 1, Prefix: hubtest.LAN, NextHop: 4},
 	}
+	c.Tenants[0].Policies = someBlocked
 	c.Bounds.Flows = 12
 	c.Timers.PortHold = 5 * time.Second
 }
+
+// someBlocked lets a tenant neither ping nor ask names; what else it does is
+// recorded.
+var someBlocked = policy.Policies{
+	Firewall: []policy.Rule{{ID: "no_ping", Action: policy.Block, Match: policy.Match{Protocol: []uint8{1}}}},
+	Egress:   []policy.Rule{{ID: "any", Action: policy.Default}},
+	Network:  []policy.Rule{{ID: "no_names", Action: policy.Block, Match: policy.Match{Port: []policy.PortRange{policy.Port(53)}}}},
+}
+
+// blocked is what someBlocked says of a session.
+func blocked(s *hub.Session) bool { return s.Tuple.Proto == 1 || s.Tuple.Dst.Port() == 53 }
 
 func newHistory(t *testing.T, rt *rapid.T) *history {
 	arr := rapid.SliceOfN(rapid.Bool(), 4, 4).Draw(rt, "arr")
@@ -170,7 +183,7 @@ func (h *history) reconfigure(rt *rapid.T) {
 	h.T = rt
 	full := hubtest.Options{Sites: 4, Edit: tenantsAndSites}.Config()
 	which := rapid.IntRange(0, 3).Draw(rt, "which")
-	what := rapid.IntRange(0, 3).Draw(rt, "what")
+	what := rapid.IntRange(0, 4).Draw(rt, "what")
 	h.n.Reconfigure(func(c *hub.Config) {
 		switch what {
 		case 0:
@@ -192,6 +205,13 @@ func (h *history) reconfigure(rt *rapid.T) {
 		case 2:
 			i := which % len(c.OnRamps)
 			c.OnRamps[i].ARR = !c.OnRamps[i].ARR
+		case 4:
+			c.Tenants = slices.Clone(c.Tenants)
+			if p := &c.Tenants[0].Policies; p.Firewall == nil {
+				*p = someBlocked
+			} else {
+				*p = policy.Policies{}
+			}
 		case 3:
 			if len(c.Routes) > 0 {
 				c.Routes = c.Routes[1:]
@@ -219,6 +239,10 @@ func (h *history) read() {
 				h.Fatalf("session %x started twice", s.ID)
 			}
 			h.ids[s.ID] = true
+			policed := s.Tenant == 1 && h.n.Config.Tenants[0].Policies.Firewall != nil
+			if policed && (blocked(&s) || s.Rules.Egress.ID != "any") || !policed && s.Rules != (hub.Rules{}) {
+				h.Fatalf("session %+v started, policies in force: %v", s, policed)
+			}
 			if b := h.live[at]; b != nil {
 				h.Fatalf("%+v shares its reverse key with the live %+v", s, b.s)
 			}
@@ -229,6 +253,9 @@ func (h *history) read() {
 			b := h.live[at]
 			if b == nil || b.s.ID != s.ID || h.ended[s.ID] {
 				h.Fatalf("session %+v ended, live there: %+v", s, b)
+			}
+			if s.Rules != b.s.Rules {
+				h.Fatalf("session ended under %+v, started under %+v", s.Rules, b.s.Rules)
 			}
 			h.ended[s.ID] = true
 			if s.End < s.Start || s.End > h.n.Now {
@@ -242,6 +269,9 @@ func (h *history) read() {
 		case hub.FlowRefused:
 			if s.Refused == drop.None || h.ids[s.ID] {
 				h.Fatalf("refusal %+v", s)
+			}
+			if s.Refused == drop.PolicyDenied && (s.Tenant != 1 || !blocked(&s)) {
+				h.Fatalf("denied %+v", s)
 			}
 			h.ids[s.ID] = true
 		}

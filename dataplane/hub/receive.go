@@ -30,6 +30,8 @@ type work struct {
 	hash  uint64
 	// owner is the server that owns a reply's egress port.
 	owner ident.Server
+	// rules are the policies that matched, for the record of a session.
+	rules *Rules
 	// reason is why the packet was already dropped while reading.
 	reason drop.Reason
 }

@@ -71,7 +71,7 @@ func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *o
 	if m.Kind == pkt.ICMPError {
 		h.undoQuote(w, f)
 	} else {
-		h.traceReturn(now, f, r, why, out)
+		h.traceReturn(now, i, f, r, why, out)
 		ended = h.flows.Inbound(now, i, f, m)
 		m.SetDst(w.data, client.Addr(), client.Port(), w.off)
 		m.ClampMSS(w.data, r.clamp(m.Version), w.off)
@@ -80,7 +80,7 @@ func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *o
 	h.count.Returned++
 	h.sendInto(w, r, out)
 	if ended {
-		h.finish(now, f, out)
+		h.finish(now, i, f, out)
 	}
 }
 

@@ -21,7 +21,7 @@ func (h *Hub) sessionID(k *flow.Key, ordinal uint64) (id [16]byte) {
 }
 
 // session describes a flow as of now.
-func (h *Hub) session(f *flow.Flow) *Session {
+func (h *Hub) session(i flow.Index, f *flow.Flow) *Session {
 	return &Session{
 		ID:     h.sessionID(&f.Key, uint64(f.Ordinal)),
 		Tenant: f.Key.Tenant, VNet: f.Key.VNet,
@@ -29,6 +29,7 @@ func (h *Hub) session(f *flow.Flow) *Session {
 		Tuple:  keyTuple(&f.Key),
 		Egress: f.Egress(),
 		Start:  f.Start, BytesSent: f.Sent, BytesReceived: f.Received,
+		Rules: h.rulesOf(i),
 	}
 }
 
@@ -37,17 +38,17 @@ func keyTuple(k *flow.Key) Tuple {
 }
 
 // started reports a new session.
-func (h *Hub) started(now vt.Instant, f *flow.Flow, out *Out) {
+func (h *Hub) started(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 	h.count.FlowsStarted++
-	s := h.session(f)
+	s := h.session(i, f)
 	out.Events = append(out.Events, Event{Kind: FlowStart, At: now, Tuple: s.Tuple, OnRamp: s.OnRamp, Session: s})
 }
 
 // finish reports the end of a session. One that ran out ended when it was due
 // to, whenever that was noticed; a reset one when it was last heard of.
-func (h *Hub) finish(now vt.Instant, f *flow.Flow, out *Out) {
+func (h *Hub) finish(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 	h.count.FlowsEnded++
-	s := h.session(f)
+	s := h.session(i, f)
 	s.Close, s.End = closeReason(f, f.Deadline <= now), min(now, f.Deadline)
 	if f.State() == flow.Reset {
 		s.End = min(now, max(f.Start, h.flows.Idle(f)))
@@ -94,6 +95,9 @@ func (h *Hub) refused(now vt.Instant, w *work, reason drop.Reason, out *Out) {
 		Tenant: w.ramp.Tenant, VNet: w.ramp.VNet, OnRamp: w.ramp.ID,
 		Tuple: keyTuple(&w.key), Start: now, End: now, Refused: reason,
 	}
+	if w.rules != nil {
+		s.Rules = *w.rules
+	}
 	if reason == drop.PortsExhausted {
 		s.Close = EgressPortAllocationError
 	}
@@ -122,9 +126,9 @@ func (h *Hub) traceHandover(now vt.Instant, w *work, to ident.Server, why string
 	out.Events = append(out.Events, Event{Kind: Handover, At: now, Tuple: w.tuple(), OnRamp: w.rampID(), Peer: to, Why: why})
 }
 
-func (h *Hub) traceReturn(now vt.Instant, f *flow.Flow, r *onRamp, why string, out *Out) {
+func (h *Hub) traceReturn(now vt.Instant, i flow.Index, f *flow.Flow, r *onRamp, why string, out *Out) {
 	if !h.v.cfg.Trace || f.Answered() {
 		return
 	}
-	out.Events = append(out.Events, Event{Kind: Returned, At: now, Tuple: keyTuple(&f.Key), OnRamp: r.ID, ByARR: f.Return != 0, Why: why, Session: h.session(f)})
+	out.Events = append(out.Events, Event{Kind: Returned, At: now, Tuple: keyTuple(&f.Key), OnRamp: r.ID, ByARR: f.Return != 0, Why: why, Session: h.session(i, f)})
 }

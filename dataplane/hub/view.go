@@ -26,6 +26,7 @@ type view struct {
 	tunnels   tunnels
 	peers     map[ident.Server]*peer
 	tenants   map[ident.Tenant]Tenant
+	policies  map[ident.Tenant]*policies // of tenants that have any
 	routes    *route.Table
 	buckets   *steer.Table
 	directory *egress.Directory
@@ -54,6 +55,8 @@ type onRamp struct {
 	OnRamp
 	encap  tunnel.Encap
 	tenant Tenant
+	// policies of the tenant; nil if it has none.
+	policies *policies
 	// scope is the one of forward keys: 0 with FlowKeyTuple.
 	scope ident.Scope
 	mtu   int
@@ -109,13 +112,14 @@ const (
 // newView checks c and makes it ready. All mistakes are in one error.
 func newView(c Config) (*view, error) {
 	v := &view{
-		cfg:     c,
-		local:   makePlaces(),
-		ramps:   make(map[ident.OnRamp]*onRamp),
-		tunnels: makeTunnels(),
-		peers:   make(map[ident.Server]*peer),
-		tenants: make(map[ident.Tenant]Tenant),
-		bound:   cmp.Or(c.Bounds.Flows, defaultFlows),
+		cfg:      c,
+		local:    makePlaces(),
+		ramps:    make(map[ident.OnRamp]*onRamp),
+		tunnels:  makeTunnels(),
+		peers:    make(map[ident.Server]*peer),
+		tenants:  make(map[ident.Tenant]Tenant),
+		policies: make(map[ident.Tenant]*policies),
+		bound:    cmp.Or(c.Bounds.Flows, defaultFlows),
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
@@ -194,6 +198,11 @@ func (v *view) addTenants() error {
 			errs = append(errs, fmt.Errorf("tenant %q: want orphan %q or %q, got %q", t.Name, OrphanDrop, OrphanReset, t.Orphan))
 		}
 		v.tenants[t.ID] = t
+		p, err := newPolicies(t.Policies)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tenant %q: %w", t.Name, err))
+		}
+		v.policies[t.ID] = p
 	}
 	return errors.Join(errs...)
 }
@@ -228,7 +237,7 @@ func (v *view) addOnRamp(o OnRamp) error {
 	case o.MTU != 0 && (o.MTU < minMTU || o.MTU > maxMTU):
 		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, o.MTU)
 	}
-	r := &onRamp{OnRamp: o, tenant: tenant, scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
+	r := &onRamp{OnRamp: o, tenant: tenant, policies: v.policies[o.Tenant], scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
 	if o.Local.Is6() {
 		r.mtu = cmp.Or(o.MTU, tunnel.GREMTU6)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -26,7 +27,8 @@ func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) rec
 		ConnectionCloseReason: s.Close.String(),
 		DestinationTunnelID:   nilUUID,
 		EgressColoName:        n.datacenter[server],
-		EgressRuleID:          nilUUID,
+		EgressRuleID:          policy.RuleUUID(n.Tenants[s.Tenant], s.Rules.Egress.ID),
+		EgressRuleName:        s.Rules.Egress.Name,
 		IngressColoName:       n.ingress[onramp],
 		Offramp:               "INTERNET",
 		OnrampType:            "MAGIC",

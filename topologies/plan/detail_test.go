@@ -257,7 +257,7 @@ func TestFeatures(t *testing.T) {
 	slices.Sort(got)
 	// Accounts, virtual networks and routes of all kinds are not among them.
 	want := []string{"announce", "checks.after", "checks.eventually", "checks.within", "connectors", "cpe", "dedicated", "devices",
-		"faults.cut", "group", "health", "ipv6", "on_exhaustion.another_server", "onramps.interconnect", "policies.egress", "policies.egress", "policies.egress.dedicated", "policies.firewall", "policies.network", "proxied",
+		"faults.cut", "group", "health", "ipv6", "on_exhaustion.another_server", "onramps.interconnect", "policies.egress.dedicated", "proxied",
 		"routing.legacy", "run", "transit", "workload"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)

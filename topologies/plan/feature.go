@@ -20,7 +20,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // uses of such a word are not noted, and so nobody refuses them.
 func everyEngine(word string) bool {
 	switch word {
-	case "accounts", "vnets", "routes.regions", "routes.datacenters", "routes.bgp":
+	case "accounts", "vnets", "policies.firewall", "policies.egress", "policies.network", "routes.regions", "routes.datacenters", "routes.bgp":
 		return true
 	}
 	return false
@@ -105,18 +105,23 @@ func (b *builder) accountFeatures() {
 		for i, v := range a.VNets {
 			b.useIf(v.ID != defaultVNet, "vnets", at(a.path+".vnets", i))
 		}
-		for i := range a.Policies.Firewall {
-			b.use("policies.firewall", at(a.path+".policies.firewall", i))
-		}
-		for i, p := range a.Policies.Egress {
-			path := at(a.path+".policies.egress", i)
-			b.use("policies.egress", path)
-			b.useIf(p.Action == string(policy.Dedicated), "policies.egress.dedicated", path+".action")
-		}
-		for i := range a.Policies.Network {
-			b.use("policies.network", at(a.path+".policies.network", i))
-		}
+		b.policyFeatures(policy.Firewall, a.Policies.Firewall, a.path+".policies.firewall")
+		b.policyFeatures(policy.Egress, a.Policies.Egress, a.path+".policies.egress")
+		b.policyFeatures(policy.Network, a.Policies.Network, a.path+".policies.network")
 		b.routeFeatures(a.Routes, a.path+".routes")
+	}
+}
+
+// policyFeatures notes the rules of a stage, and what of them asks for more than
+// a packet tells: where an address is, and who uses a device.
+func (b *builder) policyFeatures(stage policy.Stage, rules []spec.Policy, list string) {
+	for i := range rules {
+		p, path := &rules[i], at(list, i)
+		b.use("policies."+string(stage), path)
+		b.useIf(p.Action == string(policy.Dedicated), "policies.egress.dedicated", path+".action")
+		b.useIf(len(p.Match.Country) > 0, "policies.country", path+".match.country")
+		b.useIf(len(p.Match.SourceCountry) > 0, "policies.country", path+".match.source_country")
+		b.useIf(len(p.Match.User) > 0, "policies.user", path+".match.user")
 	}
 }
 
