@@ -30,7 +30,8 @@ const (
 	PortsExhausted        // no free egress port in the pool (EGRESS_PORT_ALLOCATION_ERROR)
 	TooBig                // larger than the tunnel's MTU with DF set (RT-14)
 	PolicyDenied          // a firewall or network policy said no
-	SpoofedSource         // source address is one of the network's own
+	SpoofedSource         // source address is one of the network's own, or one that may not leave its link
+	NoEgress              // the server has no egress address of the packet's family
 	reasons
 )
 
@@ -58,6 +59,7 @@ var names = [Count]string{
 	TooBig:         "too_big",
 	PolicyDenied:   "policy_denied",
 	SpoofedSource:  "spoofed_source",
+	NoEgress:       "no_egress",
 }
 
 // String is the metric label: lower case, words joined by underscores.

@@ -67,7 +67,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 // or nil. Route first: only what goes to the Internet gets state here
 // (SEMANTICS 1.3), and where a packet goes says which policies are asked.
 func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
-	if h.own(w.meta.Src) {
+	if h.forged(w.meta.Src) {
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
@@ -98,6 +98,10 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 
 // open makes a flow: an egress port of this server, and the path back.
 func (h *Hub) open(now vt.Instant, w *work, out *Out) {
+	if h.ports.Size(w.meta.Dst) == 0 {
+		h.refuse(now, w, drop.NoEgress, out)
+		return
+	}
 	egress, ok := h.ports.Allocate(h.flows, &w.key)
 	if !ok || h.flows.Full() {
 		// Flows that are over but not yet swept must not refuse new ones.
@@ -162,7 +166,7 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 	case w.meta.TTL <= 1:
 		h.expired(now, w, out)
 		return
-	case h.own(w.meta.Src):
+	case h.forged(w.meta.Src):
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
@@ -193,6 +197,13 @@ func (h *Hub) route(w *work) route.Decision {
 
 // own reports whether an address is one of the network's.
 func (h *Hub) own(addr netip.Addr) bool { return h.v.local.at(pkt.NumberOf(addr)).kind != elsewhere }
+
+// forged reports whether no client can have sent a packet from this address: it
+// is one of the network's, or a router may not pass it on (RFC 4291 sections
+// 2.5.2, 2.5.6 and 2.7).
+func (h *Hub) forged(src netip.Addr) bool {
+	return h.own(src) || src.Is6() && (src.IsLinkLocalUnicast() || src.IsMulticast() || src.IsUnspecified() || src.IsLoopback())
+}
 
 // toOnRamp routes a packet from site to site, by itself and without state
 // (ARR-8). The smaller of both tunnels bounds what the ends may send.

@@ -146,12 +146,16 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 	if reason != drop.None {
 		return reason
 	}
+	inner := w.data[o.Head+gre.Len:]
+	if len(inner) > 0 && inner[0]>>4 != gre.Version() {
+		return drop.BadTunnel // says one family and carries the other
+	}
 	if kind == tunnelAddress {
 		w.ramp = h.v.tunnel(o.Src, o.Dst, gre.Key, gre.HasKey)
 		if w.ramp == nil {
 			return drop.UnknownTunnel
 		}
-		w.data = w.data[o.Head+gre.Len:]
+		w.data = inner
 		return drop.None
 	}
 	context, ok := steer.ParseContext(gre.Key)
@@ -164,7 +168,7 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 		}
 	}
 	w.hops, w.kept = context.Hops, context.SecondHop
-	w.data = w.data[o.Head+gre.Len:]
+	w.data = inner
 	return drop.None
 }
 

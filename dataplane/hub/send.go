@@ -72,7 +72,7 @@ func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
 	case !w.meta.Blameable() || !from.IsValid():
 		h.dropped(now, w, drop.TTLExpired, out)
 		return
-	case w.ramp != nil && h.own(w.meta.Src):
+	case w.ramp != nil && h.forged(w.meta.Src):
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}

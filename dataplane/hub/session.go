@@ -98,7 +98,7 @@ func (h *Hub) refused(now vt.Instant, w *work, reason drop.Reason, out *Out) {
 	if w.rules != nil {
 		s.Rules = *w.rules
 	}
-	if reason == drop.PortsExhausted {
+	if reason == drop.PortsExhausted || reason == drop.NoEgress {
 		s.Close = EgressPortAllocationError
 	}
 	out.Events = append(out.Events, Event{Kind: FlowRefused, At: now, Tuple: s.Tuple, OnRamp: s.OnRamp, Reason: reason, Session: s})

@@ -62,7 +62,7 @@ type onRamp struct {
 	mtu   int
 	// mss and mss6 are what TCP over IPv4 and IPv6 may send in one segment.
 	mss, mss6 uint16
-	next  *onRamp
+	next      *onRamp
 	// address and address6 are where the hub's own errors come from; not valid
 	// if it has none.
 	address, address6 netip.Addr

@@ -268,8 +268,8 @@ var (
 // router forwards.
 func unrouted(dst netip.Addr) Verdict {
 	switch {
-	case dst.IsPrivate(), shared.Contains(dst), // RFC 1918, RFC 6598
-		dst.IsLoopback(), dst.IsMulticast(), dst.IsLinkLocalUnicast(),
+	case dst.IsPrivate(), shared.Contains(dst), // RFC 1918 and 4193, RFC 6598
+		dst.IsLoopback(), dst.IsMulticast(), dst.IsLinkLocalUnicast(), dst.IsUnspecified(),
 		thisNet.Contains(dst), reserved.Contains(dst), !dst.IsValid():
 		return Null
 	}

@@ -46,6 +46,14 @@ type GREHeader struct {
 	Protocol uint16
 }
 
+// Version is the IP version that the header says is inside.
+func (h *GREHeader) Version() uint8 {
+	if h.Protocol == EtherTypeIPv6 {
+		return 6
+	}
+	return 4
+}
+
 // ParseGRE reads the GRE header at the start of b, which ends with the inner
 // packet. A header that is not version 0 with IPv4 or IPv6 inside, or whose
 // checksum is wrong, is drop.BadTunnel; one that is cut off is drop.Malformed.
