@@ -17,21 +17,25 @@ import (
 
 // Addresses of the network in memory.
 var (
-	Tunnel = netip.MustParseAddr("192.0.2.1")
-	Web    = netip.MustParseAddrPort("203.0.113.9:443")
-	Till   = netip.MustParseAddrPort("10.0.1.5:40000")
+	Tunnel  = netip.MustParseAddr("192.0.2.1")
+	Tunnel6 = netip.MustParseAddr("2001:db8:2::1")
+	Web     = netip.MustParseAddrPort("203.0.113.9:443")
+	Till    = netip.MustParseAddrPort("10.0.1.5:40000")
 	// LAN is what every site calls its own.
 	LAN = netip.MustParsePrefix("10.0.1.0/24")
 )
 
 // Options shape a network. Zero fields: 2 datacenters of 2 servers with 1
-// egress address each, and 2 sites.
+// egress address of IPv4 each, and 2 sites with tunnels over IPv4. Every server
+// has an egress address of IPv6 besides.
 type Options struct {
 	Datacenters, Servers, Addresses, Sites int
 	// ARR says which sites have it, by number from 1; nil means none.
 	ARR func(site int) bool
 	// Routes lists the sites that have a route for LAN at equal priority.
 	Routes []int
+	// Outer6 runs the tunnels over IPv6.
+	Outer6 bool
 	// Edit changes the configuration before the hubs are made.
 	Edit func(*hub.Config)
 }
@@ -49,7 +53,7 @@ func or(v, fallback int) int {
 // Config is the configuration of such a network, for server 1.
 func (o Options) Config() hub.Config {
 	c := hub.Config{
-		Epoch: 1, Seed: 7, Self: 1, Tunnels: []netip.Addr{Tunnel}, Trace: true,
+		Epoch: 1, Seed: 7, Self: 1, Tunnels: []netip.Addr{Tunnel, Tunnel6}, Trace: true,
 		Tenants: []hub.Tenant{{ID: 1, Name: "acme"}},
 	}
 	for dc := 1; dc <= or(o.Datacenters, 2); dc++ {
@@ -66,6 +70,11 @@ func (o Options) Config() hub.Config {
 				Handover: netip.AddrFrom4([4]byte{172, 31, byte(dc), byte(i)}),
 			})
 		}
+		six, err := egress.Hosts(netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 100, 0, byte(dc)}), 64), len(servers))
+		if err != nil {
+			panic(err)
+		}
+		addresses = append(addresses, six...)
 		assigned, err := egress.Assign(ident.Datacenter(dc), addresses, servers)
 		if err != nil {
 			panic(err) // the test asked for a network that cannot be
@@ -73,14 +82,20 @@ func (o Options) Config() hub.Config {
 		c.Egress = append(c.Egress, assigned...)
 	}
 	for site := 1; site <= or(o.Sites, 2); site++ {
-		c.OnRamps = append(c.OnRamps, hub.OnRamp{
+		ramp := hub.OnRamp{
 			ID: ident.OnRamp(site), Name: "shop", Tenant: 1, VNet: 1, Scope: ident.Scope(site), Kind: tunnel.GRE,
 			Local: Tunnel, Remote: netip.AddrFrom4([4]byte{198, 18, byte(site >> 8), byte(site)}),
 			ARR: o.ARR != nil && o.ARR(site),
-		})
+		}
+		if o.Outer6 {
+			ramp.Local, ramp.Remote = Tunnel6, netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 18, 14: byte(site >> 8), 15: byte(site)})
+		}
+		c.OnRamps = append(c.OnRamps, ramp)
 	}
 	for _, site := range o.Routes {
-		c.Routes = append(c.Routes, route.Route{ID: "lan", Tenant: 1, VNet: 1, Prefix: LAN, NextHop: ident.OnRamp(site), Priority: 100})
+		for _, f := range Families() {
+			c.Routes = append(c.Routes, route.Route{ID: "lan", Tenant: 1, VNet: 1, Prefix: f.LAN, NextHop: ident.OnRamp(site), Priority: 100})
+		}
 	}
 	if o.Edit != nil {
 		o.Edit(&c)
@@ -210,24 +225,45 @@ func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int)
 
 // place is the server that a packet on the wire reaches next; 0 is outside.
 func (n *Net) place(packet []byte, from ident.Server) (to ident.Server, internal bool) {
-	if len(packet) < 20 {
+	dst, ok := destination(packet)
+	if !ok {
 		return n.enter(packet), false
 	}
-	dst := netip.AddrFrom4([4]byte(packet[16:20]))
 	for _, s := range n.Config.Servers {
 		if s.Handover == dst {
 			return s.ID, from != 0
 		}
 	}
-	if dst == Tunnel || slices.ContainsFunc(n.Config.Egress, func(a egress.Address) bool { return a.Addr == dst }) || from == 0 {
+	if dst == Tunnel || dst == Tunnel6 || from == 0 || slices.ContainsFunc(n.Config.Egress, func(a egress.Address) bool { return a.Addr == dst }) {
 		return n.enter(packet), from != 0
 	}
 	return 0, false
 }
 
+// destination is a packet's outer destination address.
+func destination(packet []byte) (netip.Addr, bool) {
+	switch {
+	case len(packet) < 20:
+		return netip.Addr{}, false
+	case packet[0]>>4 != 6:
+		return netip.AddrFrom4([4]byte(packet[16:20])), true
+	case len(packet) < 40:
+		return netip.Addr{}, false
+	}
+	return netip.AddrFrom16([16]byte(packet[24:40])), true
+}
+
 func (n *Net) enter(packet []byte) ident.Server {
 	if n.Enter != nil {
 		return n.Enter(packet)
+	}
+	// An IPv6 egress address is one server's own, so its prefix is routed there.
+	if dst, ok := destination(packet); ok && dst.Is6() {
+		for i := range n.Config.Egress {
+			if a := &n.Config.Egress[i]; a.Addr == dst {
+				return a.Owner[1]
+			}
+		}
 	}
 	var addresses uint64
 	if len(packet) >= 24 {
@@ -268,9 +304,9 @@ func Echo(packet []byte) []byte {
 		return reply.TCP(Flags{SYN: true, ACK: true}, 1000, v.TCP.Seq+1, 1460)
 	case v.TCP != nil && !v.TCP.RST:
 		return reply.TCP(Flags{ACK: true}, v.TCP.Ack, v.TCP.Seq+uint32(len(v.Payload)), 0)
-	case v.ICMP != nil && v.ICMP.TypeCode.Type() == 8:
+	case v.EchoRequest():
 		return reply.Pong()
-	case v.IP != nil && v.Proto == 17:
+	case v.Proto == 17:
 		return reply.UDP()
 	}
 	return nil
