@@ -69,9 +69,11 @@ func withinThreeSigma(t *testing.T, what string, got, n int, p float64) {
 // TestARR1: two sites with the same prefix send the same tuple to the same
 // server at once; each gets its own payload only, and the egress address and
 // port differ. SEMANTICS ARR-1.
-func TestARR1(t *testing.T) {
+func TestARR1(t *testing.T) { hubtest.EachFamily(t, testARR1) }
+
+func testARR1(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All})
-	syn := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}
+	syn := hubtest.IP{Src: f.Till, Dst: f.Web}
 	egress := make(map[ident.OnRamp]netip.AddrPort)
 	for site := ident.OnRamp(1); site <= 2; site++ {
 		out := toInternet(n.FromSite(site, syn.TCP(hubtest.Flags{SYN: true}, 100*uint32(site), 0, 1460)))
@@ -79,7 +81,7 @@ func TestARR1(t *testing.T) {
 			t.Fatalf("site %d: %d packets reached the Internet, want 1", site, len(out))
 		}
 		v := hubtest.Decode(out[0].Packet)
-		if !v.Sound || v.Dst != hubtest.Web || v.TTL != 63 || v.TCP.Seq != 100*uint32(site) {
+		if !v.Sound || v.Dst != f.Web || v.TTL != 63 || v.TCP.Seq != 100*uint32(site) {
 			t.Errorf("site %d: sent %v", site, v)
 		}
 		egress[site] = v.Src
@@ -89,13 +91,13 @@ func TestARR1(t *testing.T) {
 	}
 	for site := ident.OnRamp(2); site >= 1; site-- {
 		payload := []byte{0, byte(site)}
-		reply := hubtest.IP{Src: hubtest.Web, Dst: egress[site], Payload: payload}
+		reply := hubtest.IP{Src: f.Web, Dst: egress[site], Payload: payload}
 		back := n.Send(reply.TCP(hubtest.Flags{ACK: true}, 1, 1, 0))
 		if len(back) != 1 || back[0].Site != site {
 			t.Fatalf("the reply to site %d went to %+v", site, back)
 		}
 		v := hubtest.Decode(back[0].Packet)
-		if !v.Sound || v.Dst != hubtest.Till || v.Src != hubtest.Web || !bytes.Equal(v.Payload, payload) || v.TTL != 63 {
+		if !v.Sound || v.Dst != f.Till || v.Src != f.Web || !bytes.Equal(v.Payload, payload) || v.TTL != 63 {
 			t.Errorf("site %d got %v", site, v)
 		}
 	}
@@ -103,12 +105,14 @@ func TestARR1(t *testing.T) {
 
 // TestARR2: with ARR and no route for the prefix, every one of many random
 // flows gets its reply, and the return path looks up no route. SEMANTICS ARR-2.
-func TestARR2(t *testing.T) {
+func TestARR2(t *testing.T) { hubtest.EachFamily(t, testARR2) }
+
+func testARR2(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Addresses: 4})
 	n.Origin = hubtest.Echo
 	const flows = 10000
 	for i := range flows {
-		site, p := ident.OnRamp(1+i%2), client(i)
+		site, p := ident.OnRamp(1+i%2), f.Client(i)
 		p.Payload = binary.BigEndian.AppendUint32(nil, uint32(i))
 		back := toSites(n.FromSite(site, p.UDP()))
 		if len(back) != 1 || back[0].Site != site {
@@ -126,13 +130,15 @@ func TestARR2(t *testing.T) {
 
 // TestARR3: without ARR and with two equal routes, half of the flows go to the
 // wrong site, and each flow always to the same. SEMANTICS ARR-3.
-func TestARR3(t *testing.T) {
+func TestARR3(t *testing.T) { hubtest.EachFamily(t, testARR3) }
+
+func testARR3(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{Addresses: 4, Routes: []int{1, 2}})
 	n.Origin = hubtest.Echo
 	const flows = 10000
 	wrong := 0
 	for i := range flows {
-		site, packet := ident.OnRamp(1+i%2), client(i).UDP()
+		site, packet := ident.OnRamp(1+i%2), f.Client(i).UDP()
 		first, second := returned(t, n.FromSite(site, packet)), returned(t, n.FromSite(site, packet))
 		if first == 0 || first != second {
 			t.Fatalf("flow %d came back to site %d, then to %d", i, first, second)
@@ -146,10 +152,12 @@ func TestARR3(t *testing.T) {
 
 // TestARR4: without ARR, with one tuple from both sites, both replies reach one
 // site. SEMANTICS ARR-4.
-func TestARR4(t *testing.T) {
+func TestARR4(t *testing.T) { hubtest.EachFamily(t, testARR4) }
+
+func testARR4(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{Routes: []int{1, 2}})
 	n.Origin = hubtest.Echo
-	packet := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}.TCP(hubtest.Flags{SYN: true}, 1, 0, 0)
+	packet := hubtest.IP{Src: f.Till, Dst: f.Web}.TCP(hubtest.Flags{SYN: true}, 1, 0, 0)
 	one, two := returned(t, n.FromSite(1, packet)), returned(t, n.FromSite(2, packet))
 	if one == 0 || one != two {
 		t.Errorf("replies to sites 1 and 2 went to %d and %d, want one site", one, two)
@@ -158,11 +166,13 @@ func TestARR4(t *testing.T) {
 
 // TestARR5: without ARR and without a route, replies are null-routed and
 // counted. SEMANTICS ARR-5.
-func TestARR5(t *testing.T) {
+func TestARR5(t *testing.T) { hubtest.EachFamily(t, testARR5) }
+
+func testARR5(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{})
 	n.Origin = hubtest.Echo
 	for i := range 100 {
-		if got := returned(t, n.FromSite(ident.OnRamp(1+i%2), client(i).UDP())); got != 0 {
+		if got := returned(t, n.FromSite(ident.OnRamp(1+i%2), f.Client(i).UDP())); got != 0 {
 			t.Fatalf("flow %d was delivered to site %d", i, got)
 		}
 	}
@@ -173,14 +183,16 @@ func TestARR5(t *testing.T) {
 
 // TestARR6: with ARR on site 1 only, site 1 is always right; site 2 is at the
 // mercy of routes, or null-routed. SEMANTICS ARR-6.
-func TestARR6(t *testing.T) {
+func TestARR6(t *testing.T) { hubtest.EachFamily(t, testARR6) }
+
+func testARR6(t *testing.T, f hubtest.Family) {
 	for _, routes := range [][]int{nil, {1, 2}} {
 		n := hubtest.New(t, hubtest.Options{ARR: func(site int) bool { return site == 1 }, Routes: routes, Addresses: 4})
 		n.Origin = hubtest.Echo
 		const flows = 2000
 		wrong, lost := 0, 0
 		for i := range flows {
-			packet := client(i).UDP()
+			packet := f.Client(i).UDP()
 			if got := returned(t, n.FromSite(1, packet)); got != 1 {
 				t.Fatalf("flow %d of site 1 came back to %d", i, got)
 			}
@@ -203,8 +215,10 @@ func TestARR6(t *testing.T) {
 
 // TestARR7: a first TCP packet that is no SYN makes no flow, nor does an echo
 // reply; a first UDP packet and an echo request do. SEMANTICS ARR-7.
-func TestARR7(t *testing.T) {
-	p := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}
+func TestARR7(t *testing.T) { hubtest.EachFamily(t, testARR7) }
+
+func testARR7(t *testing.T, f hubtest.Family) {
+	p := hubtest.IP{Src: f.Till, Dst: f.Web}
 	tests := []struct {
 		name   string
 		packet []byte
@@ -271,12 +285,14 @@ func TestARR8(t *testing.T) {
 
 // TestARR10: both sites ping one server with one id, and both get their own
 // replies. SEMANTICS ARR-10.
-func TestARR10(t *testing.T) {
+func TestARR10(t *testing.T) { hubtest.EachFamily(t, testARR10) }
+
+func testARR10(t *testing.T, f hubtest.Family) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All})
 	n.Origin = hubtest.Echo
-	src := netip.AddrPortFrom(hubtest.Till.Addr(), 7)
+	src := netip.AddrPortFrom(f.Till.Addr(), 7)
 	for site := ident.OnRamp(1); site <= 2; site++ {
-		ping := hubtest.IP{Src: src, Dst: hubtest.Web, Payload: []byte{0xff, byte(site)}}
+		ping := hubtest.IP{Src: src, Dst: f.Web, Payload: []byte{0xff, byte(site)}}
 		back := toSites(n.FromSite(site, ping.Ping()))
 		if len(back) != 1 || back[0].Site != site {
 			t.Fatalf("the pong for site %d went to %+v", site, back)
@@ -310,10 +326,12 @@ func TestARR13(t *testing.T) {
 
 // TestARR14: after the idle timer a UDP reply is not delivered. SEMANTICS
 // ARR-14; the timer is 300 s (1.9), and the client's packets restart it.
-func TestARR14(t *testing.T) {
+func TestARR14(t *testing.T) { hubtest.EachFamily(t, testARR14) }
+
+func testARR14(t *testing.T, f hubtest.Family) {
 	for _, sweep := range []bool{true, false} {
 		n := hubtest.New(t, hubtest.Options{ARR: hubtest.All})
-		p := client(1)
+		p := f.Client(1)
 		egress := hubtest.Decode(n.FromSite(1, p.UDP())[0].Packet).Src
 		reply := hubtest.IP{Src: p.Dst, Dst: egress}.UDP()
 		n.Now = vt.Instant(200 * time.Second)

@@ -9,7 +9,6 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/ident"
-	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
 )
 
@@ -107,10 +106,15 @@ func TestRT8(t *testing.T) {
 	for dst, internet := range map[string]bool{
 		"10.9.9.9": false, "100.120.0.1": false, "172.16.0.1": false, "192.168.1.1": false, "100.64.0.1": false,
 		"127.0.0.1": false, "169.254.1.1": false, "224.0.0.1": false, "255.255.255.255": false, "0.0.0.1": false,
+		"fd00::1": false, "fc00::1": false, "fe80::1": false, "::1": false, "::": false, "ff02::1": false, "ff0e::1": false,
+		"2606:4700:cf1:1000::5": false, "fe00::1": true, "2001:db8:1::1": true, "2606:4700:cf1:2000::1": true, "3fff::1": true,
 		"198.51.99.1": true, "100.128.0.1": true, "172.32.0.1": true, "11.0.0.1": true,
 	} {
 		n := routes(t, 1)
 		p := hubtest.IP{Src: hubtest.Till, Dst: netip.AddrPortFrom(netip.MustParseAddr(dst), 80)}
+		if p.Dst.Addr().Is6() {
+			p.Src = hubtest.Families()[1].Till
+		}
 		out := toInternet(n.FromSite(1, p.UDP()))
 		if got := len(out) == 1; got != internet {
 			t.Errorf("%s: sent to the Internet %v, want %v", dst, got, internet)
@@ -122,44 +126,48 @@ func TestRT8(t *testing.T) {
 }
 
 // TestRT14: a 1500-byte packet with DF is refused at a GRE tunnel, and its
-// sender is told; a SYN with MSS 1460 leaves with 1436, in both directions.
+// sender is told; a SYN with MSS 1460 leaves with 1436, with 1416 over IPv6, in both
+// directions.
 // SEMANTICS RT-14, 2.10.
-func TestRT14(t *testing.T) {
-	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All})
-	p := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}
+func TestRT14(t *testing.T) { hubtest.EachFamily(t, testRT14) }
+
+func testRT14(t *testing.T, f hubtest.Family) {
+	n, mss := hubtest.New(t, hubtest.Options{ARR: hubtest.All}), 1456-f.Header
+	p := hubtest.IP{Src: f.Till, Dst: f.Web}
 	out := n.FromSite(1, p.TCP(hubtest.Flags{SYN: true}, 1, 0, 1460))
 	v := hubtest.Decode(out[0].Packet)
-	if got := binary.BigEndian.Uint16(v.TCP.Options[1].OptionData); got != 1436 || !v.Sound {
-		t.Errorf("SYN left with MSS %d, sound %v, want 1436", got, v.Sound)
+	if got := int(binary.BigEndian.Uint16(v.TCP.Options[1].OptionData)); got != mss || !v.Sound {
+		t.Errorf("SYN left with MSS %d, sound %v, want %d", got, v.Sound, mss)
 	}
 	egress := v.Src
-	reply := hubtest.IP{Src: hubtest.Web, Dst: egress}
+	reply := hubtest.IP{Src: f.Web, Dst: egress}
 	back := n.Send(reply.TCP(hubtest.Flags{SYN: true, ACK: true}, 1, 2, 1460))
 	v = hubtest.Decode(back[0].Packet)
-	if got := binary.BigEndian.Uint16(v.TCP.Options[1].OptionData); got != 1436 || back[0].Site != 1 || !v.Sound {
-		t.Errorf("SYN-ACK came back with MSS %d to site %d, want 1436 to 1", got, back[0].Site)
+	if got := int(binary.BigEndian.Uint16(v.TCP.Options[1].OptionData)); got != mss || back[0].Site != 1 || !v.Sound {
+		t.Errorf("SYN-ACK came back with MSS %d to site %d, want %d to 1", got, back[0].Site, mss)
 	}
 
-	reply.Payload = make([]byte, 1460)
+	reply.Payload = make([]byte, 1480-f.Header)
 	big := reply.TCP(hubtest.Flags{ACK: true}, 2, 2, 0)
 	refused := n.Send(big)
 	if len(refused) != 1 || refused[0].Site != 0 {
 		t.Fatalf("a 1500-byte packet with DF came out as %+v", refused)
 	}
 	v = hubtest.Decode(refused[0].Packet)
-	if v.Src.Addr() != egress.Addr() || v.Dst.Addr() != hubtest.Web.Addr() || v.ICMP.TypeCode != 0x0304 || v.ICMP.Seq != 1476 || !v.Sound {
+	if v.Src.Addr() != egress.Addr() || v.Dst.Addr() != f.Web.Addr() || v.TooBig() != 1476 || !v.Sound {
 		t.Errorf("answered with %v, want frag-needed for 1476", v)
 	}
-	var q pkt.Meta
-	q.Parse(big)
-	if quote := hubtest.Decode(v.Payload); quote.Src != hubtest.Web || quote.Dst != egress {
+	if f.Header == 40 && len(refused[0].Packet) != 1280 {
+		t.Errorf("the answer has %d bytes, want as much as the least MTU holds", len(refused[0].Packet))
+	}
+	if quote := hubtest.Decode(v.Payload); quote.Src != f.Web || quote.Dst != egress {
 		t.Errorf("it quotes %v to %v, want the packet as the origin sent it", quote.Src, quote.Dst)
 	}
 	if c := n.Counters(); c.Answered != 1 {
 		t.Errorf("%d answered, want 1", c.Answered)
 	}
 
-	reply.Payload = make([]byte, 1436)
+	reply.Payload = make([]byte, mss)
 	if got := n.Send(reply.TCP(hubtest.Flags{ACK: true}, 2, 2, 0)); len(got) != 1 || got[0].Site != 1 || len(got[0].Packet) != 1476 {
 		t.Errorf("a packet of exactly the tunnel's MTU did not pass: %+v", got)
 	}
