@@ -109,20 +109,21 @@ func prepare(doc *load.Doc, c changes) ([]*variant, error) {
 	return all, nil
 }
 
+// selected are the variants that are wanted, each once; all of them if none is named.
 func selected(doc *load.Doc, want []string) ([]string, error) {
 	if len(want) == 0 {
 		return doc.Variants(), nil
 	}
+	var each []string
 	for _, w := range want {
-		found := false
-		for _, v := range doc.Variants() {
-			found = found || v == w
-		}
-		if !found {
+		if !slices.Contains(doc.Variants(), w) {
 			return nil, usagef("%s has no variant %q (it has: %s)", doc.Spec.Name, w, strings.Join(doc.Variants(), ", "))
 		}
+		if !slices.Contains(each, w) {
+			each = append(each, w)
+		}
 	}
-	return want, nil
+	return each, nil
 }
 
 // positioned gives plan errors the place in the file that they are about.

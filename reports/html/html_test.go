@@ -293,3 +293,13 @@ func TestNumbers(t *testing.T) {
 		t.Errorf("quantiles: got %v, want %v", got, want)
 	}
 }
+
+func TestOneRunIsNotAll(t *testing.T) {
+	r := &record.Results{
+		Summaries: []record.Summary{{Scenario: "s", Variant: "base", Engine: "sim", Verdict: record.Pass}},
+		Runs:      []*record.Records{{Run: record.Run{Scenario: "s", Variant: "base", Engine: "sim"}}},
+	}
+	if text := page1(t, r); !strings.Contains(text, "The run is as expected") {
+		t.Error("the page does not speak of one run as one")
+	}
+}

@@ -123,6 +123,9 @@ func (p page) overall() (record.Verdict, string) {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[v], word(v)))
 		}
 	}
+	if total == 1 && worst == record.Pass {
+		return worst, "The run is as expected"
+	}
 	if len(parts) == 1 && worst == record.Pass {
 		return worst, fmt.Sprintf("All %d runs are as expected", total)
 	}
