@@ -11,7 +11,9 @@ import (
 
 // TestNoAllocations: a packet of a live flow, its reply, a hand-over and a drop
 // allocate nothing. PERFORMANCE 1, hub.hit_allocs.
-func TestNoAllocations(t *testing.T) {
+func TestNoAllocations(t *testing.T) { hubtest.EachFamily(t, testNoAllocations) }
+
+func testNoAllocations(t *testing.T, f hubtest.Family) {
 	quiet := func(c *hub.Config) {
 		c.Trace = false
 		c.Tenants[0].Policies.Network = []policy.Rule{{ID: "all", Action: policy.Allow}}
@@ -22,15 +24,15 @@ func TestNoAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web, Payload: []byte("data")}
-	up := func(f hubtest.Flags, seq, ack uint32) []byte {
-		return hubtest.GRE(c.OnRamps[0].Remote, hubtest.Tunnel, nil, p.TCP(f, seq, ack, 0))
+	p := hubtest.IP{Src: f.Till, Dst: f.Web, Payload: []byte("data")}
+	up := func(flags hubtest.Flags, seq, ack uint32) []byte {
+		return hubtest.GRE(c.OnRamps[0].Remote, hubtest.Tunnel, nil, p.TCP(flags, seq, ack, 0))
 	}
 	var out hub.Out
 	h.HandlePacket(0, &hub.Packet{Data: up(hubtest.Flags{SYN: true}, 1, 0)}, &out)
 	egress := hubtest.Decode(out.Send[0].Data).Src
-	down := func(f hubtest.Flags, seq, ack uint32) []byte {
-		return hubtest.IP{Src: hubtest.Web, Dst: egress, Payload: []byte("data")}.TCP(f, seq, ack, 0)
+	down := func(flags hubtest.Flags, seq, ack uint32) []byte {
+		return hubtest.IP{Src: f.Web, Dst: egress, Payload: []byte("data")}.TCP(flags, seq, ack, 0)
 	}
 	out.Reset()
 	h.HandlePacket(0, &hub.Packet{Data: down(hubtest.Flags{SYN: true, ACK: true}, 1, 2)}, &out)
@@ -51,7 +53,7 @@ func TestNoAllocations(t *testing.T) {
 		{"hit", h, up(hubtest.Flags{ACK: true}, 2, 2), 1},
 		{"return", h, down(hubtest.Flags{ACK: true}, 2, 2), 1},
 		{"hand-over", elsewhere, up(hubtest.Flags{ACK: true}, 2, 2), 1},
-		{"no flow", h, hubtest.IP{Src: hubtest.Till, Dst: egress}.UDP(), 0},
+		{"no flow", h, hubtest.IP{Src: f.Till, Dst: egress}.UDP(), 0},
 		{"orphan", h, hubtest.GRE(c.OnRamps[1].Remote, hubtest.Tunnel, nil, p.TCP(hubtest.Flags{ACK: true}, 1, 1, 0)), 0},
 		{"junk", h, []byte{0x45, 1, 2, 3}, 0},
 	}
