@@ -27,8 +27,8 @@ var (
 )
 
 // Flow writes the life of the flow that query names to w. dir is a run's
-// directory, or an output directory; if that holds several runs, the query
-// starts with the variant: "routes_only:same#1". Forms of the query:
+// directory, or an output directory; if several runs in that know such a flow,
+// the query starts with the variant: "routes_only:same#1". Forms of the query:
 //
 //	same#1, same/1         the traffic's flow by number
 //	1d0c…                  a session id, or its first 6 or more digits
@@ -70,11 +70,16 @@ func open(dir, query string) (*record.Records, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	runs := all.Runs
+	runs, unknown := all.Runs, ""
 	if variant, rest, ok := strings.Cut(query, ":"); ok && !strings.ContainsAny(variant, " .") {
 		if some := slices.DeleteFunc(slices.Clone(runs), func(r *record.Records) bool { return r.Run.Variant != variant }); len(some) > 0 {
 			runs, query = some, strings.TrimSpace(rest)
+		} else if strings.Contains(rest, "#") {
+			unknown, query = fmt.Sprintf("no variant is called %q; ", variant), strings.TrimSpace(rest)
 		}
+	}
+	if some := slices.DeleteFunc(slices.Clone(runs), func(r *record.Records) bool { return len(find(r, query)) == 0 }); len(some) == 1 && unknown == "" {
+		return some[0], query, nil // only one of them knows such a flow
 	}
 	switch len(runs) {
 	case 0:
@@ -88,7 +93,7 @@ func open(dir, query string) (*record.Records, string, error) {
 		dirs = append(dirs, r.Dir)
 	}
 	if len(all.Runs) == len(runs) && distinct(names) {
-		return nil, "", fmt.Errorf("%s: %w: say which variant: %s", dir, ErrManyRuns, strings.Join(names, ", "))
+		return nil, "", fmt.Errorf("%s: %w: %ssay which variant: %s", dir, ErrManyRuns, unknown, strings.Join(names, ", "))
 	}
 	return nil, "", fmt.Errorf("%s: %w: give the directory of one: %s", dir, ErrManyRuns, strings.Join(dirs, ", "))
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,6 +56,25 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+// TestOneRunKnowsIt: among several runs, what only one of them knows needs no variant.
+func TestOneRunKnowsIt(t *testing.T) {
+	all := fixture.Write(t)
+	others, err := filepath.Glob(filepath.Join(all, fixture.Scenario, "*", fixture.Engine, record.FlowsFile))
+	if err != nil || len(others) < 2 {
+		t.Fatalf("flows of %v, %v", others, err)
+	}
+	for _, file := range others {
+		if !strings.Contains(file, "routes_only") {
+			if err := os.Truncate(file, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, want := tellTo(t, all, "same#2"), tellTo(t, all, "routes_only:same#2"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestSeveralMatches(t *testing.T) {
 	dir := filepath.Join(fixture.Write(t), fixture.Scenario, "base", fixture.Engine)
 	got := tellTo(t, dir, "tcp 10.0.1.5:40000")
@@ -84,7 +104,7 @@ func TestErrors(t *testing.T) {
 		{"session", one, "ffffffffffff", ErrNoFlow, "try"},
 		{"empty", one, "", ErrNoFlow, "try"},
 		{"which run", all, "same#1", ErrManyRuns, "say which variant: base:same#1, routes_only:same#1"},
-		{"unknown variant", all, "bose:same#1", ErrManyRuns, "base:"},
+		{"unknown variant", all, "bose:same#1", ErrManyRuns, `no variant is called "bose"; say which variant: base:same#1`},
 		{"no results", empty, "same#1", record.ErrNoResults, ""},
 	}
 	for _, tt := range tests {
@@ -142,5 +162,18 @@ func TestOverlap(t *testing.T) {
 	alone := &teller{run: &record.Records{Flows: []record.Flow{f}}, flow: f}
 	if !alone.about(record.Event{Flow: own}) {
 		t.Error("a tuple that only one flow has is not its own")
+	}
+}
+
+// TestBeforeItBegan: what happened to the same tuple on the same on-ramp before
+// the flow began, such as a refusal of somebody else's reply, is not its life.
+func TestBeforeItBegan(t *testing.T) {
+	run := fixture.Run("base")
+	f := run.Flows[1]
+	f.SessionID = ""
+	run.Events = append(run.Events, record.Event{AtNs: f.StartNs - 1, Kind: "drop", Node: "early", Flow: tuple(f), OnRamp: f.OnRamp, Reason: "orphan"},
+		record.Event{AtNs: f.StartNs + 1, Kind: "drop", Node: "later", Flow: tuple(f), OnRamp: f.OnRamp, Reason: "orphan"})
+	if got := story(run, f); strings.Contains(got, "early") || !strings.Contains(got, "later") {
+		t.Errorf("the story begins too soon, or ends too soon:\n%s", got)
 	}
 }

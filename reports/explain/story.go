@@ -120,6 +120,9 @@ func (t *teller) about(e record.Event) bool {
 		return false
 	}
 	egress := t.egress()
+	if e.AtNs < f.StartNs {
+		return false // its host refused a reply that was not its own
+	}
 	if e.Flow == tuple(f) {
 		switch {
 		case e.OnRamp != "":
