@@ -63,6 +63,9 @@ func tenantsAndSites(c *hub.Config) {
 		{ID: "a", Tenant: 1, VNet: 1, Prefix: hubtest.LAN, NextHop: 1},
 		{ID: "b", Tenant: 1, VNet: 1, Prefix: hubtest.LAN, NextHop: 2},
 		{ID: "c", Tenant: 2, VNet: 1, Prefix: hubtest.LAN, NextHop: 4},
+		{ID: "d", Tenant: 1, VNet: 1, Prefix: six().LAN, NextHop: 1},
+		{ID: "e", Tenant: 1, VNet: 1, Prefix: six().LAN, NextHop: 2},
+		{ID: "f", Tenant: 2, VNet: 1, Prefix: six().LAN, NextHop: 4},
 	}
 	c.Tenants[0].Policies = someBlocked
 	c.Bounds.Flows = 12
@@ -92,11 +95,14 @@ func newHistory(t *testing.T, rt *rapid.T) *history {
 
 var payloads = rapid.SampledFrom([][]byte{nil, {1}, []byte("payload"), make([]byte, 1436), make([]byte, 1460)})
 
+var extensions = rapid.SampledFrom([][]hubtest.Extension{nil, nil, {{Proto: 60, Bytes: []byte{0, 0, 1, 4, 0, 0, 0, 0}}}, {{Bytes: []byte{0, 0, 1, 4, 0, 0, 0, 0}}}})
+
 var tcpFlags = rapid.SampledFrom([]hubtest.Flags{{SYN: true}, {SYN: true}, {ACK: true}, {ACK: true}, {ACK: true, FIN: true}, {RST: true}, {SYN: true, ACK: true}, {SYN: true, FIN: true}, {}})
 
 func (h *history) build(p hubtest.IP) []byte {
 	p.Payload = payloads.Draw(h.T, "payload")
 	p.ClearDF = rapid.Bool().Draw(h.T, "clear df")
+	p.Before = extensions.Draw(h.T, "extensions") // of IPv6 alone
 	p.TTL = rapid.SampledFrom([]uint8{64, 64, 64, 2, 1}).Draw(h.T, "ttl")
 	switch rapid.IntRange(0, 4).Draw(h.T, "kind") {
 	case 0:
@@ -118,9 +124,11 @@ func (h *history) fromSite(rt *rapid.T) {
 	if !slices.ContainsFunc(h.n.Config.OnRamps, func(o hub.OnRamp) bool { return o.ID == site }) {
 		return
 	}
+	f := rapid.SampledFrom(hubtest.Families()).Draw(rt, "family")
+	sibling := f.Till.Addr().Next()
 	p := hubtest.IP{
-		Src: netip.AddrPortFrom(hubtest.Till.Addr(), rapid.SampledFrom([]uint16{40000, 40001}).Draw(rt, "sport")),
-		Dst: rapid.SampledFrom([]netip.AddrPort{hubtest.Web, netip.MustParseAddrPort("203.0.113.9:53"), netip.MustParseAddrPort("10.0.1.9:80"), netip.MustParseAddrPort("10.9.9.9:80")}).Draw(rt, "dst"),
+		Src: netip.AddrPortFrom(f.Till.Addr(), rapid.SampledFrom([]uint16{40000, 40001}).Draw(rt, "sport")),
+		Dst: rapid.SampledFrom([]netip.AddrPort{f.Web, netip.AddrPortFrom(f.Web.Addr(), 53), netip.AddrPortFrom(sibling, 80), netip.AddrPortFrom(f.Private, 80)}).Draw(rt, "dst"),
 	}
 	packet := h.build(p)
 	h.wire = append(h.wire, packet)
@@ -330,7 +338,7 @@ func (h *history) check(arrived []hubtest.Arrival) {
 // isError reports destination unreachable and time exceeded, the errors that a
 // hub makes itself.
 func isError(v hubtest.View) bool {
-	return v.ICMP != nil && (v.ICMP.TypeCode.Type() == 3 || v.ICMP.TypeCode.Type() == 11)
+	return v.Error()
 }
 
 // leaves judges a packet to the Internet.
@@ -370,8 +378,10 @@ func (h *history) comesHome(a hubtest.Arrival, v hubtest.View) {
 	}
 	// Site to site traffic has no session: the source is a site of the same
 	// tenant and network, by route.
-	if hubtest.LAN.Contains(v.Dst.Addr()) && hubtest.LAN.Contains(v.Src.Addr()) && h.routed(a.Site) {
-		return
+	for _, f := range hubtest.Families() {
+		if f.LAN.Contains(v.Dst.Addr()) && f.LAN.Contains(v.Src.Addr()) && h.routed(a.Site) {
+			return
+		}
 	}
 	h.Fatalf("%v to %v came to site %d of tenant %d, vnet %d; no session of theirs", v.Src, v.Dst, a.Site, ramp.Tenant, ramp.VNet)
 }
@@ -459,7 +469,8 @@ func TestBatchIsOneByOne(t *testing.T) {
 			var a, b []hub.Packet
 			h := &history{T: rt}
 			for range rapid.IntRange(0, 150).Draw(rt, "packets") / rapid.SampledFrom([]int{1, 10, 50}).Draw(rt, "divided by") {
-				p := hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), rapid.Uint16Range(1, 5).Draw(rt, "sport")), Dst: hubtest.Web}
+				f := rapid.SampledFrom(hubtest.Families()).Draw(rt, "family")
+				p := hubtest.IP{Src: netip.AddrPortFrom(f.Till.Addr(), rapid.Uint16Range(1, 5).Draw(rt, "sport")), Dst: f.Web}
 				site := one.Config().OnRamps[rapid.IntRange(0, 2).Draw(rt, "site")]
 				packet := hubtest.GRE(site.Remote, site.Local, site.Key, h.build(p))
 				a, b = append(a, hub.Packet{Data: bytes.Clone(packet)}), append(b, hub.Packet{Data: bytes.Clone(packet)})
