@@ -33,6 +33,9 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
 			o.Start = began.Add(f.Start)
 			o.End = o.Start
 		}
+		if o.End.Before(o.Start) { // interrupted before its time came
+			o.End = o.Start
+		}
 		line := probe.Combine(r.start, f, o, d)
 		r.fromServers(&line, f, o.Egress)
 		if line.Result == record.Misdelivered {

@@ -129,6 +129,9 @@ func (r *resolver) refused(path string) string {
 // word checks an id.
 func (r *resolver) word(path, what, id string) bool {
 	if spec.IsWord(id) {
+		if len(id) > maxWord {
+			r.fail(path, "", "%s of %d characters, want at most %d", what, len(id), maxWord)
+		}
 		return true
 	}
 	hint := ""

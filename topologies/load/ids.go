@@ -10,6 +10,7 @@ const (
 	maxFlows    = 1_000_000 // of one traffic, per pair of host and target
 	maxAllFlows = 10_000_000
 	maxVariants = 64
+	maxWord     = 64 // characters of an id: names of directories, columns of tables
 
 	// Timers, whatever their scale, go from microseconds to a year.
 	minScale = 0.000001
