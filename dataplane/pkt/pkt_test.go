@@ -3,6 +3,8 @@ package pkt_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -42,21 +44,26 @@ func sound(t testing.TB, b []byte) {
 		checked = append(checked, l)
 	}
 	n := len(checked)
-	switch l := p.Layers()[1].(type) {
-	case *layers.TCP:
-		_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
-		checked = append(checked, l)
-	case *layers.UDP:
-		_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
-		checked = append(checked, l)
-	case *layers.ICMPv4:
-		checked = append(checked, l)
-	case *layers.ICMPv6:
-		_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
-		checked = append(checked, l)
+	for _, l := range p.Layers()[1:] { // behind extension headers
+		switch l := l.(type) {
+		case *layers.TCP:
+			_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
+			checked = append(checked, l)
+		case *layers.UDP:
+			_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
+			checked = append(checked, l)
+		case *layers.ICMPv4:
+			checked = append(checked, l)
+		case *layers.ICMPv6:
+			_ = l.SetNetworkLayerForChecksum(p.NetworkLayer())
+			checked = append(checked, l)
+		}
+		if len(checked) > n {
+			break
+		}
 	}
 	if len(checked) == n {
-		t.Fatalf("gopacket reads %v", p.Layers()[1].LayerType())
+		t.Fatalf("gopacket reads %v", p)
 	}
 	for _, l := range checked {
 		if err, r := l.VerifyChecksum(); err != nil || !r.Valid {
@@ -134,6 +141,11 @@ func draw(t *rapid.T, tb testing.TB) drawn {
 	}
 	d.src, d.dst = netip.AddrPortFrom(src, sport), netip.AddrPortFrom(dst, dport)
 	d.bytes = build(tb, append(append([]gopacket.SerializableLayer{ip}, l4...), gopacket.Payload(payload))...)
+	if d.v6 {
+		for range rapid.IntRange(0, 3).Draw(t, "extension headers") {
+			d.bytes = extended(d.bytes, 60, []byte{0, 0, 1, 4, 0, 0, 0, 0})
+		}
+	}
 	if d.kind == pkt.UDP && !d.v6 && rapid.Bool().Draw(t, "zero checksum") {
 		d.zeroSum = true
 		at := len(d.bytes) - len(payload) - 2
@@ -238,9 +250,12 @@ func TestClampMSS(t *testing.T) {
 		{"none", true, []layers.TCPOption{nop}, nil},
 		{"no SYN", false, []layers.TCPOption{mss(1460)}, []uint16{1460}},
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: 6, SrcIP: []byte{10, 0, 0, 1}, DstIP: []byte{10, 0, 0, 2}}
+	for i := range 2 * len(tests) {
+		tt, ip := tests[i/2], network(&layers.IPv4{Version: 4, TTL: 64, Protocol: 6, SrcIP: []byte{10, 0, 0, 1}, DstIP: []byte{10, 0, 0, 2}})
+		if i%2 == 1 {
+			ip = &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: 6, SrcIP: net.ParseIP("2001:db8::1"), DstIP: net.ParseIP("2001:db8::2")}
+		}
+		t.Run(fmt.Sprintf("%s over %v", tt.name, ip.LayerType()), func(t *testing.T) {
 			tcp := &layers.TCP{SYN: tt.syn, SrcPort: 1, DstPort: 2, Options: tt.options}
 			_ = tcp.SetNetworkLayerForChecksum(ip)
 			b := build(t, ip, tcp)
@@ -252,7 +267,7 @@ func TestClampMSS(t *testing.T) {
 			}
 			sound(t, b)
 			var got []uint16
-			p := gopacket.NewPacket(b, layers.LayerTypeIPv4, gopacket.Default)
+			p := gopacket.NewPacket(b, ip.LayerType(), gopacket.Default)
 			for _, o := range p.TransportLayer().(*layers.TCP).Options {
 				if o.OptionType == layers.TCPOptionKindMSS {
 					got = append(got, binary.BigEndian.Uint16(o.OptionData))
@@ -327,6 +342,9 @@ func FuzzParse(f *testing.F) {
 	ip.Protocol = 1
 	f.Add(build(f, ip, icmp, gopacket.Payload(build(f, ip, &layers.ICMPv4{TypeCode: 0x0800}))))
 	f.Add([]byte{0x60})
+	for _, seed := range seeds6(f) {
+		f.Add(seed)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		mend(b)
 		var m, q pkt.Meta
@@ -335,7 +353,7 @@ func FuzzParse(f *testing.F) {
 		if ok && (o.Len > len(b) || o.Head > o.Len) {
 			t.Fatalf("outer %+v of %d bytes", o, len(b))
 		}
-		if ok != (m.Version == 4) {
+		if ok != (m.Version != 0) {
 			t.Fatalf("outer read %v, packet version %d", ok, m.Version)
 		}
 		if m.Kind == pkt.Malformed {
@@ -363,8 +381,12 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// mend makes the header checksum right, so that fuzzing gets past it.
+// mend makes the header checksum right, or IPv6's length, so that fuzzing gets past it.
 func mend(b []byte) {
+	if len(b) >= 40 && b[0]>>4 == 6 {
+		binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+		return
+	}
 	if len(b) < 20 || b[0]>>4 != 4 || int(b[0]&15)*4 < 20 || int(b[0]&15)*4 > len(b) {
 		return
 	}
@@ -381,18 +403,22 @@ func mend(b []byte) {
 }
 
 func TestParseDoesNotAllocate(t *testing.T) {
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: 17, SrcIP: []byte{10, 0, 0, 1}, DstIP: []byte{10, 0, 0, 2}}
 	udp := &layers.UDP{SrcPort: 1, DstPort: 2}
-	_ = udp.SetNetworkLayerForChecksum(ip)
-	b := build(t, ip, udp, gopacket.Payload("x"))
-	m := new(pkt.Meta)
-	addr := netip.MustParseAddr("192.0.2.1")
-	if n := testing.AllocsPerRun(100, func() {
-		m.Parse(b)
-		m.SetSrc(b, addr, 9, pkt.Offload{})
-		m.SetDst(b, addr, 9, pkt.Offload{})
-	}); n != 0 {
-		t.Errorf("%v allocations, want 0", n)
+	four := &layers.IPv4{Version: 4, TTL: 64, Protocol: 17, SrcIP: []byte{10, 0, 0, 1}, DstIP: []byte{10, 0, 0, 2}}
+	_ = udp.SetNetworkLayerForChecksum(four)
+	packets := map[string][]byte{"192.0.2.1": build(t, four, udp, gopacket.Payload("x"))}
+	six := &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: 17, SrcIP: net.ParseIP("2001:db8::1"), DstIP: net.ParseIP("2001:db8::2")}
+	_ = udp.SetNetworkLayerForChecksum(six)
+	packets["2001:db8::3"] = extended(build(t, six, udp, gopacket.Payload("x")), 60, make([]byte, 16))
+	for addr, b := range packets {
+		m, addr := new(pkt.Meta), netip.MustParseAddr(addr)
+		if n := testing.AllocsPerRun(100, func() {
+			m.Parse(b)
+			m.SetSrc(b, addr, 9, pkt.Offload{})
+			m.SetDst(b, addr, 9, pkt.Offload{})
+		}); n != 0 || m.Kind != pkt.UDP {
+			t.Errorf("%v: %v allocations, want 0", m, n)
+		}
 	}
 }
 
