@@ -32,6 +32,8 @@ const (
 	PolicyDenied          // a firewall or network policy said no
 	SpoofedSource         // source address is one of the network's own, or one that may not leave its link
 	NoEgress              // the server has no egress address of the packet's family
+	ReassemblyFull        // a fragment, and no room to put its datagram together
+	Overlap               // a fragment of a datagram whose fragments overlap (RFC 5722)
 	reasons
 )
 
@@ -60,6 +62,8 @@ var names = [Count]string{
 	PolicyDenied:   "policy_denied",
 	SpoofedSource:  "spoofed_source",
 	NoEgress:       "no_egress",
+	ReassemblyFull: "reassembly_full",
+	Overlap:        "overlap",
 }
 
 // String is the metric label: lower case, words joined by underscores.

@@ -100,6 +100,10 @@ func (r Result) Reason() drop.Reason {
 		return drop.None
 	case Malformed, TooLong, Tiny:
 		return drop.Malformed
+	case Overlap:
+		return drop.Overlap
+	case Full:
+		return drop.ReassemblyFull
 	default:
 		return drop.Fragment
 	}

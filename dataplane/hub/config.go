@@ -34,8 +34,11 @@ type Config struct {
 	// Egress is the directory: which datacenter holds an address, which server
 	// each slice. All addresses of all datacenters.
 	Egress []egress.Address `json:"egress"`
-	Timers Timers           `json:"timers"`
-	Bounds Bounds           `json:"bounds"`
+	// MTU is the largest packet toward the Internet, bytes; 0 means 1500. The
+	// network's own links hold a hand-over's headers on top of it.
+	MTU    int    `json:"mtu,omitempty"`
+	Timers Timers `json:"timers"`
+	Bounds Bounds `json:"bounds"`
 	// Trace asks for Trace events (first packets, hand-overs, drops); off in benchmarks.
 	Trace bool `json:"trace,omitempty"`
 }
@@ -147,6 +150,8 @@ type Timers struct {
 	ICMP           time.Duration `json:"icmp,omitempty"`            // 60 s
 	// PortHold is how long a closed flow keeps its egress port (SEMANTICS 5.5); 60 s.
 	PortHold time.Duration `json:"port_hold,omitempty"`
+	// Reassembly is how long all fragments of a datagram may take to come; 30 s.
+	Reassembly time.Duration `json:"reassembly,omitempty"`
 }
 
 // Bounds limit memory. A zero field means its default.
@@ -154,4 +159,9 @@ type Bounds struct {
 	// Flows is the most flows this server holds; at the bound new flows are
 	// refused as drop.TableFull. Default 1<<20.
 	Flows int `json:"flows,omitempty"`
+	// Fragmented is the most datagrams that are put together at once, and
+	// FragmentBytes their memory; beyond either, fragments are dropped as
+	// drop.ReassemblyFull. Defaults 1024 and 4 MiB.
+	Fragmented    int `json:"fragmented,omitempty"`
+	FragmentBytes int `json:"fragment_bytes,omitempty"`
 }

@@ -57,7 +57,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	w.meta.DecTTL(w.data)
 	w.meta.ClampMSS(w.data, w.ramp.clamp(w.meta.Version), w.off)
 	h.count.Forwarded++
-	out.send(w.data, w.off)
+	h.sendOut(w, out)
 	if ended {
 		h.finish(now, i, f, out)
 	}
@@ -179,8 +179,6 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, drop.NullRouted, out)
 	case decision.Verdict == route.Via:
 		h.toOnRamp(now, w, decision.NextHop, out)
-	case w.meta.Kind == pkt.Fragment:
-		h.dropped(now, w, drop.Fragment, out)
 	case w.meta.Kind == pkt.EchoReply:
 		h.dropped(now, w, drop.Orphan, out)
 	default:
@@ -232,6 +230,12 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 	context.Hops = w.hops + 1
 	h.count.HandedOver++
 	h.traceHandover(now, w, to, why, out)
+	if w.joined && w.meta.Len > h.v.mtu {
+		encap := p.encap
+		encap.Key = context.Key()
+		h.cut(w, h.v.mtu, &encap, out)
+		return
+	}
 	s := out.send(w.data, w.off)
 	s.Encap = p.encap
 	s.Encap.Key = context.Key()

@@ -54,7 +54,7 @@ func FuzzHub(f *testing.F) {
 		in.Offload.Segment, in.Offload.Partial = segment, segment%2 == 1
 		h.HandlePacket(0, &in, &out)
 		got := h.Counters()
-		sum := got.Forwarded + got.Returned + got.HandedOver + got.Routed + got.Answered
+		sum := got.Forwarded + got.Returned + got.HandedOver + got.Routed + got.Answered + got.Held
 		for _, n := range got.Drops {
 			sum += n
 		}

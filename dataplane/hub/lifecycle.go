@@ -7,6 +7,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/fragment"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -15,6 +16,10 @@ type Hub struct {
 	v     *view
 	flows *flow.Table
 	ports *egress.Allocator
+	// fragments are the datagrams that are being put together here.
+	fragments *fragment.Reassembler
+	// ids counts datagrams that left in fragments.
+	ids   uint32
 	count Counters
 	// refusals numbers refused sessions, so that each has its own id.
 	refusals uint64
@@ -50,16 +55,18 @@ func New(c Config) (*Hub, error) {
 		return nil, err
 	}
 	return &Hub{
-		v:     v,
-		flows: flow.New(c.Seed, v.bound, v.timeouts),
-		ports: egress.NewAllocator(c.Seed, v.directory, c.Self),
+		v:         v,
+		flows:     flow.New(c.Seed, v.bound, v.timeouts),
+		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
+		fragments: fragment.New(v.fragments),
 	}, nil
 }
 
 // Reconfigure puts c in force and keeps the flows, except those that could not
 // be served truthfully any more: whose on-ramp is gone or belongs to another
 // tenant, vnet or scope, or whose egress port is no longer this server's. They
-// end; their FlowEnd comes with the next call. On an error nothing changes.
+// end; their FlowEnd comes with the next call. Other bounds of fragments forget
+// the datagrams in progress. On an error nothing changes.
 func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	switch {
 	case c.Epoch < h.v.cfg.Epoch:
@@ -72,6 +79,9 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 		return err
 	}
 	h.now = max(h.now, now)
+	if v.fragments != h.v.fragments {
+		h.fragments = fragment.New(v.fragments)
+	}
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
 	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
@@ -97,7 +107,8 @@ func (h *Hub) servable(f *flow.Flow) bool {
 	return h.v.directory.Owns(h.v.cfg.Self, f.Egress())
 }
 
-// HandleTimer ends the flows whose time has come.
+// HandleTimer ends the flows whose time has come, and gives up datagrams that
+// were not completed in time.
 func (h *Hub) HandleTimer(now vt.Instant, out *Out) {
 	h.begin(now, out)
 	h.sweep(now, out)
@@ -109,7 +120,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending) > 0 {
 		return h.now
 	}
-	return h.flows.NextWake()
+	return min(h.flows.NextWake(), h.fragments.NextWake())
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.
@@ -119,6 +130,7 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 	for i, f := range h.flows.All() {
 		h.end(now, i, f, out)
 	}
+	h.fragments = fragment.New(h.v.fragments)
 }
 
 // Config is the configuration in force; read only.
@@ -153,6 +165,7 @@ func (h *Hub) begin(now vt.Instant, out *Out) {
 }
 
 func (h *Hub) sweep(now vt.Instant, out *Out) {
+	h.count.ReassemblyTimeouts += h.fragments.Expire(now)
 	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) { h.end(now, i, f, out) })
 }
 

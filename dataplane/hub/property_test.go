@@ -419,7 +419,7 @@ func (h *history) count(arrived []hubtest.Arrival) {
 func (h *history) add() {
 	for id, hb := range h.n.Hubs {
 		c := hb.Counters()
-		sum := c.Forwarded + c.Returned + c.HandedOver + c.Routed + c.Answered
+		sum := c.Forwarded + c.Returned + c.HandedOver + c.Routed + c.Answered + c.Held
 		for _, d := range c.Drops {
 			sum += d
 		}

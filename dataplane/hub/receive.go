@@ -20,6 +20,8 @@ type work struct {
 	meta pkt.Meta
 	// ramp is where the packet came in; nil is the Internet.
 	ramp *onRamp
+	// joined says the packet came in fragments and is whole now.
+	joined bool
 	// hops counts the hand-overs behind it; kept says this server is its last.
 	hops uint8
 	kept bool
@@ -96,6 +98,7 @@ func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
 // It touches no state.
 func (h *Hub) receive(in *Packet, w *work) {
 	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
+	w.joined = false
 	w.data = in.Data
 	o, ok := pkt.ParseOuter(in.Data)
 	dst := h.v.local.at(o.Dst)
@@ -211,8 +214,7 @@ func (h *Hub) receiveReply(w *work, p place) {
 		w.reason = drop.NotForUs
 		return
 	case m.Kind == pkt.Fragment:
-		w.reason = drop.Fragment
-		return
+		return // whose it is will be known when it is whole
 	case m.Kind == pkt.Malformed:
 		w.reason = drop.Malformed
 		return
@@ -242,6 +244,9 @@ func (h *Hub) receiveReply(w *work, p place) {
 // decide takes a packet that was read to its end: exactly one counter.
 func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 	h.count.Packets++
+	if w.meta.Kind == pkt.Fragment && w.reason == drop.None && !h.join(now, w, out) {
+		return
+	}
 	switch {
 	case w.reason != drop.None:
 		h.dropped(now, w, w.reason, out)

@@ -111,5 +111,5 @@ func (h *Hub) complaint(now vt.Instant, w *work, f *flow.Flow, out *Out) {
 	m.RefreshICMP(w.data)
 	m.DecTTL(w.data)
 	h.count.Forwarded++
-	out.send(w.data, w.off)
+	h.sendOut(w, out)
 }

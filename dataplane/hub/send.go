@@ -3,6 +3,7 @@ package hub
 import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -18,7 +19,7 @@ func wireSize(w *work) int {
 // the sender is told (SEMANTICS 2.10) and fits is false. The packet must still
 // be as its sender sent it, for the quote.
 func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
-	if wireSize(w) <= r.mtu || !w.meta.DF {
+	if wireSize(w) <= r.mtu || !w.meta.DF || w.joined {
 		return true
 	}
 	if w.meta.Kind == pkt.ICMPError { // no errors about errors (RFC 1122 section 3.2.2)
@@ -38,7 +39,7 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 }
 
 // sendInto sends w into the tunnel of r, in fragments if it is too big: then DF
-// is clear, as fits has made sure. A superpacket is cut to smaller segments
+// is clear or it came in fragments, as fits has made sure. A superpacket is cut to smaller segments
 // instead, which the sender cannot tell from smaller packets.
 func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 	if wireSize(w) <= r.mtu {
@@ -53,11 +54,30 @@ func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
 	if w.off.Partial {
 		w.meta.FillChecksum(w.data)
 	}
+	h.cut(w, r.mtu, &r.encap, out)
+}
+
+// cut sends w in fragments of at most mtu bytes.
+func (h *Hub) cut(w *work, mtu int, encap *tunnel.Encap, out *Out) {
 	for from, more := 0, true; more; more = from != 0 {
 		start := len(out.arena)
-		out.arena, from = w.meta.AppendFragment(out.arena, w.data, r.mtu, from)
-		out.Send = append(out.Send, Send{Data: out.made(start), Encap: r.encap})
+		out.arena, from = w.meta.AppendFragment(out.arena, w.data, mtu, from)
+		out.send(out.made(start), pkt.Offload{}).Encap = *encap
 	}
+}
+
+// sendOut sends a translated packet to the Internet.
+func (h *Hub) sendOut(w *work, out *Out) {
+	if !w.joined {
+		out.send(w.data, w.off)
+		return
+	}
+	w.meta.SetID(w.data, h.identification(w.meta.SrcPort))
+	if w.meta.Len <= h.v.mtu {
+		out.send(w.data, w.off)
+		return
+	}
+	h.cut(w, h.v.mtu, &tunnel.Encap{}, out)
 }
 
 // expired decides a packet whose TTL has run out: its sender is told, by the

@@ -9,6 +9,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/fragment"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
@@ -31,7 +32,11 @@ type view struct {
 	buckets   *steer.Table
 	directory *egress.Directory
 	timeouts  flow.Timeouts
-	bound     int
+	fragments fragment.Limits
+	// live are the servers of each datacenter that take part, in id order.
+	live  map[ident.Datacenter][]ident.Server
+	mtu   int
+	bound int
 }
 
 // place is what an address of the network is.
@@ -101,6 +106,7 @@ const (
 	defaultICMP           = 60 * time.Second
 	defaultPortHold       = 60 * time.Second
 	defaultFlows          = 1 << 20
+	defaultMTU            = 1500
 )
 
 // The smallest MTU an on-ramp may have (SEMANTICS 2.9) and the largest.
@@ -112,14 +118,17 @@ const (
 // newView checks c and makes it ready. All mistakes are in one error.
 func newView(c Config) (*view, error) {
 	v := &view{
-		cfg:      c,
-		local:    makePlaces(),
-		ramps:    make(map[ident.OnRamp]*onRamp),
-		tunnels:  makeTunnels(),
-		peers:    make(map[ident.Server]*peer),
-		tenants:  make(map[ident.Tenant]Tenant),
-		policies: make(map[ident.Tenant]*policies),
-		bound:    cmp.Or(c.Bounds.Flows, defaultFlows),
+		cfg:       c,
+		local:     makePlaces(),
+		ramps:     make(map[ident.OnRamp]*onRamp),
+		tunnels:   makeTunnels(),
+		peers:     make(map[ident.Server]*peer),
+		tenants:   make(map[ident.Tenant]Tenant),
+		policies:  make(map[ident.Tenant]*policies),
+		live:      make(map[ident.Datacenter][]ident.Server),
+		bound:     cmp.Or(c.Bounds.Flows, defaultFlows),
+		mtu:       cmp.Or(c.MTU, defaultMTU),
+		fragments: fragment.Limits{Datagrams: c.Bounds.Fragmented, Bytes: c.Bounds.FragmentBytes, Timeout: c.Timers.Reassembly, Seed: c.Seed},
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
@@ -166,6 +175,9 @@ func (v *view) addServers() error {
 	var near []steer.Server
 	for i := range v.cfg.Servers {
 		s := &v.cfg.Servers[i]
+		if s.Live {
+			v.live[s.Datacenter] = append(v.live[s.Datacenter], s.ID)
+		}
 		if s.Datacenter == v.dc {
 			near = append(near, steer.Server{ID: s.ID, Live: s.Live, WasLive: s.WasLive})
 		}
@@ -310,10 +322,16 @@ func (v *view) addEgress() error {
 
 func (v *view) addTimers() error {
 	t := v.cfg.Timers
-	for _, d := range []time.Duration{t.TCPConnect, t.TCPEstablished, t.TCPTransitory, t.UDP, t.DNS, t.ICMP, t.PortHold} {
+	for _, d := range []time.Duration{t.TCPConnect, t.TCPEstablished, t.TCPTransitory, t.UDP, t.DNS, t.ICMP, t.PortHold, t.Reassembly} {
 		if d < 0 {
 			return fmt.Errorf("want timers of 0 (the default) or more, got %v", d)
 		}
+	}
+	if b := v.cfg.Bounds; b.Fragmented < 0 || b.FragmentBytes < 0 {
+		return fmt.Errorf("want bounds of fragments of 0 (the default) or more, got %d datagrams and %d bytes", b.Fragmented, b.FragmentBytes)
+	}
+	if v.mtu < minMTU || v.mtu > maxMTU {
+		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, v.mtu)
 	}
 	if v.bound < 0 {
 		return fmt.Errorf("want a bound of flows of 0 (the default) or more, got %d", v.bound)

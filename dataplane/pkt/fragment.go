@@ -8,14 +8,19 @@ import (
 
 const (
 	moreFragments = 0x2000
+	idOffset4     = 4
 	optionCopied  = 0x80 // RFC 791: this option goes into every fragment
 )
 
-// AppendFragment appends the next fragment of the IPv4 packet b for a link of
-// mtu bytes, starting at payload offset from, and returns where the one after
-// starts, or 0 after the last (RFC 791 section 3.2). The packet has DF clear,
-// its checksum is complete, and mtu holds at least its header and eight bytes.
+// AppendFragment appends the next fragment of the packet b for a link of mtu
+// bytes, starting at payload offset from, and returns where the one after
+// starts, or 0 after the last (RFC 791 section 3.2). Its checksum is complete,
+// and mtu holds at least its headers and eight bytes. An IPv4 packet has DF
+// clear; one of IPv6 came in fragments itself, and its new ones get m.FragID.
 func (m *Meta) AppendFragment(dst, b []byte, mtu, from int) ([]byte, int) {
+	if m.Version == 6 {
+		return m.appendFragment6(dst, b, mtu, from)
+	}
 	start := len(dst)
 	if from == 0 {
 		dst = append(dst, b[:m.L4]...)
@@ -69,4 +74,38 @@ func appendFragmentHeader(dst, head []byte) []byte {
 	}
 	dst[start] = 0x40 | byte((len(dst)-start)/4)
 	return dst
+}
+
+// appendFragment6 is AppendFragment for IPv6 (RFC 8200 section 4.5): the fragment
+// header goes behind the headers that routers read, which every fragment repeats.
+func (m *Meta) appendFragment6(dst, b []byte, mtu, from int) ([]byte, int) {
+	start, link, at := len(dst), nextHeader6, IPv6Header
+	for b[link] == protoHopByHop || b[link] == protoRouting {
+		link, at = at, at+(int(b[at+1])+1)*extensionUnit
+	}
+	dst = append(dst, b[:at]...)
+	proto := b[link]
+	dst[start+link] = protoFragment
+	payload := b[at:m.Len]
+	size, field, next := len(payload)-from, uint16(from), 0
+	if at+extensionUnit+size > mtu {
+		size = (mtu - at - extensionUnit) &^ 7
+		next = from + size
+		field |= 1
+	}
+	dst = append(dst, proto, 0, byte(field>>8), byte(field))
+	dst = binary.BigEndian.AppendUint32(dst, m.FragID)
+	dst = append(dst, payload[from:from+size]...)
+	binary.BigEndian.PutUint16(dst[start+length6:], uint16(len(dst)-start-IPv6Header))
+	return dst, next
+}
+
+// SetID writes the identification of the packet in b: at once into an IPv4
+// header; for IPv6, whose whole packets have none, it is kept for AppendFragment.
+func (m *Meta) SetID(b []byte, id uint32) {
+	m.FragID = id
+	if m.Version == 4 {
+		m.FragID = uint32(uint16(id))
+		apply(b[sumOffset4:], swap16(b[idOffset4:], uint16(id)))
+	}
 }

@@ -149,8 +149,10 @@ func (m *Meta) parse4(b []byte, quote bool) {
 	m.Kind, m.Version, m.Proto, m.TTL = Malformed, 4, ip[9], ip[ttlOffset4]
 	if frag&0x3fff != 0 {
 		m.FragOffset, m.MoreFragments = frag&0x1fff<<3, frag&0x2000 != 0
-		m.Kind = Fragment
-		return
+		if !quote || m.FragOffset != 0 { // a quoted first fragment shows whose it is
+			m.Kind = Fragment
+			return
+		}
 	}
 	m.transport(b[:min(total, len(b))], quote)
 }

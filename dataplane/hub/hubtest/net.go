@@ -126,6 +126,8 @@ type Net struct {
 	Origin func(packet []byte) []byte
 	// Events collects what the hubs said.
 	Events []hub.Event
+	// Largest is the largest packet that any hub sent, outer headers not counted.
+	Largest int
 
 	order []ident.Server
 	out   hub.Out
@@ -218,6 +220,7 @@ func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int)
 	n.Events = append(n.Events, out.Events...)
 	for i := range out.Send {
 		s := &out.Send[i]
+		n.Largest = max(n.Largest, len(s.Data))
 		arrived = n.run(arrived, s.Encap.Append(nil, s.Data), to, hops+1)
 	}
 	return arrived
@@ -282,6 +285,8 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.HandedOver += c.HandedOver
 		sum.Routed += c.Routed
 		sum.Answered += c.Answered
+		sum.Held += c.Held
+		sum.ReassemblyTimeouts += c.ReassemblyTimeouts
 		sum.RouteLookups += c.RouteLookups
 		sum.FlowsStarted += c.FlowsStarted
 		sum.FlowsEnded += c.FlowsEnded
