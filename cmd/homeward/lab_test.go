@@ -36,8 +36,9 @@ func times(short, long int) int {
 }
 
 // machine is what a lab could leave behind: links of the host, processes of
-// this program other than this one, and network namespaces that any process
-// lives in or holds.
+// this program other than this one, and the network namespaces that they and
+// this one hold. (Other programs' labs may come and go meanwhile. That a
+// killed keeper's namespaces are gone from the kernel too is emu/keeper's test.)
 func machine(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -54,7 +55,10 @@ func machine(t *testing.T) map[string]bool {
 	}
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range procs { // processes come and go: what cannot be read is not there
-		if exe, err := os.Readlink(dir + "/exe"); err == nil && exe == self && dir != fmt.Sprintf("/proc/%d", os.Getpid()) {
+		if exe, err := os.Readlink(dir + "/exe"); err != nil || exe != self {
+			continue
+		}
+		if dir != fmt.Sprintf("/proc/%d", os.Getpid()) {
 			found["process "+dir] = true
 		}
 		held, _ := filepath.Glob(dir + "/fd/*")

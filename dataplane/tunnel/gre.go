@@ -136,7 +136,7 @@ func (e *Encap) AppendHeader(dst, inner []byte) []byte {
 		return dst
 	}
 	at, gre := len(dst), e.Overhead()
-	dst = append(dst, make([]byte, gre)...)
+	dst = extend(dst, gre)
 	head := dst[at:]
 	ttl := e.TTL
 	if ttl == 0 {

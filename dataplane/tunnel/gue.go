@@ -238,7 +238,7 @@ func (g *GUE) AppendHeader(dst, inner []byte) []byte {
 		return dst
 	}
 	at := len(dst)
-	dst = append(dst, make([]byte, g.Overhead())...)
+	dst = extend(dst, g.Overhead())
 	head := dst[at:]
 	ttl := g.TTL
 	if ttl == 0 {

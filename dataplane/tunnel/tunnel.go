@@ -2,7 +2,10 @@
 // in front of a packet, and what that leaves for the packet itself.
 package tunnel
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Kind is the kind of an on-ramp.
 type Kind string
@@ -23,4 +26,11 @@ type Encap struct {
 	HasKey bool
 	// TTL of the outer header.
 	TTL uint8
+}
+
+// extend returns b with n zero bytes more, in b's memory if there is room.
+func extend(b []byte, n int) []byte {
+	b = slices.Grow(b, n)[:len(b)+n]
+	clear(b[len(b)-n:])
+	return b
 }
