@@ -8,12 +8,18 @@ import (
 )
 
 func BenchmarkHub(b *testing.B) {
-	for _, flows := range []int{1000, 1 << 20} {
-		l, err := NewLoad(flows)
+	for i := range 4 {
+		flows, six := []int{1000, 1 << 20}[i%2], i > 1
+		l, err := NewLoad(flows, six)
 		if err != nil {
 			b.Fatal(err)
 		}
-		name := func(what string) string { return fmt.Sprintf("%s/flows=%d", what, flows) }
+		name := func(what string) string {
+			if six {
+				what += "/v6"
+			}
+			return fmt.Sprintf("%s/flows=%d", what, flows)
+		}
 		b.Run(name("lookup"), func(b *testing.B) {
 			for n := 0; n < b.N; n += Batch {
 				b.StopTimer()

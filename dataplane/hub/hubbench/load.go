@@ -32,6 +32,7 @@ type Load struct {
 	// Now is the time of all packets.
 	Now vt.Instant
 
+	six       bool // flows are of IPv6
 	templates templates
 	flows     []netip.AddrPort // egress by flow number
 	state     uint64           // of the sequence of random flows
@@ -42,15 +43,15 @@ type Load struct {
 	meta      pkt.Meta
 }
 
-// NewLoad makes a hub with that many established TCP flows, and a plain routing
-// table of that many prefixes.
-func NewLoad(flows int) (*Load, error) {
+// NewLoad makes a hub with that many established TCP flows, of IPv6 if six, and
+// a plain routing table of that many prefixes.
+func NewLoad(flows int, six bool) (*Load, error) {
 	o := hubtest.Options{Datacenters: 1, Servers: 1, Addresses: 4, Sites: 2, ARR: hubtest.All, Edit: func(c *hub.Config) {
 		c.Trace = false
 		c.Bounds.Flows = 4*flows + 1<<20
 	}}
 	c := o.Config()
-	l := &Load{templates: newTemplates(c), flows: make([]netip.AddrPort, flows), in: make([]hub.Packet, Batch), fresh: flows}
+	l := &Load{six: six, templates: newTemplates(c, six), flows: make([]netip.AddrPort, flows), in: make([]hub.Packet, Batch), fresh: flows}
 	h, err := hub.New(c)
 	if err != nil {
 		return nil, err
@@ -63,18 +64,28 @@ func NewLoad(flows int) (*Load, error) {
 		if err := l.establish(i); err != nil {
 			return nil, err
 		}
-		l.table.Insert(netip.PrefixFrom(ends(i).Src.Addr(), 32), uint32(i))
+		client := l.ends(i).Src.Addr()
+		l.table.Insert(netip.PrefixFrom(client, client.BitLen()), uint32(i))
 	}
 	return l, nil
 }
 
 // ends are the client and origin of flow i. Client addresses are all different.
-func ends(i int) hubtest.IP {
+func (l *Load) ends(i int) hubtest.IP {
 	h := flow.Mix(uint64(i) + 1)
-	return hubtest.IP{
-		Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1024|uint16(h)),
-		Dst: netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 128, byte(h >> 24 % (destinations / 256)), byte(h >> 32)}), 443),
+	client, origin := [4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}, [4]byte{100, 128, byte(h >> 24 % (destinations / 256)), byte(h >> 32)}
+	src, dst := netip.AddrFrom4(client), netip.AddrFrom4(origin)
+	if l.six {
+		src, dst = within("fd00::", client), within("2001:db8:1::", origin)
 	}
+	return hubtest.IP{Src: netip.AddrPortFrom(src, 1024|uint16(h)), Dst: netip.AddrPortFrom(dst, 443)}
+}
+
+// within is the IPv6 address of a /96 with these last bytes.
+func within(prefix string, last [4]byte) netip.Addr {
+	b := netip.MustParseAddr(prefix).As16()
+	copy(b[12:], last[:])
+	return netip.AddrFrom16(b)
 }
 
 // establish takes flow i through its handshake.
@@ -109,8 +120,11 @@ var flagsOf = [kinds]hubtest.Flags{syn: {SYN: true}, synAck: {SYN: true, ACK: tr
 // templates are packets without addresses, bare and in GRE.
 type templates struct{ bare, tunnelled [kinds][]byte }
 
-func newTemplates(c hub.Config) (t templates) {
-	zero := netip.AddrPortFrom(netip.AddrFrom4([4]byte{}), 0)
+func newTemplates(c hub.Config, six bool) (t templates) {
+	zero := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	if six {
+		zero = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
+	}
 	for k, f := range flagsOf {
 		p := hubtest.IP{Src: zero, Dst: zero}
 		if kind(k) == ack {
@@ -135,12 +149,12 @@ func (l *Load) put(place int, template []byte, inner int, src, dst netip.AddrPor
 }
 
 func (l *Load) outbound(place, i int, k kind) {
-	p := ends(i)
+	p := l.ends(i)
 	l.put(place, l.templates.tunnelled[k], greHeader, p.Src, p.Dst)
 }
 
 func (l *Load) inbound(place, i int, k kind) {
-	l.put(place, l.templates.bare[k], 0, ends(i).Dst, l.flows[i])
+	l.put(place, l.templates.bare[k], 0, l.ends(i).Dst, l.flows[i])
 }
 
 // random is the next of a fixed sequence of flows.
@@ -175,7 +189,7 @@ func (l *Load) Misses() {
 func (l *Load) Drops() {
 	for i := range Batch {
 		f := l.random()
-		l.put(i, l.templates.bare[ack], 0, netip.AddrPortFrom(ends(f).Dst.Addr(), 80), l.flows[f])
+		l.put(i, l.templates.bare[ack], 0, netip.AddrPortFrom(l.ends(f).Dst.Addr(), 80), l.flows[f])
 	}
 }
 

@@ -82,14 +82,23 @@ const (
 )
 
 // Run measures the hub at a thousand and at a million flows. Ids with the
-// suffix _1m are of the latter.
+// suffix _1m are of the latter. Of IPv6, ids with v6, it measures live flows
+// alone: the rest is the same.
 func Run(ctx context.Context) ([]Row, error) {
-	rows, err := measure(ctx, small, "")
-	if err != nil {
-		return nil, err
+	var rows []Row
+	for _, six := range []bool{false, true} {
+		for _, at := range []struct {
+			flows  int
+			suffix string
+		}{{small, ""}, {large, "_1m"}} {
+			more, err := measure(ctx, at.flows, at.suffix, six)
+			if err != nil {
+				return rows, err
+			}
+			rows = append(rows, more...)
+		}
 	}
-	more, err := measure(ctx, large, "_1m")
-	return append(rows, more...), err
+	return rows, nil
 }
 
 // path is one kind of packet to measure.
@@ -102,8 +111,8 @@ type path struct {
 	took  []time.Duration
 }
 
-func measure(ctx context.Context, flows int, suffix string) ([]Row, error) {
-	l, err := NewLoad(flows)
+func measure(ctx context.Context, flows int, suffix string, six bool) ([]Row, error) {
+	l, err := NewLoad(flows, six)
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +128,9 @@ func measure(ctx context.Context, flows int, suffix string) ([]Row, error) {
 		{id: "drop", fill: l.Drops, run: all, right: func(b, a hub.Counters, n uint64) bool {
 			return a.Drops[drop.NoFlow]-b.Drops[drop.NoFlow] == n
 		}},
+	}
+	if six {
+		paths = paths[:3]
 	}
 	equal := make([]bool, len(paths))
 	for i := range equal {
@@ -138,7 +150,7 @@ func measure(ctx context.Context, flows int, suffix string) ([]Row, error) {
 	}
 	equal[1] = equal[1] && l.sound()
 	equal[0] = found == rounds*roundBatches*Batch
-	return rowsOf(paths, equal, allocations(l), suffix), nil
+	return rowsOf(paths, equal, allocations(l), six, suffix), nil
 }
 
 // round runs a path some batches long and returns the time per packet; making
@@ -185,7 +197,7 @@ func allocations(l *Load) float64 {
 	return float64(n) / (roundBatches * Batch)
 }
 
-func rowsOf(paths []*path, equal []bool, allocs float64, suffix string) []Row {
+func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string) []Row {
 	median := func(p *path) float64 {
 		slices.Sort(p.took)
 		return float64(p.took[len(p.took)/2]) / 1000
@@ -194,13 +206,17 @@ func rowsOf(paths []*path, equal []bool, allocs float64, suffix string) []Row {
 	var rows []Row
 	for i, p := range paths[1:] {
 		v, same := median(p), equal[i+1] && equal[0]
-		r := Row{ID: "hub." + p.id + "_ns" + suffix, Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
+		name := "hub." + p.id
+		if six {
+			name += "_v6"
+		}
+		r := Row{ID: name + "_ns" + suffix, Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
 		if p.id == "hit" && suffix == "" {
 			r.goal(goalHit)
 		}
 		rows = append(rows, r)
 		if p.id == "hit" {
-			a := Row{ID: "hub.hit_allocs" + suffix, Value: allocs, Unit: "allocs"}
+			a := Row{ID: name + "_allocs" + suffix, Value: allocs, Unit: "allocs"}
 			a.goal(goalAllocs)
 			rows = append(rows, a)
 		}
