@@ -37,6 +37,7 @@ func TestMistakes(t *testing.T) {
 		{"two hosts at one address", func(s *spec.Scenario) { s.Sites[1].Hosts["desk"] = spec.Host{Address: addr("10.0.1.5")} }, "sites[1].hosts.till", "already desk"},
 		{"host at the gateway", func(s *spec.Scenario) { s.Sites[0].Gateway = addr("10.0.1.5") }, "sites[0].hosts.till", "already the gateway"},
 		{"full lan", func(s *spec.Scenario) { s.Sites[0].Lan = prefix("10.0.1.5/32") }, "sites[0].lan", "no address left"},
+		{"tunnel wider than its path", func(s *spec.Scenario) { s.Sites[0].OnRamps[0].MTU = 1477 }, "sites[0].onramps[0].mtu", "want at most 1476"},
 		{"host called router", func(s *spec.Scenario) { s.Sites[0].Hosts["router"] = spec.Host{Address: addr("10.0.1.6")} }, "sites[0].hosts.router", "is taken by the branch"},
 		{"unknown account", func(s *spec.Scenario) { s.Sites[0].Account = "acme" }, "sites[0].account", `"acme"`},
 		{"near nowhere", func(s *spec.Scenario) { s.Sites[2].Near = near("nowhere") }, "sites[2].near", `"nowhere"`},

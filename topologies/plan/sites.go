@@ -174,9 +174,12 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	if kind == "" {
 		kind = tunnel.GRE
 	}
-	mtu := o.MTU
+	mtu, most := o.MTU, (&tunnel.Encap{Src: outer, Dst: tunnelAddr, HasKey: o.Key != nil}).InnerMTU(mtuPlain)
+	if mtu > most {
+		b.fail(path+".mtu", "%d: the access link passes %d bytes, tunnel headers included: want at most %d", mtu, mtuPlain, most)
+	}
 	if mtu == 0 {
-		mtu = (&tunnel.Encap{Src: outer, Dst: tunnelAddr, HasKey: o.Key != nil}).InnerMTU(mtuPlain)
+		mtu = most
 	}
 	id := ident.OnRamp(len(b.ramps) + 1)
 	t := BranchTunnel{
