@@ -166,6 +166,9 @@ func (v *view) addServers() error {
 			self, kind = s, ourHandover
 		}
 		errs = append(errs, v.claim("server "+s.Name, s.Handover, place{kind: kind}))
+		if s.Handover.Is4() != v.cfg.Servers[0].Handover.Is4() {
+			errs = append(errs, fmt.Errorf("server %s: hand-over address %v is of another family than %v", s.Name, s.Handover, v.cfg.Servers[0].Handover))
+		}
 		v.peers[s.ID] = &peer{Server: *s}
 	}
 	if self == nil {

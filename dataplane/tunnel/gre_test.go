@@ -79,6 +79,31 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+// TestFamilies: either family inside either family reads back as it was, at
+// gopacket's and at ours.
+func TestFamilies(t *testing.T) {
+	for _, outer := range []tunnel.Encap{
+		{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.18.0.1")},
+		{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2")},
+	} {
+		for version, inside := range map[uint8][]byte{4: append([]byte{0x45}, make([]byte, 19)...), 6: append([]byte{0x60}, make([]byte, 39)...)} {
+			b := outer.Append(nil, inside)
+			first := layers.LayerTypeIPv4
+			if outer.Dst.Is6() {
+				first = layers.LayerTypeIPv6
+			}
+			gre, ok := gopacket.NewPacket(b, first, gopacket.Default).Layer(layers.LayerTypeGRE).(*layers.GRE)
+			if want := map[uint8]layers.EthernetType{4: layers.EthernetTypeIPv4, 6: layers.EthernetTypeIPv6}[version]; !ok || gre.Protocol != want || !bytes.Equal(gre.Payload, inside) {
+				t.Errorf("IPv%d in %v: gopacket reads %+v", version, outer.Dst, gre)
+			}
+			h, reason := tunnel.ParseGRE(b[outer.Overhead()-4:], true)
+			if reason != drop.None || h.Version() != version || !bytes.Equal(b[outer.Overhead():], inside) {
+				t.Errorf("IPv%d in %v: read as %+v, %v", version, outer.Dst, h, reason)
+			}
+		}
+	}
+}
+
 func h4(e tunnel.Encap) int {
 	if e.HasKey {
 		return 8
