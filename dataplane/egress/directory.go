@@ -16,7 +16,8 @@ type Directory struct {
 }
 
 // NewDirectory indexes addresses. It refuses an address that is listed twice,
-// that is neither IPv4 nor plain IPv6, or whose slice 0 has an owner.
+// that is neither IPv4 nor plain IPv6, whose slice 0 has an owner, or that is
+// IPv6 and has more than one owner.
 func NewDirectory(addresses []Address) (*Directory, error) {
 	d := &Directory{addresses: addresses, at: make(map[netip.Addr]int, len(addresses))}
 	var errs []error
@@ -29,6 +30,8 @@ func NewDirectory(addresses []Address) (*Directory, error) {
 			errs = append(errs, fmt.Errorf("egress address %v is listed twice", a.Addr))
 		case a.Owner[0] != 0:
 			errs = append(errs, fmt.Errorf("egress address %v: slice 0 is owned by server %d, want nobody", a.Addr, a.Owner[0]))
+		case a.Addr.Is6() && !a.whole():
+			errs = append(errs, fmt.Errorf("egress address %v: want one owner of all slices of an IPv6 address, got %v", a.Addr, a.Owner[1:]))
 		}
 		d.at[a.Addr] = i
 	}
@@ -36,6 +39,16 @@ func NewDirectory(addresses []Address) (*Directory, error) {
 		return nil, errors.Join(errs...)
 	}
 	return d, nil
+}
+
+// whole reports whether one server owns all of the address, or nobody any of it.
+func (a *Address) whole() bool {
+	for _, owner := range a.Owner[1:] {
+		if owner != a.Owner[1] {
+			return false
+		}
+	}
+	return true
 }
 
 // Lookup finds an address; nil if it is not an egress address.

@@ -87,7 +87,7 @@ func TestDirectory(t *testing.T) {
 	twice := append(assigned[:1:1], assigned[0])
 	zero := append(assigned[:0:0], assigned...)
 	zero[0].Owner[0] = 1
-	for name, bad := range map[string][]egress.Address{"twice": twice, "slice 0": zero, "mapped": {{Addr: netip.MustParseAddr("::ffff:192.0.2.1")}}, "none": {{}}} {
+	for name, bad := range map[string][]egress.Address{"twice": twice, "slice 0": zero, "mapped": {{Addr: netip.MustParseAddr("::ffff:192.0.2.1")}}, "none": {{}}, "IPv6 in slices": {{Addr: netip.MustParseAddr("2001:db8::1"), Owner: [egress.Slices]ident.Server{1: 1}}}} {
 		if _, err := egress.NewDirectory(bad); err == nil {
 			t.Errorf("%s was accepted", name)
 		}

@@ -76,6 +76,9 @@ func (h *Hub) fragmentHome(w *work, key *fragment.Key) ident.Server {
 	if a == nil {
 		return 0
 	}
+	if a.Addr.Is6() { // one server's own: no forwarding hop (SEMANTICS 5.1)
+		return a.OwnerOf(egress.SliceSize)
+	}
 	live := h.v.live[a.Datacenter]
 	if len(live) == 0 {
 		return 0

@@ -12,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 )
 
 func six() hubtest.Family { return hubtest.Families()[1] }
@@ -288,6 +289,69 @@ func TestRefused6(t *testing.T) {
 	for port, want := range map[uint16]drop.Reason{80: drop.NoOwner, 2048: drop.NoFlow} {
 		if out := n.Send(hubtest.IP{Src: f.Web, Dst: netip.AddrPortFrom(own, port)}.UDP()); len(out) != 0 || n.Counters().Drops[want] != 1 {
 			t.Errorf("a reply to port %d came out as %+v, want %v", port, out, want)
+		}
+	}
+}
+
+// fragments cuts an IPv6 packet as its sender would.
+func fragments(packet []byte, mtu int) (all [][]byte) {
+	var m pkt.Meta
+	m.Parse(packet)
+	m.FragID = 77
+	for from, more := 0, true; more; more = from != 0 {
+		var part []byte
+		part, from = m.AppendFragment(nil, packet, mtu, from)
+		all = append(all, part)
+	}
+	return all
+}
+
+// TestFragments6: a datagram in fragments is translated as a whole in both
+// directions and goes on in fragments that fit; coming back, they need no
+// forwarding hop either. RFC 8200 section 4.5, SEMANTICS SU-8.
+func TestFragments6(t *testing.T) {
+	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Datacenters: 2, Servers: 3})
+	for i := range 20 {
+		p := six().Client(i)
+		p.Payload = bytes.Repeat([]byte{byte(i), 1, 2, 3}, 900)
+		join := func(arrived []hubtest.Arrival, mtu int) []byte {
+			t.Helper()
+			var whole []byte
+			for _, a := range arrived {
+				var m pkt.Meta
+				if m.Parse(a.Packet); m.Kind != pkt.Fragment || int(m.FragOffset) != len(whole) || len(a.Packet) > mtu {
+					t.Fatalf("got %+v of %d bytes at %d", m, len(a.Packet), len(whole))
+				}
+				whole = append(whole, a.Packet[m.L4+8:]...)
+			}
+			return whole
+		}
+		var out []hubtest.Arrival
+		for _, part := range fragments(p.UDP(), 1400) {
+			out = append(out, n.FromSite(1, part)...)
+		}
+		whole := join(toInternet(out), 1500)
+		if len(whole) != 3608 {
+			t.Fatalf("flow %d: %d bytes left", i, len(whole))
+		}
+		var m pkt.Meta
+		m.Parse(out[0].Packet)
+		left := hubtest.IP{Src: netip.AddrPortFrom(m.Src, binary.BigEndian.Uint16(whole)), Dst: p.Dst, Payload: p.Payload}
+		if !bytes.Equal(whole, left.UDP()[40:]) {
+			t.Fatalf("flow %d left as %x", i, whole[:8])
+		}
+		var back []hubtest.Arrival
+		for _, part := range fragments(hubtest.IP{Src: p.Dst, Dst: left.Src, Payload: p.Payload}.UDP(), 1500) {
+			back = append(back, n.Send(part)...)
+		}
+		for _, a := range back {
+			if a.Site != 1 || a.Hops != 1 || a.Server != out[0].Server {
+				t.Fatalf("flow %d: a fragment came back to site %d by server %d in %d hops", i, a.Site, a.Server, a.Hops)
+			}
+		}
+		reply := hubtest.IP{Src: p.Dst, Dst: p.Src, Payload: p.Payload}
+		if whole := join(back, 1476); !bytes.Equal(whole, reply.UDP()[40:]) {
+			t.Fatalf("flow %d came back as %x", i, whole[:8])
 		}
 	}
 }

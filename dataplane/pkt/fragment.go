@@ -10,6 +10,9 @@ const (
 	moreFragments = 0x2000
 	idOffset4     = 4
 	optionCopied  = 0x80 // RFC 791: this option goes into every fragment
+	// maxRepeated bounds what every fragment of IPv6 repeats, so that the least
+	// MTU leaves room for more.
+	maxRepeated = 256
 )
 
 // AppendFragment appends the next fragment of the packet b for a link of mtu
@@ -81,7 +84,11 @@ func appendFragmentHeader(dst, head []byte) []byte {
 func (m *Meta) appendFragment6(dst, b []byte, mtu, from int) ([]byte, int) {
 	start, link, at := len(dst), nextHeader6, IPv6Header
 	for b[link] == protoHopByHop || b[link] == protoRouting {
-		link, at = at, at+(int(b[at+1])+1)*extensionUnit
+		size := (int(b[at+1]) + 1) * extensionUnit
+		if at+size > maxRepeated {
+			break // a routing header that leads nowhere more may be fragmented too
+		}
+		link, at = at, at+size
 	}
 	dst = append(dst, b[:at]...)
 	proto := b[link]

@@ -300,3 +300,26 @@ func TestICMP6Kinds(t *testing.T) {
 		}
 	}
 }
+
+// TestFragmentLongHeaders: what every fragment repeats never fills the fragment,
+// however long the headers are; the fragments make up the packet.
+func TestFragmentLongHeaders(t *testing.T) {
+	for _, size := range []int{8, 216, 224, 2048} {
+		b := extended(extended(udp6(t, string(make([]byte, 3000))), 43, make([]byte, size)), 0, make([]byte, 8))
+		var m, part pkt.Meta
+		m.Parse(b)
+		var whole []byte
+		for from, more := 0, true; more; more = from != 0 {
+			var p []byte
+			p, from = m.AppendFragment(nil, b, 576, from)
+			part.Parse(p)
+			if len(p) > 576 || part.Kind != pkt.Fragment || int(part.FragOffset) != len(whole) {
+				t.Fatalf("headers of %d: fragment %+v of %d bytes", size, part, len(p))
+			}
+			whole = append(whole, p[part.L4+8:]...)
+		}
+		if !bytes.HasSuffix(b, whole) || len(whole) < 3008 {
+			t.Errorf("headers of %d: %d bytes came out", size, len(whole))
+		}
+	}
+}
