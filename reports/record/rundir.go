@@ -84,7 +84,8 @@ func (d *RunDir) append(to *lines, v any) {
 	d.err = to.add(v)
 }
 
-// Close flushes and reports the first error of the run's files. Later calls
+// Close flushes, puts the events in the order of time, and reports the first
+// error of the run's files. Later calls
 // do nothing and later records are discarded.
 func (d *RunDir) Close() error {
 	d.mu.Lock()
@@ -93,7 +94,10 @@ func (d *RunDir) Close() error {
 		return nil
 	}
 	d.closed = true
-	return errors.Join(d.err, d.closeFiles())
+	if err := errors.Join(d.err, d.closeFiles()); err != nil {
+		return err
+	}
+	return inTime(filepath.Join(d.dir, EventsFile))
 }
 
 func (d *RunDir) closeFiles() error {
