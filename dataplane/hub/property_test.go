@@ -35,6 +35,7 @@ type history struct {
 	// packets seen on the wire, to be mutated into junk.
 	wire [][]byte
 	all  []*book
+	id   uint16 // of the last fragmented datagram
 }
 
 type reverse struct {
@@ -69,6 +70,7 @@ func tenantsAndSites(c *hub.Config) {
 	}
 	c.Tenants[0].Policies = someBlocked
 	c.Bounds.Flows = 12
+	c.Bounds.Fragmented = 4
 	c.Timers.PortHold = 5 * time.Second
 }
 
@@ -93,7 +95,7 @@ func newHistory(t *testing.T, rt *rapid.T) *history {
 	return h
 }
 
-var payloads = rapid.SampledFrom([][]byte{nil, {1}, []byte("payload"), make([]byte, 1436), make([]byte, 1460)})
+var payloads = rapid.SampledFrom([][]byte{nil, {1}, []byte("payload"), make([]byte, 1436), make([]byte, 1460), make([]byte, 3001)})
 
 var extensions = rapid.SampledFrom([][]hubtest.Extension{nil, nil, {{Proto: 60, Bytes: []byte{0, 0, 1, 4, 0, 0, 0, 0}}}, {{Bytes: []byte{0, 0, 1, 4, 0, 0, 0, 0}}}})
 
@@ -132,7 +134,39 @@ func (h *history) fromSite(rt *rapid.T) {
 	}
 	packet := h.build(p)
 	h.wire = append(h.wire, packet)
-	h.check(h.n.FromSite(site, packet))
+	var arrived []hubtest.Arrival
+	for _, part := range h.parts(packet) {
+		arrived = append(arrived, h.n.FromSite(site, part)...)
+	}
+	h.check(hubtest.Whole(arrived))
+}
+
+// parts is a packet as it was built, or its fragments: in some order, now and
+// then one of them twice or not at all. Each datagram has an identification of
+// its own, so that what lacks a fragment stays without it.
+func (h *history) parts(packet []byte) [][]byte {
+	v := hubtest.Decode(packet)
+	routersRead := v.IP == nil && (packet[6] == 0 || packet[6] == 43)
+	size := rapid.SampledFrom([]int{0, 0, 0, 24, 552, 1400}).Draw(h.T, "fragments of")
+	if size == 0 && len(packet) > 1500 {
+		size = 1400
+	}
+	if size == 0 || routersRead || len(packet) > 40*size {
+		return [][]byte{packet}
+	}
+	h.id++
+	parts := rapid.Permutation(hubtest.Cut(packet, size, h.id)).Draw(h.T, "order")
+	switch mishap := rapid.IntRange(0, 9).Draw(h.T, "mishap"); {
+	case len(parts) == 1: // not a fragment
+	case mishap == 0:
+		parts = parts[1:]
+	case mishap == 1:
+		parts = append([][]byte{parts[len(parts)-1]}, parts...)
+	}
+	for _, p := range parts {
+		h.wire = append(h.wire, p)
+	}
+	return parts
 }
 
 // reply answers a session as its origin would, or nearly.
@@ -152,7 +186,11 @@ func (h *history) reply(rt *rapid.T) {
 	packet := h.build(hubtest.IP{Src: src, Dst: dst})
 	v := hubtest.Decode(packet)
 	b = h.live[reverse{uint8(v.Proto), v.Dst, v.Src}]
-	arrived := h.n.Send(packet)
+	var arrived []hubtest.Arrival
+	for _, part := range h.parts(packet) {
+		arrived = append(arrived, h.n.Send(part)...)
+	}
+	arrived = hubtest.Whole(arrived)
 	if b != nil && len(toSites(arrived)) > 0 {
 		b.recved += uint64(len(v.Payload))
 	}
@@ -173,7 +211,7 @@ func (h *history) junk(rt *rapid.T) {
 	}
 	at := ident.Server(rapid.IntRange(1, 4).Draw(rt, "server"))
 	h.n.Enter = func([]byte) ident.Server { return at }
-	h.check(h.n.Send(packet))
+	h.check(hubtest.Whole(h.n.Send(packet)))
 	h.n.Enter = nil
 }
 
