@@ -232,9 +232,6 @@ func (s *session) runOne(ctx context.Context, v *variant) *finished {
 	}
 	defer cancel()
 	f.err = emurun.Run(limited, v.plan, record.Tee(dir, memory, s.screen.sink(name)), s.options(f.dir))
-	if cause := context.Cause(limited); f.err != nil && cause != nil {
-		f.err = cause
-	}
 	if err := dir.Close(); err != nil && f.err == nil {
 		f.err = err
 	}

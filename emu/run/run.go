@@ -75,7 +75,7 @@ const lead = 500 * time.Millisecond
 const stopLimit = 20 * time.Second
 
 // Run runs the plan on this machine and writes everything to sink. When ctx
-// ends, what is known is written and marked as partial, and the error is ctx's.
+// ends, what is known is written and marked as partial, and the error is ctx's cause.
 func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (err error) {
 	if refused := Refused(p); len(refused) > 0 {
 		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
@@ -153,7 +153,7 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 		return errors.Join(stopped, err)
 	}
 	if r.options.Keep == nil {
-		stopped = errors.Join(stopped, ctx.Err())
+		stopped = errors.Join(stopped, context.Cause(ctx))
 	}
 	return stopped
 }

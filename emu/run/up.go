@@ -43,7 +43,7 @@ func (r *runner) up(ctx context.Context) error {
 	}
 	for _, s := range steps {
 		for i := range s.total {
-			if err := ctx.Err(); err != nil {
+			if err := context.Cause(ctx); err != nil {
 				return err
 			}
 			if err := s.each(i); err != nil {

@@ -84,7 +84,7 @@ func Each(ctx context.Context, n int, do func(i int) error, tell func(done int))
 	for range min(workers, n) {
 		g.Go(func() error {
 			for i := take(); i < n; i = take() {
-				if err := ctx.Err(); err != nil {
+				if err := context.Cause(ctx); err != nil {
 					return context.Cause(ctx)
 				}
 				if err := do(i); err != nil {
