@@ -52,6 +52,21 @@ func (r *resolver) end(ix *names, path, word, text string) []string {
 	return r.target(ix, path+"."+word, text, want, kindHost)
 }
 
+// foreign refuses words that say nothing about this protocol's flows: they
+// would be ignored.
+func (r *resolver) foreign(path, protocol string) {
+	// An echo is as long as its request, so it has no size of its own.
+	words, whose := []string{"response", "close", "hold"}, "tcp"
+	if protocol == "tcp" {
+		words, whose = []string{"packets", "interval"}, "udp and icmp"
+	}
+	for _, word := range words {
+		if at := path + "." + word; r.present(at) && r.refused(at) == "" {
+			r.fail(at, "", "%s means nothing to %s flows, it is for %s", word, protocol, whose)
+		}
+	}
+}
+
 // protocol checks that there is exactly one, and its numbers.
 func (r *resolver) protocol(path string, t *spec.Traffic) {
 	var given []string
@@ -79,6 +94,7 @@ func (r *resolver) protocol(path string, t *spec.Traffic) {
 			r.fail(path, "", "no protocol, want one of tcp, udp, icmp")
 		}
 	case 1:
+		r.foreign(path, given[0])
 	default:
 		r.fail(path+"."+given[1], "", "%s are given together, want one of them", strings.Join(given, " and "))
 	}
@@ -104,9 +120,6 @@ func (r *resolver) amounts(path string, t *spec.Traffic) {
 	const maxPackets = 1_000_000
 	if t.Packets < 0 || t.Packets > maxPackets || r.zero(path+".packets") {
 		r.fail(path+".packets", "", "packets %s, want 1 to %d", r.text(path+".packets", t.Packets), maxPackets)
-	}
-	if t.Packets > 1 && t.TCP != 0 && r.present(path+".packets") {
-		r.fail(path+".packets", "", "packets are of udp and icmp; a tcp flow has request and response sizes")
 	}
 	if t.Rate < 0 {
 		r.fail(path+".rate", "", "rate %v, want 0 or more", t.Rate)
