@@ -118,9 +118,18 @@ func base(dir string, more ...string) *exec.Cmd {
 func TestInterruptLeavesNothing(t *testing.T) {
 	need.Root(t)
 	before := machine(t)
-	for _, after := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond, 1200 * time.Millisecond} {
+	for _, c := range []struct {
+		after time.Duration
+		more  []string
+	}{
+		{20 * time.Millisecond, nil},
+		{400 * time.Millisecond, nil},
+		{1200 * time.Millisecond, nil},
+		{1500 * time.Millisecond, []string{"--keep"}}, // in the traffic: nothing was kept yet
+	} {
+		after := c.after
 		var out bytes.Buffer
-		cmd := base(filepath.Join(t.TempDir(), "out"), "--set", "one.flows=400", "--set", "one.rate=50")
+		cmd := base(filepath.Join(t.TempDir(), "out"), append(c.more, "--set", "one.flows=400", "--set", "one.rate=50")...)
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -131,6 +140,9 @@ func TestInterruptLeavesNothing(t *testing.T) {
 		}
 		if got := code(cmd.Wait()); got != exitInterrupted {
 			t.Errorf("interrupted after %s: exit code %d, want %d\n%s", after, got, exitInterrupted, &out)
+		}
+		if after > time.Second && !strings.Contains(out.String(), "interrupted by") {
+			t.Errorf("interrupted after %s, which the verdict does not say:\n%s", after, &out)
 		}
 	}
 	clean(t, before)

@@ -84,7 +84,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	case !errors.As(err, &e): // cobra's own: unknown flag, wrong number of arguments
 		e = &exit{exitUsage, fmt.Errorf("%w\n%s --help says how it is used", err, cmd.CommandPath())}
 	}
-	if ctx.Err() != nil && e.code != exitOK {
+	if ctx.Err() != nil && e.code != check.ExitFail { // a verdict stands
 		e.code = exitInterrupted
 	}
 	if msg := e.Error(); msg != "" {

@@ -241,7 +241,7 @@ func (s *session) runOne(ctx context.Context, v *variant) *finished {
 }
 
 func (s *session) options(dir string) emurun.Options {
-	o := emurun.Options{AgentArgs: []string{agentCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, "capture.pcapng")}
+	o := emurun.Options{AgentArgs: []string{agentCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
 			s.screen.clear()
@@ -265,13 +265,18 @@ func (s *session) finish(cmd *cobra.Command) error {
 		return judgeless(reports)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "\nReport: %s\n", filepath.Join(s.out.Dir(), "report.html"))
-	if cmd.Context().Err() != nil && !s.flags.keep {
+	if cmd.Context().Err() != nil && !s.kept() {
 		return &exit{code: exitInterrupted}
 	}
 	if code := check.ExitCode(summaries); code != exitOK {
 		return &exit{code: code}
 	}
 	return nil
+}
+
+// kept says that the lab was kept, and its run complete before the user ended it.
+func (s *session) kept() bool {
+	return s.flags.keep && s.runs[0] != nil && s.runs[0].err == nil
 }
 
 // report writes what is made of the verdicts and records.
@@ -332,7 +337,7 @@ func (s *session) judge() []record.Summary {
 		if r != nil {
 			sum.WallMs = r.wall.Milliseconds()
 			if sum.Verdict == record.Pass && !s.flags.capture {
-				_ = os.Remove(filepath.Join(r.dir, "capture.pcapng"))
+				_ = os.Remove(filepath.Join(r.dir, record.CaptureFile))
 			}
 		}
 		all = append(all, sum)

@@ -145,14 +145,16 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
 
 	outcomes, began := r.traffic(ctx)
-	if r.options.Keep != nil && ctx.Err() == nil {
+	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
+	kept := r.options.Keep != nil && ctx.Err() == nil
+	if kept {
 		r.options.Keep(ctx, r.doors())
 	}
 	stopped := errors.Join(r.stop(), r.collect(outcomes, began))
 	if err := r.saveCapture(); err != nil {
 		return errors.Join(stopped, err)
 	}
-	if r.options.Keep == nil {
+	if !kept {
 		stopped = errors.Join(stopped, context.Cause(ctx))
 	}
 	return stopped
