@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -26,14 +28,23 @@ type Config struct {
 	// Tunnels are the anycast tunnel addresses: every server decapsulates what
 	// is sent to them.
 	Tunnels []netip.Addr `json:"tunnels"`
-	Tenants []Tenant     `json:"tenants"`
-	OnRamps []OnRamp     `json:"onramps"`
+	// Unconnected are the addresses to which the network's own kernels send
+	// packets in GUE (SEMANTICS 4.1), reached from its own links alone.
+	Unconnected []netip.Addr `json:"unconnected,omitempty"`
+	Tenants     []Tenant     `json:"tenants"`
+	OnRamps     []OnRamp     `json:"onramps"`
 	// Routes of all tenants and virtual networks, those that exist in the
 	// server's datacenter (route.In).
 	Routes []route.Route `json:"routes,omitempty"`
 	// Egress is the directory: which datacenter holds an address, which server
 	// each slice. All addresses of all datacenters.
 	Egress []egress.Address `json:"egress"`
+	// Sources are the network's own sources, out of 100.64.0.0/12, for flows to
+	// private networks whose client's address cannot stay (SEMANTICS 1.5): each
+	// whole and of one server.
+	Sources []Source `json:"sources,omitempty"`
+	// Countries say where addresses are, for policies; the longest prefix counts.
+	Countries []Country `json:"countries,omitempty"`
 	// MTU is the largest packet toward the Internet, bytes; 0 means 1500. The
 	// network's own links hold a hand-over's headers on top of it.
 	MTU    int    `json:"mtu,omitempty"`
@@ -57,6 +68,18 @@ type Server struct {
 	WasLive bool `json:"was_live"`
 }
 
+// Source is one of the network's own sources and the server whose it is.
+type Source struct {
+	Addr   netip.Addr   `json:"addr"`
+	Server ident.Server `json:"server"`
+}
+
+// Country says in which country a prefix is, as ISO 3166-1 alpha-2 capitals.
+type Country struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Code   string       `json:"code"`
+}
+
 // Tenant is an account.
 type Tenant struct {
 	ID   ident.Tenant `json:"id"`
@@ -66,6 +89,18 @@ type Tenant struct {
 	FlowKey FlowKey `json:"flow_key,omitempty"`
 	// Orphan says what a mid-flow TCP packet without a flow gets. Empty means drop.
 	Orphan Orphan `json:"orphan,omitempty"`
+	// Collision says what a flow gets whose reverse key is another's, where the
+	// client's source is preserved. Empty means reject-second.
+	Collision Collision `json:"collision,omitempty"`
+	// OnExhaustion says what a flow gets whose egress address has no free port.
+	// Empty means another_address.
+	OnExhaustion OnExhaustion `json:"on_exhaustion,omitempty"`
+	// Legacy keeps the routes of private networks apart from those of the WAN
+	// (SEMANTICS 2.1); there is no ARR then.
+	Legacy bool `json:"legacy,omitempty"`
+	// Secret signs the contexts of the tenant's connected tunnels that come from
+	// outside; none means that there are no such tunnels.
+	Secret []byte `json:"secret,omitempty"`
 	// VNets are the tenant's virtual networks, one of them the default. None
 	// means the one that every account has, route.DefaultVNet.
 	VNets []VNet `json:"vnets,omitempty"`
@@ -101,8 +136,10 @@ func (c *Config) DefaultVNets() []route.Default {
 }
 
 type (
-	FlowKey string
-	Orphan  string
+	FlowKey      string
+	Orphan       string
+	Collision    string
+	OnExhaustion string
 )
 
 const (
@@ -110,6 +147,13 @@ const (
 	FlowKeyTuple  FlowKey = "tuple"
 	OrphanDrop    Orphan  = "drop"
 	OrphanReset   Orphan  = "reset"
+
+	CollisionReject Collision = "reject-second"
+	CollisionSNAT   Collision = "snat"
+
+	ExhaustionRefuse         OnExhaustion = "refuse"
+	ExhaustionAnotherAddress OnExhaustion = "another_address"
+	ExhaustionAnotherServer  OnExhaustion = "another_server"
 )
 
 // OnRamp is one connection (SEMANTICS 0).
@@ -138,6 +182,24 @@ type OnRamp struct {
 	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476), and
 	// over IPv6 tunnel.GREMTU6 (1456). IPv6 inside needs 1280 or more.
 	MTU int `json:"mtu,omitempty"`
+}
+
+// Registration is the id of a device or connector, 32 hex digits as text.
+type Registration [tunnel.RegistrationLen]byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Registration) MarshalText() ([]byte, error) {
+	return hex.AppendEncode(nil, r[:]), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Registration) UnmarshalText(text []byte) error {
+	b, err := hex.AppendDecode(nil, text)
+	if err != nil || len(b) != len(r) {
+		return fmt.Errorf("registration %q: want %d hex digits", text, 2*len(r))
+	}
+	*r = Registration(b)
+	return nil
 }
 
 // Timers hold the lifetimes of SEMANTICS 1.9. A zero field means its default.

@@ -26,7 +26,14 @@ type Packet struct {
 	// Internal says the packet came over one of the network's own links, and
 	// may therefore be a hand-over. The edge filters; the lab sets it always.
 	Internal bool
+	// Port is the connected tunnel that the datagram came by; 0 is the uplink.
+	Port Port
 }
+
+// Port names a connected tunnel inside the server, a Unix SEQPACKET socket that
+// the driver holds (OX-1). Its first datagram is a context, every later one a
+// bare IP packet. Hub.Closed tells that it is gone. 0 is none.
+type Port uint32
 
 // Send is a packet to put on the uplink.
 type Send struct {
@@ -36,6 +43,9 @@ type Send struct {
 	Offload pkt.Offload
 	// Encap is the outer header to write in front (tunnel.Append), or zero for none.
 	Encap tunnel.Encap
+	// Port is the connected tunnel inside the server to write Data to, as one
+	// datagram without outer header; 0 is the uplink.
+	Port Port
 }
 
 // Out collects what a call decided. It is owned and reused by the caller:
@@ -44,6 +54,8 @@ type Send struct {
 type Out struct {
 	Send   []Send
 	Events []Event
+	// Hangup lists connected tunnels that the driver must close.
+	Hangup []Port
 	// arena backs packets that the hub itself made (ICMP errors, resets).
 	arena []byte
 }
@@ -52,7 +64,7 @@ type Out struct {
 func (o *Out) Reset() {
 	clear(o.Send)
 	clear(o.Events)
-	o.Send, o.Events, o.arena = o.Send[:0], o.Events[:0], o.arena[:0]
+	o.Send, o.Events, o.Hangup, o.arena = o.Send[:0], o.Events[:0], o.Hangup[:0], o.arena[:0]
 }
 
 // send appends a packet. It fills the Send in place: a literal would be built
@@ -64,7 +76,7 @@ func (o *Out) send(data []byte, off pkt.Offload) *Send {
 	}
 	o.Send = o.Send[:n+1]
 	s := &o.Send[n]
-	s.Data, s.Offload = data, off
+	s.Data, s.Offload, s.Port = data, off, 0
 	s.Encap = tunnel.Encap{}
 	return s
 }
@@ -92,6 +104,11 @@ const (
 	// Returned: the first reply of a flow left by OnRamp; ByARR says whether
 	// the flow or the route table chose. Only with Config.Trace.
 	Returned
+	// Attached: a device or connector (OnRamp) connected to this server, in
+	// VNet. The driver lets all servers Learn it, each as soon as it can know.
+	Attached
+	// Detached: its tunnel was closed, and it is nowhere now.
+	Detached
 )
 
 // Event is something worth a record: the hooks flow_start and flow_end, and
@@ -108,6 +125,17 @@ type Event struct {
 	ByARR   bool         // Returned
 	Why     string       // one constant phrase for people: "bucket", "slice", "second hop", "equal routes", ...
 	Session *Session     // FlowStart, FlowEnd, FlowRefused; a copy the caller may keep
+	VNet    ident.VNet   // Attached
+}
+
+// Attachment is where a device or connector is, as the network learns it.
+type Attachment struct {
+	OnRamp ident.OnRamp `json:"onramp"`
+	// Server is where it is attached; 0 is nowhere.
+	Server ident.Server `json:"server"`
+	VNet   ident.VNet   `json:"vnet,omitempty"`
+	// Since orders what is learned: an older Attachment never replaces a newer.
+	Since vt.Instant `json:"since"`
 }
 
 // Tuple is a flow's addresses as a client sees them. For ICMP echo the ports
@@ -124,10 +152,13 @@ type Session struct {
 	VNet   ident.VNet
 	OnRamp ident.OnRamp // arrival
 	Return ident.OnRamp // where ARR sends replies; 0 when routes decide
-	Tuple  Tuple
-	Egress netip.AddrPort // for ICMP echo the port is the id
-	Start  vt.Instant
-	End    vt.Instant // FlowEnd
+	// OffRamp is the device, connector or site that the flow goes to; 0 is the
+	// Internet.
+	OffRamp ident.OnRamp
+	Tuple   Tuple
+	Egress  netip.AddrPort // for ICMP echo the port is the id
+	Start   vt.Instant
+	End     vt.Instant // FlowEnd
 	// BytesSent is client to origin, BytesReceived origin to client: payload
 	// delivered. TCP counts what the receiver acknowledged, so a
 	// retransmission counts once.

@@ -88,80 +88,6 @@ func ParseGRE(b []byte, verify bool) (GREHeader, drop.Reason) {
 	return h, drop.None
 }
 
-// Outer header sizes, bytes.
-const (
-	outerIPv4 = 20
-	outerIPv6 = 40
-	protoGRE  = 47
-	// DefaultTTL is the outer TTL of a tunnel (SEMANTICS 2.9).
-	DefaultTTL = 64
-	// GREMTU is the largest inner packet of an unkeyed GRE tunnel over a path of
-	// 1500 bytes (SEMANTICS 2.10).
-	GREMTU = 1500 - outerIPv4 - greBase
-	// GREMTU6 is GREMTU over IPv6.
-	GREMTU6 = 1500 - outerIPv6 - greBase
-)
-
-// IsZero reports whether e asks for no outer header.
-func (e *Encap) IsZero() bool { return !e.Dst.IsValid() }
-
-// Overhead is what e puts in front of a packet, bytes; 0 for none.
-func (e *Encap) Overhead() int {
-	n := greBase
-	switch {
-	case e.IsZero():
-		return 0
-	case e.Dst.Is4():
-		n += outerIPv4
-	default:
-		n += outerIPv6
-	}
-	if e.HasKey {
-		n += greField
-	}
-	return n
-}
-
-// Append appends the outer header and then the inner packet to dst. Without an
-// outer header it appends the packet alone.
-func (e *Encap) Append(dst, inner []byte) []byte {
-	return append(e.AppendHeader(dst, inner), inner...)
-}
-
-// AppendHeader appends the outer IP and GRE headers for inner, which is not
-// copied: for drivers that write both with one vectored call. IPv4 goes out
-// with DF and id 0, an atomic datagram by RFC 6864.
-func (e *Encap) AppendHeader(dst, inner []byte) []byte {
-	if e.IsZero() {
-		return dst
-	}
-	at, gre := len(dst), e.Overhead()
-	dst = extend(dst, gre)
-	head := dst[at:]
-	ttl := e.TTL
-	if ttl == 0 {
-		ttl = DefaultTTL
-	}
-	if e.Dst.Is4() {
-		gre = outerIPv4
-		src, to := e.Src.As4(), e.Dst.As4()
-		head[0], head[6], head[8], head[9] = 0x45, 0x40, ttl, protoGRE
-		binary.BigEndian.PutUint16(head[2:], uint16(len(head)+len(inner)))
-		copy(head[12:], src[:])
-		copy(head[16:], to[:])
-		binary.BigEndian.PutUint16(head[10:], ^checksum.Checksum(head[:outerIPv4], 0))
-	} else {
-		gre = outerIPv6
-		src, to := e.Src.As16(), e.Dst.As16()
-		head[0], head[6], head[7] = 0x60, protoGRE, ttl
-		binary.BigEndian.PutUint16(head[4:], uint16(len(head)-outerIPv6+len(inner)))
-		copy(head[8:], src[:])
-		copy(head[24:], to[:])
-	}
-	e.putGRE(head[gre:], inner)
-	return dst
-}
-
 func (e *Encap) putGRE(b, inner []byte) {
 	protocol := uint16(EtherTypeIPv4)
 	if len(inner) > 0 && inner[0]>>4 == 6 {
@@ -175,21 +101,3 @@ func (e *Encap) putGRE(b, inner []byte) {
 	binary.BigEndian.PutUint16(b, flags)
 	binary.BigEndian.PutUint16(b[2:], protocol)
 }
-
-// Headers of TCP and of IPv4 or IPv6 without options, bytes.
-const (
-	tcpipv4 = 40
-	tcpipv6 = 60
-)
-
-// MSS is the largest TCP payload of a packet of mtu bytes over IPv4: 1436 for
-// GREMTU (SEMANTICS 2.10). Options shorten the payload, not the MSS (RFC 6691).
-func MSS(mtu int) uint16 { return payload(mtu, tcpipv4) }
-
-// MSS6 is MSS over IPv6: 1416 for GREMTU.
-func MSS6(mtu int) uint16 { return payload(mtu, tcpipv6) }
-
-func payload(mtu, headers int) uint16 { return uint16(min(max(mtu-headers, 0), 0xffff)) }
-
-// InnerMTU is what a path of mtu bytes leaves for the packet inside e.
-func (e *Encap) InnerMTU(mtu int) int { return mtu - e.Overhead() }

@@ -2,11 +2,9 @@ package tunnel
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/ident"
-	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 )
 
 // GUE variant 0, draft-ietf-intarea-gue-09 section 3, over UDP. Only data
@@ -50,9 +48,6 @@ const (
 	gueReturn       = 1 << 27
 	gueSecondHop    = 1 << 26
 	gueHopShift     = 24
-	udpHeader       = 8
-	udpSumOffset    = 6
-	protoUDP        = 17
 	protoIPv4       = 4
 	protoIPv6       = 41
 	dynamicPortBits = 14
@@ -162,136 +157,18 @@ func ParseGUE(b []byte) (GUEHeader, drop.Reason) {
 	return GUEHeader{Len: GUEHeaderLen, Proto: b[1], Context: context}, drop.None
 }
 
-// GUEPayload reads the UDP header at the start of b, the payload of an IP
-// packet from src to dst that is not a fragment, and returns what ParseGUE
-// reads. Another port than GUEPort is drop.UnknownTunnel, a length that lies is
-// drop.Malformed, and drop.BadTunnel is a wrong checksum or none over IPv6.
-//
-// verify is false where the checksum was left to the hardware.
-func GUEPayload(src, dst netip.Addr, b []byte, verify bool) ([]byte, drop.Reason) {
-	if len(b) < udpHeader {
-		return nil, drop.Malformed
-	}
-	if binary.BigEndian.Uint16(b[2:]) != GUEPort {
-		return nil, drop.UnknownTunnel
-	}
-	size := int(binary.BigEndian.Uint16(b[4:]))
-	if size < udpHeader || size > len(b) {
-		return nil, drop.Malformed
-	}
-	b = b[:size]
-	none := b[udpSumOffset]|b[udpSumOffset+1] == 0
-	if verify && (none && !dst.Is4() || !none && checksum.Checksum(b, udpPseudo(src, dst, size)) != 0xffff) {
-		return nil, drop.BadTunnel
-	}
-	return b[udpHeader:], drop.None
-}
-
-// GUE is an outer IP, UDP and GUE header to write. The zero value means none.
-type GUE struct {
-	Src, Dst netip.Addr
-	// SrcPort lets paths tell flows apart; see GUESourcePort.
-	SrcPort uint16
-	// TTL of the outer header; 0 means DefaultTTL.
-	TTL     uint8
-	Context GUEContext
-}
-
 // GUESourcePort is a source port from the top of the inner flow's hash, of the
 // dynamic range, 49152 and up, as draft-ietf-intarea-gue-09 wants.
 func GUESourcePort(hash uint64) uint16 {
 	return 0xffff<<dynamicPortBits&0xffff | uint16(hash>>(64-dynamicPortBits))
 }
 
-// IsZero reports whether g asks for no outer header.
-func (g *GUE) IsZero() bool { return !g.Dst.IsValid() }
-
-// Overhead is what g puts in front of a packet, bytes: 40 over IPv4, 60 over
-// IPv6, 0 for none.
-func (g *GUE) Overhead() int {
-	switch {
-	case g.IsZero():
-		return 0
-	case g.Dst.Is4():
-		return outerIPv4 + udpHeader + GUEHeaderLen
-	}
-	return outerIPv6 + udpHeader + GUEHeaderLen
-}
-
-// InnerMTU is what a path of mtu bytes leaves for the packet inside g.
-func (g *GUE) InnerMTU(mtu int) int { return mtu - g.Overhead() }
-
-// Append appends the outer headers and then the inner packet to dst. Without
-// outer headers it appends the packet alone. The context must be Valid, the
-// packet IPv4 or IPv6 and such that the whole fits 65,535 bytes; source and
-// destination are of one family.
-func (g *GUE) Append(dst, inner []byte) []byte {
-	return append(g.AppendHeader(dst, inner), inner...)
-}
-
-// AppendHeader appends the outer IP, UDP and GUE headers for inner, which is
-// not copied. IPv4 goes out with DF and id 0, an atomic datagram by RFC 6864,
-// and without UDP checksum; over IPv6 the checksum covers inner, whose own
-// checksums must be complete for that.
-func (g *GUE) AppendHeader(dst, inner []byte) []byte {
-	if g.IsZero() {
-		return dst
-	}
-	at := len(dst)
-	dst = extend(dst, g.Overhead())
-	head := dst[at:]
-	ttl := g.TTL
-	if ttl == 0 {
-		ttl = DefaultTTL
-	}
-	if g.Dst.Is4() {
-		src, to := g.Src.As4(), g.Dst.As4()
-		head[0], head[6], head[8], head[9] = 0x45, 0x40, ttl, protoUDP
-		binary.BigEndian.PutUint16(head[2:], uint16(len(head)+len(inner)))
-		copy(head[12:], src[:])
-		copy(head[16:], to[:])
-		binary.BigEndian.PutUint16(head[10:], ^checksum.Checksum(head[:outerIPv4], 0))
-		g.putUDP(head[outerIPv4:], inner)
-		return dst
-	}
-	src, to := g.Src.As16(), g.Dst.As16()
-	head[0], head[6], head[7] = 0x60, protoUDP, ttl
-	binary.BigEndian.PutUint16(head[4:], uint16(len(head)-outerIPv6+len(inner)))
-	copy(head[8:], src[:])
-	copy(head[24:], to[:])
-	udp := head[outerIPv6:]
-	g.putUDP(udp, inner)
-	sum := checksum.Checksum(udp, udpPseudo(g.Src, g.Dst, len(udp)+len(inner)))
-	sum = ^checksum.Checksum(inner, sum)
-	if sum == 0 {
-		sum = 0xffff // 0 would say "none" (RFC 768)
-	}
-	binary.BigEndian.PutUint16(udp[udpSumOffset:], sum)
-	return dst
-}
-
-// putUDP writes the UDP and GUE headers, which have an even length, so that
-// the checksums of both halves add up.
-func (g *GUE) putUDP(b, inner []byte) {
-	binary.BigEndian.PutUint16(b, g.SrcPort)
-	binary.BigEndian.PutUint16(b[2:], GUEPort)
-	binary.BigEndian.PutUint16(b[4:], uint16(len(b)+len(inner)))
-	gue := b[udpHeader:]
-	gue[0], gue[1] = gueWords, protoIPv4
+// PutGUE writes the GUE header with its context to the first GUEHeaderLen bytes
+// of b, in front of inner.
+func PutGUE(b []byte, c GUEContext, inner []byte) {
+	b[0], b[1], b[2], b[3] = gueWords, protoIPv4, 0, 0
 	if len(inner) > 0 && inner[0]>>4 == 6 {
-		gue[1] = protoIPv6
+		b[1] = protoIPv6
 	}
-	g.Context.put(gue[gueBase:])
-}
-
-// udpPseudo is the sum of UDP's pseudo header; an IPv4 and an IPv6 address sum
-// up the same way (RFC 768, RFC 8200 section 8.1).
-func udpPseudo(src, dst netip.Addr, size int) uint16 {
-	s, d := src.As16(), dst.As16()
-	from := 0
-	if dst.Is4() {
-		from = 12
-	}
-	sum := checksum.Combine(checksum.Checksum(s[from:], 0), checksum.Checksum(d[from:], 0))
-	return checksum.Combine(sum, checksum.Combine(protoUDP, uint16(size)))
+	c.put(b[gueBase:])
 }

@@ -30,11 +30,13 @@ func bare(version byte, size int) []byte {
 }
 
 var (
-	gue4 = tunnel.GUE{
+	gue4 = tunnel.Encap{
+		Proto: tunnel.ViaGUE, DstPort: tunnel.GUEPort,
 		Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2"), SrcPort: 50000, TTL: 9,
 		Context: tunnel.GUEContext{Tenant: 0xabcd, OnRamp: ident.MaxOnRamp, VNet: 0x1234, Hops: 2},
 	}
-	gue6 = tunnel.GUE{
+	gue6 = tunnel.Encap{
+		Proto: tunnel.ViaGUE, DstPort: tunnel.GUEPort,
 		Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2"), SrcPort: 65535,
 		Context: tunnel.GUEContext{Return: true, SecondHop: true, Hops: 3},
 	}
@@ -44,7 +46,7 @@ var (
 func TestGUEAppend(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		g        tunnel.GUE
+		g        tunnel.Encap
 		inner    []byte
 		overhead int
 	}{
@@ -63,7 +65,7 @@ func TestGUEAppend(t *testing.T) {
 			}
 			b = b[6:]
 			udp := readOuter(t, tt.g, b)
-			payload, reason := tunnel.GUEPayload(tt.g.Src, tt.g.Dst, b[tt.overhead-20:], true)
+			payload, reason := guePayload(tt.g.Src, tt.g.Dst, b[tt.overhead-20:], true)
 			if reason != drop.None || !bytes.Equal(payload, udp.Payload) {
 				t.Fatalf("%v: %x, want %x", reason, payload, udp.Payload)
 			}
@@ -83,7 +85,7 @@ func TestGUEAppend(t *testing.T) {
 }
 
 // readOuter checks the outer headers with gopacket.
-func readOuter(t *testing.T, g tunnel.GUE, b []byte) *layers.UDP {
+func readOuter(t *testing.T, g tunnel.Encap, b []byte) *layers.UDP {
 	t.Helper()
 	first, ttl := layers.LayerTypeIPv4, g.TTL
 	if ttl == 0 {
@@ -151,7 +153,7 @@ func TestGUEChecksumNeverZero(t *testing.T) {
 	if got := binary.BigEndian.Uint16(b[46:]); got != 0xffff {
 		t.Errorf("checksum %#x, want 0xffff", got)
 	}
-	if _, reason := tunnel.GUEPayload(gue6.Src, gue6.Dst, b[40:], true); reason != drop.None {
+	if _, reason := guePayload(gue6.Src, gue6.Dst, b[40:], true); reason != drop.None {
 		t.Error(reason)
 	}
 }
@@ -163,7 +165,7 @@ func TestParseGUERefuses(t *testing.T) {
 		b[at] = to
 		return b
 	}
-	unknown := tunnel.GUE{Src: gue4.Src, Dst: gue4.Dst}
+	unknown := tunnel.Encap{Proto: tunnel.ViaGUE, DstPort: tunnel.GUEPort, Src: gue4.Src, Dst: gue4.Dst}
 	with := func(c tunnel.GUEContext) []byte {
 		unknown.Context = c
 		return unknown.Append(nil, bare(4, 40))[28:]
@@ -211,7 +213,16 @@ func TestParseGUERefuses(t *testing.T) {
 	}
 }
 
-func TestGUEPayloadRefuses(t *testing.T) {
+// guePayload is what a UDP datagram to GUEPort carries.
+func guePayload(src, dst netip.Addr, b []byte, verify bool) ([]byte, drop.Reason) {
+	_, port, payload, reason := tunnel.UDPPayload(src, dst, b, verify)
+	if reason == drop.None && port != tunnel.GUEPort {
+		return nil, drop.UnknownTunnel
+	}
+	return payload, reason
+}
+
+func TestUDPPayloadRefuses(t *testing.T) {
 	udp4, udp6 := gue4.Append(nil, bare(4, 41))[20:], gue6.Append(nil, bare(4, 41))[40:]
 	change := func(b []byte, at int, to byte) []byte {
 		b = bytes.Clone(b)
@@ -243,7 +254,7 @@ func TestGUEPayloadRefuses(t *testing.T) {
 			if tt.v6 {
 				g = gue6
 			}
-			payload, got := tunnel.GUEPayload(g.Src, g.Dst, tt.b, !tt.lazy)
+			payload, got := guePayload(g.Src, g.Dst, tt.b, !tt.lazy)
 			if got != tt.want || (got == drop.None) != (len(payload) == 12+41) {
 				t.Errorf("%v, %d bytes, want %v", got, len(payload), tt.want)
 			}
@@ -268,13 +279,6 @@ func TestOX3(t *testing.T) {
 	}
 }
 
-func TestGUENone(t *testing.T) {
-	var g tunnel.GUE
-	if got := g.Append(nil, inner); !bytes.Equal(got, inner) || !g.IsZero() || g.Overhead() != 0 || g.InnerMTU(1500) != 1500 {
-		t.Errorf("the zero GUE adds %d bytes, says %d", len(got)-len(inner), g.Overhead())
-	}
-}
-
 func TestGUESourcePort(t *testing.T) {
 	for hash, want := range map[uint64]uint16{0: 49152, 1: 49152, ^uint64(0): 65535, 1 << 63: 49152 + 8192} {
 		if got := tunnel.GUESourcePort(hash); got != want {
@@ -285,11 +289,11 @@ func TestGUESourcePort(t *testing.T) {
 
 func TestGUEAllocatesNothing(t *testing.T) {
 	buf, in := make([]byte, 0, 2048), bare(6, 1300)
-	for _, g := range []*tunnel.GUE{&gue4, &gue6} {
+	for _, g := range []*tunnel.Encap{&gue4, &gue6} {
 		udp := g.Overhead() - 20
 		if got := testing.AllocsPerRun(100, func() {
 			b := g.Append(buf, in)
-			payload, _ := tunnel.GUEPayload(g.Src, g.Dst, b[udp:], true)
+			payload, _ := guePayload(g.Src, g.Dst, b[udp:], true)
 			if _, reason := tunnel.ParseGUE(payload); reason != drop.None {
 				t.Fatal(reason)
 			}
@@ -301,15 +305,15 @@ func TestGUEAllocatesNothing(t *testing.T) {
 
 // FuzzParseGUE: what is accepted is what Append writes, byte for byte.
 func FuzzParseGUE(f *testing.F) {
-	for _, g := range []tunnel.GUE{gue4, gue6} {
+	for _, g := range []tunnel.Encap{gue4, gue6} {
 		for _, in := range [][]byte{bare(4, 40), bare(6, 60)} {
 			b := g.Append(nil, in)
 			f.Add(b[g.Overhead()-20:])
 		}
 	}
 	f.Fuzz(func(t *testing.T, udp []byte) {
-		for _, g := range []tunnel.GUE{gue4, gue6} {
-			payload, reason := tunnel.GUEPayload(g.Src, g.Dst, udp, false)
+		for _, g := range []tunnel.Encap{gue4, gue6} {
+			payload, reason := guePayload(g.Src, g.Dst, udp, false)
 			if reason != drop.None {
 				payload = udp
 			}

@@ -2,10 +2,7 @@
 // in front of a packet, and what that leaves for the packet itself.
 package tunnel
 
-import (
-	"net/netip"
-	"slices"
-)
+import "slices"
 
 // Kind is the kind of an on-ramp.
 type Kind string
@@ -17,16 +14,6 @@ const (
 	Connector    Kind = "connector"
 	IPsec        Kind = "ipsec"
 )
-
-// Encap is an outer header to write. The zero value means none.
-type Encap struct {
-	Src, Dst netip.Addr
-	// Key is the GRE key (RFC 2890), present if HasKey.
-	Key    uint32
-	HasKey bool
-	// TTL of the outer header.
-	TTL uint8
-}
 
 // extend returns b with n zero bytes more, in b's memory if there is room.
 func extend(b []byte, n int) []byte {

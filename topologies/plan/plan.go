@@ -18,6 +18,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -34,7 +35,9 @@ type Plan struct {
 	Links       []Link       `json:"links"` // sorted by id
 	Servers     []Server     `json:"servers"`
 	Branches    []Branch     `json:"branches"`
-	Services    []Service    `json:"services"`
+	// Interconnects are the sites' plain links and VLANs that end at a datacenter's edge.
+	Interconnects []Interconnect `json:"interconnects,omitempty"`
+	Services      []Service      `json:"services"`
 	// Traffic are the ids of the file's traffic, in its order.
 	Traffic    []string     `json:"traffic,omitempty"`
 	Flows      []Flow       `json:"flows"` // sorted by start, then traffic, then n
@@ -62,25 +65,30 @@ type Datacenter struct {
 	Name   string           `json:"name"`  // "lhr"
 	Place  string           `json:"place"` // IATA
 	Egress []netip.Prefix   `json:"egress"`
+	// Propagation is how long what is learned elsewhere takes to be known here.
+	Propagation time.Duration `json:"propagation,omitempty"`
 }
 
 // Kind of a node.
 type Kind string
 
 const (
-	KindHost    Kind = "host"    // a machine in a site's LAN
-	KindBranch  Kind = "branch"  // a site's router, with its tunnels
-	KindTransit Kind = "transit" // a router of the Internet
-	KindEdge    Kind = "edge"    // a datacenter's router
-	KindServer  Kind = "server"  // an edge server: runs a hub
-	KindOrigin  Kind = "origin"  // a host on the Internet
+	KindHost      Kind = "host"      // a machine in a site's LAN
+	KindBranch    Kind = "branch"    // a site's router, with its tunnels
+	KindDevice    Kind = "device"    // a client device: a host with a tunnel of its own
+	KindConnector Kind = "connector" // the router of a private network, with its outbound tunnel
+	KindTransit   Kind = "transit"   // a router of the Internet
+	KindEdge      Kind = "edge"      // a datacenter's router
+	KindServer    Kind = "server"    // an edge server: runs a hub
+	KindOrigin    Kind = "origin"    // a host on the Internet
 )
 
 // Node is one network namespace.
 type Node struct {
 	ID   string `json:"id"` // "shop.1.till"
 	Kind Kind   `json:"kind"`
-	// Site is "shop.1" for what belongs to a site, else empty; Datacenter
+	// Site is "shop.1" for what belongs to a site, a connector's id for what
+	// belongs to one, else empty; Datacenter
 	// likewise ("lhr"): for an origin or a site, where its traffic lands.
 	Site       string `json:"site,omitempty"`
 	Datacenter string `json:"datacenter,omitempty"`
@@ -174,12 +182,14 @@ type Server struct {
 	Config hub.Config `json:"config"`
 }
 
-// Branch is a site's router with its tunnels.
+// Branch is a router with tunnels: a site's, a connector's, or a device, which
+// is a router without a LAN.
 type Branch struct {
 	Node string `json:"node"` // "shop.1.router"
 	Site string `json:"site"` // "shop.1"
-	// WAN is the interface toward transit, LANs those toward the hosts.
-	WAN     string         `json:"wan"`
+	// WAN is the interface toward transit, LANs those toward the hosts. A site
+	// that has interconnects alone has no WAN.
+	WAN     string         `json:"wan,omitempty"`
 	LANs    []string       `json:"lans"`
 	Tunnels []BranchTunnel `json:"tunnels"`
 }
@@ -188,6 +198,7 @@ type Branch struct {
 type BranchTunnel struct {
 	OnRamp ident.OnRamp `json:"onramp"`
 	Name   string       `json:"name"` // "shop.1.wan"
+	Kind   tunnel.Kind  `json:"kind"` // gre, device or connector
 	// Interface is the tunnel device ("gre1") that the kernel routes into.
 	Interface string     `json:"interface"`
 	Local     netip.Addr `json:"local"`  // the branch's outer address
@@ -201,6 +212,49 @@ type BranchTunnel struct {
 	// MAC of Interface, and the permanent neighbour that Peer resolves to.
 	MAC     net.HardwareAddr `json:"mac"`
 	PeerMAC net.HardwareAddr `json:"peer_mac"`
+	// Connect is how a connected tunnel (device, connector) begins; nil for gre.
+	Connect *Connect `json:"connect,omitempty"`
+}
+
+// Connect is what a connected tunnel says of itself (SEMANTICS 4.1). Its
+// datagrams go from the tunnel's Local to its Remote over UDP.
+type Connect struct {
+	// Port is the UDP port at the servers.
+	Port uint16 `json:"port"`
+	// Context is the first datagram, signed.
+	Context tunnel.Context `json:"context"`
+	// Switch are later contexts, in order of time: the tunnel is closed and
+	// opened anew from another port.
+	Switch []Reconnect `json:"switch,omitempty"`
+	// NAT is the address of the private network that a connector translates
+	// sources to; invalid where it preserves them.
+	NAT netip.Addr `json:"nat,omitzero"`
+}
+
+// Reconnect is a connected tunnel's next beginning.
+type Reconnect struct {
+	At      time.Duration  `json:"at"` // from the start of traffic
+	Context tunnel.Context `json:"context"`
+}
+
+// Interconnect is a site's link without a tunnel as the datacenter's edge sees
+// it: bare packets come in on Interface and go to any of its servers in GUE,
+// each with its context, from Local to Remote (SEMANTICS 4.1, "unconnected").
+type Interconnect struct {
+	OnRamp ident.OnRamp `json:"onramp"`
+	Tenant ident.Tenant `json:"tenant"`
+	Name   string       `json:"name"`
+	// Edge is the node; Interface its end of the site's link, VLAN the tag that
+	// packets have there, 0 for none.
+	Edge      string `json:"edge"`
+	Interface string `json:"interface"`
+	VLAN      int    `json:"vlan,omitempty"`
+	// Local is the edge's own address for GUE, Remote the servers' common one.
+	Local  netip.Addr `json:"local"`
+	Remote netip.Addr `json:"remote"`
+	// MAC is the edge's end, SiteMAC the site router's.
+	MAC     net.HardwareAddr `json:"mac"`
+	SiteMAC net.HardwareAddr `json:"site_mac"`
 }
 
 // Service is something an origin serves.

@@ -183,7 +183,7 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	}
 	id := ident.OnRamp(len(b.ramps) + 1)
 	t := BranchTunnel{
-		OnRamp: id, Name: r.Site + "." + o.ID,
+		OnRamp: id, Name: r.Site + "." + o.ID, Kind: kind,
 		Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1),
 		Local:     outer, Remote: tunnelAddr, Key: o.Key, MTU: mtu, Inner: inner, Peer: peer,
 		MAC: mac(macTunnel, int(id), 1), PeerMAC: mac(macTunnel, int(id), 2),

@@ -112,6 +112,9 @@ type Datacenter struct {
 	Region string `yaml:"region,omitempty" json:"region,omitempty"`
 	// Maintenance takes the datacenter out of ingress.
 	Maintenance bool `yaml:"maintenance,omitempty" json:"maintenance,omitempty"`
+	// Propagation is how long what the network learns elsewhere (where a device is attached, which
+	// virtual network it chose) takes to be known here; 0 means at once (SEMANTICS 3.2).
+	Propagation unit.Duration `yaml:"propagation,omitempty" json:"propagation,omitempty"`
 }
 
 // Egress is a prefix of egress addresses. Short form: the prefix alone.
@@ -151,8 +154,12 @@ type Account struct {
 	Routing string `yaml:"routing,omitempty" json:"routing,omitempty" jsonschema:"enum=unified,enum=legacy"`
 	// FlowKey is onramp or tuple (the old, dangerous signature); empty means onramp.
 	FlowKey string `yaml:"flow_key,omitempty" json:"flow_key,omitempty" jsonschema:"enum=onramp,enum=tuple"`
-	// OnExhaustion is refuse, another_address or another_server; empty means refuse.
+	// OnExhaustion says what happens when the address that a flow hashes to has no free port: refuse gives up, another_address
+	// tries the server's other addresses first, another_server then other servers of the datacenter; empty means another_address.
 	OnExhaustion string `yaml:"on_exhaustion,omitempty" json:"on_exhaustion,omitempty" jsonschema:"enum=refuse,enum=another_address,enum=another_server"`
+	// Collision is what a flow gets whose client has the same address and port as another's toward the same private host, where
+	// the client's source is preserved (SEMANTICS 1.5): reject-second or snat, from the network's own sources; empty means reject-second.
+	Collision string `yaml:"collision,omitempty" json:"collision,omitempty" jsonschema:"enum=reject-second,enum=snat"`
 	// Orphan is what a mid-flow packet without a flow gets: drop or reset; empty means drop.
 	Orphan    string      `yaml:"orphan,omitempty" json:"orphan,omitempty" jsonschema:"enum=drop,enum=reset"`
 	Dedicated []Dedicated `yaml:"dedicated,omitempty" json:"dedicated,omitempty"`
@@ -283,7 +290,9 @@ type OnRamp struct {
 	ARR bool `yaml:"arr,omitempty" json:"arr,omitempty"`
 	// Key is the GRE key (RFC 2890).
 	Key *uint32 `yaml:"key,omitempty" json:"key,omitempty"`
-	// MTU of the tunnel; 0 means 1476 for gre, 1472 with a key.
+	// VLAN tags the packets of an interconnect, 1 to 4094; 0 means a plain link.
+	VLAN int `yaml:"vlan,omitempty" json:"vlan,omitempty"`
+	// MTU of the tunnel; 0 means 1476 for gre, 1472 with a key, 1500 for an interconnect.
 	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
 	// Health probes (SEMANTICS 2.8).
 	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
@@ -311,26 +320,55 @@ type CPE struct {
 	Detect string `yaml:"detect,omitempty" json:"detect,omitempty"`
 }
 
-// Device is a client device, or Count of them.
+// Device is a client device, or Count of them: a machine with a connected
+// tunnel of its own and an address of the network's device range (SEMANTICS 7.1).
 type Device struct {
-	ID      string `yaml:"id" json:"id"`
+	ID string `yaml:"id" json:"id"`
+	// Count of equal devices, numbered from 1; 0 means 1.
 	Count   int    `yaml:"count,omitempty" json:"count,omitempty"`
 	Account string `yaml:"account,omitempty" json:"account,omitempty"`
-	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
+	// Near is where the device is, as of a site.
+	Near Near `yaml:"near,omitempty" json:"near,omitempty"`
+	// Country of the device, two letters; empty means that of its place.
 	Country string `yaml:"country,omitempty" json:"country,omitempty"`
-	User    string `yaml:"user,omitempty" json:"user,omitempty"`
-	VNet    string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	// User who uses it, for policies and records.
+	User string `yaml:"user,omitempty" json:"user,omitempty"`
+	// VNet is the virtual network that the device chose; empty means the default one, whichever that is.
+	VNet string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	// MTU of the tunnel; 0 means 1472.
+	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
+	// Switch lists later choices of another virtual network, in order of time (SEMANTICS 3.2).
+	Switch []Switch `yaml:"switch,omitempty" json:"switch,omitempty"`
+
+	// Instance as in Site.
+	Instance int `yaml:"-" json:"instance,omitempty"`
 }
 
-// Connector is a private network behind an outbound tunnel.
+// Switch is a device's change to another virtual network: it connects anew, and
+// what it had open in the old one ends.
+type Switch struct {
+	// At is when, from the start of traffic.
+	At unit.Duration `yaml:"at" json:"at"`
+	// VNet is the virtual network from then on; empty means the default one.
+	VNet string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+}
+
+// Connector is a private network behind an outbound tunnel (SEMANTICS 2.9).
 type Connector struct {
-	ID      string          `yaml:"id" json:"id"`
-	Account string          `yaml:"account,omitempty" json:"account,omitempty"`
-	Near    Near            `yaml:"near,omitempty" json:"near,omitempty"`
-	Lan     netip.Prefix    `yaml:"lan" json:"lan"`
+	ID      string `yaml:"id" json:"id"`
+	Account string `yaml:"account,omitempty" json:"account,omitempty"`
+	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
+	// Lan is the private network's prefix. A route to it is implied, in VNet, unless Routes of the account name the connector.
+	Lan netip.Prefix `yaml:"lan" json:"lan"`
+	// Gateway is the connector's own address in Lan; unset means the first free one.
+	Gateway netip.Addr      `yaml:"gateway,omitempty" json:"gateway,omitempty"`
 	Hosts   map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
 	VNet    string          `yaml:"vnet,omitempty" json:"vnet,omitempty"`
-	Source  string          `yaml:"source,omitempty" json:"source,omitempty" jsonschema:"enum=preserve,enum=translate"`
+	// Source is what the private hosts see as source: preserve, the client's own address, or translate, the connector's; empty means
+	// translate. Only with preserve can they open flows themselves.
+	Source string `yaml:"source,omitempty" json:"source,omitempty" jsonschema:"enum=preserve,enum=translate"`
+	// MTU of the tunnel; 0 means 1472.
+	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
 }
 
 // InternetHost is an origin.
