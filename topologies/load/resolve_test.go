@@ -132,7 +132,7 @@ func TestResolveErrors(t *testing.T) {
 	}{
 		{"ordr", spec.Setting{Path: "seed", Value: "1"}, `no variant "ordr", want one of base, order, merged, larger, nearer; did you mean "order"?`},
 		{"base", spec.Setting{Path: "shop.*.wan.arr", Value: "flase"}, "--set:1:16: want true or false, not \"flase\"\n    shop.*.wan.arr=flase\n                   ^"},
-		{"base", spec.Setting{Path: "shop.*.wan.ar", Value: "true"}, `--set:1:1: shop.*.wan.ar selects nothing: no "ar", want one of id, type, arr, key, mtu, health; did you mean "arr"?`},
+		{"base", spec.Setting{Path: "shop.*.wan.ar", Value: "true"}, `--set:1:1: shop.*.wan.ar selects nothing: no "ar", want one of id, type, arr, key, vlan, mtu, health; did you mean "arr"?`},
 		{"base", spec.Setting{Path: "shop..wan", Value: "true"}, "--set:1:1: not a selector"},
 		{"base", spec.Setting{Path: "seed", Value: "[1"}, "--set:1:6: the value is not YAML"},
 		{"base", spec.Setting{Path: "params.sise", Value: "3"}, `no "sise", want one of size; did you mean "size"?`},
