@@ -182,6 +182,17 @@ type OnRamp struct {
 	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476), and
 	// over IPv6 tunnel.GREMTU6 (1456). IPv6 inside needs 1280 or more.
 	MTU int `json:"mtu,omitempty"`
+	// Registration names a device or connector, as the context of its tunnel
+	// does; all zero for every other kind.
+	Registration Registration `json:"registration,omitzero"`
+	// Client is a device's own address (SEMANTICS 7.1), User who uses it.
+	Client netip.Addr `json:"client,omitzero"`
+	User   string     `json:"user,omitempty"`
+	// Country is where a device is, ISO 3166-1 alpha-2 capitals; "" if not known.
+	Country string `json:"country,omitempty"`
+	// Translate says that the private hosts behind a connector see the
+	// connector's own address: flows to them get a source out of Config.Sources.
+	Translate bool `json:"translate,omitempty"`
 }
 
 // Registration is the id of a device or connector, 32 hex digits as text.
