@@ -3,8 +3,11 @@ package hub_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -280,6 +283,35 @@ func TestARR8(t *testing.T) {
 	}
 	if c := n.Counters(); c.FlowsStarted != 0 || c.Routed != 4 {
 		t.Errorf("%d flows, %d routed, want 0 and 4", c.FlowsStarted, c.Routed)
+	}
+}
+
+// TestARR9: an on-ramp with ARR is refused where its tenant is in legacy mode,
+// by name and without a change to what is in force; without ARR replies go by
+// routes, and without any nowhere. SEMANTICS ARR-9.
+func TestARR9(t *testing.T) {
+	legacy := func(c *hub.Config) {
+		c.Tenants = slices.Clone(c.Tenants)
+		c.Tenants[0].Legacy = true
+	}
+	second := func(site int) bool { return site == 2 }
+	refused := hubtest.Options{ARR: second, Edit: func(c *hub.Config) { legacy(c); c.OnRamps[1].Name = "shop.2.wan" }}.Config()
+	_, err := hub.New(refused)
+	if !errors.Is(err, hub.ErrLegacyARR) || !strings.Contains(err.Error(), "shop.2.wan") {
+		t.Errorf("got %v, want ErrLegacyARR and the on-ramp's name", err)
+	}
+	n := hubtest.New(t, hubtest.Options{ARR: second})
+	refused.Epoch = 2
+	if err := n.Hubs[1].Reconfigure(0, refused); !errors.Is(err, hub.ErrLegacyARR) || n.Hubs[1].Config().Tenants[0].Legacy {
+		t.Errorf("Reconfigure says %v", err)
+	}
+	n = hubtest.New(t, hubtest.Options{Edit: legacy})
+	n.Origin = hubtest.Echo
+	if out := n.FromSite(1, client(1).UDP()); len(toSites(out)) != 0 || len(toInternet(out)) != 1 {
+		t.Errorf("without ARR and routes: %+v, want a request and no reply", out)
+	}
+	if c := n.Counters(); c.Drops[drop.NullRouted] != 1 {
+		t.Errorf("dropped %v, want one reply null-routed", c.Drops)
 	}
 }
 

@@ -125,12 +125,12 @@ func (t *Tenant) DefaultVNet() ident.VNet {
 	return route.DefaultVNet
 }
 
-// DefaultVNets are the default virtual networks of all tenants, as route.New
-// wants them.
+// DefaultVNets are the default virtual networks of all tenants and who is in
+// legacy mode, as route.New wants them.
 func (c *Config) DefaultVNets() []route.Default {
 	all := make([]route.Default, len(c.Tenants))
 	for i := range c.Tenants {
-		all[i] = route.Default{Tenant: c.Tenants[i].ID, VNet: c.Tenants[i].DefaultVNet()}
+		all[i] = route.Default{Tenant: c.Tenants[i].ID, VNet: c.Tenants[i].DefaultVNet(), Legacy: c.Tenants[i].Legacy}
 	}
 	return all
 }

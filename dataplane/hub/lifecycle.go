@@ -42,6 +42,9 @@ var (
 	// ErrOldEpoch is wrapped when Reconfigure is given a configuration older
 	// than the present one.
 	ErrOldEpoch = errors.New("configuration is older than the one in force")
+	// ErrLegacyARR is wrapped for an on-ramp with ARR whose tenant is in legacy
+	// mode (SEMANTICS 1.2, ARR-9).
+	ErrLegacyARR = errors.New("automatic return routing wants unified routing, and the tenant is in legacy mode")
 	// ErrIdentity is wrapped when Reconfigure would make the hub another server,
 	// or change the seed under which its flows are hashed.
 	ErrIdentity = errors.New("a hub cannot change its server or seed")

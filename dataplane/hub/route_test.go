@@ -125,6 +125,29 @@ func TestRT8(t *testing.T) {
 	}
 }
 
+// TestModes: what the tenant says of its mode and its default network reaches
+// the table: in legacy mode a shorter ZT route takes what it matches, and a
+// miss falls back to the WAN of the default network. SEMANTICS 2.1, 2.3, 3.1.
+func TestModes(t *testing.T) {
+	for legacy, want := range map[bool]ident.OnRamp{false: 3, true: 2} {
+		n := hubtest.New(t, hubtest.Options{Sites: 4, Edit: func(c *hub.Config) {
+			c.Tenants = []hub.Tenant{{ID: 1, Name: "acme", Legacy: legacy, VNets: []hub.VNet{{ID: 1, Name: "old"}, {ID: 2, Name: "new", Default: true}}}}
+			c.OnRamps[3].VNet = 2
+			c.Routes = []route.Route{
+				{Tenant: 1, VNet: 1, Prefix: netip.MustParsePrefix("10.9.0.0/16"), NextHop: 2, Plane: route.ZT},
+				{Tenant: 1, VNet: 1, Prefix: netip.MustParsePrefix("10.9.0.0/24"), NextHop: 3},
+				{Tenant: 1, VNet: 2, Prefix: netip.MustParsePrefix("10.8.0.0/24"), NextHop: 4},
+			}
+		}})
+		if got := siteTo(t, n, "10.9.0.1", 1); got != want {
+			t.Errorf("legacy %v: site %d, want %d", legacy, got, want)
+		}
+		if got := siteTo(t, n, "10.8.0.1", 1); got != 4 {
+			t.Errorf("legacy %v: from another network site %d, want 4 by the default network's route", legacy, got)
+		}
+	}
+}
+
 // TestRT14: a 1500-byte packet with DF is refused at a GRE tunnel, and its
 // sender is told; a SYN with MSS 1460 leaves with 1436, with 1416 over IPv6, in both
 // directions.

@@ -239,6 +239,8 @@ func (v *view) addOnRamp(o OnRamp) error {
 		return fmt.Errorf("want an id of its own from 1 to %d, got %d", ident.MaxOnRamp, o.ID)
 	case !known:
 		return fmt.Errorf("tenant %d does not exist", o.Tenant)
+	case tenant.Legacy && o.ARR:
+		return ErrLegacyARR
 	case o.VNet == 0 || o.Scope == 0:
 		return fmt.Errorf("want a vnet and a scope, got %d and %d", o.VNet, o.Scope)
 	case o.Kind != tunnel.GRE:
@@ -298,7 +300,7 @@ func (v *view) addRoutes() error {
 			errs = append(errs, fmt.Errorf("route %q: next hop %d is no on-ramp of tenant %d", r.ID, r.NextHop, r.Tenant))
 		}
 	}
-	table, err := route.New(v.cfg.Seed, v.cfg.Routes)
+	table, err := route.New(v.cfg.Seed, v.cfg.Routes, v.cfg.DefaultVNets()...)
 	v.routes = table
 	return errors.Join(append(errs, err)...)
 }

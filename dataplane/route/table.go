@@ -66,8 +66,11 @@ type lpm = bart.Table[*group]
 // Table is an immutable routing table of all domains; New makes one. It may be
 // read by many at once.
 type Table struct {
-	seed    uint64
+	seed uint64
+	// domains hold all routes, or those of the WAN alone where zt has the others.
 	domains map[domain]*lpm
+	// zt holds the ZT plane of tenants in legacy mode, which is asked first.
+	zt map[domain]*lpm
 	// fallback holds each tenant's default network and its WAN routes.
 	fallback map[ident.Tenant]fallback
 }
@@ -78,10 +81,15 @@ type fallback struct {
 	wan  *lpm
 }
 
-// Default says which virtual network of a tenant is the default one.
+// Default says of a tenant what its routes do not.
 type Default struct {
 	Tenant ident.Tenant
-	VNet   ident.VNet
+	// VNet is the default virtual network; 0 means DefaultVNet.
+	VNet ident.VNet
+	// Legacy keeps the planes apart (SEMANTICS 2.1): whatever the ZT plane
+	// matches is its own, however short the prefix, and only the rest is looked
+	// up among the routes of the WAN (2.3). Otherwise there is one table.
+	Legacy bool
 }
 
 // DefaultVNet is the default network of a tenant of which no Default speaks:
@@ -90,8 +98,8 @@ const DefaultVNet ident.VNet = 1
 
 // New builds a table. seed keys the ECMP hash. defaults name the default
 // virtual networks, to whose WAN routes a miss in any other falls back
-// (SEMANTICS 3.1). New refuses routes that cannot be meant, all of them in one
-// error.
+// (SEMANTICS 3.1), and who is in legacy mode. New refuses routes that cannot be
+// meant, all of them in one error.
 func New(seed uint64, routes []Route, defaults ...Default) (*Table, error) {
 	s := newSet()
 	var errs []error
@@ -105,28 +113,45 @@ func New(seed uint64, routes []Route, defaults ...Default) (*Table, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	t := &Table{seed: seed, domains: make(map[domain]*lpm), fallback: make(map[ident.Tenant]fallback)}
-	for _, p := range s.places {
-		insert(t.domains, p.domain, p.prefix, s.members[p])
-	}
-	wan := make(map[domain]*lpm)
-	standard := make(map[ident.Tenant]ident.VNet, len(defaults))
+	of := make(map[ident.Tenant]Default, len(defaults))
 	for _, d := range defaults {
-		standard[d.Tenant] = d.VNet
+		of[d.Tenant] = d
 	}
+	t := &Table{seed: seed, domains: make(map[domain]*lpm), zt: make(map[domain]*lpm), fallback: make(map[ident.Tenant]fallback)}
+	shared := make(map[domain]*lpm) // what a miss falls back to
 	for _, p := range s.places {
-		if p.vnet == cmp.Or(standard[p.tenant], DefaultVNet) {
-			insert(wan, p.domain, p.prefix, slices.DeleteFunc(slices.Clone(s.members[p]), func(r Route) bool { return r.Plane == ZT }))
+		all := s.members[p]
+		zt, wan := planes(all)
+		if of[p.tenant].Legacy {
+			insert(t.zt, p.domain, p.prefix, zt)
+			all = wan
+		}
+		insert(t.domains, p.domain, p.prefix, all)
+		if p.vnet == cmp.Or(of[p.tenant].VNet, DefaultVNet) {
+			insert(shared, p.domain, p.prefix, wan)
 		}
 	}
-	for d, m := range t.domains {
-		reserve(m)
-		if w := wan[d]; w != nil {
-			reserve(w)
-			t.fallback[d.tenant] = fallback{d.vnet, w}
+	for _, tables := range []map[domain]*lpm{t.zt, t.domains, shared} {
+		for _, m := range tables {
+			reserve(m)
 		}
+	}
+	for d, m := range shared {
+		t.fallback[d.tenant] = fallback{d.vnet, m}
 	}
 	return t, nil
+}
+
+// planes divides the routes of a prefix.
+func planes(routes []Route) (zt, wan []Route) {
+	for _, r := range routes {
+		if r.Plane == ZT {
+			zt = append(zt, r)
+		} else {
+			wan = append(wan, r)
+		}
+	}
+	return zt, wan
 }
 
 // insert puts the routes of a prefix into their domain's table.
@@ -219,9 +244,15 @@ func gcd(a, b int) int {
 	return a
 }
 
-// find is the routes of the longest prefix: of the domain itself, or else of
-// the default network's WAN (SEMANTICS 3.1). nil if there are none.
+// find is the routes of the longest prefix: of the domain itself, in legacy
+// mode plane by plane, or else of the default network's WAN (SEMANTICS 3.1). nil
+// if there are none.
 func (t *Table) find(d domain, dst netip.Addr) *group {
+	if m := t.zt[d]; m != nil {
+		if g, ok := m.Lookup(dst); ok {
+			return g
+		}
+	}
 	if m := t.domains[d]; m != nil {
 		if g, ok := m.Lookup(dst); ok {
 			return g

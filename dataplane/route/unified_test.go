@@ -22,6 +22,16 @@ func table(t *testing.T, routes ...route.Route) *route.Table {
 	return made
 }
 
+// legacy is table in legacy mode.
+func legacy(t *testing.T, routes ...route.Route) *route.Table {
+	t.Helper()
+	made, err := route.New(1, routes, route.Default{Tenant: 1, Legacy: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
 func learned(r route.Route) route.Route { r.Source = route.BGP; return r }
 
 func weighted(r route.Route, weight int) route.Route { r.Weight = weight; return r }
@@ -103,7 +113,9 @@ func TestRT7(t *testing.T) {
 }
 
 // TestRT12: of a ZT and a WAN route of equal length the ZT one is taken; a
-// longer WAN route beats it. SEMANTICS RT-12.
+// longer WAN route beats it. In legacy mode the longer ZT route and the equal
+// one are taken, and a longer WAN route is not promised anything. SEMANTICS
+// RT-12, 2.3.
 func TestRT12(t *testing.T) {
 	dst := netip.MustParseAddr("10.0.1.5")
 	for _, tt := range []struct {
@@ -111,10 +123,44 @@ func TestRT12(t *testing.T) {
 		want    ident.OnRamp
 	}{{"10.0.1.0/24", "10.0.1.0/24", 1}, {"10.0.1.0/24", "10.0.1.0/28", 2}, {"10.0.1.0/28", "10.0.1.0/24", 1}} {
 		tab := table(t, via(tt.wan, 2, 1), behind(via(tt.zt, 1, 1000)))
+		if old := legacy(t, via(tt.wan, 2, 1), behind(via(tt.zt, 1, 1000))); tt.want == 1 {
+			if got := old.Lookup(1, 1, dst, 0, nil); got.NextHop != 1 || got.Equal != 1 {
+				t.Errorf("legacy, ZT %s, WAN %s: %+v, want on-ramp 1", tt.zt, tt.wan, got)
+			}
+		}
 		for hash := range uint64(100) {
 			if got := tab.Lookup(1, 1, dst, hash, nil); got.NextHop != tt.want || got.Equal != 1 {
 				t.Fatalf("ZT %s, WAN %s: %+v, want on-ramp %d", tt.zt, tt.wan, got, tt.want)
 			}
+		}
+	}
+}
+
+// TestLegacy: whatever the ZT plane matches is its own; the rest is looked up
+// among the WAN's routes, longest prefix first. Other tenants are as ever.
+// SEMANTICS 2.1, 2.3.
+func TestLegacy(t *testing.T) {
+	routes := []route.Route{
+		behind(via("10.1.0.0/16", 1, 100)),
+		via("10.1.1.0/24", 2, 100), via("10.0.0.0/8", 3, 100), via("10.2.0.0/16", 4, 200), via("10.2.0.0/16", 5, 100),
+		behind(via("10.3.0.0/24", 0, 100)), via("10.3.0.0/28", 2, 100),
+	}
+	for _, r := range routes[:2] {
+		r.Tenant = 2
+		routes = append(routes, r)
+	}
+	tab := legacy(t, routes...)
+	for _, tt := range []struct {
+		tenant ident.Tenant
+		dst    string
+		want   ident.OnRamp
+	}{
+		{1, "10.1.1.5", 1}, {1, "10.1.2.5", 1}, {1, "10.2.0.5", 5}, {1, "10.9.0.5", 3}, {1, "10.3.0.5", 0}, {1, "10.3.1.5", 3}, {1, "172.16.0.1", 0},
+		{2, "10.1.1.5", 2}, {2, "10.1.2.5", 1},
+	} {
+		got := tab.Lookup(tt.tenant, 1, netip.MustParseAddr(tt.dst), 0, nil)
+		if got.NextHop != tt.want || (got.Verdict == route.Null) != (tt.want == 0) {
+			t.Errorf("%s of tenant %d: %+v, want on-ramp %d", tt.dst, tt.tenant, got, tt.want)
 		}
 	}
 }
@@ -202,8 +248,8 @@ func TestReserved(t *testing.T) {
 	}
 }
 
-// TestAgainstModel: random tables of all planes, sources, priorities and
-// networks decide as a plain reading of SEMANTICS 2.3 and 3.1 does.
+// TestAgainstModel: random tables of all planes, sources, priorities, networks
+// and both modes decide as a plain reading of SEMANTICS 2.1, 2.3 and 3.1 does.
 func TestAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var routes []route.Route
@@ -220,7 +266,8 @@ func TestAgainstModel(t *testing.T) {
 				routes = append(routes, r)
 			}
 		}
-		tab, err := route.New(1, routes)
+		mode := route.Default{Tenant: 1, Legacy: rapid.Bool().Draw(rt, "legacy"), VNet: rapid.SampledFrom([]ident.VNet{0, 1, 2}).Draw(rt, "default")}
+		tab, err := route.New(1, routes, mode)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -232,7 +279,7 @@ func TestAgainstModel(t *testing.T) {
 			penalty = nil
 		}
 		got := tab.Lookup(1, vnet, dst, rapid.Uint64().Draw(rt, "hash"), penalty)
-		want, found := model(routes, vnet, dst, penalty)
+		want, found := model(routes, mode, vnet, dst, penalty)
 		if !found {
 			verdict := map[bool]route.Verdict{true: route.Internet, false: route.Null}[dst == netip.MustParseAddr("203.0.113.1")]
 			if got != (route.Decision{Verdict: verdict}) {
@@ -241,13 +288,13 @@ func TestAgainstModel(t *testing.T) {
 			return
 		}
 		if !want[got.NextHop] || got.Equal != len(want) || (got.Verdict == route.Null) != (got.NextHop == 0) || got.Verdict == route.Internet {
-			rt.Fatalf("%v from %d: %+v, want one of %v", dst, vnet, got, want)
+			rt.Fatalf("%v from %d, %+v: %+v, want one of %v", dst, vnet, mode, got, want)
 		}
 	})
 }
 
 // model finds the equal next hops by walking over all routes.
-func model(routes []route.Route, vnet ident.VNet, dst netip.Addr, penalty route.Penalty) (map[ident.OnRamp]bool, bool) {
+func model(routes []route.Route, mode route.Default, vnet ident.VNet, dst netip.Addr, penalty route.Penalty) (map[ident.OnRamp]bool, bool) {
 	walk := func(may func(route.Route) bool) []route.Route {
 		var best []route.Route
 		for _, r := range routes {
@@ -261,9 +308,17 @@ func model(routes []route.Route, vnet ident.VNet, dst netip.Addr, penalty route.
 		}
 		return best
 	}
-	best := walk(func(r route.Route) bool { return r.VNet == vnet })
+	here := func(r route.Route) bool { return r.VNet == vnet }
+	private := func(r route.Route) bool { return r.Plane == route.ZT }
+	best := walk(here)
+	if mode.Legacy {
+		best = walk(func(r route.Route) bool { return here(r) && private(r) })
+		if len(best) == 0 {
+			best = walk(func(r route.Route) bool { return here(r) && !private(r) })
+		}
+	}
 	if len(best) == 0 {
-		best = walk(func(r route.Route) bool { return r.VNet == 1 && r.Plane != route.ZT })
+		best = walk(func(r route.Route) bool { return r.VNet == max(mode.VNet, 1) && !private(r) })
 	}
 	if len(best) == 0 {
 		return nil, false

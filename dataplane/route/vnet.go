@@ -148,7 +148,7 @@ func (v *VNets) All() []VNet { return slices.Clone(v.nets) }
 
 // Table is the routing table of what there is now.
 func (v *VNets) Table(seed uint64) (*Table, error) {
-	return New(seed, v.routes, Default{v.tenant, v.Default()})
+	return New(seed, v.routes, Default{Tenant: v.tenant, VNet: v.Default()})
 }
 
 // Connect is the network that a client is in from now on: the one that it
