@@ -66,15 +66,25 @@ func (a *Allocator) pool(addr netip.Addr) *[]part {
 	return &a.six
 }
 
+// Reach is how much of the pool a flow may have a port of.
+type Reach uint8
+
+const (
+	// Pool is every address of the family.
+	Pool Reach = iota
+	// OneAddress is the address that the flow hashes to.
+	OneAddress
+)
+
 // Size is how many ports there are toward a remote end of this address.
 func (a *Allocator) Size(remote netip.Addr) int { return len(*a.pool(remote)) * SliceSize }
 
 // Allocate picks egress address and port for the flow of key. The address is a
 // keyed hash of the flow over the pool of its family, the port a keyed hash into the slice;
 // when they are taken it probes on, by double hashing, which visits every port
-// of the slice. ok is false only when the whole pool is taken for that remote
+// of the slice. ok is false only when all within reach is taken for that remote
 // end. The caller inserts the flow, or does not; nothing is reserved.
-func (a *Allocator) Allocate(t *flow.Table, key *flow.Key) (egress netip.AddrPort, ok bool) {
+func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, reach Reach) (egress netip.AddrPort, ok bool) {
 	remote := key.Destination()
 	parts := *a.pool(remote.Addr())
 	if len(parts) == 0 {
@@ -84,6 +94,9 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key) (egress netip.AddrPor
 	start := int(hash >> 32 % uint64(len(parts)))
 	for i := range parts {
 		p := parts[(start+i)%len(parts)]
+		if reach == OneAddress && p.addr != parts[start].addr {
+			continue
+		}
 		if port, ok := a.inPart(t, p, key.Proto, remote, hash); ok {
 			return netip.AddrPortFrom(p.addr, port), true
 		}

@@ -122,7 +122,7 @@ func TestAllocateFamilies(t *testing.T) {
 	for n := range 2000 {
 		for _, remote := range []netip.AddrPort{web, web6} {
 			k := key(n, 17, remote)
-			at, ok := a.Allocate(table, &k)
+			at, ok := a.Allocate(table, &k, egress.Pool)
 			if !ok || at.Addr().Is4() != remote.Addr().Is4() || !d.Owns(2, at) {
 				t.Fatalf("flow %d to %v leaves as %v, %v", n, remote, at, ok)
 			}
@@ -143,7 +143,7 @@ func TestAllocateFamilies(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := key(1, 6, web6)
-	if at, ok := egress.NewAllocator(7, four, ident.Server(2)).Allocate(table, &k); ok {
+	if at, ok := egress.NewAllocator(7, four, ident.Server(2)).Allocate(table, &k, egress.Pool); ok {
 		t.Errorf("a flow of IPv6 leaves as %v", at)
 	}
 }

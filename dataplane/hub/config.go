@@ -92,8 +92,10 @@ type Tenant struct {
 	// Collision says what a flow gets whose reverse key is another's, where the
 	// client's source is preserved. Empty means reject-second.
 	Collision Collision `json:"collision,omitempty"`
-	// OnExhaustion says what a flow gets whose egress address has no free port.
-	// Empty means another_address.
+	// OnExhaustion says what a flow gets whose egress address has no free port
+	// (SEMANTICS 5.5): refuse nothing else, another_address any address of the
+	// server, another_server then any server of the datacenter within the hop
+	// cap. Empty means another_address.
 	OnExhaustion OnExhaustion `json:"on_exhaustion,omitempty"`
 	// Legacy keeps the routes of private networks apart from those of the WAN
 	// (SEMANTICS 2.1); there is no ARR then.
@@ -230,7 +232,8 @@ type Timers struct {
 // Bounds limit memory. A zero field means its default.
 type Bounds struct {
 	// Flows is the most flows this server holds; at the bound new flows are
-	// refused as drop.TableFull. Default 1<<20.
+	// refused as drop.TableFull. As many more may be with other servers that have
+	// a port for them. Default 1<<20.
 	Flows int `json:"flows,omitempty"`
 	// Fragmented is the most datagrams that are put together at once, and
 	// FragmentBytes their memory; beyond either, fragments are dropped as

@@ -40,6 +40,7 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		f = nil
 	}
 	switch {
+	case f == nil && h.relayed(now, w, out):
 	case w.meta.Kind == pkt.ICMPError:
 		h.complaint(now, w, f, out)
 	case f == nil || w.meta.Kind == pkt.TCP && w.meta.Opens() && f.Reusable():
@@ -84,7 +85,7 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		h.dropped(now, w, drop.NullRouted, out)
 	case decision.Verdict == route.Via:
 		h.toOnRamp(now, w, decision.NextHop, out)
-	case !w.meta.Opens() || w.kept:
+	case !w.opens():
 		h.orphan(now, w, out)
 	case f != nil:
 		if !f.Over() {
@@ -102,18 +103,18 @@ func (h *Hub) open(now vt.Instant, w *work, out *Out) {
 		h.refuse(now, w, drop.NoEgress, out)
 		return
 	}
-	egress, ok := h.ports.Allocate(h.flows, &w.key)
+	egress, ok := h.allocate(w)
 	if !ok || h.flows.Full() {
 		// Flows that are over but not yet swept must not refuse new ones.
 		h.sweep(now, out)
-		egress, ok = h.ports.Allocate(h.flows, &w.key)
+		egress, ok = h.allocate(w)
 	}
 	switch {
 	case h.flows.Full():
 		h.refuse(now, w, drop.TableFull, out)
 		return
 	case !ok:
-		h.refuse(now, w, drop.PortsExhausted, out)
+		h.exhausted(now, w, out)
 		return
 	}
 	i, f := h.flows.Insert(now, w.key, egress)

@@ -204,10 +204,12 @@ type Counters struct {
 	Answered   uint64 `json:"answered"`    // consumed, an ICMP error or reset sent instead
 	Held       uint64 `json:"held"`        // fragments that wait for the rest of their datagram
 	// ReassemblyTimeouts are datagrams of which a fragment did not come in time.
-	ReassemblyTimeouts uint64             `json:"reassembly_timeouts"`
-	RouteLookups       uint64             `json:"route_lookups"` // on the return path (ARR-2: zero with ARR)
-	FlowsStarted       uint64             `json:"flows_started"`
-	FlowsEnded         uint64             `json:"flows_ended"`
-	Flows              uint64             `json:"flows"` // now
-	Drops              [drop.Count]uint64 `json:"-"`
+	ReassemblyTimeouts uint64 `json:"reassembly_timeouts"`
+	// Relayed are flows that another server was asked to open, for want of a port.
+	Relayed      uint64             `json:"relayed"`
+	RouteLookups uint64             `json:"route_lookups"` // on the return path (ARR-2: zero with ARR)
+	FlowsStarted uint64             `json:"flows_started"`
+	FlowsEnded   uint64             `json:"flows_ended"`
+	Flows        uint64             `json:"flows"` // now
+	Drops        [drop.Count]uint64 `json:"-"`
 }

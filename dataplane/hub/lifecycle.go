@@ -8,6 +8,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/fragment"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -16,6 +17,8 @@ type Hub struct {
 	v     *view
 	flows *flow.Table
 	ports *egress.Allocator
+	// relays are the flows of this home that another server has a port for.
+	relays *flow.Relays
 	// fragments are the datagrams that are being put together here.
 	fragments *fragment.Reassembler
 	// ids counts datagrams that left in fragments.
@@ -61,6 +64,7 @@ func New(c Config) (*Hub, error) {
 		v:         v,
 		flows:     flow.New(c.Seed, v.bound, v.timeouts),
 		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
+		relays:    flow.NewRelays(v.bound, v.timeouts),
 		fragments: fragment.New(v.fragments),
 	}, nil
 }
@@ -88,6 +92,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
 	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
+	h.relays.Configure(v.bound, v.timeouts, func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live })
 	out := &Out{}
 	for i, f := range h.flows.All() {
 		if !h.servable(f) {
@@ -123,7 +128,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending) > 0 {
 		return h.now
 	}
-	return min(h.flows.NextWake(), h.fragments.NextWake())
+	return min(h.flows.NextWake(), h.relays.NextWake(), h.fragments.NextWake())
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.
@@ -134,6 +139,7 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 		h.end(now, i, f, out)
 	}
 	h.fragments = fragment.New(h.v.fragments)
+	h.relays = flow.NewRelays(h.v.bound, h.v.timeouts)
 }
 
 // Config is the configuration in force; read only.
@@ -169,6 +175,7 @@ func (h *Hub) begin(now vt.Instant, out *Out) {
 
 func (h *Hub) sweep(now vt.Instant, out *Out) {
 	h.count.ReassemblyTimeouts += h.fragments.Expire(now)
+	h.relays.Expire(now)
 	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) { h.end(now, i, f, out) })
 }
 

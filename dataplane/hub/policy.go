@@ -75,12 +75,12 @@ func nameOf(r *policy.Rule) Rule {
 	return Rule{ID: r.ID, Name: r.DisplayName()}
 }
 
-// subject is what policies are asked about. Country and user are not known
-// here, so that no rule which names one matches.
-func (w *work) subject() policy.Subject {
+// subject is what policies are asked about.
+func (h *Hub) subject(w *work) policy.Subject {
 	m := &w.meta
 	return policy.Subject{
 		Src: netip.AddrPortFrom(m.Src, m.SrcPort), Dst: netip.AddrPortFrom(m.Dst, m.DstPort), Proto: m.Proto,
+		Country: h.v.country(m.Dst), SourceCountry: w.ramp.Country, User: w.ramp.User,
 		VNet: w.ramp.VNet, OnRamp: w.ramp.Kind,
 	}
 }
@@ -96,11 +96,11 @@ func (w *work) subject() policy.Subject {
 // would have connected to it (GW-1). What the client sees is the same: a reset.
 // What the firewall blocks is dropped without an answer.
 func (h *Hub) admitted(now vt.Instant, w *work, verdict route.Verdict, out *Out) bool {
-	opens := w.keyed && w.meta.Opens() && !w.kept
+	opens := w.keyed && w.opens()
 	if verdict == route.Internet && !opens {
 		return true
 	}
-	p, sub := w.ramp.policies, w.subject()
+	p, sub := w.ramp.policies, h.subject(w)
 	firewall := p.set.Firewall(&sub)
 	blocked := firewall.Action == policy.Block
 	if verdict != route.Internet {

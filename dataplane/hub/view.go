@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gaissmai/bart"
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/fragment"
@@ -34,9 +35,13 @@ type view struct {
 	timeouts  flow.Timeouts
 	fragments fragment.Limits
 	// live are the servers of each datacenter that take part, in id order.
-	live  map[ident.Datacenter][]ident.Server
-	mtu   int
-	bound int
+	live map[ident.Datacenter][]ident.Server
+	// spare are the live servers of this datacenter that have ports of IPv4 and
+	// of IPv6, in id order.
+	spare     [2][]ident.Server
+	countries bart.Table[string]
+	mtu       int
+	bound     int
 }
 
 // place is what an address of the network is.
@@ -132,7 +137,7 @@ func newView(c Config) (*view, error) {
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
-	errs = append(errs, v.addRoutes(), v.addEgress(), v.addTimers())
+	errs = append(errs, v.addRoutes(), v.addEgress(), v.addCountries(), v.addTimers())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}
@@ -211,6 +216,8 @@ func (v *view) addTenants() error {
 			errs = append(errs, fmt.Errorf("tenant %q: want flow_key %q or %q, got %q", t.Name, FlowKeyOnRamp, FlowKeyTuple, t.FlowKey))
 		case t.Orphan != "" && t.Orphan != OrphanDrop && t.Orphan != OrphanReset:
 			errs = append(errs, fmt.Errorf("tenant %q: want orphan %q or %q, got %q", t.Name, OrphanDrop, OrphanReset, t.Orphan))
+		case !t.OnExhaustion.known():
+			errs = append(errs, fmt.Errorf("tenant %q: want on_exhaustion %q, %q or %q, got %q", t.Name, ExhaustionRefuse, ExhaustionAnotherAddress, ExhaustionAnotherServer, t.OnExhaustion))
 		}
 		v.tenants[t.ID] = t
 		p, err := newPolicies(t.Policies)
@@ -322,6 +329,7 @@ func (v *view) addEgress() error {
 			}
 		}
 	}
+	v.addSpare()
 	return errors.Join(errs...)
 }
 

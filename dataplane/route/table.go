@@ -118,7 +118,7 @@ func New(seed uint64, routes []Route, defaults ...Default) (*Table, error) {
 		of[d.Tenant] = d
 	}
 	t := &Table{seed: seed, domains: make(map[domain]*lpm), zt: make(map[domain]*lpm), fallback: make(map[ident.Tenant]fallback)}
-	shared := make(map[domain]*lpm) // what a miss falls back to
+	common := make(map[domain]*lpm) // what a miss falls back to
 	for _, p := range s.places {
 		all := s.members[p]
 		zt, wan := planes(all)
@@ -128,15 +128,15 @@ func New(seed uint64, routes []Route, defaults ...Default) (*Table, error) {
 		}
 		insert(t.domains, p.domain, p.prefix, all)
 		if p.vnet == cmp.Or(of[p.tenant].VNet, DefaultVNet) {
-			insert(shared, p.domain, p.prefix, wan)
+			insert(common, p.domain, p.prefix, wan)
 		}
 	}
-	for _, tables := range []map[domain]*lpm{t.zt, t.domains, shared} {
+	for _, tables := range []map[domain]*lpm{t.zt, t.domains, common} {
 		for _, m := range tables {
 			reserve(m)
 		}
 	}
-	for d, m := range shared {
+	for d, m := range common {
 		t.fallback[d.tenant] = fallback{d.vnet, m}
 	}
 	return t, nil

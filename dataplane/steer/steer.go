@@ -78,7 +78,9 @@ type Context struct {
 	OnRamp ident.OnRamp
 	// Hops counts hand-overs, this one included.
 	Hops uint8
-	// SecondHop: this is the bucket's previous home, which keeps the packet.
+	// SecondHop: the receiver keeps the packet, although the bucket is another's:
+	// it is the bucket's previous home, or has the flow because its home had no
+	// port for it.
 	SecondHop bool
 }
 

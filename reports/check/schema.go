@@ -24,7 +24,7 @@ type EnvSpec struct {
 
 // Counters are the names of a hub's totals, as its counters are named in JSON.
 func Counters() []string {
-	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "held", "reassembly_timeouts", "route_lookups",
+	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "held", "reassembly_timeouts", "relayed", "route_lookups",
 		"flows_started", "flows_ended", "flows"}
 }
 

@@ -187,7 +187,7 @@ func drops(recs []*record.Records) grid {
 // zero somewhere.
 func counters(recs []*record.Records) grid {
 	// The order of a packet's way; anything else follows by name.
-	known := []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "held", "reassembly_timeouts", "route_lookups", "flows_started", "flows_ended", "flows"}
+	known := []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "held", "reassembly_timeouts", "relayed", "route_lookups", "flows_started", "flows_ended", "flows"}
 	g := grid{}
 	used := map[string]bool{}
 	for _, rec := range recs {

@@ -287,6 +287,7 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.Answered += c.Answered
 		sum.Held += c.Held
 		sum.ReassemblyTimeouts += c.ReassemblyTimeouts
+		sum.Relayed += c.Relayed
 		sum.RouteLookups += c.RouteLookups
 		sum.FlowsStarted += c.FlowsStarted
 		sum.FlowsEnded += c.FlowsEnded

@@ -1,0 +1,124 @@
+package hub
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// What a flow gets whose egress address has no free port left (SEMANTICS 5.5).
+//
+// With another_server its home hands the opening packet on. All live servers of
+// the datacenter that own ports of the family stand in a ring, the same on each
+// of them, in which the flow's hash names the start; who has no port either
+// hands on to the next. Each is asked once, until one opens the flow, or the
+// ring or the hop cap ends and the last refuses it.
+//
+// Who hands on remembers to whom, so that the flow's later packets find it
+// (flow.Relays): the home cannot tell a UDP flow that is elsewhere from a new
+// one. Replies need none of this, because the port belongs to who opened the
+// flow. Nobody is told of a refusal at the end of the ring: until the relays
+// are forgotten, 30 s later for TCP, the same tuple is tried there alone.
+
+func (o OnExhaustion) known() bool {
+	switch o {
+	case "", ExhaustionRefuse, ExhaustionAnotherAddress, ExhaustionAnotherServer:
+		return true
+	}
+	return false
+}
+
+// addSpare lists the servers that flows may be handed to.
+func (v *view) addSpare() {
+	for i := range v.cfg.Egress {
+		a := &v.cfg.Egress[i]
+		if a.Datacenter != v.dc {
+			continue
+		}
+		spare := &v.spare[family(a.Addr)]
+		for _, owner := range a.Owner {
+			if p := v.peers[owner]; p != nil && p.Live && !slices.Contains(*spare, owner) {
+				*spare = append(*spare, owner)
+			}
+		}
+	}
+	for i := range v.spare {
+		slices.Sort(v.spare[i])
+	}
+}
+
+// family indexes view.spare.
+func family(addr netip.Addr) int {
+	if addr.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// opens reports whether a packet may open a flow here. One that this server must
+// keep may not, unless its home may have asked this server to.
+func (w *work) opens() bool {
+	return w.meta.Opens() && (!w.kept || w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer)
+}
+
+// allocate finds a port for a flow, of this server.
+func (h *Hub) allocate(w *work) (netip.AddrPort, bool) {
+	reach := egress.Pool
+	if w.ramp.tenant.OnExhaustion == ExhaustionRefuse {
+		reach = egress.OneAddress
+	}
+	return h.ports.Allocate(h.flows, &w.key, reach)
+}
+
+// exhausted decides a packet that would open a flow for which there is no port.
+func (h *Hub) exhausted(now vt.Instant, w *work, out *Out) {
+	to := ident.Server(0)
+	if w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer && w.hops < steer.MaxHops {
+		to = h.next(w)
+	}
+	switch {
+	case to == 0:
+		h.refuse(now, w, drop.PortsExhausted, out)
+		return
+	case !h.relays.Add(now, &w.key, to):
+		h.refuse(now, w, drop.TableFull, out)
+		return
+	}
+	h.count.Relayed++
+	h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "ports", out)
+}
+
+// relayed hands a packet to the server that was asked to open its flow, if one
+// was.
+func (h *Hub) relayed(now vt.Instant, w *work, out *Out) bool {
+	to := h.relays.Find(now, &w.key, &w.meta)
+	if to == 0 {
+		return false
+	}
+	h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "relay", out)
+	return true
+}
+
+// next is the server to ask after this one; 0 at the end of the ring.
+func (h *Hub) next(w *work) ident.Server {
+	ring := h.v.spare[family(w.meta.Dst)]
+	home, self := h.v.buckets.Home(w.hash), h.v.cfg.Self
+	start := flow.Mix(w.hash) % uint64(max(len(ring), 1))
+	asked := home == self // the home comes before all
+	for i := range ring {
+		switch s := ring[(int(start)+i)%len(ring)]; {
+		case s == home:
+		case asked:
+			return s
+		case s == self:
+			asked = true
+		}
+	}
+	return 0
+}
