@@ -310,6 +310,17 @@ func TestSet(t *testing.T) {
 	if err := l.Set(0, impair.Config{Loss: 2}); !errors.Is(err, impair.ErrConfig) || l.Config().Delay != 5*ms {
 		t.Errorf("a config that cannot be gave %v and left %+v", err, l.Config())
 	}
+	// A trace begins behind what waits: its first opportunity is 15 ms after that.
+	trace, err := impair.ReadTrace(strings.NewReader("15\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Set(0, impair.Config{Trace: trace}); err != nil {
+		t.Fatal(err)
+	}
+	if f := l.Send(0, 1000); f.At != vt.Instant(10*ms+100*time.Microsecond+15*ms) {
+		t.Errorf("the first packet of the trace comes out at %v, want 25.1ms", f.At)
+	}
 	whole := fates(t, impair.Config{Loss: 0.3}, 200, ms)
 	changed := line(t, impair.Config{})
 	for i := range 200 {

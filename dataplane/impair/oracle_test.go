@@ -16,11 +16,17 @@ type arrival struct {
 	size int
 }
 
+const ms = vt.Instant(time.Millisecond)
+
 func arrivals(t *rapid.T, gap int64) []arrival {
 	var all []arrival
 	now := vt.Instant(0)
 	for range rapid.IntRange(1, 60).Draw(t, "packets") {
-		now += vt.Instant(rapid.Int64Range(0, gap).Draw(t, "gap"))
+		if d := rapid.Int64Range(0, gap).Draw(t, "gap"); rapid.Bool().Draw(t, "on the millisecond") {
+			now += vt.Instant(d) / ms * ms
+		} else {
+			now += vt.Instant(d)
+		}
 		all = append(all, arrival{now, rapid.IntRange(1, 4000).Draw(t, "size")})
 	}
 	return all
@@ -79,7 +85,7 @@ func mahimahi(trace []uint32, in []arrival, limit int64) []vt.Instant {
 	left := map[int]int64{} // capacity of an opportunity that has been handed out
 	arrive := 0
 	for k, done := 0, 0; done < len(in); k++ {
-		at := vt.Instant(int64(k/len(trace))*int64(trace[len(trace)-1])+int64(trace[k%len(trace)])) * vt.Instant(time.Millisecond)
+		at := vt.Instant(int64(k/len(trace))*int64(trace[len(trace)-1])+int64(trace[k%len(trace)])) * ms
 		for arrive < len(in) && in[arrive].at <= at {
 			// What waits by the time this packet arrives, less what the current
 			// opportunity has taken of it already: all bytes not delivered before.
@@ -113,12 +119,12 @@ func mahimahi(trace []uint32, in []arrival, limit int64) []vt.Instant {
 func TestTraceIsMahimahis(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		trace := &Trace{}
-		ms := uint32(0)
+		last := uint32(0)
 		for range rapid.IntRange(1, 8).Draw(t, "opportunities") {
-			ms += rapid.SampledFrom([]uint32{0, 1, 1, 3, 10}).Draw(t, "ms")
-			trace.times = append(trace.times, ms)
+			last += rapid.SampledFrom([]uint32{0, 1, 1, 3, 10}).Draw(t, "step")
+			trace.times = append(trace.times, last)
 		}
-		if ms == 0 {
+		if last == 0 {
 			trace.times[len(trace.times)-1] = 1
 		}
 		in := arrivals(t, int64(4*time.Millisecond))
