@@ -22,10 +22,9 @@ func arrivals(t *rapid.T, gap int64) []arrival {
 	var all []arrival
 	now := vt.Instant(0)
 	for range rapid.IntRange(1, 60).Draw(t, "packets") {
-		if d := rapid.Int64Range(0, gap).Draw(t, "gap"); rapid.Bool().Draw(t, "on the millisecond") {
-			now += vt.Instant(d) / ms * ms
-		} else {
-			now += vt.Instant(d)
+		now += vt.Instant(rapid.Int64Range(0, gap).Draw(t, "gap"))
+		if rapid.Bool().Draw(t, "on the millisecond") {
+			now = (now + ms - 1) / ms * ms
 		}
 		all = append(all, arrival{now, rapid.IntRange(1, 4000).Draw(t, "size")})
 	}
