@@ -43,12 +43,7 @@ func (f *Flow) Egress() netip.AddrPort {
 }
 
 // reverse is the flow's reverse key.
-func (f *Flow) reverse() Key {
-	return Key{
-		Src: f.egress, Dst: f.Key.Dst, SrcPort: f.egressPort, DstPort: f.Key.DstPort,
-		Proto: f.Key.Proto, Side: Reverse,
-	}
-}
+func (f *Flow) reverse() Key { return f.Key.Answer(f.Egress()) }
 
 // Flows live in chunks that never move, so that a pointer stays good while the
 // table grows.
@@ -127,7 +122,7 @@ func (t *Table) Reverse(k *Key, hash uint64) (Index, *Flow) {
 			at := Index(x.slots[i].ref - 1)
 			f := t.At(at)
 			if f.egressPort == k.SrcPort && f.Key.DstPort == k.DstPort && f.Key.Proto == k.Proto &&
-				f.egress == k.Src && f.Key.Dst == k.Dst {
+				f.egress == k.Src && f.Key.Dst == k.Dst && (k.Tenant == 0 || k.Tenant == f.Key.Tenant) {
 				return at, f
 			}
 		}
@@ -170,7 +165,7 @@ func (t *Table) Insert(now vt.Instant, key Key, egress netip.AddrPort) (Index, *
 	if _, f := t.Forward(&key, forward); f != nil || t.Full() {
 		return 0, nil
 	}
-	reverse := ReverseKey(key.Proto, egress, key.Destination())
+	reverse := key.Answer(egress)
 	backward := Hash(t.seed, &reverse)
 	if _, f := t.Reverse(&reverse, backward); f != nil {
 		return 0, nil

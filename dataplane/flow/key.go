@@ -21,9 +21,10 @@ import (
 // their 16-byte form, IPv4 mapped.
 //
 // Forward: what the client sends, with tenant, scope and vnet. Reverse: Src and
-// SrcPort are the egress side, Dst and DstPort the remote end; tenant, scope
-// and vnet are zero, because the outside knows none. An ICMP echo id stands in
-// SrcPort.
+// SrcPort are the egress side, Dst and DstPort the remote end; scope and vnet
+// are zero, because the other side knows none. So is the tenant, unless the
+// egress side is the client's own address, which other tenants use too. An ICMP
+// echo id stands in SrcPort.
 type Key struct {
 	Src, Dst         [16]byte
 	Scope            ident.Scope
@@ -68,6 +69,22 @@ func ReverseKey(proto uint8, egress netip.AddrPort, remote netip.AddrPort) Key {
 		Src: egress.Addr().As16(), Dst: remote.Addr().As16(),
 		SrcPort: egress.Port(), DstPort: remote.Port(), Proto: proto, Side: Reverse,
 	}
+}
+
+// Answer is the reverse key of a flow with forward key k that left as egress.
+func (k *Key) Answer(egress netip.AddrPort) Key {
+	a := ReverseKey(k.Proto, egress, k.Destination())
+	if a.Src == k.Src {
+		a.Tenant = k.Tenant
+	}
+	return a
+}
+
+// Mirror is the reverse key under which the packet with forward key k is the
+// reply of a flow: a tenant's own, or one that left from a source of the network
+// (tenant 0).
+func (k *Key) Mirror(tenant ident.Tenant) Key {
+	return Key{Src: k.Dst, Dst: k.Src, SrcPort: k.DstPort, DstPort: k.SrcPort, Proto: k.Proto, Tenant: tenant, Side: Reverse}
 }
 
 // SetReply makes k the reverse key of the reply m.

@@ -167,10 +167,24 @@ type OnRamp struct {
 	// Scope is the on-ramp's own number, or its group's (SEMANTICS 1.8).
 	Scope ident.Scope `json:"scope"`
 	Kind  tunnel.Kind `json:"kind"`
-	// Local and Remote are the outer addresses: our anycast address and the
-	// branch router's.
+	// Local and Remote are the outer addresses. GRE: our anycast address and the
+	// branch router's. Interconnect: one of Unconnected and the edge's address
+	// for GUE. Device and connector: our anycast address; Remote is unset, because
+	// they may connect from anywhere.
 	Local  netip.Addr `json:"local"`
-	Remote netip.Addr `json:"remote"`
+	Remote netip.Addr `json:"remote,omitzero"`
+	// Registration names a device or connector in its context.
+	Registration Registration `json:"registration,omitzero"`
+	// Client and Client6 are a device's own addresses, from the range of devices.
+	Client  netip.Addr `json:"client,omitzero"`
+	Client6 netip.Addr `json:"client6,omitzero"`
+	// Country and User are for policies; either may be empty.
+	Country string `json:"country,omitempty"`
+	User    string `json:"user,omitempty"`
+	// Translate says that a connector's private hosts see the connector's own
+	// address: flows go there from the network's own sources, and none come from
+	// there. Otherwise the client's source is preserved.
+	Translate bool `json:"translate,omitempty"`
 	// Address is the hub's own address inside the tunnel, from which it reports
 	// errors as a router, Address6 that of IPv6; the zero value means Local, if it
 	// is of the family. Without either, errors of that family are not reported.
@@ -184,17 +198,6 @@ type OnRamp struct {
 	// MTU is the largest inner packet, bytes; 0 means tunnel.GREMTU (1476), and
 	// over IPv6 tunnel.GREMTU6 (1456). IPv6 inside needs 1280 or more.
 	MTU int `json:"mtu,omitempty"`
-	// Registration names a device or connector, as the context of its tunnel
-	// does; all zero for every other kind.
-	Registration Registration `json:"registration,omitzero"`
-	// Client is a device's own address (SEMANTICS 7.1), User who uses it.
-	Client netip.Addr `json:"client,omitzero"`
-	User   string     `json:"user,omitempty"`
-	// Country is where a device is, ISO 3166-1 alpha-2 capitals; "" if not known.
-	Country string `json:"country,omitempty"`
-	// Translate says that the private hosts behind a connector see the
-	// connector's own address: flows to them get a source out of Config.Sources.
-	Translate bool `json:"translate,omitempty"`
 }
 
 // Registration is the id of a device or connector, 32 hex digits as text.

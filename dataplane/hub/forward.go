@@ -9,6 +9,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -20,7 +21,7 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	if !w.kept {
-		switch home := h.v.buckets.Home(w.hash); home {
+		switch home := h.home(w); home {
 		case h.v.cfg.Self:
 		case 0:
 			h.dropped(now, w, drop.NoOwner, out)
@@ -29,6 +30,9 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 			h.handOver(now, w, home, steer.Context{OnRamp: w.ramp.ID}, "bucket", out)
 			return
 		}
+	}
+	if w.private && h.answered(now, w, out) {
+		return
 	}
 	if w.meta.TTL <= 1 {
 		h.expired(now, w, out)
@@ -42,7 +46,7 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 	switch {
 	case f == nil && h.relayed(now, w, out):
 	case w.meta.Kind == pkt.ICMPError:
-		h.complaint(now, w, f, out)
+		h.complaint(now, w, i, f, out)
 	case f == nil || w.meta.Kind == pkt.TCP && w.meta.Opens() && f.Reusable():
 		h.setUp(now, w, i, f, out)
 	default:
@@ -50,43 +54,76 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 	}
 }
 
+// home is the server whose flow table knows w's flow: the owner of the bucket of
+// its forward key; where the destination is private that of both ends, which a
+// reply has too, or the owner of the source that a reply goes to.
+func (h *Hub) home(w *work) ident.Server {
+	switch {
+	case w.owner != 0:
+		return w.owner
+	case w.private:
+		return h.v.buckets.Home(w.ends)
+	}
+	return h.v.buckets.Home(w.hash)
+}
+
 // forward sends a packet along its flow's stored path.
 func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
+	clamp := w.ramp.clamp(w.meta.Version)
+	var x *exit
+	off := h.offRamp(i)
+	if off != nil {
+		if x = h.into(now, w, off, out); x == nil {
+			return
+		}
+		clamp = min(clamp, off.clamp(w.meta.Version))
+	}
 	ended := h.flows.Outbound(now, i, f, &w.meta)
 	egress := f.Egress()
 	w.meta.SetSrc(w.data, egress.Addr(), egress.Port(), w.off)
 	w.meta.DecTTL(w.data)
-	w.meta.ClampMSS(w.data, w.ramp.clamp(w.meta.Version), w.off)
+	w.meta.ClampMSS(w.data, clamp, w.off)
 	h.count.Forwarded++
-	h.sendOut(w, out)
+	if off == nil {
+		h.sendOut(w, out)
+	} else {
+		h.sendInto(w, off, x, out)
+	}
 	if ended {
 		h.finish(now, i, f, out)
 	}
 }
 
 // setUp decides a packet without a flow; f is one whose session is behind it,
-// or nil. Route first: only what goes to the Internet gets state here
-// (SEMANTICS 1.3), and where a packet goes says which policies are asked.
+// or nil. Route first: what goes from site to site gets no state (SEMANTICS
+// 1.3), and where a packet goes says which policies are asked.
 func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
-	if h.forged(w.meta.Src) {
+	if h.forged(w) {
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
 	decision := h.route(w)
+	off := h.v.ramps[decision.NextHop]
+	tracked := decision.Verdict == route.Internet || off != nil && h.tracked(w, off)
 	w.rules = nil
-	if w.ramp.policies != nil && !h.admitted(now, w, decision.Verdict, out) {
+	if w.ramp.policies != nil && !h.admitted(now, w, tracked, out) {
 		return
 	}
-	if f != nil && decision.Verdict != route.Internet {
+	if f != nil && (decision.Verdict != route.Internet || h.offRamp(i) != nil) {
 		h.end(now, i, f, out)
+		f = nil
 	}
 	switch {
 	case decision.Verdict == route.Null:
 		h.dropped(now, w, drop.NullRouted, out)
-	case decision.Verdict == route.Via:
-		h.toOnRamp(now, w, decision.NextHop, out)
+	case !tracked:
+		h.toOnRamp(now, w, off, out)
 	case !w.opens():
 		h.orphan(now, w, out)
+	case w.ramp.Translate:
+		h.dropped(now, w, drop.OffRampOnly, out)
+	case off != nil:
+		h.openPrivate(now, w, off, out)
 	case f != nil:
 		if !f.Over() {
 			h.finish(now, i, f, out)
@@ -147,7 +184,11 @@ func (h *Hub) refuse(now vt.Instant, w *work, reason drop.Reason, out *Out) {
 // orphan decides a mid-flow packet whose state is not here. If its bucket has
 // moved it is tried once at the previous home.
 func (h *Hub) orphan(now vt.Instant, w *work, out *Out) {
-	if second := h.v.buckets.SecondHop(w.hash); second != 0 && second != h.v.cfg.Self && !w.kept {
+	hash := w.hash
+	if w.private {
+		hash = w.ends
+	}
+	if second := h.v.buckets.SecondHop(hash); second != 0 && second != h.v.cfg.Self && !w.kept {
 		h.handOver(now, w, second, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "second hop", out)
 		return
 	}
@@ -167,19 +208,21 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 	case w.meta.TTL <= 1:
 		h.expired(now, w, out)
 		return
-	case h.forged(w.meta.Src):
+	case h.forged(w):
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
 	decision := h.route(w)
-	if w.ramp.policies != nil && !h.admitted(now, w, decision.Verdict, out) {
+	if w.ramp.policies != nil && !h.admitted(now, w, decision.Verdict == route.Internet, out) {
 		return
 	}
-	switch {
+	switch off := h.v.ramps[decision.NextHop]; {
 	case decision.Verdict == route.Null:
 		h.dropped(now, w, drop.NullRouted, out)
-	case decision.Verdict == route.Via:
-		h.toOnRamp(now, w, decision.NextHop, out)
+	case off != nil && (off.connected() || w.ramp.connected()):
+		h.dropped(now, w, drop.Unsupported, out) // no flow, and so no way back
+	case off != nil:
+		h.toOnRamp(now, w, off, out)
 	case w.meta.Kind == pkt.EchoReply:
 		h.dropped(now, w, drop.Orphan, out)
 	default:
@@ -191,30 +234,37 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 func (h *Hub) route(w *work) route.Decision {
 	m := &w.meta
 	hash := h.v.routes.Hash(netip.AddrPortFrom(m.Src, m.SrcPort), netip.AddrPortFrom(m.Dst, m.DstPort), m.Proto)
-	return h.v.routes.Lookup(w.ramp.Tenant, w.ramp.VNet, m.Dst, hash, nil)
+	return h.v.routes.Lookup(w.ramp.Tenant, w.vnet, m.Dst, hash, nil)
 }
 
 // own reports whether an address is one of the network's.
 func (h *Hub) own(addr netip.Addr) bool { return h.v.local.at(pkt.NumberOf(addr)).kind != elsewhere }
 
-// forged reports whether no client can have sent a packet from this address: it
-// is one of the network's, or a router may not pass it on (RFC 4291 sections
-// 2.5.2, 2.5.6 and 2.7).
-func (h *Hub) forged(src netip.Addr) bool {
-	return h.own(src) || src.Is6() && (src.IsLinkLocalUnicast() || src.IsMulticast() || src.IsUnspecified() || src.IsLoopback())
+// forged reports whether no client can have sent w: its source is one of the
+// network's own, the network keeps it for devices and this is none, or a router
+// may not pass it on (RFC 4291 sections 2.5.2, 2.5.6 and 2.7).
+func (h *Hub) forged(w *work) bool {
+	src := w.meta.Src
+	if h.own(src) || src.Is6() && (src.IsLinkLocalUnicast() || src.IsMulticast() || src.IsUnspecified() || src.IsLoopback()) {
+		return true
+	}
+	if w.ramp.Kind == tunnel.Device { // its source was compared on arrival
+		return false
+	}
+	return route.Reserves(src)
 }
 
 // toOnRamp routes a packet from site to site, by itself and without state
 // (ARR-8). The smaller of both tunnels bounds what the ends may send.
-func (h *Hub) toOnRamp(now vt.Instant, w *work, to ident.OnRamp, out *Out) {
-	r := h.v.ramps[to]
-	if !h.fits(now, w, r, out) {
+func (h *Hub) toOnRamp(now vt.Instant, w *work, r *onRamp, out *Out) {
+	x := h.into(now, w, r, out)
+	if x == nil {
 		return
 	}
 	w.meta.DecTTL(w.data)
 	w.meta.ClampMSS(w.data, min(w.ramp.clamp(w.meta.Version), r.clamp(w.meta.Version)), w.off)
 	h.count.Routed++
-	h.sendInto(w, r, out)
+	h.sendInto(w, r, x, out)
 }
 
 // handOver sends a packet to another server, with context's on-ramp and mark.
@@ -228,16 +278,20 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 		h.dropped(now, w, drop.NoOwner, out)
 		return
 	}
-	context.Hops = w.hops + 1
 	h.count.HandedOver++
 	h.traceHandover(now, w, to, why, out)
+	x := &h.toPeer
+	x.encap, x.port = p.encap, 0
+	if w.ramp != nil && w.ramp.connected() {
+		x.encap = p.gueTo(w.ramp, w.vnet, w.hash)
+		x.encap.Context.Hops, x.encap.Context.SecondHop = w.hops+1, context.SecondHop
+	} else {
+		context.Hops = w.hops + 1
+		x.encap.Key = context.Key()
+	}
 	if w.joined && w.meta.Len > h.v.mtu {
-		encap := p.encap
-		encap.Key = context.Key()
-		h.cut(w, h.v.mtu, &encap, out)
+		h.cut(w, h.v.mtu, x, out)
 		return
 	}
-	s := out.send(w.data, w.off)
-	s.Encap = p.encap
-	s.Encap.Key = context.Key()
+	x.put(out, w.data, w.off)
 }

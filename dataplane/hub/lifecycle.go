@@ -30,7 +30,18 @@ type Hub struct {
 	pending []Event
 	// rules are those of each flow's session, by index; shorter than the table,
 	// and nil where no rule matched.
-	rules   []*Rules
+	rules []*Rules
+	// sources hands out the ports of the network's own sources.
+	sources *egress.Allocator
+	// offRamps are those of flows that do not go to the Internet, as rules.
+	offRamps []ident.OnRamp
+	// lines are the connected tunnels of this server, attached is where those of
+	// all servers are, hangups those that the driver must still close.
+	lines    lines
+	attached map[ident.OnRamp]Attachment
+	hangups  []Port
+	// toPeer is scratch for the exit of one packet.
+	toPeer  exit
 	now     vt.Instant
 	touched uint8
 	// batch is scratch for the packets of one call.
@@ -66,6 +77,9 @@ func New(c Config) (*Hub, error) {
 		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
 		relays:    flow.NewRelays(v.bound, v.timeouts),
 		fragments: fragment.New(v.fragments),
+		sources:   egress.NewAllocator(c.Seed, v.ownSources, c.Self),
+		lines:     makeLines(),
+		attached:  make(map[ident.OnRamp]Attachment),
 	}, nil
 }
 
@@ -93,9 +107,11 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.flows.Configure(v.bound, v.timeouts)
 	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
 	h.relays.Configure(v.bound, v.timeouts, func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live })
+	h.sources = egress.NewAllocator(c.Seed, v.ownSources, c.Self)
+	h.relearn()
 	out := &Out{}
 	for i, f := range h.flows.All() {
-		if !h.servable(f) {
+		if !h.servable(i, f) {
 			h.end(now, i, f, out)
 		}
 	}
@@ -103,16 +119,24 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	return nil
 }
 
-// servable reports whether a flow still has its on-ramps and its port.
-func (h *Hub) servable(f *flow.Flow) bool {
+// servable reports whether a flow still has its on-ramps, its off-ramp and its
+// port.
+func (h *Hub) servable(i flow.Index, f *flow.Flow) bool {
 	arrival := h.v.ramps[f.OnRamp]
-	if arrival == nil || arrival.Tenant != f.Key.Tenant || arrival.VNet != f.Key.VNet || arrival.scope != f.Key.Scope {
+	switch {
+	case arrival == nil || arrival.Tenant != f.Key.Tenant || arrival.scope != f.Key.Scope:
+		return false
+	case arrival.connected() && arrival.network(f.Key.VNet) != f.Key.VNet || !arrival.connected() && arrival.VNet != f.Key.VNet:
+		return false
+	case f.Return != 0 && h.v.ramps[f.Return] == nil:
 		return false
 	}
-	if f.Return != 0 && h.v.ramps[f.Return] == nil {
-		return false
+	egress := f.Egress()
+	if h.leadsTo(i) == 0 {
+		return h.v.directory.Owns(h.v.cfg.Self, egress)
 	}
-	return h.v.directory.Owns(h.v.cfg.Self, f.Egress())
+	off := h.offRamp(i)
+	return off != nil && off.Tenant == f.Key.Tenant && (egress == f.Key.Source() && !off.Translate || h.v.ownSources.Owns(h.v.cfg.Self, egress))
 }
 
 // HandleTimer ends the flows whose time has come, and gives up datagrams that
@@ -125,7 +149,7 @@ func (h *Hub) HandleTimer(now vt.Instant, out *Out) {
 // NextWake is when HandleTimer has something to do; vt.Never if nothing is
 // pending. It may come out early: deadlines are re-armed lazily.
 func (h *Hub) NextWake() vt.Instant {
-	if len(h.pending) > 0 {
+	if len(h.pending)+len(h.hangups) > 0 {
 		return h.now
 	}
 	return min(h.flows.NextWake(), h.relays.NextWake(), h.fragments.NextWake())
@@ -171,6 +195,10 @@ func (h *Hub) begin(now vt.Instant, out *Out) {
 		clear(h.pending)
 		h.pending = h.pending[:0]
 	}
+	if len(h.hangups) > 0 {
+		out.Hangup = append(out.Hangup, h.hangups...)
+		h.hangups = h.hangups[:0]
+	}
 }
 
 func (h *Hub) sweep(now vt.Instant, out *Out) {
@@ -185,6 +213,11 @@ func (h *Hub) end(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 		h.finish(now, i, f, out)
 	}
 	h.remember(i, nil)
-	h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+	if h.leadsTo(i) == 0 {
+		h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+	} else {
+		h.sources.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+		h.leads(i, 0)
+	}
 	h.flows.Remove(i)
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/policy"
-	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -81,7 +80,7 @@ func (h *Hub) subject(w *work) policy.Subject {
 	return policy.Subject{
 		Src: netip.AddrPortFrom(m.Src, m.SrcPort), Dst: netip.AddrPortFrom(m.Dst, m.DstPort), Proto: m.Proto,
 		Country: h.v.country(m.Dst), SourceCountry: w.ramp.Country, User: w.ramp.User,
-		VNet: w.ramp.VNet, OnRamp: w.ramp.Kind,
+		VNet: w.vnet, OnRamp: w.ramp.Kind,
 	}
 }
 
@@ -95,15 +94,15 @@ func (h *Hub) subject(w *work) policy.Subject {
 // decide, so that the origin never learns of what they block, where a proxy
 // would have connected to it (GW-1). What the client sees is the same: a reset.
 // What the firewall blocks is dropped without an answer.
-func (h *Hub) admitted(now vt.Instant, w *work, verdict route.Verdict, out *Out) bool {
+func (h *Hub) admitted(now vt.Instant, w *work, tracked bool, out *Out) bool {
 	opens := w.keyed && w.opens()
-	if verdict == route.Internet && !opens {
+	if tracked && !opens {
 		return true
 	}
 	p, sub := w.ramp.policies, h.subject(w)
 	firewall := p.set.Firewall(&sub)
 	blocked := firewall.Action == policy.Block
-	if verdict != route.Internet {
+	if !tracked {
 		if blocked {
 			h.dropped(now, w, drop.PolicyDenied, out)
 		}

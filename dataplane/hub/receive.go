@@ -18,8 +18,20 @@ type work struct {
 	data []byte
 	off  pkt.Offload
 	meta pkt.Meta
-	// ramp is where the packet came in; nil is the Internet.
+	// ramp is where the packet came in, or, with leaving, where it goes; nil is
+	// the Internet. vnet is the virtual network that it is in.
 	ramp *onRamp
+	vnet ident.VNet
+	// leaving says that the server which handed the packet over has decided it.
+	leaving bool
+	// from is the server that handed it over in GUE.
+	from ident.Server
+	// event is what the packet did to a connected tunnel, instead of being one;
+	// line, answer and port are which.
+	event  lineEvent
+	line   *line
+	answer tunnel.Encap
+	port   Port
 	// joined says the packet came in fragments and is whole now.
 	joined bool
 	// hops counts the hand-overs behind it; kept says this server is its last.
@@ -30,6 +42,10 @@ type work struct {
 	keyed bool
 	key   flow.Key
 	hash  uint64
+	// private says that the destination is, and ends is the hash that finds home
+	// then, for both directions.
+	private bool
+	ends    uint64
 	// owner is the server that owns a reply's egress port.
 	owner ident.Server
 	// rules are the policies that matched, for the record of a session.
@@ -95,11 +111,16 @@ func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
 }
 
 // receive reads a packet: what it is, where it came in, and what flow it is of.
-// It touches no state.
+// It touches no flow; a connected tunnel may begin with it.
 func (h *Hub) receive(in *Packet, w *work) {
 	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
-	w.joined = false
+	w.joined, w.leaving, w.private, w.from, w.event, w.port = false, false, false, 0, 0, 0
 	w.data = in.Data
+	if in.Port != 0 {
+		w.reason = h.receivePort(w, in.Port)
+		h.received(w)
+		return
+	}
 	o, ok := pkt.ParseOuter(in.Data)
 	dst := h.v.local.at(o.Dst)
 	switch {
@@ -111,7 +132,20 @@ func (h *Hub) receive(in *Packet, w *work) {
 		h.receiveReply(w, dst)
 	default:
 		w.data = in.Data[:o.Len]
-		h.receiveGRE(w, &o, dst.kind, in.Internal)
+		w.reason = h.decapsulate(w, &o, dst, in.Internal)
+		h.received(w)
+	}
+}
+
+// received goes on with what was inside a tunnel.
+func (h *Hub) received(w *work) {
+	switch {
+	case w.event != 0:
+		w.meta = pkt.Meta{}
+	case w.reason != drop.None:
+		w.meta.Parse(w.data) // for the trace: the packet as it came
+	default:
+		h.receiveInner(w)
 	}
 }
 
@@ -124,26 +158,34 @@ func (h *Hub) refuseOuter(w *work) {
 	}
 }
 
-// receiveGRE takes the tunnel header off.
-func (h *Hub) receiveGRE(w *work, o *pkt.Outer, kind placeKind, internal bool) {
-	w.reason = h.decapsulate(w, o, kind, internal)
-	if w.reason != drop.None {
-		w.meta.Parse(w.data) // for the trace: the packet as it came
-		return
-	}
-	h.receiveInner(w)
-}
-
-// decapsulate finds out where a GRE packet came in, and leaves the packet
-// inside in w.data.
-func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) drop.Reason {
+// decapsulate takes the tunnel headers off.
+func (h *Hub) decapsulate(w *work, o *pkt.Outer, at place, internal bool) drop.Reason {
 	switch {
-	case kind == ourHandover && (!internal || h.v.local.at(o.Src).kind != peerHandover):
-		return drop.ForgedHandover
 	case o.Fragment:
 		return drop.Fragment
-	case o.Proto != pkt.ProtoGRE:
+	case o.Proto == pkt.ProtoGRE && at.kind != unconnectedAddress:
+		return h.receiveGRE(w, o, at.kind, internal)
+	case o.Proto != pkt.ProtoUDP || w.off.Segment != 0:
 		return drop.Unsupported
+	}
+	from, to, payload, reason := tunnel.UDPPayload(o.Src.Addr(), o.Dst.Addr(), w.data[o.Head:], !w.off.Partial)
+	w.off = pkt.Offload{} // that was the outer checksum; the packet inside is complete
+	switch {
+	case reason != drop.None:
+		return reason
+	case at.kind == tunnelAddress && to == tunnel.ConnectedPort:
+		return h.receiveOutside(w, o, from, payload)
+	case at.kind != tunnelAddress && to == tunnel.GUEPort:
+		return h.receiveGUE(w, o, at, internal, payload)
+	}
+	return drop.Unsupported
+}
+
+// receiveGRE finds out where a GRE packet came in, and leaves the packet inside
+// in w.data.
+func (h *Hub) receiveGRE(w *work, o *pkt.Outer, kind placeKind, internal bool) drop.Reason {
+	if kind == ourHandover && (!internal || h.v.local.at(o.Src).kind != peerHandover) {
+		return drop.ForgedHandover
 	}
 	gre, reason := tunnel.ParseGRE(w.data[o.Head:], !w.off.Partial && w.off.Segment == 0)
 	if reason != drop.None {
@@ -158,7 +200,7 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 		if w.ramp == nil {
 			return drop.UnknownTunnel
 		}
-		w.data = inner
+		w.data, w.vnet = inner, w.ramp.VNet
 		return drop.None
 	}
 	context, ok := steer.ParseContext(gre.Key)
@@ -166,9 +208,10 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, kind placeKind, internal bool) 
 		return drop.BadTunnel
 	}
 	if context.OnRamp != 0 {
-		if w.ramp = h.v.ramps[context.OnRamp]; w.ramp == nil {
+		if w.ramp = h.v.ramps[context.OnRamp]; w.ramp == nil || w.ramp.connected() {
 			return drop.UnknownTunnel
 		}
+		w.vnet = w.ramp.VNet
 	}
 	w.hops, w.kept = context.Hops, context.SecondHop
 	w.data = inner
@@ -184,26 +227,44 @@ func (h *Hub) receiveInner(w *work) {
 		return
 	}
 	w.data = w.data[:m.Len]
-	if w.ramp == nil {
+	switch {
+	case w.leaving:
+		return
+	case w.ramp == nil:
 		h.receiveReply(w, h.v.local.at(pkt.NumberOf(m.Dst)))
 		return
 	}
 	switch m.Kind {
-	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
-		w.key.SetForward(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, m)
+	case pkt.TCP, pkt.UDP, pkt.EchoRequest, pkt.EchoReply:
+		h.identify(w, m)
 	case pkt.ICMPError:
-		// The client complains about a reply: the flow is the one of the packet
-		// it quotes, seen from the other side.
-		var q pkt.Meta
-		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
-			return
-		}
-		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
-		w.key.SetForward(w.ramp.Tenant, w.ramp.scope, w.ramp.VNet, &q)
-	default:
+		h.receiveComplaint(w)
+	}
+}
+
+// receiveComplaint reads an ICMP error that came by an on-ramp: it is of the
+// flow of the packet that it quotes, which was sent there.
+func (h *Hub) receiveComplaint(w *work) {
+	var q pkt.Meta
+	if !w.meta.Quoted(w.data, &q) || q.Src != w.meta.Dst {
 		return
 	}
+	q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
+	h.identify(w, &q)
+}
+
+// identify finds the flow key of a packet that came by an on-ramp, and what
+// finds its home.
+func (h *Hub) identify(w *work, m *pkt.Meta) {
+	w.key.SetForward(w.ramp.Tenant, w.ramp.scope, w.vnet, m)
+	w.private = flow.Private(&w.key.Dst)
+	if !w.private && m.Kind == pkt.EchoReply {
+		return // the Internet asked nobody
+	}
 	w.keyed, w.hash = true, flow.Hash(h.v.cfg.Seed, &w.key)
+	if w.private {
+		w.ends, w.owner = flow.Ends(h.v.cfg.Seed, &w.key), h.v.sources[pkt.NumberOf(m.Dst)]
+	}
 }
 
 // receiveReply reads a packet from the Internet to the place p.
@@ -244,6 +305,17 @@ func (h *Hub) receiveReply(w *work, p place) {
 // decide takes a packet that was read to its end: exactly one counter.
 func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 	h.count.Packets++
+	if w.event != 0 {
+		h.connected(now, w, out)
+		return
+	}
+	if w.from != 0 && w.reason == drop.None {
+		h.seen(now, w)
+	}
+	if w.leaving && w.reason == drop.None {
+		h.deliver(now, w, out)
+		return
+	}
 	if w.meta.Kind == pkt.Fragment && w.reason == drop.None && !h.join(now, w, out) {
 		return
 	}

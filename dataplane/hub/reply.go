@@ -30,14 +30,39 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, drop.NoFlow, out)
 		return
 	}
+	h.back(now, w, i, f, out)
+}
+
+// answered takes a packet that is the reply of a flow to a private network back
+// along it; false if it is none.
+func (h *Hub) answered(now vt.Instant, w *work, out *Out) bool {
+	i, f, reason := h.mirrored(now, w, out)
+	switch {
+	case reason != drop.None:
+		h.dropped(now, w, reason, out)
+	case f != nil:
+		h.back(now, w, i, f, out)
+	case w.owner != 0:
+		h.dropped(now, w, drop.NoFlow, out) // a source of the network is no host
+	default:
+		return false
+	}
+	return true
+}
+
+// back sends a reply of a flow to its client.
+func (h *Hub) back(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
 	r, why, reason := h.wayBack(f)
 	switch {
 	case reason != drop.None:
 		h.dropped(now, w, reason, out)
+		return
 	case w.meta.TTL <= 1:
 		h.expired(now, w, out)
-	case h.fits(now, w, r, out):
-		h.giveBack(now, w, i, f, r, why, out)
+		return
+	}
+	if x := h.into(now, w, r, out); x != nil {
+		h.giveBack(now, w, i, f, r, x, why, out)
 	}
 }
 
@@ -64,7 +89,7 @@ func (h *Hub) wayBack(f *flow.Flow) (r *onRamp, why string, reason drop.Reason) 
 }
 
 // giveBack undoes the translation and sends the reply into the on-ramp.
-func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *onRamp, why string, out *Out) {
+func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *onRamp, x *exit, why string, out *Out) {
 	m := &w.meta
 	client := f.Key.Source()
 	ended := false
@@ -78,7 +103,7 @@ func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *o
 	}
 	m.DecTTL(w.data)
 	h.count.Returned++
-	h.sendInto(w, r, out)
+	h.sendInto(w, r, x, out)
 	if ended {
 		h.finish(now, i, f, out)
 	}
@@ -98,10 +123,17 @@ func (h *Hub) undoQuote(w *work, f *flow.Flow) {
 // complaint translates an ICMP error of the client side about a reply it got,
 // so that the origin recognises its own packet. Path MTU discovery behind an
 // on-ramp depends on it.
-func (h *Hub) complaint(now vt.Instant, w *work, f *flow.Flow, out *Out) {
+func (h *Hub) complaint(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
 	if f == nil {
 		h.unkeyed(now, w, out)
 		return
+	}
+	var x *exit
+	off := h.offRamp(i)
+	if off != nil {
+		if x = h.into(now, w, off, out); x == nil {
+			return
+		}
 	}
 	m, egress := &w.meta, f.Egress()
 	var q pkt.Meta
@@ -111,5 +143,9 @@ func (h *Hub) complaint(now vt.Instant, w *work, f *flow.Flow, out *Out) {
 	m.RefreshICMP(w.data)
 	m.DecTTL(w.data)
 	h.count.Forwarded++
-	h.sendOut(w, out)
+	if off == nil {
+		h.sendOut(w, out)
+		return
+	}
+	h.sendInto(w, off, x, out)
 }

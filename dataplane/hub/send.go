@@ -3,7 +3,6 @@ package hub
 import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
-	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -30,39 +29,35 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 	h.traceDrop(now, w, drop.TooBig, out)
 	start := len(out.arena)
 	out.arena = w.meta.AppendTooBig(out.arena, w.data, r.mtu, w.off.Segment)
-	answer := Send{Data: out.made(start)}
-	if w.ramp != nil {
-		answer.Encap = w.ramp.encap
-	}
-	out.Send = append(out.Send, answer)
+	h.answer(w, start, out)
 	return false
 }
 
-// sendInto sends w into the tunnel of r, in fragments if it is too big: then DF
+// sendInto sends w into the tunnel of r by x, in fragments if it is too big: then DF
 // is clear or it came in fragments, as fits has made sure. A superpacket is cut to smaller segments
 // instead, which the sender cannot tell from smaller packets.
-func (h *Hub) sendInto(w *work, r *onRamp, out *Out) {
+func (h *Hub) sendInto(w *work, r *onRamp, x *exit, out *Out) {
 	if wireSize(w) <= r.mtu {
-		out.send(w.data, w.off).Encap = r.encap
+		x.put(out, w.data, w.off)
 		return
 	}
 	if w.off.Segment != 0 {
 		w.off.Segment = uint16(r.mtu - w.meta.Payload)
-		out.send(w.data, w.off).Encap = r.encap
+		x.put(out, w.data, w.off)
 		return
 	}
 	if w.off.Partial {
 		w.meta.FillChecksum(w.data)
 	}
-	h.cut(w, r.mtu, &r.encap, out)
+	h.cut(w, r.mtu, x, out)
 }
 
 // cut sends w in fragments of at most mtu bytes.
-func (h *Hub) cut(w *work, mtu int, encap *tunnel.Encap, out *Out) {
+func (h *Hub) cut(w *work, mtu int, x *exit, out *Out) {
 	for from, more := 0, true; more; more = from != 0 {
 		start := len(out.arena)
 		out.arena, from = w.meta.AppendFragment(out.arena, w.data, mtu, from)
-		out.send(out.made(start), pkt.Offload{}).Encap = *encap
+		x.put(out, out.made(start), pkt.Offload{})
 	}
 }
 
@@ -77,7 +72,7 @@ func (h *Hub) sendOut(w *work, out *Out) {
 		out.send(w.data, w.off)
 		return
 	}
-	h.cut(w, h.v.mtu, &tunnel.Encap{}, out)
+	h.cut(w, h.v.mtu, &exit{}, out)
 }
 
 // expired decides a packet whose TTL has run out: its sender is told, by the
@@ -92,7 +87,7 @@ func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
 	case !w.meta.Blameable() || !from.IsValid():
 		h.dropped(now, w, drop.TTLExpired, out)
 		return
-	case w.ramp != nil && h.forged(w.meta.Src):
+	case w.ramp != nil && h.forged(w):
 		h.dropped(now, w, drop.SpoofedSource, out)
 		return
 	}
@@ -100,10 +95,7 @@ func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
 	h.traceDrop(now, w, drop.TTLExpired, out)
 	start := len(out.arena)
 	out.arena = w.meta.AppendTimeExceeded(out.arena, w.data, from, w.off.Segment)
-	s := out.send(out.made(start), pkt.Offload{})
-	if w.ramp != nil {
-		s.Encap = w.ramp.encap
-	}
+	h.answer(w, start, out)
 }
 
 // sendReset answers a client's TCP segment with a reset, back where it came
@@ -111,5 +103,5 @@ func (h *Hub) expired(now vt.Instant, w *work, out *Out) {
 func (h *Hub) sendReset(w *work, out *Out) {
 	start := len(out.arena)
 	out.arena = w.meta.AppendReset(out.arena)
-	out.Send = append(out.Send, Send{Data: out.made(start), Encap: w.ramp.encap})
+	h.answer(w, start, out)
 }

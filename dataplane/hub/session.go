@@ -25,7 +25,7 @@ func (h *Hub) session(i flow.Index, f *flow.Flow) *Session {
 	return &Session{
 		ID:     h.sessionID(&f.Key, uint64(f.Ordinal)),
 		Tenant: f.Key.Tenant, VNet: f.Key.VNet,
-		OnRamp: f.OnRamp, Return: f.Return,
+		OnRamp: f.OnRamp, Return: f.Return, OffRamp: h.leadsTo(i),
 		Tuple:  keyTuple(&f.Key),
 		Egress: f.Egress(),
 		Start:  f.Start, BytesSent: f.Sent, BytesReceived: f.Received,
@@ -92,7 +92,7 @@ func (h *Hub) refused(now vt.Instant, w *work, reason drop.Reason, out *Out) {
 	s := &Session{
 		// The top bit keeps refusals apart from sessions.
 		ID:     h.sessionID(&w.key, h.refusals|1<<63),
-		Tenant: w.ramp.Tenant, VNet: w.ramp.VNet, OnRamp: w.ramp.ID,
+		Tenant: w.ramp.Tenant, VNet: w.vnet, OnRamp: w.ramp.ID,
 		Tuple: keyTuple(&w.key), Start: now, End: now, Refused: reason,
 	}
 	if w.rules != nil {

@@ -21,19 +21,25 @@ import (
 // view is a Config made ready for packets. It does not change; Reconfigure
 // replaces it whole.
 type view struct {
-	cfg       Config
-	dc        ident.Datacenter
-	local     places
-	ramps     map[ident.OnRamp]*onRamp
-	tunnels   tunnels
-	peers     map[ident.Server]*peer
-	tenants   map[ident.Tenant]Tenant
-	policies  map[ident.Tenant]*policies // of tenants that have any
-	routes    *route.Table
-	buckets   *steer.Table
-	directory *egress.Directory
-	timeouts  flow.Timeouts
-	fragments fragment.Limits
+	cfg      Config
+	dc       ident.Datacenter
+	local    places
+	ramps    map[ident.OnRamp]*onRamp
+	tunnels  tunnels
+	peers    map[ident.Server]*peer
+	tenants  map[ident.Tenant]Tenant
+	policies map[ident.Tenant]*policies // of tenants that have any
+	// registered are the devices and connectors.
+	registered map[Registration]*onRamp
+	// sources are the servers whose the network's own sources are, ownSources the
+	// same as a directory.
+	sources    map[pkt.Number]ident.Server
+	ownSources *egress.Directory
+	routes     *route.Table
+	buckets    *steer.Table
+	directory  *egress.Directory
+	timeouts   flow.Timeouts
+	fragments  fragment.Limits
 	// live are the servers of each datacenter that take part, in id order.
 	live map[ident.Datacenter][]ident.Server
 	// spare are the live servers of this datacenter that have ports of IPv4 and
@@ -48,6 +54,7 @@ type view struct {
 type place struct {
 	kind   placeKind
 	egress *egress.Address
+	server ident.Server // of a hand-over address
 }
 
 type placeKind uint8
@@ -55,6 +62,7 @@ type placeKind uint8
 const (
 	elsewhere placeKind = iota
 	tunnelAddress
+	unconnectedAddress
 	ourHandover
 	peerHandover
 	egressAddress
@@ -63,7 +71,8 @@ const (
 // onRamp is an OnRamp made ready.
 type onRamp struct {
 	OnRamp
-	encap  tunnel.Encap
+	// exit is how packets leave by it, if it is not a connected tunnel.
+	exit   exit
 	tenant Tenant
 	// policies of the tenant; nil if it has none.
 	policies *policies
@@ -76,7 +85,13 @@ type onRamp struct {
 	// address and address6 are where the hub's own errors come from; not valid
 	// if it has none.
 	address, address6 netip.Addr
+	// local and remote are the outer addresses, client and client6 a device's own.
+	local, remote, client, client6 pkt.Number
 }
+
+// connected reports whether the on-ramp is a connected tunnel, which is attached
+// to one server.
+func (r *onRamp) connected() bool { return r.Kind == tunnel.Device || r.Kind == tunnel.Connector }
 
 // clamp is the MSS for a packet of this version.
 func (r *onRamp) clamp(version uint8) uint16 {
@@ -114,30 +129,26 @@ const (
 	defaultMTU            = 1500
 )
 
-// The smallest MTU an on-ramp may have (SEMANTICS 2.9) and the largest.
-const (
-	minMTU = 576
-	maxMTU = 65535
-)
-
 // newView checks c and makes it ready. All mistakes are in one error.
 func newView(c Config) (*view, error) {
 	v := &view{
-		cfg:       c,
-		local:     makePlaces(),
-		ramps:     make(map[ident.OnRamp]*onRamp),
-		tunnels:   makeTunnels(),
-		peers:     make(map[ident.Server]*peer),
-		tenants:   make(map[ident.Tenant]Tenant),
-		policies:  make(map[ident.Tenant]*policies),
-		live:      make(map[ident.Datacenter][]ident.Server),
-		bound:     cmp.Or(c.Bounds.Flows, defaultFlows),
-		mtu:       cmp.Or(c.MTU, defaultMTU),
-		fragments: fragment.Limits{Datagrams: c.Bounds.Fragmented, Bytes: c.Bounds.FragmentBytes, Timeout: c.Timers.Reassembly, Seed: c.Seed},
+		cfg:        c,
+		local:      makePlaces(),
+		ramps:      make(map[ident.OnRamp]*onRamp),
+		tunnels:    makeTunnels(),
+		peers:      make(map[ident.Server]*peer),
+		tenants:    make(map[ident.Tenant]Tenant),
+		policies:   make(map[ident.Tenant]*policies),
+		live:       make(map[ident.Datacenter][]ident.Server),
+		registered: make(map[Registration]*onRamp),
+		sources:    make(map[pkt.Number]ident.Server),
+		bound:      cmp.Or(c.Bounds.Flows, defaultFlows),
+		mtu:        cmp.Or(c.MTU, defaultMTU),
+		fragments:  fragment.Limits{Datagrams: c.Bounds.Fragmented, Bytes: c.Bounds.FragmentBytes, Timeout: c.Timers.Reassembly, Seed: c.Seed},
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
-	errs = append(errs, v.addRoutes(), v.addEgress(), v.addCountries(), v.addTimers())
+	errs = append(errs, v.addRoutes(), v.addEgress(), v.addSources(), v.addCountries(), v.addTimers())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}
@@ -170,7 +181,7 @@ func (v *view) addServers() error {
 		if s.ID == v.cfg.Self {
 			self, kind = s, ourHandover
 		}
-		errs = append(errs, v.claim("server "+s.Name, s.Handover, place{kind: kind}))
+		errs = append(errs, v.claim("server "+s.Name, s.Handover, place{kind: kind, server: s.ID}))
 		if s.Handover.Is4() != v.cfg.Servers[0].Handover.Is4() {
 			errs = append(errs, fmt.Errorf("server %s: hand-over address %v is of another family than %v", s.Name, s.Handover, v.cfg.Servers[0].Handover))
 		}
@@ -202,6 +213,9 @@ func (v *view) addTunnels() error {
 	for _, addr := range v.cfg.Tunnels {
 		errs = append(errs, v.claim("tunnel address", addr, place{kind: tunnelAddress}))
 	}
+	for _, addr := range v.cfg.Unconnected {
+		errs = append(errs, v.claim("unconnected address", addr, place{kind: unconnectedAddress}))
+	}
 	return errors.Join(errs...)
 }
 
@@ -229,77 +243,6 @@ func (v *view) addTenants() error {
 	return errors.Join(errs...)
 }
 
-func (v *view) addOnRamps() []error {
-	var errs []error
-	for _, o := range v.cfg.OnRamps {
-		if err := v.addOnRamp(o); err != nil {
-			errs = append(errs, fmt.Errorf("on-ramp %q: %w", o.Name, err))
-		}
-	}
-	return errs
-}
-
-func (v *view) addOnRamp(o OnRamp) error {
-	tenant, known := v.tenants[o.Tenant]
-	switch {
-	case o.ID == 0 || o.ID > ident.MaxOnRamp || v.ramps[o.ID] != nil:
-		return fmt.Errorf("want an id of its own from 1 to %d, got %d", ident.MaxOnRamp, o.ID)
-	case !known:
-		return fmt.Errorf("tenant %d does not exist", o.Tenant)
-	case tenant.Legacy && o.ARR:
-		return ErrLegacyARR
-	case o.VNet == 0 || o.Scope == 0:
-		return fmt.Errorf("want a vnet and a scope, got %d and %d", o.VNet, o.Scope)
-	case o.Kind != tunnel.GRE:
-		return fmt.Errorf("want kind %q, got %q", tunnel.GRE, o.Kind)
-	case !o.Local.IsValid() || o.Local.Is4() != o.Remote.Is4() || !o.Remote.IsValid() || o.Remote.Is4In6():
-		return fmt.Errorf("want outer addresses of one family, got %v and %v", o.Local, o.Remote)
-	case v.local.at(pkt.NumberOf(o.Local)).kind != tunnelAddress:
-		return fmt.Errorf("%v is no tunnel address", o.Local)
-	case o.Address.IsValid() && !o.Address.Is4(), o.Address6.IsValid() && (!o.Address6.Is6() || o.Address6.Is4In6()):
-		return fmt.Errorf("want an IPv4 and an IPv6 address inside the tunnel, got %v and %v", o.Address, o.Address6)
-	case o.MTU != 0 && (o.MTU < minMTU || o.MTU > maxMTU):
-		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, o.MTU)
-	}
-	r := &onRamp{OnRamp: o, tenant: tenant, policies: v.policies[o.Tenant], scope: o.Scope, mtu: cmp.Or(o.MTU, tunnel.GREMTU)}
-	if o.Local.Is6() {
-		r.mtu = cmp.Or(o.MTU, tunnel.GREMTU6)
-	}
-	if tenant.FlowKey == FlowKeyTuple {
-		r.scope = 0
-	}
-	r.address, r.address6 = o.Address, o.Address6
-	switch {
-	case o.Local.Is4() && !r.address.IsValid():
-		r.address = o.Local
-	case o.Local.Is6() && !r.address6.IsValid():
-		r.address6 = o.Local
-	}
-	r.mss, r.mss6 = tunnel.MSS(r.mtu), tunnel.MSS6(r.mtu)
-	r.encap = tunnel.Encap{Src: o.Local, Dst: o.Remote, TTL: tunnel.DefaultTTL}
-	if o.Key != nil {
-		r.encap.Key, r.encap.HasKey = *o.Key, true
-	}
-	remote, local := pkt.NumberOf(o.Remote), pkt.NumberOf(o.Local)
-	if v.tunnel(remote, local, r.encap.Key, r.encap.HasKey) != nil {
-		return errors.New("another on-ramp has the same outer addresses and key")
-	}
-	r.next = v.tunnels.at(remote, local)
-	v.tunnels.set(remote, local, r)
-	v.ramps[o.ID] = r
-	return nil
-}
-
-// tunnel finds the on-ramp of a GRE packet.
-func (v *view) tunnel(src, dst pkt.Number, key uint32, hasKey bool) *onRamp {
-	for r := v.tunnels.at(src, dst); r != nil; r = r.next {
-		if r.encap.HasKey == hasKey && r.encap.Key == key {
-			return r
-		}
-	}
-	return nil
-}
-
 func (v *view) addRoutes() error {
 	var errs []error
 	for _, r := range v.cfg.Routes {
@@ -321,7 +264,7 @@ func (v *view) addEgress() error {
 	var errs []error
 	for i := range v.cfg.Egress {
 		a := &v.cfg.Egress[i]
-		errs = append(errs, v.claim("egress", a.Addr, place{egressAddress, a}))
+		errs = append(errs, v.claim("egress", a.Addr, place{kind: egressAddress, egress: a}))
 		for k, owner := range a.Owner {
 			p := v.peers[owner]
 			if owner != 0 && (p == nil || p.Datacenter != a.Datacenter) {
@@ -331,6 +274,25 @@ func (v *view) addEgress() error {
 	}
 	v.addSpare()
 	return errors.Join(errs...)
+}
+
+// addSources indexes the network's own sources: each is wholly its server's.
+func (v *view) addSources() error {
+	var errs []error
+	all := make([]egress.Address, len(v.cfg.Sources))
+	for i, s := range v.cfg.Sources {
+		if !route.Reserves(s.Addr) || v.peers[s.Server] == nil {
+			errs = append(errs, fmt.Errorf("source %v of server %d: want an address that the network keeps for itself, and a server", s.Addr, s.Server))
+		}
+		all[i].Addr = s.Addr
+		for k := 1; k < egress.Slices; k++ {
+			all[i].Owner[k] = s.Server
+		}
+		v.sources[pkt.NumberOf(s.Addr)] = s.Server
+	}
+	var err error
+	v.ownSources, err = egress.NewDirectory(all)
+	return errors.Join(append(errs, err)...)
 }
 
 func (v *view) addTimers() error {

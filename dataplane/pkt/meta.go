@@ -200,6 +200,14 @@ func number6(b []byte) Number {
 	return Number{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 }
 
+// Addr is the address that n is the number of.
+func (n Number) Addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], n.Hi)
+	binary.BigEndian.PutUint64(b[8:], n.Lo)
+	return netip.AddrFrom16(b).Unmap()
+}
+
 // Outer is what matters of the IP header around a tunnel.
 type Outer struct {
 	Src, Dst Number

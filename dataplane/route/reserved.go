@@ -30,6 +30,16 @@ func ReservedRanges() []Reserved {
 	}
 }
 
+// Reserves reports whether an address is of a reserved range.
+func Reserves(addr netip.Addr) bool {
+	for i := range own {
+		if own[i].Prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // ReservedBy finds the range that a route to prefix would reach into: equal to
 // it or a part of it.
 func ReservedBy(prefix netip.Prefix) (Reserved, bool) {

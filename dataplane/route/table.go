@@ -304,10 +304,8 @@ func unrouted(dst netip.Addr) Verdict {
 		thisNet.Contains(dst), reserved.Contains(dst), !dst.IsValid():
 		return Null
 	}
-	for i := range own {
-		if own[i].Prefix.Contains(dst) {
-			return Null
-		}
+	if Reserves(dst) {
+		return Null
 	}
 	return Internet
 }
