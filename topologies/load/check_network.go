@@ -29,8 +29,8 @@ func (r *resolver) addresses() {
 		if !p.IsValid() {
 			return
 		}
-		if p.Overlaps(labRange) {
-			r.fail(path, "", "%s %s overlaps %s, which the lab keeps for itself", what, p, labRange)
+		if own, yes := kept(p); yes {
+			r.fail(path, "", "%s %s overlaps %s, which the lab keeps for itself", what, p, own)
 			return
 		}
 		if why := notUnicast(p); why != "" {
@@ -104,7 +104,7 @@ func notUnicast(p netip.Prefix) string {
 	for _, bad := range []struct{ prefix, why string }{
 		{"0.0.0.0/8", "no address of a machine"}, {"127.0.0.0/8", "loopback"}, {"169.254.0.0/16", "link-local"},
 		{"224.0.0.0/4", "multicast"}, {"240.0.0.0/4", "reserved"}, {"::/127", "no address of a machine"},
-		{"fe80::/10", "link-local"}, {"ff00::/8", "multicast"},
+		{"::ffff:0:0/96", "IPv4 in the form of IPv6"}, {"fe80::/10", "link-local"}, {"ff00::/8", "multicast"},
 	} {
 		if p.Overlaps(netip.MustParsePrefix(bad.prefix)) {
 			return bad.why
@@ -154,6 +154,8 @@ func (r *resolver) slices(path string, d *spec.Datacenter) {
 			addresses += 1 << bits
 		} else {
 			addresses = maxServers // no slicing is needed in IPv6 (SEMANTICS 5.1)
+			r.egress6(at, e, max(d.Servers, 1))
+			continue
 		}
 		explicit = explicit || len(e.Slices) > 0
 		for slice, server := range e.Slices {

@@ -10,11 +10,12 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// MTU bounds of a tunnel: what IPv4 hosts must accept (RFC 791) and what no
-// link of the lab passes.
+// MTU bounds of a tunnel: what IPv4 hosts must accept (RFC 791), what every link
+// of IPv6 passes (RFC 8200 section 5), and what no link of the lab does.
 const (
-	minMTU = 576
-	maxMTU = 9000
+	minMTU  = 576
+	minMTU6 = 1280
+	maxMTU  = 9000
 )
 
 func (r *resolver) sites() {
@@ -64,16 +65,14 @@ func (r *resolver) lan(path string, lan netip.Prefix) {
 	switch {
 	case !lan.IsValid():
 		r.missing(strings.TrimSuffix(path, ".lan"), "lan", "no lan, want a prefix such as 10.0.1.0/24")
-	case !lan.Addr().Is4():
-		r.fail(path, "", "lan %s is not IPv4, want a prefix such as 10.0.1.0/24", lan)
-	case lan.Bits() > 30:
-		r.fail(path, "", "lan %s has no room for a gateway and a host, want /30 or wider", lan)
+	case tight(lan):
+		r.fail(path, "", "lan %s has no room for a gateway and a host, want /%d or wider", lan, lan.Addr().BitLen()-2)
 	case lan.Bits() == 0:
 		r.fail(path, "", "lan %s is everything, want a prefix such as 10.0.1.0/24", lan)
-	case lan.Overlaps(labRange):
-		r.fail(path, "", "lan %s overlaps %s, which the lab keeps for itself", lan, labRange)
 	default:
-		if why := notUnicast(lan); why != "" {
+		if own, yes := kept(lan); yes {
+			r.fail(path, "", "lan %s overlaps %s, which the lab keeps for itself", lan, own)
+		} else if why := notUnicast(lan); why != "" {
 			r.fail(path, "", "lan %s is %s", lan, why)
 		}
 	}
@@ -125,7 +124,7 @@ func (r *resolver) partName(path, name string) {
 
 func (r *resolver) gateway(path string, o *spec.Site) {
 	if !o.Gateway.IsValid() {
-		if !o.Lan.IsValid() || o.Lan.Bits() > 30 {
+		if !o.Lan.IsValid() || tight(o.Lan) {
 			return // said already
 		}
 		r.fail(path+".lan", "", "lan %s has no address left for the gateway", o.Lan)
@@ -170,8 +169,12 @@ func (r *resolver) onramps(path string, o *spec.Site, a *spec.Account) {
 		if ramp.Type == "" {
 			r.missing(at, "type", "an on-ramp without type, want type: gre")
 		}
-		if ramp.MTU != 0 && (ramp.MTU < minMTU || ramp.MTU > maxMTU) {
-			r.fail(at+".mtu", "", "mtu %d, want %d to %d", ramp.MTU, minMTU, maxMTU)
+		least := minMTU
+		if o.Lan.Addr().Is6() {
+			least = minMTU6
+		}
+		if ramp.MTU != 0 && (ramp.MTU < least || ramp.MTU > maxMTU) {
+			r.fail(at+".mtu", "", "mtu %d, want %d to %d", ramp.MTU, least, maxMTU)
 		}
 		if ramp.ARR && a != nil && a.Routing == "legacy" {
 			// SEMANTICS 1.2, ARR-9.

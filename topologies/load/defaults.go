@@ -167,9 +167,9 @@ func firstFree(site *spec.Site) netip.Addr {
 }
 
 // usable reports whether a host of the LAN can have the address: it is inside,
-// and neither the network's own address nor its broadcast address.
+// and neither the network's own address nor, in IPv4, its broadcast address.
 func usable(lan netip.Prefix, addr netip.Addr) bool {
-	return lan.Contains(addr) && addr != lan.Masked().Addr() && addr.Next().IsValid() && lan.Contains(addr.Next())
+	return lan.Contains(addr) && addr != lan.Masked().Addr() && (addr.Is6() || lan.Contains(addr.Next()))
 }
 
 func trafficDefaults(t *spec.Traffic) {

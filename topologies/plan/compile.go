@@ -34,6 +34,7 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 		outer:    newPool(siteRange),
 		inner:    newPool(innerRange),
 	}
+	b.six = sixOf(s)
 	b.variant(variant)
 	b.features()
 	b.places()
@@ -45,6 +46,8 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	}
 	b.impair()
 	b.kernelRoutes()
+	b.kernelRoutes6()
+	b.sortRoutes()
 	b.servers()
 	b.traffic()
 	b.services()
@@ -81,6 +84,7 @@ type builder struct {
 	infra     *pool // between routers
 	outer     *pool // branches' outer addresses
 	inner     *pool // tunnel interfaces
+	six       *six  // nil without IPv6
 	serverIDs ident.Server
 }
 

@@ -59,7 +59,7 @@ func (b *builder) servers() {
 func (r ramp) config() hub.OnRamp {
 	return hub.OnRamp{
 		ID: r.id, Name: r.name, Tenant: r.tenant, VNet: r.vnet, Scope: ident.Scope(r.id),
-		Kind: r.kind, Local: tunnelAddr, Remote: r.outer, Address: r.peer, Key: r.spec.Key, ARR: r.spec.ARR, MTU: r.mtu,
+		Kind: r.kind, Local: tunnelAddr, Remote: r.outer, Address: r.peer, Address6: r.peer6, Key: r.spec.Key, ARR: r.spec.ARR, MTU: r.mtu,
 	}
 }
 

@@ -209,6 +209,9 @@ type BranchTunnel struct {
 	// is the branch's, Peer the servers'.
 	Inner netip.Addr `json:"inner"`
 	Peer  netip.Addr `json:"peer"`
+	// Inner6 and Peer6 are those of IPv6, a /127; invalid where the site has none.
+	Inner6 netip.Addr `json:"inner6,omitzero"`
+	Peer6  netip.Addr `json:"peer6,omitzero"`
 	// MAC of Interface, and the permanent neighbour that Peer resolves to.
 	MAC     net.HardwareAddr `json:"mac"`
 	PeerMAC net.HardwareAddr `json:"peer_mac"`

@@ -65,28 +65,41 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range doc.Variants() {
-		t.Run(name, func(t *testing.T) {
-			s, err := doc.Resolve(name, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := CompileVariant(s, name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkConfigs(t, p)
-			for i := range p.Servers[1:] {
-				p.Servers[i+1].Config = hub.Config{}
-			}
-			text, err := json.MarshalIndent(p, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			// Numbers of a list on one line: an address has 32 slices.
-			text = regexp.MustCompile(`(\d,|\[)\n +(\d)`).ReplaceAll(text, []byte("$1 $2"))
-			golden.Equal(t, filepath.Join("testdata", name+".json"), append(text, '\n'))
-		})
+		t.Run(name, func(t *testing.T) { wantGolden(t, doc, name, name+".json") })
 	}
+}
+
+// The whole plan of a small lab with IPv6.
+func TestGoldenSix(t *testing.T) {
+	doc, err := load.File(filepath.Join("testdata", "six.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGolden(t, doc, spec.Base, "six.json")
+}
+
+// wantGolden compares the plan of a variant with a file.
+func wantGolden(t *testing.T, doc *load.Doc, variant, file string) {
+	t.Helper()
+	s, err := doc.Resolve(variant, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := CompileVariant(s, variant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkConfigs(t, p)
+	for i := range p.Servers[1:] {
+		p.Servers[i+1].Config = hub.Config{}
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Numbers of a list on one line: an address has 32 slices.
+	text = regexp.MustCompile(`(\d,|\[)\n +(\d)`).ReplaceAll(text, []byte("$1 $2"))
+	golden.Equal(t, filepath.Join("testdata", file), append(text, '\n'))
 }
 
 // A mistake that only planning sees still has its line in the file.

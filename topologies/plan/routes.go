@@ -12,7 +12,7 @@ import (
 func (b *builder) kernelRoutes() {
 	anycast := []netip.Prefix{host(tunnelAddr)}
 	for _, d := range b.dcs {
-		anycast = append(anycast, d.Egress...)
+		anycast = append(anycast, fourOf(d.Egress)...)
 	}
 	for _, t := range b.towns {
 		b.transitRoutes(t, anycast)
@@ -23,6 +23,10 @@ func (b *builder) kernelRoutes() {
 	for _, r := range b.branch {
 		b.branchRoutes(r)
 	}
+}
+
+// sortRoutes puts every node's routes in order.
+func (b *builder) sortRoutes() {
 	for _, n := range b.order {
 		slices.SortFunc(n.Routes, func(x, y KernelRoute) int {
 			return cmp.Or(x.To.Addr().Compare(y.To.Addr()), cmp.Compare(x.To.Bits(), y.To.Bits()))
@@ -56,6 +60,9 @@ func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
 		}
 	}
 	for _, m := range b.origin {
+		if m.addr.Is6() {
+			continue
+		}
 		hops := []Hop{{Interface: m.link.B.Interface}}
 		if m.town != t {
 			hops = b.hop(t.node, m.town.node)
@@ -95,6 +102,6 @@ func (b *builder) branchRoutes(r *branch) {
 	r.node.Routes = append(r.node.Routes, KernelRoute{To: host(tunnelAddr), Hops: b.hop(r.node, r.town.node)})
 	if len(r.Tunnels) > 0 {
 		first := r.Tunnels[0]
-		r.node.Routes = append(r.node.Routes, KernelRoute{To: defaultOf(r.spec.Lan.Addr()), Hops: []Hop{{Interface: first.Interface, Via: first.Peer}}})
+		r.node.Routes = append(r.node.Routes, KernelRoute{To: defaultOf(r.spec.Lan.Addr()), Hops: []Hop{{Interface: first.Interface, Via: first.peerOf(r.spec.Lan.Addr())}}})
 	}
 }

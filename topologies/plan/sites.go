@@ -43,6 +43,7 @@ type ramp struct {
 	vnet   ident.VNet
 	outer  netip.Addr
 	peer   netip.Addr // the servers' address inside
+	peer6  netip.Addr // of IPv6
 	mtu    int
 }
 
@@ -181,17 +182,18 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	if mtu == 0 {
 		mtu = most
 	}
+	peer6, inner6 := b.inner6(r, mtu, path)
 	id := ident.OnRamp(len(b.ramps) + 1)
 	t := BranchTunnel{
 		OnRamp: id, Name: r.Site + "." + o.ID, Kind: kind,
 		Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1),
-		Local:     outer, Remote: tunnelAddr, Key: o.Key, MTU: mtu, Inner: inner, Peer: peer,
+		Local:     outer, Remote: tunnelAddr, Key: o.Key, MTU: mtu, Inner: inner, Peer: peer, Inner6: inner6, Peer6: peer6,
 		MAC: mac(macTunnel, int(id), 1), PeerMAC: mac(macTunnel, int(id), 2),
 	}
 	r.Tunnels = append(r.Tunnels, t)
 	// Connections of a WAN are in the default virtual network (SEMANTICS 3.1).
 	vnet, _ := b.accounts[tenant-1].vnet("")
-	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, peer: peer, mtu: mtu})
+	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, peer: peer, peer6: peer6, mtu: mtu})
 }
 
 // connectors number the private networks behind outbound tunnels, so that
@@ -244,9 +246,9 @@ func (b *builder) origins() {
 		}
 		m := &machine{node: b.add(path, pos.mark(n, code)), addr: s.Address, town: t, spec: s}
 		b.origin = append(b.origin, m)
-		gateway, _, ok := b.infra.pair()
+		gateway, _, ok := b.infraOf(s.Address).pair()
 		if !ok {
-			b.fail(path, "too many links: %v is used up", b.infra.prefix)
+			b.fail(path, "too many links: %v is used up", b.infraOf(s.Address).prefix)
 		}
 		l := b.link(ClassInternet, m.node, t.node, delay(pos, t.pos))
 		l.A.Addresses, l.A.Neighbors = []netip.Prefix{host(s.Address)}, []netip.Addr{gateway}
@@ -258,12 +260,13 @@ func (b *builder) origins() {
 
 // originAddress refuses an address that an Internet host cannot have.
 func (b *builder) originAddress(path, id string, a netip.Addr, seen map[netip.Addr]string) {
+	own, _ := kept(host(a))
 	switch {
 	case !a.IsValid():
 		b.fail(path, "want an address such as 203.0.113.9")
 		return
-	case labRange.Contains(a):
-		b.fail(path, "%v is in %v, which the lab keeps for itself", a, labRange)
+	case own.IsValid():
+		b.fail(path, "%v is in %v, which the lab keeps for itself", a, own)
 	case seen[a] != "":
 		b.fail(path, "%v is already the address of %s", a, seen[a])
 	}

@@ -193,6 +193,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 			}
 		}
 		b.reachable(c, to, path)
+		b.oneFamily(c, to, path)
 	}
 	if n == 0 && len(from)*len(to) > 0 {
 		b.fail(path+".to", "%q selects only the host that asks", t.To)

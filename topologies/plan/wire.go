@@ -26,6 +26,7 @@ func (b *builder) wire(class Class, a, z *node, geo time.Duration) *Link {
 	l.B.Addresses, l.B.Neighbors = []netip.Prefix{netip.PrefixFrom(lo, 31)}, []netip.Addr{hi}
 	b.hops[[2]string{a.ID, z.ID}] = Hop{Interface: l.A.Interface, Via: lo}
 	b.hops[[2]string{z.ID, a.ID}] = Hop{Interface: l.B.Interface, Via: hi}
+	b.wire6(l, a, z)
 	return l
 }
 

@@ -196,8 +196,8 @@ func (b *builder) egressClashes() {
 }
 
 // assign fills in the datacenter's part of the egress directory. Every address
-// of a prefix is used: they are single addresses, not a subnet. IPv6 has no
-// slices, because every server can hold addresses of its own (SEMANTICS 5.1).
+// of a prefix is used: they are single addresses, not a subnet. IPv6 is
+// in assign6.
 func (b *builder) assign(d *dc) {
 	ids := make([]ident.Server, len(d.servers))
 	for i, s := range d.servers {
@@ -230,6 +230,7 @@ func (b *builder) assign(d *dc) {
 			d.directory = append(d.directory, entry)
 		}
 	}
+	b.assign6(d, ids)
 }
 
 // checkSlices refuses slices that do not exist or belong to nobody.
@@ -247,13 +248,14 @@ func (b *builder) checkSlices(path string, owners map[int]int, servers int) {
 // prefix refuses a prefix that is none, has host bits or lies in the lab's own
 // addresses.
 func (b *builder) prefix(path string, p netip.Prefix) bool {
+	own, _ := kept(p)
 	switch {
 	case !p.IsValid():
 		b.fail(path, "want a prefix such as 10.0.1.0/24")
 	case p != p.Masked():
 		b.fail(path, "%v has host bits: want %v", p, p.Masked())
-	case p.Overlaps(labRange):
-		b.fail(path, "%v overlaps %v, which the lab keeps for itself", p, labRange)
+	case own.IsValid():
+		b.fail(path, "%v overlaps %v, which the lab keeps for itself", p, own)
 	default:
 		return true
 	}
