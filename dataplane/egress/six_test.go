@@ -147,3 +147,44 @@ func TestAllocateFamilies(t *testing.T) {
 		t.Errorf("a flow of IPv6 leaves as %v", at)
 	}
 }
+
+// TestOneAddress: within the reach of one address a flow has the ports that its
+// hash's address has for this server, of IPv6 all slices, and nothing of the
+// server's others.
+func TestOneAddress(t *testing.T) {
+	assigned, err := egress.Assign(1, append(hosts(t, 2), pool(2)...), numbered(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := egress.NewDirectory(assigned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timers := flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour)
+	for _, tt := range []struct {
+		remote netip.AddrPort
+		ports  int
+	}{{web, egress.SliceSize}, {web6, egress.Owners * egress.SliceSize}} {
+		a, table := egress.NewAllocator(7, d, 1), flow.New(7, 1<<20, timers)
+		idle, none := egress.NewAllocator(7, d, 1), flow.New(7, 1, timers)
+		per, refused := make(map[netip.Addr]int), 0
+		for n := 0; refused < 50; n++ {
+			k := key(n, 17, tt.remote)
+			first, _ := idle.Allocate(none, &k, egress.Pool) // nothing taken: the address of its hash
+			at, ok := a.Allocate(table, &k, egress.OneAddress)
+			if ok && at.Addr() != first.Addr() || !ok && per[first.Addr()] != tt.ports {
+				t.Fatalf("flow %d of %v got %v, %v; it hashes to %v, which has %d", n, tt.remote, at, ok, first.Addr(), per[first.Addr()])
+			}
+			if !ok {
+				refused++
+				continue
+			}
+			table.Insert(0, k, at)
+			a.Took(17, at, tt.remote)
+			per[at.Addr()]++
+		}
+		if len(per) != 2 {
+			t.Errorf("flows to %v use %v, want both addresses", tt.remote, per)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/route"
@@ -176,6 +177,71 @@ func TestPolicyMistakes(t *testing.T) {
 		}
 		if err := h.Reconfigure(0, c); err == nil || len(h.Config().Tenants[0].Policies.Firewall) != 0 {
 			t.Errorf("%+v: Reconfigure says %v", bad, err)
+		}
+	}
+}
+
+// TestPolicyWhere: rules name the country of the destination, the longest prefix
+// deciding, the country of the client and who it is. What is not known fulfils
+// no such selector. SEMANTICS 6.2.
+func TestPolicyWhere(t *testing.T) {
+	match := func(id string, m policy.Match) policy.Rule {
+		return policy.Rule{ID: id, Action: policy.Block, Match: m}
+	}
+	n := alone(t, func(c *hub.Config) {
+		c.OnRamps = slices.Clone(c.OnRamps)
+		c.OnRamps[0].Country, c.OnRamps[0].User = "DE", "ana@example.com"
+		c.Countries = []hub.Country{
+			{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Code: "GB"},
+			{Prefix: netip.MustParsePrefix("203.0.113.128/25"), Code: "FR"},
+			{Prefix: netip.MustParsePrefix("2001:db8:9::/48"), Code: "FR"},
+		}
+		policed(policy.Policies{Network: []policy.Rule{
+			match("to_france", policy.Match{Country: []string{"fr"}}),
+			match("ana_mails", policy.Match{User: []string{"ana@example.com"}, Port: []policy.PortRange{policy.Port(25)}}),
+			match("germans_ask", policy.Match{SourceCountry: []string{"DE"}, Port: []policy.PortRange{policy.Port(53)}}),
+		}})(c)
+	})
+	for _, tt := range []struct {
+		site ident.OnRamp
+		dst  string
+		rule string
+	}{
+		{1, "203.0.113.9:80", ""}, {1, "203.0.113.200:80", "to_france"}, {2, "203.0.113.200:80", "to_france"}, {1, "192.0.2.200:80", ""},
+		{1, "[2001:db8:9::1]:80", "to_france"}, {1, "[2001:db8:8::1]:80", ""},
+		{1, "203.0.113.9:25", "ana_mails"}, {2, "203.0.113.9:25", ""}, {1, "203.0.113.9:53", "germans_ask"}, {2, "203.0.113.9:53", ""},
+	} {
+		n.Events = nil
+		p := hubtest.IP{Src: hubtest.Till, Dst: netip.MustParseAddrPort(tt.dst)}
+		if p.Dst.Addr().Is6() {
+			p.Src = hubtest.Families()[1].Till
+		}
+		out := n.FromSite(tt.site, p.UDP())
+		r := refusals(n)
+		if tt.rule == "" {
+			if len(out) != 1 || len(r) != 0 {
+				t.Errorf("%s from site %d: %d packets, refused %d", tt.dst, tt.site, len(out), len(r))
+			}
+			continue
+		}
+		if len(out) != 0 || len(r) != 1 || r[0].Rules.Network.ID != tt.rule {
+			t.Errorf("%s from site %d: %d packets, refused %+v, want by %s", tt.dst, tt.site, len(out), r, tt.rule)
+		}
+	}
+}
+
+// TestCountryMistakes: each is named.
+func TestCountryMistakes(t *testing.T) {
+	net := netip.MustParsePrefix("203.0.113.7/24")
+	for want, bad := range map[string][]hub.Country{
+		`country "GB": want a plain IPv4 or IPv6 prefix`: {{Code: "GB"}},
+		`country "FR": want a plain IPv4 or IPv6 prefix`: {{Prefix: netip.MustParsePrefix("::ffff:203.0.113.0/120"), Code: "FR"}},
+		`203.0.113.0/24: want two capital letters`:       {{Prefix: net, Code: "gb"}},
+		`203.0.113.0/24 is said twice`:                   {{Prefix: net, Code: "GB"}, {Prefix: net.Masked(), Code: "FR"}},
+	} {
+		_, err := hub.New(hubtest.Options{Edit: func(c *hub.Config) { c.Countries = bad }}.Config())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want %s", bad, err, want)
 		}
 	}
 }
