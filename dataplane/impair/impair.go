@@ -106,7 +106,7 @@ func (c *Config) Check() error {
 		return fmt.Errorf("%w: distribution %q, want %s, %s or %s", ErrConfig, c.Distribution, Uniform, Normal, Pareto)
 	}
 	if least := LeastBurst(c.Loss); c.LossBurst != 0 && !(c.LossBurst >= least && c.LossBurst <= maxBurst) {
-		return fmt.Errorf("%w: bursts of %v packets, want %v or more: with %v lost there are fewer than one packet between shorter ones", ErrConfig, c.LossBurst, least, c.Loss)
+		return fmt.Errorf("%w: bursts of %v packets, want %.4g or more: with %v lost there are fewer than one packet between shorter ones", ErrConfig, c.LossBurst, least, c.Loss)
 	}
 	if c.ReorderGap < 0 || c.Rate < 0 || c.Queue < 0 {
 		return fmt.Errorf("%w: reorder_gap %d, rate %v or queue %v is negative", ErrConfig, c.ReorderGap, c.Rate, c.Queue)
@@ -132,12 +132,13 @@ const (
 )
 
 // LeastBurst is the shortest mean burst with which a share of packets can be
-// lost: at least one packet passes between two bursts.
+// lost: at least one packet passes between two bursts. It is rounded down, so
+// that 80% can be lost in bursts of 4.
 func LeastBurst(loss float64) float64 {
 	if loss >= 1 {
 		return 1
 	}
-	return max(1, loss/(1-loss))
+	return max(1, loss/(1-loss)*(1-1e-12))
 }
 
 // DefaultQueue is the queue of a transmitter that the config gives none: what

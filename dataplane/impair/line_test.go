@@ -349,6 +349,7 @@ func TestCheck(t *testing.T) {
 		{impair.Config{Jitter: time.Hour}, "jitter 1h0m0s"},
 		{impair.Config{Distribution: "gauss"}, `distribution "gauss", want uniform, normal or pareto`},
 		{impair.Config{Loss: 0.5, LossBurst: 1}, ""},
+		{impair.Config{Loss: 0.8, LossBurst: 4}, ""},
 		{impair.Config{Loss: 0.8, LossBurst: 3}, "want 4"},
 		{impair.Config{Loss: 0.1, LossBurst: 0.5}, "bursts of 0.5 packets, want 1 or more"},
 		{impair.Config{Rate: -1}, "negative"},

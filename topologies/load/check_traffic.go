@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -212,46 +211,6 @@ func (r *resolver) oneKind(path string, c *spec.Check) {
 	}
 	if c.Within != 0 && c.Eventually == "" {
 		r.fail(path+".within", "", "within belongs to eventually")
-	}
-}
-
-// impairments checks what links and impair name.
-func (r *resolver) impairments(ix *names) {
-	for _, name := range slices.Sorted(maps.Keys(r.s.Links)) {
-		if !linkClasses[name] {
-			classes := slices.Sorted(maps.Keys(linkClasses))
-			if spec.IsWord(name) && len(ix.first[name]) == 0 {
-				r.fail("links."+name, suggest(name, classes), "no links of class %q, want one of %s, or a selector", clip(name), oneOf(classes))
-				continue
-			}
-			r.linkTarget(ix, "links."+name, name)
-		}
-	}
-	for i, imp := range r.s.Impair {
-		path := item("impair", i)
-		if imp.On == "" {
-			r.missing(path, "on", "an impairment of nothing, want on: such as shop.1.wan")
-			continue
-		}
-		r.linkTarget(ix, path+".on", imp.On)
-	}
-}
-
-// linkTarget checks what a link, an impairment or a fault names: anything with
-// an id, or two such things joined by "-".
-func (r *resolver) linkTarget(ix *names, path, text string) {
-	for part := range strings.SplitSeq(text, "-") {
-		sel, err := spec.ParseSelector(part)
-		if err != nil {
-			r.fail(path, "", "%v", err)
-			return
-		}
-		if sel[0] == "transit" || sel[0] == "*" || len(sel) == 1 && len(ix.first[sel[0]]) > 0 {
-			continue
-		}
-		if found := r.target(ix, path, part, "something with an id such as shop.1.wan or lhr.1", ^kind(0)); len(found) == 0 {
-			return
-		}
 	}
 }
 

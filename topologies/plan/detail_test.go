@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -228,6 +229,37 @@ func TestImpairments(t *testing.T) {
 		if !words[w] {
 			t.Errorf("feature %s is missing in %v", w, p.Features)
 		}
+	}
+}
+
+// What the file's words mean to an engine, each in its own place.
+func TestLinkImpair(t *testing.T) {
+	l := Link{Geo: 3 * time.Millisecond, AB: spec.Impairment{
+		Delay: spec.Delay{Fixed: 1}, Jitter: 2, JitterDistribution: "normal", JitterCorrelation: 0.3, Loss: 0.4, LossBurst: 5,
+		Reorder: 0.6, ReorderGap: 7, Duplicate: 0.8, Corrupt: 0.9, Rate: 10, Queue: 11,
+	}}
+	want := impair.Config{
+		Delay: 1, Jitter: 2, Distribution: impair.Normal, Correlation: 0.3, Loss: 0.4, LossBurst: 5,
+		Reorder: 0.6, ReorderGap: 7, Duplicate: 0.8, Corrupt: 0.9, Rate: 10, Queue: 11,
+	}
+	if got := l.Impair(impair.AB); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := over(spec.Impairment{}, l.AB); got != l.AB {
+		t.Errorf("put over nothing it is %+v, want %+v", got, l.AB)
+	}
+	if got := over(l.AB, spec.Impairment{}); got != l.AB {
+		t.Errorf("with nothing over it, it is %+v, want %+v", got, l.AB)
+	}
+	if ba := l.Impair(impair.BA); !ba.Plain() || !l.Impaired() {
+		t.Errorf("the way back is %+v, the link impaired: %v", ba, l.Impaired())
+	}
+	l.AB, l.BA = spec.Impairment{}, spec.Impairment{Delay: spec.Delay{Geo: true}}
+	if ba := l.Impair(impair.BA); ba.Delay != l.Geo || !l.Impaired() {
+		t.Errorf("geo is %v, want %v", ba.Delay, l.Geo)
+	}
+	if l.Geo = 0; l.Impaired() {
+		t.Error("geo between unknown places is an impairment")
 	}
 }
 

@@ -56,6 +56,11 @@ func TestMistakes(t *testing.T) {
 			s.Account = &spec.Account{Routes: []spec.Route{{Prefix: prefix("10.0.1.0/24"), VNet: "blue"}}}
 		}, "account.routes[0].vnet", `"blue"`},
 		{"link that does not exist", func(s *spec.Scenario) { s.Links = map[string]spec.Impairment{"acess": {Loss: 0.1}} }, "links.acess", `"acess"`},
+		{"overtaking without delay", func(s *spec.Scenario) { s.Links = map[string]spec.Impairment{"access": {Reorder: 0.1}} }, "links.access", "reorder without delay"},
+		{"bursts too short for the loss of another word", func(s *spec.Scenario) {
+			s.Links = map[string]spec.Impairment{"access": {Loss: 0.8}}
+			s.Impair = []spec.Impair{{On: "shop.1.wan", Impairment: spec.Impairment{LossBurst: 2}}}
+		}, "impair[0]", "bursts of 2 packets, want 4 or more"},
 		{"impaired link that does not exist", func(s *spec.Scenario) { s.Impair = []spec.Impair{{On: "shop.9.wan"}} }, "impair[0].on", "shop.9.wan"},
 		{"traffic from an origin", func(s *spec.Scenario) { s.Traffic[0].From = "web" }, "traffic[0].from", "selects no host of a site"},
 		{"traffic to nobody", func(s *spec.Scenario) { s.Traffic[0].To = "wbe" }, "traffic[0].to", `"wbe"`},

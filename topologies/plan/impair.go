@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -16,11 +17,12 @@ var classes = [...]Class{ClassLAN, ClassAccess, ClassInternet, ClassTransit, Cla
 func (b *builder) impair() {
 	names := sortedKeys(b.s.Links)
 	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(specific(x), specific(y)) })
+	from := map[*Link]string{} // the last place in the file that says something of a link
 	for _, name := range names {
 		found := slices.Contains(classes[:], Class(name))
 		for _, l := range b.links {
 			if string(l.Class) == name || b.names(l, name) {
-				found = true
+				found, from[l] = true, "links."+name
 				l.AB, l.BA = over(l.AB, b.s.Links[name]), over(l.BA, b.s.Links[name])
 			}
 		}
@@ -34,7 +36,7 @@ func (b *builder) impair() {
 			if !b.names(l, im.On) {
 				continue
 			}
-			found = true
+			found, from[l] = true, at("impair", i)
 			if im.Direction != "down" {
 				l.AB = over(l.AB, im.Impairment)
 			}
@@ -45,6 +47,9 @@ func (b *builder) impair() {
 		if !found && !b.unplanned(im.On) {
 			b.fail(at("impair", i)+".on", "%q selects no link", im.On)
 		}
+	}
+	for _, l := range b.links {
+		b.together(l, from[l])
 	}
 }
 
@@ -82,14 +87,67 @@ func over(old, im spec.Impairment) spec.Impairment {
 		delay = im.Delay
 	}
 	return spec.Impairment{
-		Delay:     delay,
-		Jitter:    cmp.Or(im.Jitter, old.Jitter),
-		Loss:      cmp.Or(im.Loss, old.Loss),
-		Reorder:   cmp.Or(im.Reorder, old.Reorder),
-		Duplicate: cmp.Or(im.Duplicate, old.Duplicate),
-		Corrupt:   cmp.Or(im.Corrupt, old.Corrupt),
-		Rate:      cmp.Or(im.Rate, old.Rate),
-		Queue:     cmp.Or(im.Queue, old.Queue),
+		Delay:              delay,
+		Jitter:             cmp.Or(im.Jitter, old.Jitter),
+		JitterDistribution: cmp.Or(im.JitterDistribution, old.JitterDistribution),
+		JitterCorrelation:  cmp.Or(im.JitterCorrelation, old.JitterCorrelation),
+		Loss:               cmp.Or(im.Loss, old.Loss),
+		LossBurst:          cmp.Or(im.LossBurst, old.LossBurst),
+		Reorder:            cmp.Or(im.Reorder, old.Reorder),
+		ReorderGap:         cmp.Or(im.ReorderGap, old.ReorderGap),
+		Duplicate:          cmp.Or(im.Duplicate, old.Duplicate),
+		Corrupt:            cmp.Or(im.Corrupt, old.Corrupt),
+		Rate:               cmp.Or(im.Rate, old.Rate),
+		Queue:              cmp.Or(im.Queue, old.Queue),
+	}
+}
+
+// Impair is what the link does to packets in a direction, as every engine does
+// it. A delay of geo is the link's own, 0 where a place is unknown.
+func (l *Link) Impair(d impair.Direction) impair.Config {
+	im := l.AB
+	if d == impair.BA {
+		im = l.BA
+	}
+	c := impair.Config{
+		Delay:        im.Delay.Fixed.D(),
+		Jitter:       im.Jitter.D(),
+		Distribution: impair.Distribution(im.JitterDistribution),
+		Correlation:  float64(im.JitterCorrelation),
+		Loss:         float64(im.Loss),
+		LossBurst:    im.LossBurst,
+		Reorder:      float64(im.Reorder),
+		ReorderGap:   im.ReorderGap,
+		Duplicate:    float64(im.Duplicate),
+		Corrupt:      float64(im.Corrupt),
+		Rate:         im.Rate,
+		Queue:        im.Queue,
+	}
+	if im.Delay.Geo {
+		c.Delay = l.Geo
+	}
+	return c
+}
+
+// Impaired says whether the link is more than a plain wire in any direction.
+func (l *Link) Impaired() bool {
+	ab, ba := l.Impair(impair.AB), l.Impair(impair.BA)
+	return !ab.Plain() || !ba.Plain()
+}
+
+// together checks what a link's words, which may come from several places of
+// the file, say together.
+func (b *builder) together(l *Link, path string) {
+	for _, d := range []impair.Direction{impair.AB, impair.BA} {
+		c := l.Impair(d)
+		if err := c.Check(); err != nil {
+			b.fail(path, "on link %s: %v", l.ID, err)
+			return
+		}
+		if c.Reorder > 0 && c.Delay == 0 && c.Jitter == 0 {
+			b.fail(path, "on link %s: reorder without delay: a packet overtakes by taking none", l.ID)
+			return
+		}
 	}
 }
 

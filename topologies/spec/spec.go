@@ -401,17 +401,30 @@ type Place struct {
 	Share int    `json:"share"`
 }
 
-// Impairment is what a link does to packets. A zero field asks for nothing: a plain wire.
+// Impairment is what a link does to packets, in each direction by itself. A zero
+// field asks for nothing: a plain wire. Sizes and rates are of IP packets.
 type Impairment struct {
-	// Delay is a duration, or "geo" for the great-circle delay of fibre.
-	Delay     Delay         `yaml:"delay,omitempty" json:"delay,omitempty"`
-	Jitter    unit.Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
-	Loss      unit.Ratio    `yaml:"loss,omitempty" json:"loss,omitempty"`
-	Reorder   unit.Ratio    `yaml:"reorder,omitempty" json:"reorder,omitempty"`
-	Duplicate unit.Ratio    `yaml:"duplicate,omitempty" json:"duplicate,omitempty"`
-	Corrupt   unit.Ratio    `yaml:"corrupt,omitempty" json:"corrupt,omitempty"`
-	Rate      unit.BitRate  `yaml:"rate,omitempty" json:"rate,omitempty"`
-	Queue     unit.Bytes    `yaml:"queue,omitempty" json:"queue,omitempty"`
+	// Delay is a duration, or "geo" for the great-circle delay of fibre; one way.
+	Delay Delay `yaml:"delay,omitempty" json:"delay,omitempty"`
+	// Jitter is half the width of the uniform distribution, the standard deviation of the others. Packets keep their order.
+	Jitter unit.Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
+	// JitterDistribution is uniform if not given.
+	JitterDistribution string `yaml:"jitter_distribution,omitempty" json:"jitter_distribution,omitempty" jsonschema:"enum=uniform,enum=normal,enum=pareto"`
+	// JitterCorrelation is that of successive packets; at most 99.9%.
+	JitterCorrelation unit.Ratio `yaml:"jitter_correlation,omitempty" json:"jitter_correlation,omitempty"`
+	Loss              unit.Ratio `yaml:"loss,omitempty" json:"loss,omitempty"`
+	// LossBurst is the mean number of successive packets lost; not given, each is lost independently.
+	LossBurst float64 `yaml:"loss_burst,omitempty" json:"loss_burst,omitempty"`
+	// Reorder is the share of packets that take no delay and so overtake.
+	Reorder unit.Ratio `yaml:"reorder,omitempty" json:"reorder,omitempty"`
+	// ReorderGap n lets only every n-th packet overtake.
+	ReorderGap int        `yaml:"reorder_gap,omitempty" json:"reorder_gap,omitempty"`
+	Duplicate  unit.Ratio `yaml:"duplicate,omitempty" json:"duplicate,omitempty"`
+	// Corrupt is the share of packets of which one bit is flipped.
+	Corrupt unit.Ratio   `yaml:"corrupt,omitempty" json:"corrupt,omitempty"`
+	Rate    unit.BitRate `yaml:"rate,omitempty" json:"rate,omitempty"`
+	// Queue before the rate, dropping what comes when it is full; not given, 100 ms at the rate and at least 30 kB.
+	Queue unit.Bytes `yaml:"queue,omitempty" json:"queue,omitempty"`
 }
 
 // Delay is a duration or the word geo.

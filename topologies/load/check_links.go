@@ -1,0 +1,80 @@
+package load
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// impairments checks what links and impair name.
+func (r *resolver) impairments(ix *names) {
+	for _, name := range slices.Sorted(maps.Keys(r.s.Links)) {
+		r.impairment("links."+name, r.s.Links[name])
+		if !linkClasses[name] {
+			classes := slices.Sorted(maps.Keys(linkClasses))
+			if spec.IsWord(name) && len(ix.first[name]) == 0 {
+				r.fail("links."+name, suggest(name, classes), "no links of class %q, want one of %s, or a selector", clip(name), oneOf(classes))
+				continue
+			}
+			r.linkTarget(ix, "links."+name, name)
+		}
+	}
+	for i, imp := range r.s.Impair {
+		path := item("impair", i)
+		r.impairment(path, imp.Impairment)
+		if imp.On == "" {
+			r.missing(path, "on", "an impairment of nothing, want on: such as shop.1.wan")
+			continue
+		}
+		r.linkTarget(ix, path+".on", imp.On)
+	}
+}
+
+// impairment checks the numbers of one impairment.
+func (r *resolver) impairment(path string, im spec.Impairment) {
+	if im.JitterCorrelation > impair.MaxCorrelation {
+		r.fail(path+".jitter_correlation", "", "correlation %v, want at most %v", im.JitterCorrelation, unit.Ratio(impair.MaxCorrelation))
+	}
+	if least := impair.LeastBurst(float64(im.Loss)); r.present(path+".loss_burst") && r.refused(path+".loss_burst") == "" && !(im.LossBurst >= least) {
+		why := ""
+		if least > 1 {
+			why = fmt.Sprintf(": with %v lost there is less than a packet between shorter bursts", im.Loss)
+		}
+		r.fail(path+".loss_burst", "", "bursts of %v packets, want %.4g or more%s", im.LossBurst, least, why)
+	}
+	if r.present(path+".reorder_gap") && r.refused(path+".reorder_gap") == "" && im.ReorderGap < 1 {
+		r.fail(path+".reorder_gap", "", "every %d-th packet, want 1 or more", im.ReorderGap)
+	}
+	r.delayed(path+".delay", im.Delay.Fixed)
+	r.delayed(path+".jitter", im.Jitter)
+}
+
+// delayed checks a time that packets may take.
+func (r *resolver) delayed(path string, d unit.Duration) {
+	if d.D() > impair.MaxDelay {
+		r.fail(path, "", "%v, want at most %v", d, unit.Duration(impair.MaxDelay))
+	}
+}
+
+// linkTarget checks what a link, an impairment or a fault names: anything with
+// an id, or two such things joined by "-".
+func (r *resolver) linkTarget(ix *names, path, text string) {
+	for part := range strings.SplitSeq(text, "-") {
+		sel, err := spec.ParseSelector(part)
+		if err != nil {
+			r.fail(path, "", "%v", err)
+			return
+		}
+		if sel[0] == "transit" || sel[0] == "*" || len(sel) == 1 && len(ix.first[sel[0]]) > 0 {
+			continue
+		}
+		if found := r.target(ix, path, part, "something with an id such as shop.1.wan or lhr.1", ^kind(0)); len(found) == 0 {
+			return
+		}
+	}
+}
