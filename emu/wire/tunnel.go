@@ -23,7 +23,7 @@ func tunnel(p *place, t *plan.BranchTunnel) pair {
 		a: side{
 			end:       end{name: t.Interface, mac: t.MAC, mtu: t.MTU},
 			node:      p,
-			addresses: []netip.Prefix{netip.PrefixFrom(t.Inner, t.Inner.BitLen()-1)},
+			addresses: []netip.Prefix{t.InnerPrefix()},
 			neighbors: []netip.Addr{t.Peer},
 		},
 		b: side{

@@ -14,6 +14,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -107,6 +108,8 @@ type side struct {
 	node      *place
 	addresses []netip.Prefix
 	neighbors []netip.Addr
+	// neighborMAC is what neighbors resolve to; nil means the other end's.
+	neighborMAC net.HardwareAddr
 }
 
 // pair is a veth to be made.
@@ -156,7 +159,7 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 			end:       end{name: e.Interface, mac: e.MAC, mtu: mtu},
 			node:      byID[e.Node],
 			addresses: e.Addresses,
-			neighbors: e.Neighbors,
+			neighbors: e.Neighbors, neighborMAC: e.NeighborMAC,
 		}
 	}
 	for i := range p.Links {
@@ -256,9 +259,13 @@ func (s *side) dress(other end) error {
 	if err := c.up(s.index); err != nil {
 		return fmt.Errorf("raise %s: %w", s.name, err)
 	}
+	mac := other.mac
+	if s.neighborMAC != nil {
+		mac = s.neighborMAC
+	}
 	for _, a := range s.neighbors {
-		if err := c.neighbor(s.index, a, other.mac); err != nil {
-			return fmt.Errorf("neighbour %v (%v) on %s: %w", a, other.mac, s.name, err)
+		if err := c.neighbor(s.index, a, mac); err != nil {
+			return fmt.Errorf("neighbour %v (%v) on %s: %w", a, mac, s.name, err)
 		}
 	}
 	return nil

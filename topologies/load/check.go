@@ -169,6 +169,16 @@ func (r *resolver) counts() {
 			sites, hosts, o.Count = sites-n+1, hosts-n*(len(o.Hosts)+len(o.OnRamps)), 1
 		}
 	}
+	devices := 0
+	for i := range s.Devices {
+		o := &s.Devices[i]
+		path := item("devices", i)
+		o.Count = r.counted(path+".count", "count", o.Count, maxHosts)
+		if devices += max(o.Count, 1); devices > maxHosts {
+			r.fail(path, "", "%d devices so far, want at most %d", devices, maxHosts)
+			devices, o.Count = 0, 1
+		}
+	}
 	origins := 0
 	for i := range s.Internet {
 		o := &s.Internet[i]
@@ -181,21 +191,12 @@ func (r *resolver) counts() {
 	}
 }
 
-// machines checks the counts that settings may still have changed after
-// instances were written out: servers and devices.
-func (r *resolver) machines() {
+// servers checks the counts that settings may still have changed after
+// instances were written out.
+func (r *resolver) servers() {
 	for i := range r.s.Datacenters {
 		d := &r.s.Datacenters[i]
 		d.Servers = r.counted(item("datacenters", i)+".servers", "servers", d.Servers, maxServers)
-	}
-	total := 0
-	for i := range r.s.Devices {
-		o := &r.s.Devices[i]
-		o.Count = r.counted(item("devices", i)+".count", "count", o.Count, maxHosts)
-		if total += o.Count; total > maxHosts {
-			r.fail(item("devices", i), "", "%d devices so far, want at most %d", total, maxHosts)
-			total, o.Count = 0, 1
-		}
 	}
 }
 

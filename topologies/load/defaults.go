@@ -50,14 +50,17 @@ func (r *resolver) defaults() {
 		r.near(&s.Transit[i].Near)
 	}
 	for i := range s.Devices {
-		or(&s.Devices[i].Count, 1)
 		or(&s.Devices[i].Account, r.onlyAccount())
 		r.near(&s.Devices[i].Near)
 	}
 	for i := range s.Connectors {
-		or(&s.Connectors[i].Account, r.onlyAccount())
-		or(&s.Connectors[i].Source, "preserve")
-		r.near(&s.Connectors[i].Near)
+		c := &s.Connectors[i]
+		or(&c.Account, r.onlyAccount())
+		or(&c.Source, spec.Translate)
+		r.near(&c.Near)
+		if !c.Gateway.IsValid() {
+			c.Gateway = firstFree(c.Lan, c.Hosts)
+		}
 	}
 	for i := range s.Impair {
 		or(&s.Impair[i].Direction, "both")
@@ -96,7 +99,8 @@ func (r *resolver) accountDefaults() {
 	fill := func(a *spec.Account) {
 		or(&a.Routing, "unified")
 		or(&a.FlowKey, "onramp")
-		or(&a.OnExhaustion, "refuse")
+		or(&a.OnExhaustion, "another_address")
+		or(&a.Collision, "reject-second")
 		or(&a.Orphan, "drop")
 		routeDefaults(a.Routes)
 	}
@@ -128,7 +132,7 @@ func (r *resolver) siteDefaults() {
 		or(&site.Account, r.onlyAccount())
 		r.near(&site.Near)
 		if !site.Gateway.IsValid() {
-			site.Gateway = firstFree(site)
+			site.Gateway = firstFree(site.Lan, site.Hosts)
 		}
 		for k := range site.OnRamps {
 			ramp := &site.OnRamps[k]
@@ -143,19 +147,19 @@ func (r *resolver) siteDefaults() {
 	}
 }
 
-// firstFree is the first address of a site's LAN that no host has; invalid if
-// there is none.
-func firstFree(site *spec.Site) netip.Addr {
+// firstFree is the first address of a LAN that no host has; invalid if there is
+// none.
+func firstFree(lan netip.Prefix, hosts map[string]spec.Host) netip.Addr {
 	taken := map[netip.Addr]bool{}
-	for _, h := range site.Hosts {
+	for _, h := range hosts {
 		taken[h.Address] = true
 	}
-	if !site.Lan.IsValid() {
+	if !lan.IsValid() {
 		return netip.Addr{}
 	}
-	addr := site.Lan.Masked().Addr().Next()
-	for range len(site.Hosts) + 1 {
-		if !usable(site.Lan, addr) {
+	addr := lan.Masked().Addr().Next()
+	for range len(hosts) + 1 {
+		if !usable(lan, addr) {
 			break
 		}
 		if !taken[addr] {

@@ -54,12 +54,11 @@ func newNames(s *spec.Scenario) *names {
 		}
 	}
 	for _, o := range s.Devices {
-		for n := 1; n <= o.Count; n++ {
-			ix.add(kindHost, o.ID, strconv.Itoa(n))
-		}
+		ix.add(kindHost, o.ID, strconv.Itoa(o.Instance))
 	}
 	for _, o := range s.Connectors {
 		ix.add(kindGateway, o.ID)
+		ix.add(kindOther, o.ID, "router")
 		for name := range o.Hosts {
 			ix.add(kindHost, o.ID, name)
 		}

@@ -16,9 +16,9 @@ import (
 // instances; defaults are filled in; and the result is checked. The error is
 // an Errors with every mistake.
 //
-// In the result each Site and Internet host is one instance (Site.Instance
-// counts from 1; a host's is 0 unless it had a Count), its Near holds one
-// place, and Count is 0.
+// In the result each Site, Device and Internet host is one instance (Instance
+// counts from 1; that of an Internet host is 0 unless it had a Count), its Near
+// holds one place, and Count is 0.
 func (d *Doc) Resolve(variant string, sets []spec.Setting) (*spec.Scenario, error) {
 	s, r, err := d.resolve(variant, sets)
 	if err != nil {
@@ -78,7 +78,7 @@ func (d *Doc) resolve(variant string, sets []spec.Setting) (*spec.Scenario, *res
 	for _, layer := range late {
 		r.late(layer)
 	}
-	r.machines()
+	r.servers()
 	r.deal()
 	r.defaults()
 	r.check()
@@ -248,6 +248,17 @@ func (r *resolver) write() {
 		}
 	}
 	r.s.Sites = sites
+	var devices []spec.Device
+	for _, device := range r.s.Devices {
+		n := max(device.Count, 1)
+		device.Count = 0
+		for i := 1; i <= n; i++ {
+			one := copyOf(reflect.ValueOf(device)).Interface().(spec.Device)
+			one.Instance = i
+			devices = append(devices, one)
+		}
+	}
+	r.s.Devices = devices
 	var hosts []spec.InternetHost
 	for _, host := range r.s.Internet {
 		n := host.Count
@@ -271,6 +282,9 @@ func (r *resolver) write() {
 func (r *resolver) deal() {
 	for i := range r.s.Sites {
 		r.s.Sites[i].Near = dealt(r.s.Sites[i].Near, r.s.Sites[i].Instance)
+	}
+	for i := range r.s.Devices {
+		r.s.Devices[i].Near = dealt(r.s.Devices[i].Near, r.s.Devices[i].Instance)
 	}
 	for i := range r.s.Internet {
 		r.s.Internet[i].Near = dealt(r.s.Internet[i].Near, r.s.Internet[i].Instance)

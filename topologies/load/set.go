@@ -370,6 +370,8 @@ func instanceOf(v reflect.Value) (int, bool) {
 	switch o := v.Addr().Interface().(type) {
 	case *spec.Site:
 		return o.Instance, true
+	case *spec.Device:
+		return o.Instance, true
 	case *spec.InternetHost:
 		return o.Instance, true
 	}

@@ -258,7 +258,7 @@ func (d *Doc) counted() *spec.Scenario {
 	return d.Spec
 }
 
-// byID replaces the index of a written-out site or Internet host by its id and
+// byID replaces the index of a written-out site, device or Internet host by its id and
 // instance, because the file holds each only once.
 func byID(s *spec.Scenario, path string) string {
 	all := steps(path)
@@ -273,6 +273,8 @@ func byID(s *spec.Scenario, path string) string {
 	switch {
 	case all[0] == "sites" && i < len(s.Sites):
 		id, instance = s.Sites[i].ID, s.Sites[i].Instance
+	case all[0] == "devices" && i < len(s.Devices):
+		id, instance = s.Devices[i].ID, s.Devices[i].Instance
 	case all[0] == "internet" && i < len(s.Internet):
 		id, instance = s.Internet[i].ID, s.Internet[i].Instance
 	}

@@ -80,6 +80,9 @@ func (a account) vnets() []hub.VNet {
 	return all
 }
 
+// legacy says whether the account keeps the planes of routes apart (SEMANTICS 2.1).
+func (a account) legacy() bool { return a.Routing == "legacy" }
+
 // vnet finds a virtual network by name; none means the default one.
 func (a account) vnet(name string) (hub.VNet, bool) {
 	all := a.vnets()

@@ -10,15 +10,23 @@ import (
 var (
 	labRange   = netip.MustParsePrefix("198.18.0.0/15")
 	tunnelAddr = netip.MustParseAddr("198.18.0.1")
-	// ownRange holds the tunnel address and the hand-over addresses. Transit
-	// routers know the tunnel address alone, so that nobody outside can send a
-	// hand-over (DESIGN 2).
-	ownRange      = netip.MustParsePrefix("198.18.0.0/17")
+	// ownRange holds the tunnel address, those for GUE and the hand-over
+	// addresses. Transit routers know the tunnel address alone, so that nobody
+	// outside can send a hand-over or a packet in GUE (DESIGN 2, SEMANTICS 4.1).
+	ownRange = netip.MustParsePrefix("198.18.0.0/17")
+	// unconnectedAddr is where edges send packets in GUE: any of their servers.
+	unconnectedAddr = netip.MustParseAddr("198.18.0.2")
+	// edgeFirst is the first edge's own address for GUE; handoverFirst ends them.
+	edgeFirst     = netip.MustParseAddr("198.18.0.16")
 	handoverFirst = netip.MustParseAddr("198.18.1.1")
 	infraRange    = netip.MustParsePrefix("198.18.128.0/17")
 	siteRange     = netip.MustParsePrefix("198.19.0.0/16")
 	// innerRange numbers tunnel interfaces (SEMANTICS 2.8).
 	innerRange = netip.MustParsePrefix("169.254.240.0/20")
+	// sourceRange holds the network's own sources and deviceRange devices
+	// (SEMANTICS 2.3, route.ReservedRanges); the first of either is nobody's.
+	sourceRange = netip.MustParsePrefix("100.64.0.0/12")
+	deviceRange = netip.MustParsePrefix("100.96.0.0/12")
 )
 
 // pool deals out the /31s of a prefix (RFC 3021) in order.

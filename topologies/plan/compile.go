@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -39,6 +40,7 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b.features()
 	b.places()
 	b.sites()
+	b.devices()
 	b.connectors()
 	b.origins()
 	if len(b.errs) > 0 {
@@ -73,19 +75,22 @@ type builder struct {
 	ifaces map[string]map[string]bool // node → interface names in use
 	hops   map[[2]string]Hop          // from node, to node
 
-	accounts  []account
-	towns     []*town
-	dcs       []*dc
-	byNode    map[string]*branch
-	branch    []*branch
-	hosts     []*machine
-	origin    []*machine
-	ramps     []ramp
-	infra     *pool // between routers
-	outer     *pool // branches' outer addresses
-	inner     *pool // tunnel interfaces
-	six       *six  // nil without IPv6
-	serverIDs ident.Server
+	accounts []account
+	towns    []*town
+	dcs      []*dc
+	byNode   map[string]*branch
+	branch   []*branch
+	hosts    []*machine
+	origin   []*machine
+	ramps    []ramp
+	infra    *pool   // between routers
+	outer    *pool   // branches' outer addresses
+	inner    *pool   // tunnel interfaces
+	six      *six    // nil without IPv6
+	plain    []*Link // of the plan's interconnects, in their order
+	// devicePeer is the servers' address inside every device's tunnel.
+	devicePeer netip.Addr
+	serverIDs  ident.Server
 }
 
 // node is a Node while it grows.
@@ -137,6 +142,9 @@ func (b *builder) finish() {
 	for i, l := range b.links {
 		l.A.MAC, l.B.MAC = mac(macLink, i, 1), mac(macLink, i, 2)
 		b.p.Links = append(b.p.Links, *l)
+	}
+	for i, l := range b.plain {
+		b.p.Interconnects[i].SiteMAC = l.A.MAC
 	}
 	slices.SortFunc(b.order, func(x, y *node) int { return cmp.Compare(x.ID, y.ID) })
 	for _, n := range b.order {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
-	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -20,11 +19,18 @@ func (b *builder) servers() {
 		Bounds:  hub.Bounds{Flows: b.s.Bounds.Flows},
 		Trace:   true,
 	}
+	if len(b.p.Interconnects) > 0 {
+		common.Unconnected = []netip.Addr{unconnectedAddr}
+	}
+	common.Countries = b.countries()
 	for _, d := range b.dcs {
 		for _, s := range d.servers {
 			common.Servers = append(common.Servers, hub.Server{
 				ID: s.id, Name: s.node.ID, Datacenter: d.ID, Handover: s.handover, Live: true, WasLive: true,
 			})
+			if b.connected() {
+				common.Sources = append(common.Sources, hub.Source{Addr: advance(sourceRange.Addr(), int(s.id)), Server: s.id})
+			}
 		}
 		common.Egress = append(common.Egress, d.directory...)
 	}
@@ -32,12 +38,13 @@ func (b *builder) servers() {
 	for _, a := range b.accounts {
 		common.Tenants = append(common.Tenants, hub.Tenant{
 			ID: a.id, Name: a.name, FlowKey: hub.FlowKey(a.FlowKey), Orphan: hub.Orphan(a.Orphan),
-			VNets: a.vnets(), Policies: b.policies(a),
+			Collision: hub.Collision(a.Collision), OnExhaustion: hub.OnExhaustion(a.OnExhaustion),
+			Legacy: a.legacy(), Secret: b.secretOf(a), VNets: a.vnets(), Policies: b.policies(a),
 		})
 		routes = append(routes, b.routes(a)...)
 	}
 	for _, r := range b.ramps {
-		common.OnRamps = append(common.OnRamps, r.config())
+		common.OnRamps = append(common.OnRamps, r.OnRamp)
 	}
 	for _, d := range b.dcs {
 		local := b.routesOf(d, routes)
@@ -52,14 +59,6 @@ func (b *builder) servers() {
 	}
 	for _, r := range b.branch {
 		b.p.Branches = append(b.p.Branches, r.Branch)
-	}
-}
-
-// config is an on-ramp as servers know it.
-func (r ramp) config() hub.OnRamp {
-	return hub.OnRamp{
-		ID: r.id, Name: r.name, Tenant: r.tenant, VNet: r.vnet, Scope: ident.Scope(r.id),
-		Kind: r.kind, Local: tunnelAddr, Remote: r.outer, Address: r.peer, Address6: r.peer6, Key: r.spec.Key, ARR: r.spec.ARR, MTU: r.mtu,
 	}
 }
 

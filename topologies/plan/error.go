@@ -57,6 +57,8 @@ func (b *builder) generic(path string) string {
 	case !ok || err != nil || i < 0:
 	case list == "sites" && i < len(b.s.Sites):
 		return list + "." + b.s.Sites[i].ID + rest
+	case list == "devices" && i < len(b.s.Devices):
+		return list + "." + b.s.Devices[i].ID + rest
 	case list == "internet" && i < len(b.s.Internet):
 		return list + "." + b.s.Internet[i].ID + rest
 	}

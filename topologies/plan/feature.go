@@ -20,7 +20,10 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // uses of such a word are not noted, and so nobody refuses them.
 func everyEngine(word string) bool {
 	switch word {
-	case "accounts", "vnets", "policies.firewall", "policies.egress", "policies.network", "routes.regions", "routes.datacenters", "routes.bgp":
+	case "accounts", "vnets", "routing.legacy", "on_exhaustion.another_address", "on_exhaustion.another_server",
+		"devices", "connectors", "onramps.interconnect",
+		"policies.firewall", "policies.egress", "policies.network", "policies.country", "policies.user",
+		"routes.regions", "routes.datacenters", "routes.bgp":
 		return true
 	}
 	return false

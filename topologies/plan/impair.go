@@ -71,8 +71,8 @@ func (b *builder) names(l *Link, selector string) bool {
 	case ClassTransit, ClassBackbone:
 		return false
 	case ClassAccess:
-		for _, t := range b.byNode[l.A.Node].Tunnels {
-			if spec.Matches(selector, t.Name) {
+		for _, onramp := range b.byNode[l.A.Node].crossing[l] {
+			if spec.Matches(selector, onramp) {
 				return true
 			}
 		}

@@ -108,7 +108,8 @@ type (
 	plainEndpoint Endpoint
 	jsonEndpoint  struct {
 		*plainEndpoint
-		MAC hardware `json:"mac"`
+		MAC         hardware `json:"mac"`
+		NeighborMAC hardware `json:"neighbor_mac,omitempty"`
 	}
 	plainTunnel BranchTunnel
 	jsonTunnel  struct {
@@ -116,18 +117,24 @@ type (
 		MAC     hardware `json:"mac"`
 		PeerMAC hardware `json:"peer_mac"`
 	}
+	plainInterconnect Interconnect
+	jsonInterconnect  struct {
+		*plainInterconnect
+		MAC     hardware `json:"mac"`
+		SiteMAC hardware `json:"site_mac"`
+	}
 )
 
 // MarshalJSON writes the MAC as text.
 func (e Endpoint) MarshalJSON() ([]byte, error) {
-	return json.Marshal(jsonEndpoint{(*plainEndpoint)(&e), hardware(e.MAC)})
+	return json.Marshal(jsonEndpoint{(*plainEndpoint)(&e), hardware(e.MAC), hardware(e.NeighborMAC)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
 func (e *Endpoint) UnmarshalJSON(b []byte) error {
 	j := jsonEndpoint{plainEndpoint: (*plainEndpoint)(e)}
 	err := json.Unmarshal(b, &j)
-	e.MAC = net.HardwareAddr(j.MAC)
+	e.MAC, e.NeighborMAC = net.HardwareAddr(j.MAC), net.HardwareAddr(j.NeighborMAC)
 	return err
 }
 
@@ -141,5 +148,18 @@ func (t *BranchTunnel) UnmarshalJSON(b []byte) error {
 	j := jsonTunnel{plainTunnel: (*plainTunnel)(t)}
 	err := json.Unmarshal(b, &j)
 	t.MAC, t.PeerMAC = net.HardwareAddr(j.MAC), net.HardwareAddr(j.PeerMAC)
+	return err
+}
+
+// MarshalJSON writes the MACs as text.
+func (i Interconnect) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonInterconnect{(*plainInterconnect)(&i), hardware(i.MAC), hardware(i.SiteMAC)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (i *Interconnect) UnmarshalJSON(b []byte) error {
+	j := jsonInterconnect{plainInterconnect: (*plainInterconnect)(i)}
+	err := json.Unmarshal(b, &j)
+	i.MAC, i.SiteMAC = net.HardwareAddr(j.MAC), net.HardwareAddr(j.SiteMAC)
 	return err
 }

@@ -99,7 +99,7 @@ type Node struct {
 	Place string  `json:"place,omitempty"`
 	Lat   float64 `json:"lat,omitempty"`
 	Lon   float64 `json:"lon,omitempty"`
-	// Address is a host's or origin's own, invalid for all others.
+	// Address is a host's, device's or origin's own, invalid for all others.
 	Address netip.Addr `json:"address,omitzero"`
 	// LAN is the prefix of a site's nodes; equal ones overlap.
 	LAN netip.Prefix `json:"lan,omitzero"`
@@ -153,6 +153,10 @@ type Link struct {
 	A     Endpoint `json:"a"`
 	B     Endpoint `json:"b"`
 	MTU   int      `json:"mtu"`
+	// VLAN is the IEEE 802.1Q tag of the packets on an interconnect's link, 0 for
+	// none. The interfaces at both ends speak without it: who runs them adds and
+	// takes it.
+	VLAN int `json:"vlan,omitempty"`
 	// AB and BA are what the link does to packets in each direction; zero is a plain wire.
 	AB spec.Impairment `json:"ab,omitzero"`
 	BA spec.Impairment `json:"ba,omitzero"`
@@ -169,6 +173,10 @@ type Endpoint struct {
 	// Neighbors are the addresses behind the other end, all resolved to its
 	// MAC for good: no ARP, stable captures.
 	Neighbors []netip.Addr `json:"neighbors,omitempty"`
+	// NeighborMAC is what Neighbors resolve to instead, where the kernel of the
+	// other end must take nothing for its own (it drops what is for another MAC)
+	// and a program there listens: an interconnect's edge. Empty elsewhere.
+	NeighborMAC net.HardwareAddr `json:"neighbor_mac,omitempty"`
 }
 
 // Server is an edge server.
@@ -206,7 +214,8 @@ type BranchTunnel struct {
 	Key       *uint32    `json:"key,omitempty"`
 	MTU       int        `json:"mtu"`
 	// Inner and Peer are the interface addresses, a /31 of SEMANTICS 2.8: Inner
-	// is the branch's, Peer the servers'.
+	// is the branch's, Peer the servers'. A device's Inner is its own address,
+	// alone in its prefix: InnerPrefix.
 	Inner netip.Addr `json:"inner"`
 	Peer  netip.Addr `json:"peer"`
 	// Inner6 and Peer6 are those of IPv6, a /127; invalid where the site has none.
@@ -217,6 +226,14 @@ type BranchTunnel struct {
 	PeerMAC net.HardwareAddr `json:"peer_mac"`
 	// Connect is how a connected tunnel (device, connector) begins; nil for gre.
 	Connect *Connect `json:"connect,omitempty"`
+}
+
+// InnerPrefix is the interface address with its prefix.
+func (t *BranchTunnel) InnerPrefix() netip.Prefix {
+	if t.Kind == tunnel.Device {
+		return host(t.Inner)
+	}
+	return netip.PrefixFrom(t.Inner, t.Inner.BitLen()-1)
 }
 
 // Connect is what a connected tunnel says of itself (SEMANTICS 4.1). Its
@@ -255,7 +272,9 @@ type Interconnect struct {
 	// Local is the edge's own address for GUE, Remote the servers' common one.
 	Local  netip.Addr `json:"local"`
 	Remote netip.Addr `json:"remote"`
-	// MAC is the edge's end, SiteMAC the site router's.
+	// MAC is what the site sends to, which is not that of Interface (see
+	// Endpoint.NeighborMAC), so that the edge's kernel never routes what the site
+	// sends; SiteMAC is the site router's.
 	MAC     net.HardwareAddr `json:"mac"`
 	SiteMAC net.HardwareAddr `json:"site_mac"`
 }

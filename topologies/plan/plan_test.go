@@ -69,6 +69,15 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// The whole plan of a lab with every kind of on-ramp.
+func TestGoldenConnected(t *testing.T) {
+	doc, err := load.File(filepath.Join("testdata", "connected.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGolden(t, doc, spec.Base, "connected.json")
+}
+
 // The whole plan of a small lab with IPv6.
 func TestGoldenSix(t *testing.T) {
 	doc, err := load.File(filepath.Join("testdata", "six.yaml"))

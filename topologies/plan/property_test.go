@@ -14,6 +14,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/topologies/spec"
 	"pgregory.net/rapid"
 )
@@ -271,7 +272,9 @@ func checkConfigs(t fataler, p *Plan) {
 	}
 	outer := map[netip.Addr]bool{}
 	for _, o := range first.OnRamps {
-		if outer[o.Remote] || o.Scope != ident.Scope(o.ID) || o.Kind != "gre" {
+		// Interconnects of one edge share its address; connected tunnels have none
+		// that servers know.
+		if outer[o.Remote] && o.Kind == tunnel.GRE || o.Scope != ident.Scope(o.ID) {
 			t.Fatalf("on-ramp %+v: outer address or scope is taken", o)
 		}
 		outer[o.Remote] = true

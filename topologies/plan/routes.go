@@ -49,6 +49,9 @@ func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
 	}
 	t.node.Routes = append(t.node.Routes, KernelRoute{To: ownRange})
 	for _, r := range b.branch {
+		if r.link == nil {
+			continue
+		}
 		outer := slices.Clone(r.node.Loopback)
 		next := r.node
 		if r.town != t {
@@ -81,7 +84,13 @@ func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
 	for _, p := range anycast {
 		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: p, Hops: own})
 	}
+	if d.unconnected.IsValid() {
+		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(unconnectedAddr), Hops: own})
+	}
 	for _, e := range b.dcs {
+		if e != d && e.unconnected.IsValid() {
+			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(e.unconnected), Hops: b.hop(d.edge, e.edge)})
+		}
 		for _, s := range e.servers {
 			next := s.node
 			if e != d {
@@ -96,12 +105,20 @@ func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
 	}
 }
 
-// branchRoutes sends the LAN's traffic into the first tunnel, and the tunnel's
-// own packets over the WAN: without the second they would go into the first.
+// branchRoutes sends what leaves a branch over its first on-ramp, and the
+// tunnels' own packets over the WAN: without the second they would go into the
+// first. What a connector translates comes back into its tunnel, and nothing
+// else goes there.
 func (b *builder) branchRoutes(r *branch) {
-	r.node.Routes = append(r.node.Routes, KernelRoute{To: host(tunnelAddr), Hops: b.hop(r.node, r.town.node)})
-	if len(r.Tunnels) > 0 {
-		first := r.Tunnels[0]
-		r.node.Routes = append(r.node.Routes, KernelRoute{To: defaultOf(r.spec.Lan.Addr()), Hops: []Hop{{Interface: first.Interface, Via: first.peerOf(r.spec.Lan.Addr())}}})
+	if r.link != nil {
+		r.node.Routes = append(r.node.Routes, KernelRoute{To: host(tunnelAddr), Hops: b.hop(r.node, r.town.node)})
 	}
+	if len(r.ways) == 0 {
+		return
+	}
+	to := defaultOf(r.inside())
+	if r.nat.IsValid() {
+		to = host(r.nat)
+	}
+	r.node.Routes = append(r.node.Routes, KernelRoute{To: to, Hops: []Hop{r.ways[0].hop}})
 }

@@ -7,44 +7,54 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// branch is a site's router.
+// branch is a router with tunnels: a site's, a connector's, or a device.
 type branch struct {
 	Branch
-	spec    *spec.Site
-	node    *node
-	town    *town
-	account string
-	link    *Link // toward transit
-	hosts   []*machine
+	lan  netip.Prefix // invalid for a device
+	node *node
+	town *town
+	pos  position
+	link *Link // toward transit; nil for a site that has interconnects alone
+	// crossing are the names of the on-ramps that cross each access link.
+	crossing map[*Link][]string
+	hosts    []*machine
+	country  string
+	// ways are the on-ramps in file order, as next hops of what leaves: the
+	// first takes it.
+	ways []way
+	// nat is the address that a connector translates to; sources that it does not
+	// preserve can open no flows.
+	nat netip.Addr
 }
 
-// machine is a host of a site, or an origin.
+// way is an on-ramp as a branch's next hop.
+type way struct {
+	name string
+	hop  Hop
+}
+
+// machine is a host of a site, a device, or an origin.
 type machine struct {
 	node   *node
 	addr   netip.Addr
 	branch *branch
 	town   *town
-	spec   *spec.InternetHost // of an origin
+	spec   *spec.InternetHost // of an origin, pos likewise
+	pos    position
 	link   *Link
 }
 
-// ramp is an on-ramp and where it is from.
-type ramp struct {
-	id     ident.OnRamp
-	name   string
-	kind   tunnel.Kind
-	spec   spec.OnRamp
-	tenant ident.Tenant
-	vnet   ident.VNet
-	outer  netip.Addr
-	peer   netip.Addr // the servers' address inside
-	peer6  netip.Addr // of IPv6
-	mtu    int
+// network is a private network as the file gives it, of a site or a connector.
+type network struct {
+	lan     netip.Prefix
+	gateway netip.Addr
+	hosts   map[string]spec.Host
 }
 
 // sites makes branch routers, their tunnels and hosts.
@@ -70,50 +80,73 @@ func (b *builder) site(s *spec.Site, path string) {
 	if !ok {
 		return
 	}
-	t, pos, code := b.near(path, s.Near)
-	in := func(n Node) Node {
-		n.Site, n.Account, n.LAN = id, b.accountName(account), s.Lan
-		if t.serves != nil {
-			n.Datacenter = t.serves.Name
-		}
-		return pos.mark(n, code)
+	r := b.router(path, s.Near, Node{ID: id + ".router", Kind: KindBranch, Site: id, Account: b.accountName(account), LAN: s.Lan, Forward: true})
+	if slices.ContainsFunc(s.OnRamps, func(o spec.OnRamp) bool { return o.Type != string(tunnel.Interconnect) }) {
+		b.access(r)
 	}
-	r := &branch{spec: s, town: t, account: b.accountName(account)}
-	r.node = b.add(path, in(Node{ID: id + ".router", Kind: KindBranch, Forward: true}))
-	r.Branch = Branch{Node: r.node.ID, Site: id}
-	b.branch = append(b.branch, r)
-	b.byNode[r.node.ID] = r
-	r.link = b.wire(ClassAccess, r.node, t.node, delay(pos, t.pos))
-	r.WAN = r.link.A.Interface
-	gateway := b.gateway(s, path)
-	for _, name := range sortedKeys(s.Hosts) {
-		h := s.Hosts[name]
-		n := b.add(path+".hosts."+name, in(Node{ID: id + "." + name, Kind: KindHost, Address: h.Address}))
-		r.hosts = append(r.hosts, &machine{node: n, addr: h.Address, branch: r, town: t})
-	}
-	b.lan(r, gateway)
-	b.hosts = append(b.hosts, r.hosts...)
+	private := network{s.Lan, s.Gateway, s.Hosts}
+	b.lanHosts(r, path, private, b.gateway(path, private))
 	for j, o := range s.OnRamps {
 		b.onramp(r, o, account, j, at(path+".onramps", j))
 	}
 }
 
+// router makes the router of a site or a connector, or a device, near a place.
+func (b *builder) router(path string, near spec.Near, n Node) *branch {
+	t, pos, code := b.near(path, near)
+	if t.serves != nil {
+		n.Datacenter = t.serves.Name
+	}
+	r := &branch{lan: n.LAN, town: t, pos: pos, country: pos.Country, crossing: map[*Link][]string{}}
+	r.node = b.add(path, pos.mark(n, code))
+	r.Branch = Branch{Node: n.ID, Site: cmp.Or(n.Site, n.ID)}
+	b.branch = append(b.branch, r)
+	b.byNode[n.ID] = r
+	return r
+}
+
+// access links a router to the Internet.
+func (b *builder) access(r *branch) {
+	r.link = b.wire(ClassAccess, r.node, r.town.node, delay(r.pos, r.town.pos))
+	r.WAN = r.link.A.Interface
+}
+
+// inside is an address of the family that the router speaks inside its tunnels.
+func (r *branch) inside() netip.Addr {
+	if r.lan.IsValid() {
+		return r.lan.Addr()
+	}
+	return r.node.Address
+}
+
+// lanHosts makes the hosts behind a router.
+func (b *builder) lanHosts(r *branch, path string, private network, gateway netip.Addr) {
+	for _, name := range sortedKeys(private.hosts) {
+		h := private.hosts[name]
+		n := r.node.Node
+		n.ID, n.Kind, n.Address, n.Forward = n.Site+"."+name, KindHost, h.Address, false
+		r.hosts = append(r.hosts, &machine{node: b.add(path+".hosts."+name, n), addr: h.Address, branch: r, town: r.town})
+	}
+	b.lan(r, gateway)
+	b.hosts = append(b.hosts, r.hosts...)
+}
+
 // gateway is the router's address in the LAN: the given or the first free one.
 // Addresses that a LAN cannot hold are refused.
-func (b *builder) gateway(s *spec.Site, path string) netip.Addr {
+func (b *builder) gateway(path string, n network) netip.Addr {
 	taken := map[netip.Addr]string{}
-	g := s.Gateway
+	g := n.gateway
 	if g.IsValid() {
-		if !usable(s.Lan, g) {
-			b.fail(path+".gateway", "%v is not an address of a machine in %v", g, s.Lan)
+		if !usable(n.lan, g) {
+			b.fail(path+".gateway", "%v is not an address of a machine in %v", g, n.lan)
 		}
 		taken[g] = "the gateway"
 	}
-	for _, name := range sortedKeys(s.Hosts) {
-		a, where := s.Hosts[name].Address, path+".hosts."+name
+	for _, name := range sortedKeys(n.hosts) {
+		a, where := n.hosts[name].Address, path+".hosts."+name
 		switch {
-		case !usable(s.Lan, a):
-			b.fail(where, "%v is not an address of a machine in %v", a, s.Lan)
+		case !usable(n.lan, a):
+			b.fail(where, "%v is not an address of a machine in %v", a, n.lan)
 		case taken[a] != "":
 			b.fail(where, "%v is already %s", a, taken[a])
 		}
@@ -122,12 +155,24 @@ func (b *builder) gateway(s *spec.Site, path string) netip.Addr {
 	if g.IsValid() {
 		return g
 	}
-	for g = s.Lan.Addr(); s.Lan.Contains(g); g = g.Next() {
-		if usable(s.Lan, g) && taken[g] == "" {
-			return g
+	if g = n.free(netip.Addr{}); !g.IsValid() {
+		b.fail(path+".lan", "%v has no address left for the router", n.lan)
+	}
+	return g
+}
+
+// free is the first address that neither a host nor the gateway has; invalid if
+// there is none.
+func (n network) free(gateway netip.Addr) netip.Addr {
+	taken := map[netip.Addr]bool{gateway: true}
+	for _, h := range n.hosts {
+		taken[h.Address] = true
+	}
+	for a := n.lan.Addr(); n.lan.Contains(a); a = a.Next() {
+		if usable(n.lan, a) && !taken[a] {
+			return a
 		}
 	}
-	b.fail(path+".lan", "%v has no address left for the router", s.Lan)
 	return netip.Addr{}
 }
 
@@ -136,12 +181,15 @@ func (b *builder) gateway(s *spec.Site, path string) netip.Addr {
 func (b *builder) lan(r *branch, gateway netip.Addr) {
 	for _, h := range r.hosts {
 		l := b.link(ClassLAN, h.node, r.node, 0)
-		l.A.Addresses = []netip.Prefix{netip.PrefixFrom(h.addr, r.spec.Lan.Bits())}
+		l.A.Addresses = []netip.Prefix{netip.PrefixFrom(h.addr, r.lan.Bits())}
 		l.A.Neighbors = []netip.Addr{gateway}
 		for _, other := range r.hosts {
 			if other != h {
 				l.A.Neighbors = append(l.A.Neighbors, other.addr)
 			}
+		}
+		if r.nat.IsValid() {
+			l.A.Neighbors = append(l.A.Neighbors, r.nat)
 		}
 		l.B.Addresses = []netip.Prefix{host(gateway)}
 		l.B.Neighbors = []netip.Addr{h.addr}
@@ -152,13 +200,17 @@ func (b *builder) lan(r *branch, gateway netip.Addr) {
 	}
 	// What no host has must not follow the default route into the tunnel: with
 	// a route for this prefix it would come back for ever.
-	r.node.Routes = append(r.node.Routes, KernelRoute{To: r.spec.Lan})
+	r.node.Routes = append(r.node.Routes, KernelRoute{To: r.lan})
 }
 
-// onramp makes the j-th tunnel of a site.
+// onramp makes the j-th on-ramp of a site.
 func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, path string) {
+	if o.Type == string(tunnel.Interconnect) {
+		b.interconnect(r, o, tenant, path)
+		return
+	}
 	outer := r.link.A.Addresses[0].Addr()
-	if j > 0 {
+	if len(r.Tunnels) > 0 {
 		// A tunnel is known by its outer addresses: each further one has its own.
 		_, hi, ok := b.outer.pair()
 		if !ok {
@@ -171,59 +223,50 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 	if !ok {
 		b.fail(path, "too many tunnels: %v is used up", b.inner.prefix)
 	}
-	kind := tunnel.Kind(o.Type)
-	if kind == "" {
-		kind = tunnel.GRE
-	}
-	mtu, most := o.MTU, (&tunnel.Encap{Src: outer, Dst: tunnelAddr, HasKey: o.Key != nil}).InnerMTU(mtuPlain)
-	if mtu > most {
-		b.fail(path+".mtu", "%d: the access link passes %d bytes, tunnel headers included: want at most %d", mtu, mtuPlain, most)
-	}
-	if mtu == 0 {
-		mtu = most
-	}
+	kind := tunnel.Kind(cmp.Or(o.Type, string(tunnel.GRE)))
+	mtu := b.tunnelMTU(path, o.MTU, &tunnel.Encap{Src: outer, Dst: tunnelAddr, HasKey: o.Key != nil})
 	peer6, inner6 := b.inner6(r, mtu, path)
-	id := ident.OnRamp(len(b.ramps) + 1)
-	t := BranchTunnel{
-		OnRamp: id, Name: r.Site + "." + o.ID, Kind: kind,
-		Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1),
-		Local:     outer, Remote: tunnelAddr, Key: o.Key, MTU: mtu, Inner: inner, Peer: peer, Inner6: inner6, Peer6: peer6,
-		MAC: mac(macTunnel, int(id), 1), PeerMAC: mac(macTunnel, int(id), 2),
-	}
-	r.Tunnels = append(r.Tunnels, t)
 	// Connections of a WAN are in the default virtual network (SEMANTICS 3.1).
 	vnet, _ := b.accounts[tenant-1].vnet("")
-	b.ramps = append(b.ramps, ramp{id: id, name: t.Name, kind: kind, spec: o, tenant: tenant, vnet: vnet.ID, outer: outer, peer: peer, peer6: peer6, mtu: mtu})
+	made := b.ramp(hub.OnRamp{
+		Name: r.Site + "." + o.ID, Tenant: tenant, VNet: vnet.ID, Kind: kind, Local: tunnelAddr, Remote: outer,
+		Address: peer, Address6: peer6, Key: o.Key, ARR: o.ARR, MTU: mtu, Country: r.country,
+	})
+	b.tunnel(r, made, BranchTunnel{Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1), Local: outer, Inner: inner, Inner6: inner6})
 }
 
-// connectors number the private networks behind outbound tunnels, so that
-// routes can name them. Their machines are not part of the lab: the feature
-// that they are is refused before anything starts.
-func (b *builder) connectors() {
-	for i, c := range b.s.Connectors {
-		path := at("connectors", i)
-		tenant, ok := b.tenant(path, c.Account)
-		if !ok {
-			continue
-		}
-		vnet, ok := b.accounts[tenant-1].vnet(c.VNet)
-		if !ok {
-			b.fail(path+".vnet", "no virtual network is called %q", c.VNet)
-		}
-		b.ramps = append(b.ramps, ramp{
-			id: ident.OnRamp(len(b.ramps) + 1), name: c.ID, kind: tunnel.Connector, tenant: tenant, vnet: vnet.ID,
-		})
+// tunnelMTU is the given MTU, or the largest that the access link leaves inside e.
+func (b *builder) tunnelMTU(path string, given int, e *tunnel.Encap) int {
+	most := e.InnerMTU(mtuPlain)
+	if given > most {
+		b.fail(path+".mtu", "%d: the access link passes %d bytes, tunnel headers included: want at most %d", given, mtuPlain, most)
 	}
+	return cmp.Or(given, most)
+}
+
+// ramp makes an on-ramp known to the servers, which number it.
+func (b *builder) ramp(o hub.OnRamp) hub.OnRamp {
+	o.ID = ident.OnRamp(len(b.ramps) + 1)
+	o.Scope = ident.Scope(o.ID)
+	b.ramps = append(b.ramps, ramp{o})
+	return o
+}
+
+// tunnel gives a router its end of an on-ramp; t says what servers do not know.
+func (b *builder) tunnel(r *branch, o hub.OnRamp, t BranchTunnel) {
+	t.OnRamp, t.Name, t.Kind, t.Key, t.MTU = o.ID, o.Name, o.Kind, o.Key, o.MTU
+	t.Remote, t.Peer, t.Peer6 = o.Local, o.Address, o.Address6
+	t.MAC, t.PeerMAC = mac(macTunnel, int(o.ID), 1), mac(macTunnel, int(o.ID), 2)
+	r.Tunnels = append(r.Tunnels, t)
+	r.crossing[r.link] = append(r.crossing[r.link], t.Name)
+	r.ways = append(r.ways, way{t.Name, Hop{Interface: t.Interface, Via: t.peerOf(r.inside())}})
 }
 
 // unplanned says whether a selector names something that the file has and the
-// lab has not: a device, a connector or an AS. It is no mistake then.
+// lab has not: an AS. It is no mistake then.
 func (b *builder) unplanned(selector string) bool {
 	first, _, _ := strings.Cut(selector, ".")
-	is := func(id string) bool { return first == "*" || first == id }
-	return slices.ContainsFunc(b.s.Devices, func(d spec.Device) bool { return is(d.ID) }) ||
-		slices.ContainsFunc(b.s.Connectors, func(c spec.Connector) bool { return is(c.ID) }) ||
-		slices.ContainsFunc(b.s.Transit, func(t spec.Transit) bool { return is(t.ID) })
+	return slices.ContainsFunc(b.s.Transit, func(t spec.Transit) bool { return first == "*" || first == t.ID })
 }
 
 // origins makes the hosts on the Internet.
@@ -244,7 +287,7 @@ func (b *builder) origins() {
 		if t.serves != nil {
 			n.Datacenter = t.serves.Name
 		}
-		m := &machine{node: b.add(path, pos.mark(n, code)), addr: s.Address, town: t, spec: s}
+		m := &machine{node: b.add(path, pos.mark(n, code)), addr: s.Address, town: t, spec: s, pos: pos}
 		b.origin = append(b.origin, m)
 		gateway, _, ok := b.infraOf(s.Address).pair()
 		if !ok {

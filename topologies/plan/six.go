@@ -92,7 +92,7 @@ func (b *builder) hop6(from, to *node) []Hop { return []Hop{b.six.hops[[2]string
 // inner6 numbers a tunnel of a site whose LAN is IPv6, the servers' end first;
 // without that both are invalid.
 func (b *builder) inner6(r *branch, mtu int, path string) (peer, inner netip.Addr) {
-	if !r.spec.Lan.Addr().Is6() {
+	if !r.lan.Addr().Is6() {
 		return
 	}
 	if mtu < minMTU6 {

@@ -44,13 +44,15 @@ func (r *planned) scope() string {
 	return strings.Join(r.Regions, " ") + "/" + strings.Join(r.Datacenters, " ")
 }
 
-// routes are an account's routes, one for each on-ramp that a route selects.
+// routes are an account's routes, one for each on-ramp that a route selects,
+// and those that nobody has to write: to devices and private networks.
 func (b *builder) routes(a account) []planned {
 	var all []planned
 	if a.id == 1 {
 		all = b.expandRoutes(a, all, b.s.Routes, "routes")
 	}
 	all = b.expandRoutes(a, all, a.Routes, a.path+".routes")
+	all = append(all, b.impliedRoutes(a, all)...)
 	type claim struct {
 		identity
 		scope string
@@ -77,7 +79,7 @@ func (b *builder) hopName(id ident.OnRamp) string {
 	if id == 0 {
 		return "null"
 	}
-	return b.ramps[id-1].name
+	return b.ramps[id-1].Name
 }
 
 // expandRoutes appends the routes of a list of the file.
@@ -94,13 +96,13 @@ func (b *builder) expandRoutes(a account, all []planned, list []spec.Route, path
 		for _, hop := range b.via(a, where, r.Via) {
 			b.routable(where, r, vnet, hop)
 			id := cmp.Or(r.ID, r.Prefix.String())
-			if hop.name != "" {
-				id += " via " + hop.name
+			if hop.Name != "" {
+				id += " via " + hop.Name
 			}
 			one := planned{path: where}
 			one.Regions, one.Datacenters = r.Regions, r.Datacenters
 			one.Route = route.Route{
-				ID: id, Tenant: a.id, VNet: vnet.ID, Prefix: r.Prefix, NextHop: hop.id,
+				ID: id, Tenant: a.id, VNet: vnet.ID, Prefix: r.Prefix, NextHop: hop.ID,
 				Priority: priority, Weight: r.Weight, Source: route.Source(cmp.Or(r.Source, string(route.Static))), Plane: hop.plane(),
 			}
 			all = append(all, one)
@@ -144,18 +146,21 @@ func (b *builder) priority(path string, r *spec.Route) int {
 // routable refuses next hops that a route cannot have: WAN connections are in
 // the default virtual network alone, and BGP speaks over them alone.
 func (b *builder) routable(path string, r *spec.Route, vnet hub.VNet, hop ramp) {
-	wan := hop.id != 0 && hop.plane() == route.WAN
+	wan := hop.ID != 0 && hop.plane() == route.WAN
 	if wan && !vnet.Default {
-		b.fail(path+".vnet", "%s is a WAN connection and those are in the default virtual network only, not in %q (SEMANTICS 3.1)", hop.name, vnet.Name)
+		b.fail(path+".vnet", "%s is a WAN connection and those are in the default virtual network only, not in %q (SEMANTICS 3.1)", hop.Name, vnet.Name)
 	}
 	if !wan && r.Source == string(route.BGP) {
-		b.fail(path+".via", "%s does not speak BGP: want an on-ramp that a route can be learned by", cmp.Or(hop.name, "null"))
+		b.fail(path+".via", "%s does not speak BGP: want an on-ramp that a route can be learned by", cmp.Or(hop.Name, "null"))
 	}
 }
 
+// ramp is an on-ramp as servers know it, and as a next hop.
+type ramp struct{ hub.OnRamp }
+
 // plane is the kind of next hop that the ramp is.
 func (r ramp) plane() route.Plane {
-	if r.kind == tunnel.Connector {
+	if r.Kind == tunnel.Connector || r.Kind == tunnel.Device {
 		return route.ZT
 	}
 	return route.WAN
@@ -169,7 +174,8 @@ func (b *builder) via(a account, path, selector string) []ramp {
 	}
 	var all []ramp
 	for _, r := range b.ramps {
-		if r.tenant == a.id && spec.Matches(selector, r.name) {
+		// A device's own address is all there is behind it, and that has a route.
+		if r.Tenant == a.id && r.Kind != tunnel.Device && spec.Matches(selector, r.Name) {
 			all = append(all, r)
 		}
 	}

@@ -150,7 +150,7 @@ func (b *builder) random(purpose, traffic, client string, n int) uint64 {
 // targets, so that a rate is spread evenly over them.
 func (b *builder) expand(t *spec.Traffic, path string) {
 	proto, port, ok := b.protocol(t, path)
-	from := b.selected(b.hosts, path+".from", t.From, "host of a site")
+	from := b.selected(b.hosts, path+".from", t.From, "host of a site or connector and no device")
 	to := b.selected(slices.Concat(b.origin, b.hosts), path+".to", t.To, "host")
 	count := max(t.Flows, 1)
 	switch {
@@ -173,6 +173,10 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 	}
 	n := 0
 	for _, c := range from {
+		if c.branch.nat.IsValid() {
+			b.fail(path+".from", "%s is behind %s, which translates sources, and can open no flows: want source: preserve there", c.node.ID, c.branch.Site)
+			continue
+		}
 		i := 0
 		for k := range count {
 			for _, d := range to {
@@ -203,7 +207,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 // reachable refuses a target that a client takes for a neighbour: a packet to
 // an address in the client's own LAN never leaves the site.
 func (b *builder) reachable(c *machine, to []*machine, path string) {
-	lan := c.branch.spec.Lan
+	lan := c.branch.lan
 	for _, d := range to {
 		if d.branch != c.branch && lan.Contains(d.addr) {
 			b.fail(path+".to", "%s at %v is inside %v, the LAN of %s: packets to it would never leave the site", d.node.ID, d.addr, lan, c.node.ID)
@@ -220,8 +224,8 @@ func (b *builder) flow(t *spec.Traffic, c, d *machine) Flow {
 		Connect: cmp.Or(t.Connect.D(), defaultConnect), Timeout: cmp.Or(t.Timeout.D(), defaultTimeout),
 		Close: cmp.Or(t.Close, "client"), Hold: t.Hold.D(), Ingress: c.node.Datacenter,
 	}
-	if len(c.branch.Tunnels) > 0 && d.branch != c.branch {
-		f.OnRamp = c.branch.Tunnels[0].Name
+	if len(c.branch.ways) > 0 && d.branch != c.branch {
+		f.OnRamp = c.branch.ways[0].name
 	}
 	if t.TCP != 0 {
 		f.Request, f.Response = cmp.Or(f.Request, defaultTCPSize), cmp.Or(f.Response, defaultTCPSize)

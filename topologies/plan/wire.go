@@ -60,15 +60,21 @@ func (b *builder) ifname(n, peer *node) string {
 		name = "eth0"
 	case n.Kind == KindServer:
 		name = "up0"
-	case n.Kind == KindBranch && peer.Kind == KindHost:
+	case n.routes() && peer.Kind == KindHost:
 		name = numbered(used, "lan")
-	case n.Kind == KindBranch:
+	case n.routes():
 		name = numbered(used, "wan")
 	default:
 		name = shorten(used, strings.TrimSuffix(peer.ID, ".router"))
 	}
 	used[name] = true
 	return name
+}
+
+// routes says whether the node is a router with tunnels, or a device, which is
+// one without a LAN.
+func (n *node) routes() bool {
+	return n.Kind == KindBranch || n.Kind == KindConnector || n.Kind == KindDevice
 }
 
 // numbered is stem with the first free number.

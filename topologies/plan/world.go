@@ -39,6 +39,9 @@ type dc struct {
 	town    *town
 	edge    *node
 	servers []*server
+	// unconnected is the edge's own address for packets in GUE, where it has
+	// interconnects.
+	unconnected netip.Addr
 	// directory is its part of the egress directory.
 	directory []egress.Address
 }
@@ -96,7 +99,7 @@ func (b *builder) datacenter(i int) {
 		code = sd.ID
 	}
 	d := &dc{spec: sd, path: path, town: b.town(path, code)}
-	d.Datacenter = Datacenter{ID: ident.Datacenter(i + 1), Name: sd.ID, Place: code}
+	d.Datacenter = Datacenter{ID: ident.Datacenter(i + 1), Name: sd.ID, Place: code, Propagation: sd.Propagation.D()}
 	d.town.dcs = append(d.town.dcs, d)
 	for _, e := range sd.Egress {
 		d.Egress = append(d.Egress, e.Prefix)
