@@ -86,7 +86,7 @@ func (p *pump) open() (err error) {
 	if p.sink, err = greSink(); err != nil {
 		return err
 	}
-	if p.still, err = stopForwarding(p.link.TunnelPeer); err != nil {
+	if p.still, err = StopForwarding(p.link.TunnelPeer); err != nil {
 		return err
 	}
 	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {

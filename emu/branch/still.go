@@ -9,11 +9,11 @@ import (
 	"os"
 )
 
-// stopForwarding keeps the kernel from routing what arrives on the link: it
+// StopForwarding keeps the kernel from routing what arrives on the link: it
 // sees every packet that the pump takes from there, and would send it into the
 // tunnel again. The function returned restores what was; it works from any
 // namespace, because the file stays open.
-func stopForwarding(ifindex int) (restore func() error, err error) {
+func StopForwarding(ifindex int) (restore func() error, err error) {
 	iface, err := net.InterfaceByIndex(ifindex)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel's peer: %w", err)

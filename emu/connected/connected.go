@@ -1,0 +1,215 @@
+// Package connected is the outer end of connected tunnels: those of client
+// devices and of connectors (SEMANTICS 4.1).
+//
+// As for GRE the kernel routes into one end of a veth pair (dev1), so routing,
+// TTL and "fragmentation needed" are the kernel's own. What comes out of the
+// other end (dev1x) goes to the nearest server as UDP datagrams from a connected
+// socket, each exactly one bare packet; the first datagram is the context, and
+// nothing else goes before the server has accepted it. What the server sends is
+// put on the tunnel interface. A connector that translates sources does that
+// here too, with dataplane/connector.
+//
+// It chooses no virtual network and no time: the plan does. Its law: a packet
+// of a tunnel is sent, or waits for the server's answer in a bounded queue, or
+// is counted as dropped.
+package connected
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/connector"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Feature says what the tunnels need of the kernel, for people and run.json.
+const Feature = "UDP from userspace on a veth pair"
+
+// Options say how Attach works. The zero value is good.
+type Options struct {
+	// Seed keys the ports that a connector translates to, Timeouts are its flows'
+	// lifetimes; all zero means connector.DefaultTimeouts.
+	Seed     uint64
+	Timeouts flow.Timeouts
+}
+
+// Tunnel is an attached tunnel. Its methods are safe for concurrent use.
+type Tunnel struct {
+	plan   plan.BranchTunnel
+	pump   *pump
+	finish func() error
+}
+
+// Attach brings the tunnel b to life in the namespace ns, where its veth pair
+// and its way to the servers exist and are up. It begins to ask the server and
+// does not wait: see Ready. The result holds everything it attached; Close, or
+// the death of the process, ends it.
+func Attach(ns *netns.NS, b plan.BranchTunnel, o Options) (*Tunnel, error) {
+	if b.Connect == nil {
+		return nil, fmt.Errorf("tunnel %s: of kind %s, want a connected one (device or connector)", b.Name, b.Kind)
+	}
+	t := &Tunnel{plan: b}
+	err := ns.Do(func() (err error) {
+		t.pump, err = newPump(&t.plan, o)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tunnel %s: %w", b.Name, err)
+	}
+	t.finish = sync.OnceValue(t.pump.stop)
+	go t.pump.run()
+	return t, nil
+}
+
+// ErrRefused is a server's final answer to a context.
+var ErrRefused = errors.New("the server refused its context")
+
+// Ready waits until a server has accepted the tunnel, so that no first packet
+// has to wait. The error is ErrRefused, or says that nobody answered before ctx
+// was over.
+func (t *Tunnel) Ready(ctx context.Context) error {
+	err := func() error {
+		select {
+		case <-t.pump.answered:
+			if state(t.pump.said.Load()) == refused {
+				return ErrRefused
+			}
+			return nil
+		case <-t.pump.done:
+			return errors.Join(errors.New("it is closed"), t.pump.err)
+		case <-ctx.Done():
+			return fmt.Errorf("no server answered at %v port %d: %w", t.plan.Remote, t.plan.Connect.Port, context.Cause(ctx))
+		}
+	}()
+	if err != nil {
+		return fmt.Errorf("tunnel %s from %v: %w", t.plan.Name, t.plan.Local, err)
+	}
+	return nil
+}
+
+// Begin says when traffic starts: the plan's switches of the virtual network
+// are counted from there.
+func (t *Tunnel) Begin(start time.Time) error {
+	t.pump.begins.Store(int64(start.Sub(t.pump.birth)))
+	return t.pump.ring()
+}
+
+// Counters are totals by name, zeros absent; names with "drop_" are losses.
+func (t *Tunnel) Counters() map[string]uint64 { return t.pump.totals() }
+
+// Close ends the tunnel and returns the error that had ended it before, if one
+// did. It is idempotent.
+func (t *Tunnel) Close() error { return t.finish() }
+
+// newPump opens everything in the calling thread's namespace.
+func newPump(b *plan.BranchTunnel, o Options) (*pump, error) {
+	c, err := newClient(b.Connect)
+	if err != nil {
+		return nil, err
+	}
+	p := &pump{
+		client: c, mss: [2]uint16{tunnel.MSS(b.MTU), tunnel.MSS6(b.MTU)}, bell: -1, birth: time.Now(),
+		waiting: queue{size: b.MTU}, answered: make(chan struct{}), done: make(chan struct{}),
+	}
+	p.begins.Store(int64(vt.Never))
+	if b.Connect.NAT.IsValid() {
+		p.nat = connector.New(connector.Config{Address: b.Connect.NAT, Seed: o.Seed, Timeouts: o.Timeouts})
+	}
+	if err := p.open(b); err != nil {
+		return nil, errors.Join(err, p.release())
+	}
+	return p, nil
+}
+
+func (p *pump) open(b *plan.BranchTunnel) error {
+	outside, err := net.InterfaceByName(b.Interface)
+	if err != nil {
+		return fmt.Errorf("interface %q: %w", b.Interface, err)
+	}
+	peer, err := net.InterfaceByName(b.Interface + wire.PeerSuffix)
+	if err != nil {
+		return fmt.Errorf("interface's peer %q: %w", b.Interface+wire.PeerSuffix, err)
+	}
+	if p.still, err = branch.StopForwarding(peer.Index); err != nil {
+		return err
+	}
+	if p.nat != nil {
+		if err := takeOver(b.Connect.NAT, b.Peer, outside); err != nil {
+			return err
+		}
+	}
+	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	for range p.client.beginnings {
+		fd, err := dial(b)
+		if err != nil {
+			return err
+		}
+		p.sockets, p.losses = append(p.sockets, fd), append(p.losses, 0)
+	}
+	if p.inside, err = afpacket.Listen(peer.Index); err != nil {
+		return err
+	}
+	p.rx = afpacket.NewReceiver(p.inside)
+	p.tx = afpacket.NewSender(p.inside, peer.HardwareAddr, outside.HardwareAddr)
+	p.buffers = make([][]byte, afpacket.Batch)
+	for i := range p.buffers {
+		p.buffers[i] = make([]byte, max(b.MTU, tunnel.MaxContext)+1) // one more shows what is too long
+	}
+	return nil
+}
+
+// ring wakes the pump.
+func (p *pump) ring() error {
+	if _, err := unix.Write(p.bell, []byte{7: 1}); err != nil && err != unix.EAGAIN {
+		return fmt.Errorf("wake the tunnel: %w", err)
+	}
+	return nil
+}
+
+// stop ends the pump.
+func (p *pump) stop() error {
+	p.closing.Store(true)
+	err := p.ring()
+	if err != nil {
+		return err
+	}
+	<-p.done
+	p.overflows()
+	return errors.Join(p.err, p.release())
+}
+
+// release closes what is open.
+func (p *pump) release() error {
+	var errs []error
+	if p.still != nil {
+		errs = append(errs, p.still())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inside != nil {
+		errs = append(errs, p.inside.Close())
+		p.inside = nil
+	}
+	for _, fd := range append(p.sockets, p.bell) {
+		if fd >= 0 {
+			errs = append(errs, unix.Close(fd))
+		}
+	}
+	p.sockets, p.bell = nil, -1
+	return errors.Join(errs...)
+}

@@ -1,0 +1,277 @@
+package connected
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+func ready(t *testing.T, l *lab) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := l.tunnel.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A device's packets travel bare in datagrams of one socket, and the kernel's
+// TCP passes both ways without a loss: superpackets are cut, MSS is clamped.
+func TestDevice(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), nil)
+	ready(t, l)
+	if c := l.server.heard(); len(c) != 1 || c[0].context.Kind != tunnel.Device || c[0].from.Addr() != wanAddr {
+		t.Fatalf("the server heard %+v, want one context from %v", c, wanAddr)
+	}
+	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	if got, want := ask(t, c, netip.AddrPortFrom(originAddr, 7), "question"), "question 100.96.0.1:40000"; got != want {
+		t.Errorf("answer %q, want %q", got, want)
+	}
+	var m pkt.Meta
+	if m.Parse(l.server.packets[0]); m.Kind != pkt.UDP || m.Src != deviceAddr || m.Dst != originAddr {
+		t.Errorf("the first packet is %v from %v to %v, want udp from %v to %v", m.Kind, m.Src, m.Dst, deviceAddr, originAddr)
+	}
+	l.transfer(t, "near", deviceAddr, "far", originAddr, 8<<20)
+	l.transfer(t, "far", originAddr, "near", deviceAddr, 1<<20) // devices can be called
+	for i, p := range l.server.packets {
+		if m.Parse(p); len(p) > tunnel.UDPMTU || m.Kind == pkt.Malformed {
+			t.Fatalf("datagram %d is %d bytes, %v; want at most %d, whole", i, len(p), m.Kind, tunnel.UDPMTU)
+		}
+	}
+	totals := l.tunnel.Counters()
+	if lost := losses(totals); len(lost) > 0 || totals["clamped"] == 0 {
+		t.Errorf("counters %v, want SYNs clamped and nothing dropped", totals)
+	}
+}
+
+// Packets that come before the server has answered wait: a first SYN is not
+// lost. The context is sent again until an answer comes.
+func TestFirstPacketsWait(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), func(_ tunnel.Context, times int) tunnel.Answer {
+		if times < 3 {
+			return tunnel.Unknown // lost
+		}
+		return tunnel.Accepted
+	})
+	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	began := time.Now()
+	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "early"); !strings.HasPrefix(got, "early") {
+		t.Errorf("answer %q", got)
+	}
+	if took, want := time.Since(began), 2*resend-100*time.Millisecond; took < want {
+		t.Errorf("answered after %v, want the third context first, about %v", took, 2*resend)
+	}
+	if totals := l.tunnel.Counters(); totals["waited"] != 1 || totals["contexts"] != 3 || len(losses(totals)) > 0 {
+		t.Errorf("counters %v, want one packet that waited for three contexts", totals)
+	}
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), func(tunnel.Context, int) tunnel.Answer { return tunnel.Unknown })
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	for range queueMost + 5 {
+		if _, err := c.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(originAddr, 7)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the packets beyond the bound are counted", func() bool {
+		totals := l.tunnel.Counters()
+		return totals["waited"] == queueMost && totals["drop_waiting"] == 5
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := l.tunnel.Ready(ctx)
+	if want := "tunnel near from 192.0.2.2: no server answered at 198.18.0.1 port 2408"; err == nil || !strings.HasPrefix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ready = %v, want %q and the deadline", err, want)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), func(tunnel.Context, int) tunnel.Answer { return tunnel.Refused })
+	if err := l.tunnel.Ready(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Fatalf("Ready = %v, want ErrRefused", err)
+	}
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	if _, err := c.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(originAddr, 7)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the packet is counted as dropped", func() bool { return l.tunnel.Counters()["drop_refused"] == 1 })
+}
+
+// A server that does not know the tunnel says so, and hears its context.
+func TestUnknown(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), nil)
+	ready(t, l)
+	l.server.forget()
+	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	if _, err := c.WriteToUDPAddrPort([]byte("lost"), netip.AddrPortFrom(originAddr, 7)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a second context", func() bool { return len(l.server.heard()) == 2 })
+	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "again"); !strings.HasPrefix(got, "again") {
+		t.Errorf("answer %q", got)
+	}
+	if c := l.server.heard(); c[0].from != c[1].from {
+		t.Errorf("contexts from %v and %v, want one tunnel", c[0].from, c[1].from)
+	}
+}
+
+// A switch is a new tunnel, from another port, with the other context.
+func TestSwitch(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, func(b *plan.BranchTunnel) {
+		next := b.Connect.Context
+		next.VNet = 2
+		b.Connect.Switch = []plan.Reconnect{{At: 100 * time.Millisecond, Context: next}}
+	}), nil)
+	ready(t, l)
+	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	ask(t, c, netip.AddrPortFrom(originAddr, 7), "before")
+	began := time.Now()
+	if err := l.tunnel.Begin(began); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a second context", func() bool { return len(l.server.heard()) == 2 })
+	if took := time.Since(began); took < 100*time.Millisecond {
+		t.Errorf("switched after %v, want 100ms", took)
+	}
+	heard := l.server.heard()
+	if heard[0].from == heard[1].from || heard[0].context.VNet != 0 || heard[1].context.VNet != 2 {
+		t.Errorf("heard %+v, want virtual networks 0 and 2 from two ports", heard)
+	}
+	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "after"); !strings.HasPrefix(got, "after") {
+		t.Errorf("answer %q", got)
+	}
+}
+
+// Behind a translating connector hosts see its own address, whoever asks; the
+// connector's kernel leaves the answers alone.
+func TestConnector(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Connector, nil), nil)
+	ready(t, l)
+	l.echo(t, "host", netip.AddrPortFrom(hostAddr, 7))
+	seen := map[string]bool{}
+	for port := range uint16(3) {
+		c := l.udp(t, "far", netip.AddrPortFrom(sourceAddr, 3000+port))
+		got := ask(t, c, netip.AddrPortFrom(hostAddr, 7), "question")
+		var who string
+		if _, err := fmt.Sscanf(got, "question %s", &who); err != nil || netip.MustParseAddrPort(who).Addr() != natAddr || seen[who] {
+			t.Errorf("answer %q, want a port of %v of the flow's own", got, natAddr)
+		}
+		seen[who] = true
+	}
+	if seen := l.transfer(t, "far", sourceAddr, "host", hostAddr, 8<<20); seen.Addr() != natAddr {
+		t.Errorf("the host saw %v, want %v", seen, natAddr)
+	}
+	if lost := losses(l.tunnel.Counters()); len(lost) > 0 {
+		t.Errorf("lost %v, want nothing", lost)
+	}
+	// What the private network begins goes nowhere, and is counted.
+	c := l.udp(t, "host", netip.AddrPortFrom(hostAddr, 4000))
+	if _, err := c.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(natAddr, 40000)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the packet is counted", func() bool { return l.tunnel.Counters()["drop_nat_no_flow"] == 1 })
+}
+
+// ICMP errors of the private network reach who asked: a closed port refuses.
+func TestConnectorErrors(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Connector, nil), nil)
+	ready(t, l)
+	c := l.udp(t, "far", netip.AddrPortFrom(sourceAddr, 3000))
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(raw.Control(func(fd uintptr) {
+		err = connect(int(fd), netip.AddrPortFrom(hostAddr, 9))
+	}), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("?")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 10)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v, want connection refused", err)
+	}
+}
+
+// After Close the interfaces' kernel settings are as they were, and the
+// tunnel says that it is closed.
+func TestClose(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Connector, nil), nil)
+	ready(t, l)
+	forwarding := func() string {
+		var b []byte
+		err := l.NS("near").Do(func() (err error) {
+			b, err = os.ReadFile("/proc/sys/net/ipv4/conf/tun1x/forwarding")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	if got := forwarding(); got != "0" {
+		t.Errorf("forwarding from the tunnel's peer is %s, want 0", got)
+	}
+	if err := l.tunnel.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := forwarding(); got != "1" {
+		t.Errorf("forwarding from the tunnel's peer is %s, want 1 as before", got)
+	}
+	if err := l.tunnel.Begin(time.Now()); err == nil {
+		t.Error("Begin of a closed tunnel: no error")
+	}
+}
+
+func TestAttachErrors(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), nil)
+	good := l.plan.Branches[0].Tunnels[0]
+	for _, c := range []struct {
+		name, want string
+		change     func(*plan.BranchTunnel)
+	}{
+		{"gre", "tunnel near: of kind gre, want a connected one", func(b *plan.BranchTunnel) { b.Kind, b.Connect = tunnel.GRE, nil }},
+		{"no interface", `interface "none"`, func(b *plan.BranchTunnel) { b.Interface = "none" }},
+		{"no peer", `interface's peer "wan0x"`, func(b *plan.BranchTunnel) { b.Interface = "wan0" }},
+		{"not its address", "bind to 192.0.2.77", func(b *plan.BranchTunnel) { b.Local = addr("192.0.2.77") }},
+		{"no context", "no tenant", func(b *plan.BranchTunnel) {
+			b.Connect = &plan.Connect{Context: tunnel.Context{Kind: tunnel.Device, Registration: [16]byte{1}}}
+		}},
+	} {
+		b := good
+		c.change(&b)
+		if _, err := Attach(l.NS("near"), b, Options{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)
+		}
+	}
+}

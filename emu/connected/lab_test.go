@@ -1,0 +1,394 @@
+package connected
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/topologies/plan"
+
+	"golang.org/x/sys/unix"
+)
+
+var (
+	anycast    = netip.MustParseAddr("198.18.0.1")
+	wanAddr    = netip.MustParseAddr("192.0.2.2")
+	deviceAddr = netip.MustParseAddr("100.96.0.1")
+	originAddr = netip.MustParseAddr("203.0.113.9")
+	hostAddr   = netip.MustParseAddr("10.0.9.5")
+	natAddr    = netip.MustParseAddr("10.0.9.1")
+	sourceAddr = netip.MustParseAddr("100.64.0.1")
+)
+
+func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
+func mac(b byte) net.HardwareAddr {
+	return net.HardwareAddr{2, 0, 0, 0, 0, b}
+}
+
+func route(dst, iface, via string) plan.KernelRoute {
+	return plan.KernelRoute{To: pfx(dst), Hops: []plan.Hop{{Interface: iface, Via: addr(via)}}}
+}
+
+func link(id, a, ai, aa string, am byte, b, bi, ba string, bm byte) plan.Link {
+	return plan.Link{
+		ID: id, MTU: 1500,
+		A: plan.Endpoint{Node: a, Interface: ai, MAC: mac(am), Addresses: []netip.Prefix{pfx(aa)}, Neighbors: []netip.Addr{pfx(ba).Addr()}},
+		B: plan.Endpoint{Node: b, Interface: bi, MAC: mac(bm), Addresses: []netip.Prefix{pfx(ba)}, Neighbors: []netip.Addr{pfx(aa).Addr()}},
+	}
+}
+
+// place is near – far, where near is a device, or a connector with a host behind
+// it, and far plays the servers: UDP at the anycast address, and a tunnel end of
+// its own (srv1) behind which its kernel plays everybody else.
+func place(kind tunnel.Kind, change func(*plan.BranchTunnel)) *plan.Plan {
+	near := plan.BranchTunnel{
+		Name: "near", Kind: kind, Interface: "tun1", MTU: tunnel.UDPMTU, Local: wanAddr, Remote: anycast,
+		Inner: deviceAddr, Peer: addr("169.254.240.0"), MAC: mac(0x51), PeerMAC: mac(0x52),
+		Connect: &plan.Connect{Port: tunnel.ConnectedPort, Context: tunnel.Context{Kind: kind, Tenant: 1, Registration: [16]byte{7}}},
+	}
+	far := plan.BranchTunnel{
+		Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: mac(0x61), PeerMAC: mac(0x62),
+		Local: anycast, Remote: wanAddr,
+	}
+	p := &plan.Plan{
+		Scenario: "place",
+		Nodes: []plan.Node{
+			{ID: "far", Kind: plan.KindServer, Loopback: []netip.Prefix{pfx("198.18.0.1/32"), pfx("100.64.0.1/32")}, Routes: []plan.KernelRoute{
+				route("100.96.0.0/12", "srv1", "203.0.113.8"), route("10.0.9.0/24", "srv1", "203.0.113.8"),
+			}},
+			{ID: "near", Kind: plan.KindDevice, Routes: []plan.KernelRoute{route("198.18.0.0/16", "wan0", "192.0.2.1"), route("0.0.0.0/0", "tun1", "169.254.240.0")}},
+		},
+		Links: []plan.Link{link("access", "near", "wan0", "192.0.2.2/30", 0x21, "far", "b1", "192.0.2.1/30", 0x22)},
+	}
+	if kind == tunnel.Connector {
+		near.Connect.NAT, near.Inner = natAddr, addr("169.254.240.1")
+		p.Nodes[1].Kind, p.Nodes[1].Forward = plan.KindConnector, true
+		p.Nodes = append(p.Nodes, plan.Node{ID: "host", Kind: plan.KindHost, Routes: []plan.KernelRoute{route("0.0.0.0/0", "eth0", "10.0.9.1")}})
+		p.Links = append(p.Links, link("lan", "host", "eth0", "10.0.9.5/24", 0x11, "near", "lan0", "10.0.9.1/24", 0x12))
+	}
+	if change != nil {
+		change(&near)
+	}
+	p.Branches = []plan.Branch{{Node: "near", WAN: "wan0", Tunnels: []plan.BranchTunnel{near}}, {Node: "far", WAN: "b1", Tunnels: []plan.BranchTunnel{far}}}
+	return p
+}
+
+// lab is a running place.
+type lab struct {
+	*keeper.Lab
+	plan   *plan.Plan
+	tunnel *Tunnel
+	server *server
+}
+
+// raise brings a place up and attaches the tunnel; the server answers contexts
+// with answer.
+func raise(t *testing.T, p *plan.Plan, answer func(context tunnel.Context, times int) tunnel.Answer) *lab {
+	t.Helper()
+	k, err := keeper.Up(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Errorf("close lab: %v", err)
+		}
+	})
+	l := &lab{Lab: k, plan: p}
+	l.server = l.serve(t, answer)
+	if l.tunnel, err = Attach(k.NS("near"), p.Branches[0].Tunnels[0], Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 2 {
+			if err := l.tunnel.Close(); err != nil {
+				t.Errorf("close tunnel: %v", err)
+			}
+		}
+	})
+	return l
+}
+
+// server is the far end in a few lines: it answers contexts, and moves bare
+// packets between its socket and srv1's peer.
+type server struct {
+	conn    *net.UDPConn
+	socket  *afpacket.Socket
+	answer  func(tunnel.Context, int) tunnel.Answer
+	workers sync.WaitGroup
+
+	mu       sync.Mutex
+	unknown  bool // forget who it was
+	peer     netip.AddrPort
+	contexts []heard
+	packets  [][]byte
+}
+
+// heard is a context and where it came from.
+type heard struct {
+	context tunnel.Context
+	from    netip.AddrPort
+}
+
+func (l *lab) serve(t *testing.T, answer func(tunnel.Context, int) tunnel.Answer) *server {
+	t.Helper()
+	s := &server{answer: answer}
+	var outside, peer *net.Interface
+	err := l.NS("far").Do(func() (err error) {
+		if s.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(anycast, tunnel.ConnectedPort))); err != nil {
+			return err
+		}
+		if outside, err = net.InterfaceByName("srv1"); err != nil {
+			return err
+		}
+		if peer, err = net.InterfaceByName("srv1" + wire.PeerSuffix); err != nil {
+			return err
+		}
+		s.socket, err = afpacket.Listen(peer.Index)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	s.workers.Go(func() { s.fromClient(afpacket.NewSender(s.socket, peer.HardwareAddr, outside.HardwareAddr)) })
+	s.workers.Go(func() { s.toClient(stop) })
+	t.Cleanup(func() {
+		close(stop)
+		s.conn.Close()
+		s.workers.Wait()
+		s.socket.Close()
+	})
+	return s
+}
+
+func (s *server) fromClient(tx *afpacket.Sender) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		if reply := s.take(buf[:n], from); reply != nil {
+			if len(reply) > 0 {
+				s.conn.WriteToUDPAddrPort(reply, from) // the test sees what does not arrive
+			}
+			continue
+		}
+		tx.Whole(buf[:n], pkt.Offload{}, 0)
+		tx.Flush()
+	}
+}
+
+// take notes a datagram and returns what is answered to it: nothing if the answer
+// is to get lost, nil for a packet.
+func (s *server) take(datagram []byte, from netip.AddrPort) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	context, err := tunnel.ParseContext(datagram)
+	if err != nil {
+		if s.unknown || from != s.peer {
+			return tunnel.AppendAnswer(nil, tunnel.Unknown, 0)
+		}
+		s.packets = append(s.packets, append([]byte(nil), datagram...))
+		return nil
+	}
+	s.contexts = append(s.contexts, heard{context, from})
+	a := tunnel.Accepted
+	if s.answer != nil {
+		a = s.answer(context, len(s.contexts))
+	}
+	if a == tunnel.Unknown { // as if it was lost
+		return []byte{}
+	}
+	s.peer, s.unknown = from, false
+	return tunnel.AppendAnswer(nil, a, context.VNet)
+}
+
+func (s *server) toClient(stop chan struct{}) {
+	rx := afpacket.NewReceiver(s.socket)
+	var cutter afpacket.Cutter
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if afpacket.Wait([]unix.PollFd{{Fd: int32(s.socket.Fd()), Events: unix.POLLIN}}, 20*time.Millisecond) != nil {
+			return
+		}
+		n, err := rx.Receive()
+		if err != nil {
+			return
+		}
+		for i := range n {
+			frame, h := rx.Frame(i)
+			packet := frame[afpacket.EthernetHeader:]
+			off, err := h.Offload(packet)
+			if err != nil || !cutter.Reset(packet, off) {
+				continue
+			}
+			s.mu.Lock()
+			to := s.peer
+			s.mu.Unlock()
+			for single := cutter.Next(); single != nil; single = cutter.Next() {
+				s.conn.WriteToUDPAddrPort(single, to) // the test sees what does not arrive
+			}
+		}
+	}
+}
+
+func (s *server) heard() []heard {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]heard(nil), s.contexts...)
+}
+
+// forget makes the server one that has not heard the tunnel's context.
+func (s *server) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknown = true
+}
+
+// patience is how long something that must happen may take.
+const patience = 5 * time.Second
+
+// eventually waits for something to become true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// echo answers every datagram at a node's address with itself and the address
+// that it saw, until the test ends.
+func (l *lab) echo(t *testing.T, node string, at netip.AddrPort) {
+	t.Helper()
+	c := l.udp(t, node, at)
+	go func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := c.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			c.WriteToUDPAddrPort(append(append(buf[:n:n], ' '), from.String()...), from) // the asker sees what is lost
+		}
+	}()
+}
+
+func (l *lab) udp(t *testing.T, node string, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	var c *net.UDPConn
+	err := l.NS(node).Do(func() (err error) {
+		c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ask sends a question and returns the answer.
+func ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, question string) string {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte(question), to); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	n, _, err := c.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buf[:n])
+}
+
+// transfer makes a TCP connection from one node to another and sends n bytes
+// each way over it; it returns the address that the server saw.
+func (l *lab) transfer(t *testing.T, from string, fromAddr netip.Addr, at string, atAddr netip.Addr, n int64) (seen netip.AddrPort) {
+	t.Helper()
+	var listener *net.TCPListener
+	err := l.NS(at).Do(func() (err error) {
+		listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(atAddr, 0)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	var client net.Conn
+	err = l.NS(from).Do(func() (err error) {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(fromAddr, 0)), Deadline: deadline}
+		d.SetMultipathTCP(false)
+		client, err = d.DialContext(t.Context(), "tcp4", listener.Addr().String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := errors.Join(listener.SetDeadline(deadline), client.SetDeadline(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := listener.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(deadline); err != nil {
+		t.Fatal(err)
+	}
+	seen = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{client, conn}, {conn, client}} {
+		both.Go(func() {
+			if _, err := way[0].Write(make([]byte, n)); err != nil {
+				t.Errorf("write: %v", err)
+			}
+		})
+		both.Go(func() {
+			if got, err := io.CopyN(io.Discard, way[1], n); err != nil {
+				t.Errorf("read: %v after %d of %d bytes", err, got, n)
+			}
+		})
+	}
+	both.Wait()
+	return seen
+}
+
+// losses are the tunnel's counters that say so.
+func losses(all map[string]uint64) map[string]uint64 {
+	lost := map[string]uint64{}
+	for name, n := range all {
+		if len(name) > 5 && name[:5] == "drop_" {
+			lost[name] = n
+		}
+	}
+	return lost
+}
+
+// connect connects a UDP socket, so that it hears of errors.
+func connect(fd int, to netip.AddrPort) error { return unix.Connect(fd, sockaddr(to)) }

@@ -1,0 +1,351 @@
+package connected
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/connector"
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+)
+
+// pump is a tunnel in userspace: one goroutine on a thread of its own that moves
+// packets between the tunnel's peer and the socket, as its client allows.
+type pump struct {
+	client *client
+	nat    *connector.NAT // nil: sources stay
+	mss    [2]uint16      // IPv4, IPv6
+	inside *afpacket.Socket
+	rx     *afpacket.Receiver
+	tx     *afpacket.Sender
+	// sockets are UDP, one for each of the client's beginnings, open from the
+	// start so that no port is used twice; -1 when the tunnel has moved on.
+	sockets []int
+	losses  []uint64 // of each socket, as far as they are counted
+	buffers [][]byte
+	cutter  afpacket.Cutter
+	waiting queue
+	// still lets the kernel forward from the tunnel's peer again.
+	still func() error
+	meta  pkt.Meta
+
+	birth   time.Time // instant 0
+	begins  atomic.Int64
+	began   bool
+	bell    int
+	closing atomic.Bool
+	// answered is closed at a server's first answer, which said then holds.
+	answered chan struct{}
+	said     atomic.Uint32
+	count    [counters]atomic.Uint64
+	natDrops [drop.Count]atomic.Uint64
+	// mu keeps counters from asking sockets that are being closed.
+	mu   sync.Mutex
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// What a pump counts.
+const (
+	sent = iota
+	received
+	contexts
+	answers
+	clamped
+	waited
+	dropWaiting
+	dropRefused
+	dropNotIP
+	dropOffload
+	dropJunk
+	dropUnsent
+	dropUndelivered
+	dropOverflow
+	counters
+)
+
+var countNames = [counters]string{
+	"sent", "received", "contexts", "answers", "clamped", "waited", "drop_waiting", "drop_refused",
+	"drop_not_ip", "drop_offload", "drop_junk", "drop_unsent", "drop_undelivered", "drop_overflow",
+}
+
+func (p *pump) now() vt.Instant { return vt.Instant(time.Since(p.birth)) }
+
+// run moves packets until it is told to stop or a socket fails.
+func (p *pump) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer close(p.done)
+	fds := []unix.PollFd{
+		{Fd: int32(p.bell), Events: unix.POLLIN},
+		{Fd: int32(p.inside.Fd()), Events: unix.POLLIN},
+		{Events: unix.POLLIN},
+	}
+	for {
+		p.timers()
+		fds[2].Fd = int32(p.sockets[p.client.current])
+		if p.err = afpacket.Wait(fds, p.patience()); p.err != nil {
+			return
+		}
+		if fds[0].Revents != 0 && p.heard() {
+			return
+		}
+		if p.err = errors.Join(p.out(), p.in()); p.err != nil {
+			return
+		}
+	}
+}
+
+// timers does what is due.
+func (p *pump) timers() {
+	now, was := p.now(), p.client.current
+	if datagram := p.client.handleTimer(now); datagram != nil {
+		for ; was < p.client.current; was++ {
+			p.leave(was)
+		}
+		p.count[contexts].Add(1)
+		p.write(datagram)
+	}
+	if p.nat != nil {
+		p.nat.HandleTimer(now)
+	}
+}
+
+// leave closes a socket that the tunnel has moved on from.
+func (p *pump) leave(i int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.overflow(i)
+	unix.Close(p.sockets[i]) // cannot fail in a way that matters: it is UDP
+	p.sockets[i] = -1
+}
+
+// patience is how long nothing has to be done.
+func (p *pump) patience() time.Duration {
+	wake := p.client.nextWake()
+	if p.nat != nil {
+		wake = min(wake, p.nat.NextWake())
+	}
+	if wake == vt.Never {
+		return -1
+	}
+	return max(wake.Sub(p.now()), 0)
+}
+
+// heard takes what the bell was rung for, and reports whether that is the end.
+func (p *pump) heard() bool {
+	var count [8]byte
+	unix.Read(p.bell, count[:]) // fails only if it does not ring
+	if at := vt.Instant(p.begins.Load()); at != vt.Never && !p.began {
+		p.began = true
+		p.client.begin(at)
+	}
+	return p.closing.Load()
+}
+
+// out takes a batch of what the kernel routed into the tunnel.
+func (p *pump) out() error {
+	n, err := p.rx.Receive()
+	now := p.now()
+	for i := range n {
+		frame, h := p.rx.Frame(i)
+		if !isIP(frame) {
+			p.count[dropNotIP].Add(1)
+			continue
+		}
+		packet := frame[afpacket.EthernetHeader:]
+		off, err := h.Offload(packet)
+		if err != nil {
+			p.count[dropOffload].Add(1)
+			continue
+		}
+		p.clamp(packet, off)
+		if p.nat != nil && !p.translated(p.nat.FromNetwork(now, packet, off)) {
+			continue
+		}
+		if !p.cutter.Reset(packet, off) {
+			p.count[dropOffload].Add(1)
+			continue
+		}
+		for single := p.cutter.Next(); single != nil; single = p.cutter.Next() {
+			p.send(single)
+		}
+	}
+	return err
+}
+
+// isIP reports whether a frame carries IPv4 or IPv6.
+func isIP(frame []byte) bool {
+	if len(frame) < afpacket.EthernetHeader+pkt.IPv4Header {
+		return false
+	}
+	t := binary.BigEndian.Uint16(frame[12:])
+	return t == afpacket.EtherTypeIPv4 || t == afpacket.EtherTypeIPv6
+}
+
+// send sends a packet, or lets it wait for the server's answer.
+func (p *pump) send(packet []byte) {
+	switch p.client.state {
+	case accepted:
+		p.count[sent].Add(1)
+		p.write(packet)
+	case refused:
+		p.count[dropRefused].Add(1)
+	default:
+		if !p.waiting.put(packet) {
+			p.count[dropWaiting].Add(1)
+			return
+		}
+		p.count[waited].Add(1)
+	}
+}
+
+// write puts a datagram into the current socket.
+func (p *pump) write(datagram []byte) {
+	for {
+		_, err := unix.Write(p.sockets[p.client.current], datagram)
+		switch err {
+		case nil:
+			return
+		case unix.EINTR:
+		case unix.ECONNREFUSED: // of an earlier datagram, and told once
+		default:
+			p.count[dropUnsent].Add(1)
+			return
+		}
+	}
+}
+
+// in takes a batch of what a server sent.
+func (p *pump) in() error {
+	now := p.now()
+	var err error
+	for i := 0; i < len(p.buffers) && err == nil; i++ {
+		var n int
+		n, err = unix.Read(p.sockets[p.client.current], p.buffers[i])
+		switch err {
+		case nil:
+			p.take(now, p.buffers[i][:n])
+		case unix.EINTR, unix.ECONNREFUSED:
+			err = nil
+		}
+	}
+	p.tx.Flush()
+	p.count[dropUndelivered].Store(p.tx.Sent().Lost())
+	if err == unix.EAGAIN {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("receive from the server: %w", err)
+	}
+	return nil
+}
+
+// take handles one datagram.
+func (p *pump) take(now vt.Instant, datagram []byte) {
+	was := p.client.state
+	switch v := p.client.receive(now, datagram); {
+	case v == junk:
+		p.count[dropJunk].Add(1)
+	case v == answer:
+		p.count[answers].Add(1)
+		p.settle(was)
+	case p.nat != nil && !p.translated(p.nat.FromTunnel(now, datagram, pkt.Offload{})):
+	default:
+		p.clamp(datagram, pkt.Offload{})
+		p.tx.Whole(datagram, pkt.Offload{}, 0)
+		p.count[received].Add(1)
+	}
+}
+
+// settle follows the client into another state.
+func (p *pump) settle(was state) {
+	is := p.client.state
+	if is == was {
+		return
+	}
+	switch is {
+	case accepted:
+		p.waiting.drain(p.send)
+	case refused:
+		p.waiting.drain(p.send) // which counts them
+	default:
+		return
+	}
+	if p.said.CompareAndSwap(uint32(asking), uint32(is)) {
+		close(p.answered)
+	}
+}
+
+// translated counts why a packet was not.
+func (p *pump) translated(reason drop.Reason) bool {
+	if reason == drop.None {
+		return true
+	}
+	p.natDrops[reason].Add(1)
+	return false
+}
+
+// clamp lowers the MSS of SYNs to what the tunnel leaves (SEMANTICS 2.10).
+func (p *pump) clamp(packet []byte, off pkt.Offload) {
+	p.meta.Parse(packet)
+	mss := p.mss[0]
+	if p.meta.Version == 6 {
+		mss = p.mss[1]
+	}
+	if p.meta.ClampMSS(packet, mss, off) {
+		p.count[clamped].Add(1)
+	}
+}
+
+// overflows asks the sockets what they lost.
+func (p *pump) overflows() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inside == nil {
+		return
+	}
+	if n, err := p.inside.Overflows(); err == nil {
+		p.count[dropOverflow].Add(n)
+	}
+	for i := range p.sockets {
+		p.overflow(i)
+	}
+}
+
+// overflow counts what one UDP socket lost since it was last asked.
+func (p *pump) overflow(i int) {
+	if p.sockets[i] < 0 {
+		return
+	}
+	if n, err := lost(p.sockets[i]); err == nil {
+		p.count[dropOverflow].Add(n - p.losses[i])
+		p.losses[i] = n
+	}
+}
+
+// counters are the pump's totals.
+func (p *pump) totals() map[string]uint64 {
+	p.overflows()
+	all := make(map[string]uint64)
+	for i := range p.count {
+		if n := p.count[i].Load(); n != 0 {
+			all[countNames[i]] = n
+		}
+	}
+	for _, r := range drop.Reasons() {
+		if n := p.natDrops[r].Load(); n != 0 {
+			all["drop_nat_"+r.String()] = n
+		}
+	}
+	return all
+}
