@@ -8,7 +8,7 @@ import (
 
 func newExplain() *cobra.Command {
 	return &cobra.Command{
-		Use: "explain DIR FLOW", Short: "Tell the life of one flow: each hop, each decision, and why", GroupID: "run", Args: cobra.ExactArgs(2),
+		Use: "explain DIR FLOW", Short: "Tell the life of one flow: each hop, each decision, and why", GroupID: "run", Args: cobra.ExactArgs(2), ValidArgsFunction: completeFlows,
 		Long: `Explain reads the results of one run and tells what happened to one flow.
 
 DIR is a results directory (--out) or one run's in it (SCENARIO/VARIANT/ENGINE).

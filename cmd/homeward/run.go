@@ -37,7 +37,7 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use: "run SCENARIO...", Short: "Run scenarios, judge their checks, write a report", GroupID: "run", Args: cobra.MinimumNArgs(1),
+		Use: "run SCENARIO...", Short: "Run scenarios, judge their checks, write a report", GroupID: "run", Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeScenarios(0),
 		Long: `Run builds each variant of each scenario as a lab of network namespaces, sends
 its traffic, judges its checks and writes a report. SCENARIO is a file, or the
 name of a shipped scenario (homeward list).
@@ -67,6 +67,9 @@ judged, 130 interrupted.`,
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "labs at once")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
+	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
+	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.MarkFlagDirname("out")
 	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions([]string{"emu", "emu-hub"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

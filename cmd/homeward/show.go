@@ -1,147 +1,121 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
+type showFlags struct {
+	json    bool
+	all     bool
+	svg     string
+	variant string
+	sets    []string
+}
+
 func newShow() *cobra.Command {
-	var asJSON bool
-	var name string
-	var sets []string
+	var f showFlags
 	c := &cobra.Command{
-		Use: "show SCENARIO", Short: "Show what a scenario would build: nodes, links, tunnels, slices, flows", GroupID: "write", Args: cobra.ExactArgs(1),
-		Long: `Show compiles one variant of a scenario and prints the plan. The plan is a pure
-function of the file: nothing is started and no privilege is needed.`,
+		Use: "show SCENARIO", Short: "Show what a scenario would build, as a table, JSON or a picture", GroupID: "write", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeScenarios(1),
+		Long: `Show compiles one variant of a scenario and prints what would be built. The plan
+is a pure function of the file: nothing is started and no privilege is needed.
+
+Rows that differ in their number alone are one, under the selector that means
+them all: shop.*.wan. --all writes each out, and adds every node and flow.`,
 		Example: `  homeward show overlapping_branches
   homeward show overlapping_branches --variant routes_only --set shop.count=10
+  homeward show hundred_branches --all | less
+  homeward show merger --svg merger.svg     # a picture, for a browser or a page
   homeward show my.yaml --json | jq .flows`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			doc, err := open(args[0])
-			if err != nil {
-				return err
-			}
-			ch, err := parseChanges(sets, 0, []string{name})
-			if err != nil {
-				return err
-			}
-			vs, err := prepare(doc, ch)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(vs[0].plan)
-			}
-			showPlan(cmd.OutOrStdout(), vs[0].plan)
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return show(cmd, args[0], f) },
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print the whole plan as JSON")
-	c.Flags().StringVar(&name, "variant", "base", "which variant")
-	c.Flags().StringArrayVar(&sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
+	fl := c.Flags()
+	fl.BoolVar(&f.all, "all", false, "every row, node and flow")
+	fl.BoolVar(&f.json, "json", false, "print the whole plan as JSON")
+	fl.StringVar(&f.svg, "svg", "", "write a picture of the network to this file; - is standard output")
+	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
+	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
+	c.MarkFlagsMutuallyExclusive("json", "svg", "all")
+	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
+	_ = c.MarkFlagFilename("svg", "svg")
 	return c
 }
 
-func showPlan(w io.Writer, p *plan.Plan) {
-	fmt.Fprintf(w, "%s/%s", p.Scenario, p.Variant)
-	if p.Title != "" {
-		fmt.Fprintf(w, ": %s", p.Title)
+func show(cmd *cobra.Command, name string, f showFlags) error {
+	doc, err := open(name)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(w, "\nseed %d, plan %s\n", p.Seed, p.Fingerprint())
-	showNodes(w, p)
-	showTunnels(w, p)
-	showServers(w, p)
-	showFlows(w, p)
-}
-
-func section(w io.Writer, title string, header ...string) *tabwriter.Writer {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\n%s\n", title)
-	fmt.Fprintf(tw, "  %s\n", strings.Join(header, "\t"))
-	return tw
-}
-
-func showNodes(w io.Writer, p *plan.Plan) {
-	links := map[string][]string{}
-	for _, l := range p.Links {
-		for _, e := range []struct{ at, to plan.Endpoint }{{l.A, l.B}, {l.B, l.A}} {
-			addr := ""
-			for _, a := range e.at.Addresses {
-				addr += " " + a.String()
-			}
-			links[e.at.Node] = append(links[e.at.Node], e.at.Interface+addr+" → "+e.to.Node)
+	ch, err := parseChanges(f.sets, 0, []string{f.variant})
+	if err != nil {
+		return err
+	}
+	vs, err := prepare(doc, ch)
+	if err != nil {
+		return err
+	}
+	v, out := vs[0], cmd.OutOrStdout()
+	switch {
+	case f.json:
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v.plan)
+	case f.svg == "-":
+		return drawPlan(out, v.plan)
+	case f.svg != "":
+		var svg bytes.Buffer
+		if err := drawPlan(&svg, v.plan); err != nil {
+			return judgeless(err)
 		}
-	}
-	tw := section(w, fmt.Sprintf("%d nodes, %d links", len(p.Nodes), len(p.Links)), "NODE", "KIND", "INTERFACES")
-	for _, n := range p.Nodes {
-		for i, l := range links[n.ID] {
-			if i == 0 {
-				fmt.Fprintf(tw, "  %s\t%s\t%s\n", n.ID, n.Kind, l)
-			} else {
-				fmt.Fprintf(tw, "  \t\t%s\n", l)
-			}
+		if err := os.WriteFile(f.svg, svg.Bytes(), 0o644); err != nil {
+			return usagef("--svg: %w", err)
 		}
+		return nil
 	}
-	tw.Flush()
+	fmt.Fprint(out, v.plan.Scenario, "/", v.plan.Variant)
+	if v.plan.Title != "" {
+		fmt.Fprint(out, ": ", v.plan.Title)
+	}
+	fmt.Fprintf(out, "\nseed %d, plan %.16s, %s, %s\n", v.plan.Seed, v.plan.Fingerprint(), count(len(v.plan.Nodes), "node"), count(len(v.plan.Flows), "flow"))
+	for _, t := range tables(v, f.all) {
+		t.print(out, f.all)
+	}
+	return nil
 }
 
-func showTunnels(w io.Writer, p *plan.Plan) {
-	if len(p.Servers) == 0 {
-		return
+// drawPlan writes the picture that the report would draw.
+func drawPlan(w io.Writer, p *plan.Plan) error {
+	title := p.Title
+	if title == "" {
+		title = p.Scenario
 	}
-	arr := map[string]bool{}
-	for _, o := range p.Servers[0].Config.OnRamps {
-		arr[o.Name] = o.ARR
-	}
-	tw := section(w, "on-ramps", "NAME", "OUTER ADDRESSES", "MTU", "RETURN")
-	for _, b := range p.Branches {
-		for _, t := range b.Tunnels {
-			by := "routes"
-			if arr[t.Name] {
-				by = "ARR"
-			}
-			fmt.Fprintf(tw, "  %s\t%s → %s\t%d\t%s\n", t.Name, t.Local, t.Remote, t.MTU, by)
-		}
-	}
-	tw.Flush()
-}
-
-func showServers(w io.Writer, p *plan.Plan) {
-	tw := section(w, "servers", "SERVER", "HAND-OVER", "EGRESS SLICES")
-	for _, s := range p.Servers {
-		var slices []string
-		for _, e := range s.Config.Egress {
-			for i, owner := range e.Owner {
-				if owner == s.Config.Self {
-					slices = append(slices, fmt.Sprintf("%s:%d-%d", e.Addr, i*2048, i*2048+2047))
-				}
+	var facts []string
+	for _, k := range []struct {
+		kind plan.Kind
+		noun string
+	}{{plan.KindBranch, "site"}, {plan.KindDevice, "device"}, {plan.KindConnector, "connector"}, {plan.KindServer, "server"}, {plan.KindOrigin, "origin"}} {
+		n := 0
+		for i := range p.Nodes {
+			if p.Nodes[i].Kind == k.kind {
+				n++
 			}
 		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\n", s.Node, s.Handover, strings.Join(slices, " "))
-	}
-	tw.Flush()
-}
-
-// flowsShown bounds the table; --json has all of them.
-const flowsShown = 40
-
-func showFlows(w io.Writer, p *plan.Plan) {
-	tw := section(w, count(len(p.Flows), "flow"), "FLOW", "START", "CLIENT", "PROTO", "FROM", "TO", "SERVER")
-	for i, f := range p.Flows {
-		if i == flowsShown {
-			fmt.Fprintf(tw, "  … and %d more (--json)\n", len(p.Flows)-i)
-			break
+		if n > 0 {
+			facts = append(facts, count(n, k.noun))
 		}
-		fmt.Fprintf(tw, "  %s#%d\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Traffic, f.N, f.Start, f.Client, f.Proto, f.Src, f.Dst, f.Server)
 	}
-	tw.Flush()
+	facts = append(facts, count(len(p.Flows), "flow"))
+	return picture.Plain(emurun.Topology(p)).Write(w, title, p.Scenario+"/"+p.Variant+" · "+strings.Join(facts, ", "))
 }

@@ -9,7 +9,7 @@ import (
 
 func newValidate() *cobra.Command {
 	return &cobra.Command{
-		Use: "validate FILE...", Short: "Check scenario files: every mistake at once, with its place", GroupID: "write", Args: cobra.MinimumNArgs(1),
+		Use: "validate FILE...", Short: "Check scenario files: every mistake at once, with its place", GroupID: "write", Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeScenarios(0),
 		Long: `Validate reads each file and compiles every variant, plan and checks included.
 Nothing is started and no privilege is needed.
 

@@ -123,7 +123,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	}
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
-		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: topology(p), Traffic: p.Traffic,
+		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: Topology(p), Traffic: p.Traffic,
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
 	}
 	return r

@@ -2,22 +2,25 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// topology is the plan as a report draws it.
-func topology(p *plan.Plan) record.Topology {
+// Topology is the plan as a report draws it.
+func Topology(p *plan.Plan) record.Topology {
 	var t record.Topology
-	slices := map[string][]string{}
+	ports := map[string][]string{}
 	for _, s := range p.Servers {
-		slices[s.Node] = sliceTexts(s)
+		ports[s.Node] = sliceTexts(s)
 	}
 	for _, n := range p.Nodes {
-		node := record.TopologyNode{ID: n.ID, Kind: string(n.Kind), Site: n.Site, Datacenter: n.Datacenter, Account: n.Account, Lat: n.Lat, Lon: n.Lon, Addresses: slices[n.ID]}
+		node := record.TopologyNode{ID: n.ID, Kind: string(n.Kind), Site: n.Site, Datacenter: n.Datacenter, Account: n.Account, Lat: n.Lat, Lon: n.Lon, Addresses: ports[n.ID]}
 		if n.Address.IsValid() {
 			node.Addresses = append(node.Addresses, n.Address.String())
 		}
@@ -38,18 +41,53 @@ func topology(p *plan.Plan) record.Topology {
 	for _, l := range p.Links {
 		t.Links = append(t.Links, record.TopologyLink{ID: l.ID, A: l.A.Node, B: l.B.Node, Class: string(l.Class)})
 	}
-	for _, b := range p.Branches {
-		if node, ok := p.Node(b.Node); ok {
-			for _, tunnel := range b.Tunnels {
-				t.Links = append(t.Links, record.TopologyLink{ID: tunnel.Name, A: b.Node, B: node.Datacenter + ".edge", Class: "tunnel", Text: tunnel.Name})
-			}
-		}
-	}
+	tunnels(p, &t)
 	return t
 }
 
+// tunnels adds the on-ramps: what each kind of them says of its owner, and a
+// link of its own beside the wires.
+func tunnels(p *plan.Plan, t *record.Topology) {
+	names, arr, vnet := p.Names(), map[ident.OnRamp]bool{}, map[ident.OnRamp]string{}
+	if len(p.Servers) > 0 { // on-ramps are the same on all of them
+		for _, o := range p.Servers[0].Config.OnRamps {
+			arr[o.ID], vnet[o.ID] = o.ARR, names.VNets[o.Tenant][o.VNet]
+		}
+	}
+	for _, b := range p.Branches {
+		i := slices.IndexFunc(t.Nodes, func(n record.TopologyNode) bool { return n.ID == b.Node })
+		if i < 0 {
+			continue
+		}
+		for _, tun := range b.Tunnels {
+			l := record.TopologyLink{ID: tun.Name, A: b.Node, B: t.Nodes[i].Datacenter + ".edge", Class: "tunnel", Kind: string(tun.Kind), ARR: arr[tun.OnRamp]}
+			if c := tun.Connect; c != nil {
+				t.Nodes[i].VNet, t.Nodes[i].User = vnet[tun.OnRamp], c.Context.User
+				if tun.Kind == tunnel.Connector {
+					l.Text = "preserves sources"
+					if c.NAT.IsValid() {
+						l.Text = "translates sources to " + c.NAT.String()
+					}
+				}
+			}
+			t.Links = append(t.Links, l)
+		}
+	}
+	for _, x := range p.Interconnects {
+		i := slices.IndexFunc(p.Links, func(l plan.Link) bool { return l.B.Node == x.Edge && l.B.Interface == x.Interface })
+		if i < 0 {
+			continue
+		}
+		l := record.TopologyLink{ID: x.Name, A: p.Links[i].A.Node, B: x.Edge, Class: "interconnect", Kind: string(tunnel.Interconnect), ARR: arr[x.OnRamp]}
+		if x.VLAN != 0 {
+			l.Text = fmt.Sprintf("VLAN %d", x.VLAN)
+		}
+		t.Links = append(t.Links, l)
+	}
+}
+
 // sliceTexts are a server's own ports, an address range at a time where they
-// are the same: "198.51.100.0 – .3 ports 2048–4095".
+// are the same: "198.51.100.0–3 ports 2048–4095".
 func sliceTexts(s plan.Server) []string {
 	byRange := map[string][]string{}
 	var order []string
@@ -69,7 +107,7 @@ func sliceTexts(s plan.Server) []string {
 		addrs := byRange[ports]
 		text := addrs[0]
 		if n := len(addrs); n > 1 {
-			text += "…" + addrs[n-1][strings.LastIndexAny(addrs[n-1], ".:"):]
+			text += "–" + addrs[n-1][strings.LastIndexAny(addrs[n-1], ".:")+1:]
 		}
 		out = append(out, text+" ports "+ports)
 	}

@@ -2,6 +2,8 @@ package explain
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -117,4 +119,49 @@ func suggestions(run *record.Records, query string) string {
 		texts = append(texts, examples[id])
 	}
 	return fmt.Sprintf("try %s, or an address such as %q", strings.Join(texts, ", "), run.Flows[0].Proto+" "+run.Flows[0].Src)
+}
+
+// mostNames bounds Names: more would be a wall of text.
+const mostNames = 200
+
+// Names lists what Flow takes as its query and begins with typed: flows by
+// traffic and number, behind their variant if the directory holds several, and
+// the variants themselves ("base:") until one is chosen. At most 200.
+func Names(dir, typed string) ([]string, error) {
+	var names []string
+	runs, err := runsIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		prefix := ""
+		if len(runs) > 1 {
+			prefix = r.Run.Variant + ":"
+			if !strings.HasPrefix(typed, prefix) {
+				if strings.HasPrefix(prefix, typed) && !slices.Contains(names, prefix) {
+					names = append(names, prefix)
+				}
+				continue
+			}
+		}
+		for _, f := range r.Flows {
+			if n := prefix + name(f); strings.HasPrefix(n, typed) && len(names) < mostNames {
+				names = append(names, n)
+			}
+		}
+	}
+	return names, nil
+}
+
+// runsIn are the runs of an output directory, or the one whose directory it is.
+func runsIn(dir string) ([]*record.Records, error) {
+	if _, err := os.Stat(filepath.Join(dir, record.ManifestFile)); err == nil {
+		run, err := record.ReadRun(dir)
+		return []*record.Records{run}, err
+	}
+	all, err := record.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	return all.Runs, nil
 }

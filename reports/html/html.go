@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"io"
 
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -31,8 +32,11 @@ func Write(w io.Writer, r *record.Results) error {
 	if err != nil {
 		return fmt.Errorf("html: %w", err)
 	}
-	p := newPage(r)
-	p.Style, p.Script = template.CSS(styleText), template.JS(scriptText)
+	p, err := newPage(r)
+	if err != nil {
+		return fmt.Errorf("html: %w", err)
+	}
+	p.Palette, p.Style, p.Script = picture.Style(), template.CSS(styleText), template.JS(scriptText)
 	if err := t.Execute(w, p); err != nil {
 		return fmt.Errorf("html: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/homeward-lab/homeward/reports/fixture"
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -110,7 +111,11 @@ func poison(v any, evil string) any {
 }
 
 func TestMatrix(t *testing.T) {
-	n := names{site: map[string]string{"a.1.h": "a.1", "a.2.h": "a.2", "a.10.h": "a.10"}}
+	var top record.Topology
+	for _, site := range []string{"a.1", "a.2", "a.10"} {
+		top.Nodes = append(top.Nodes, record.TopologyNode{ID: site + ".h", Kind: "host", Site: site})
+	}
+	n := picture.NewSites(top)
 	flows := []record.Flow{
 		{Client: "a.1.h", DeliveredTo: "a.1.h", Result: record.OK},
 		{Client: "a.1.h", DeliveredTo: "a.2.h", Result: record.Misdelivered},
@@ -120,7 +125,7 @@ func TestMatrix(t *testing.T) {
 		{Client: "a.2.h", Result: record.OK}, // the engine did not see where
 	}
 	m := newMatrix("t", flows, n)
-	if diff := cmp.Diff([]string{"a.1", "a.2", "a.10", several, unknown, unanswered}, m.Columns); diff != "" {
+	if diff := cmp.Diff([]string{"a.1", "a.2", "a.10", picture.Several, picture.NotRecorded, picture.NoAnswer}, m.Columns); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
 	var got []string
@@ -147,7 +152,10 @@ func TestMatrix(t *testing.T) {
 // TestNumbersFromRecords: the matrices' sums are those of the flows themselves.
 func TestNumbersFromRecords(t *testing.T) {
 	r := fixture.Results()
-	p := newPage(r)
+	p, err := newPage(r)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, run := range p.Scenarios[0].Runs {
 		home, nowhere := 0, 0
 		for _, f := range r.Runs[i].Flows {
@@ -165,63 +173,6 @@ func TestNumbersFromRecords(t *testing.T) {
 	}
 }
 
-// TestLayersSumUp: every flow is in exactly one way of a drawing.
-func TestLayersSumUp(t *testing.T) {
-	for _, rec := range fixture.Results().Runs {
-		n := newNames(rec.Run.Topology)
-		g := &geometry{boxes: map[string]box{}}
-		sum := 0
-		for _, b := range bundleUp(rec.Flows, n, g) {
-			sum += b.n
-		}
-		if sum != len(rec.Flows) {
-			t.Errorf("%s: the ways hold %d flows, want %d", rec.Run.Variant, sum, len(rec.Flows))
-		}
-	}
-}
-
-// TestDrawing: boxes do not cover each other, and wrong deliveries are drawn as such.
-func TestDrawing(t *testing.T) {
-	rec := fixture.Run("routes_only")
-	d := draw(rec, newNames(rec.Run.Topology), []string{"same"})
-	boxes := append(append(append([]box{}, d.Sites...), d.Servers...), append(d.Origins, d.Transits...)...)
-	for i, a := range boxes {
-		if a.X < 0 || a.Y < 0 || a.X+a.W > d.Width || a.Y+a.H > d.Height {
-			t.Errorf("%s is outside the drawing", a.ID)
-		}
-		for _, b := range boxes[:i] {
-			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
-				t.Errorf("%s covers %s", a.ID, b.ID)
-			}
-		}
-	}
-	for _, s := range d.Sites {
-		if s.Prefix != "10.0.1.0/24 ×3" || s.Pattern != 1 {
-			t.Errorf("%s: got prefix %q with pattern %d, want the shared one", s.ID, s.Prefix, s.Pattern)
-		}
-	}
-	wrong := 0
-	for _, p := range d.Layers[1].Paths {
-		if p.Class == "wrong" {
-			wrong++
-		}
-	}
-	if wrong == 0 {
-		t.Error("no wrong delivery is drawn")
-	}
-}
-
-// TestMarksOnCurves: a curve is where it begins, ends and turns.
-func TestMarksOnCurves(t *testing.T) {
-	for _, on := range [][4]float64{{100, 10, 300, 50}, {300, 50, 100, 10}} {
-		for x, want := range map[float64]float64{100: 10, 200: 30, 300: 50} {
-			if got := height(on, x); got < want-0.01 || got > want+0.01 {
-				t.Errorf("%v at %v: got %v, want %v", on, x, got, want)
-			}
-		}
-	}
-}
-
 // TestBounds: what does not fit is said to be left out.
 func TestBounds(t *testing.T) {
 	rec := &record.Records{Run: record.Run{Scenario: "big", Variant: "base", Engine: "sim"}}
@@ -233,7 +184,10 @@ func TestBounds(t *testing.T) {
 		rec.Flows = append(rec.Flows, record.Flow{Traffic: "t", N: i, Client: site + ".h", DeliveredTo: site + ".h", Result: record.OK, HomeServer: fmt.Sprint(i % 7)})
 	}
 	small := &record.Records{Run: record.Run{Scenario: "big", Variant: "small", Engine: "sim"}, Flows: rec.Flows[:100]}
-	p := newPage(&record.Results{Runs: []*record.Records{rec, small}})
+	p, err := newPage(&record.Results{Runs: []*record.Records{rec, small}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if p.Table.Shown != mostRows || p.Table.Total != 3100 {
 		t.Errorf("table: got %d of %d, want %d of 3100", p.Table.Shown, p.Table.Total, mostRows)
 	}
@@ -245,14 +199,43 @@ func TestBounds(t *testing.T) {
 		t.Errorf("rows by run: got %v, want all 100 of the small run and the rest of the big one", perRun)
 	}
 	run := p.Scenarios[0].Runs[0]
-	if m := run.Matrices[0]; len(m.Rows) != mostSites || m.More != 20-mostSites {
-		t.Errorf("matrix: got %d rows and %d more", len(m.Rows), m.More)
-	}
-	if run.Topology.More != 20-mostSites || run.Topology.Layers[0].More == 0 {
-		t.Errorf("drawing: got %d more sites and %d more ways", run.Topology.More, run.Topology.Layers[0].More)
+	if m := run.Matrices[0]; len(m.Rows) != 1 || m.More != 0 || m.Rows[0].Site != "s ×20" || m.Rows[0].Cells[0].N != 3000 {
+		t.Errorf("matrix: got %+v, want all sites in one row, at home", m)
 	}
 	if text := page1(t, &record.Results{Runs: []*record.Records{rec}}); !strings.Contains(text, "This page holds 2000 of 3000 flows") {
 		t.Error("the page does not say that flows are missing from it")
+	}
+}
+
+// TestGathered: where sites are many, those of one name share a row, and what
+// another of them got is not at home.
+func TestGathered(t *testing.T) {
+	var top record.Topology
+	var flows []record.Flow
+	for i := range 40 {
+		site := fmt.Sprintf("%s.%d", []string{"north", "south"}[i%2], i/2+1)
+		top.Nodes = append(top.Nodes, record.TopologyNode{ID: site + ".h", Kind: "host", Site: site})
+		flows = append(flows, record.Flow{Client: site + ".h", DeliveredTo: site + ".h", Result: record.OK})
+	}
+	for i, to := range []string{"north.2.h", "south.7.h", ""} { // of north.1, north.2 and north.3
+		flows[2*i].DeliveredTo, flows[2*i].Result = to, record.Misdelivered
+	}
+	m := newMatrix("t", flows, picture.NewSites(top))
+	got := [][]string{m.Columns}
+	for _, r := range m.Rows {
+		line := []string{r.Site}
+		for _, c := range r.Cells {
+			line = append(line, fmt.Sprintf("%d/%s", c.N, strings.Fields(c.Class)[0]))
+		}
+		got = append(got, line)
+	}
+	want := [][]string{
+		{"home", "a south", "another north", "no answer"},
+		{"north ×20", "17/home", "1/wrong", "1/wrong", "1/none"},
+		{"south ×20", "20/home", "0/zero", "0/zero", "0/zero"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -1,96 +1,24 @@
 package html
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
-const (
-	unanswered = "no answer"
-	several    = "several"
-	unknown    = "not recorded"
-)
-
-// names tells to which site a node belongs.
-type names struct {
-	site map[string]string
-	// sites in natural order.
-	sites []string
-}
-
-func newNames(t record.Topology) names {
-	n := names{site: map[string]string{}}
-	for _, node := range t.Nodes {
-		if node.Site != "" {
-			n.site[node.ID] = node.Site
-			n.sites = append(n.sites, node.Site)
-		}
-	}
-	slices.SortFunc(n.sites, natural)
-	n.sites = slices.Compact(n.sites)
-	return n
-}
-
-// of is the site of a node, or the node itself if it belongs to none.
-func (n names) of(node string) string {
-	if s, ok := n.site[node]; ok {
-		return s
-	}
-	return node
-}
-
-// landing is the column of a flow: the site where its reply was seen. A flow
-// that broke has no answer, even if the beginning of one came home.
-func (n names) landing(f record.Flow) string {
-	if f.Result != record.OK && f.Result != record.Misdelivered {
-		return unanswered
-	}
-	var sites []string
-	for node := range strings.SplitSeq(f.DeliveredTo, ",") {
-		if node = strings.TrimSpace(node); node != "" {
-			sites = append(sites, n.of(node))
-		}
-	}
-	slices.Sort(sites)
-	switch sites = slices.Compact(sites); {
-	case len(sites) > 1:
-		return several
-	case len(sites) == 1:
-		return sites[0]
-	case f.Result == record.OK:
-		return unknown // answered, so somebody saw it
-	}
-	return unanswered
-}
-
-// natural orders shop.2 before shop.10.
-func natural(a, b string) int {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := 0; i < len(as) && i < len(bs); i++ {
-		x, errX := strconv.Atoi(as[i])
-		y, errY := strconv.Atoi(bs[i])
-		if errX == nil && errY == nil && x != y {
-			return x - y
-		}
-		if c := strings.Compare(as[i], bs[i]); c != 0 {
-			return c
-		}
-	}
-	return len(as) - len(bs)
-}
-
-// matrix is whose reply went where: rows asked, columns saw.
+// matrix is whose reply went where: rows asked, columns saw. Where sites are
+// many, a row is all instances of one name, and its own column is at home.
 type matrix struct {
 	Traffic string
 	Columns []string
 	Rows    []matrixRow
 	// Home, Elsewhere, Unanswered and Total count flows.
 	Home, Elsewhere, Unanswered, Total int
-	// More is how many sites are left out.
+	// More is how many sites, or names of sites, are left out.
 	More int
 }
 
@@ -108,70 +36,160 @@ type cell struct {
 	Title string
 }
 
-// mostSites bounds the sites of one matrix or drawing.
-const mostSites = 12
+// atHome is the column of replies that came home, where sites are gathered.
+const atHome = "home"
 
-func newMatrix(traffic string, flows []record.Flow, n names) matrix {
+// labels are what rows and columns are called.
+type labels struct {
+	row    func(site string) string
+	column func(from, landed string) string
+}
+
+// each names every site by itself.
+func each() labels {
+	return labels{row: func(site string) string { return site }, column: func(_, landed string) string { return landed }}
+}
+
+// gathered names all instances of one name together: their own replies are
+// home, those that another of them got are not.
+func gathered(asked map[string]bool) labels {
+	n := map[string]int{}
+	for site := range asked {
+		n[picture.Base(site)]++
+	}
+	return labels{
+		row: func(site string) string {
+			if base := picture.Base(site); n[base] > 1 {
+				return fmt.Sprintf("%s ×%d", base, n[base])
+			}
+			return site
+		},
+		column: func(from, landed string) string {
+			switch base := picture.Base(landed); {
+			case landed == from:
+				return atHome
+			case special(landed):
+				return landed
+			case base == picture.Base(from) && n[base] > 1:
+				return "another " + base
+			default:
+				return "a " + base
+			}
+		},
+	}
+}
+
+func special(landed string) bool {
+	return landed == picture.NoAnswer || landed == picture.Several || landed == picture.NotRecorded
+}
+
+// most bounds the sites of one matrix.
+const most = picture.MostSites
+
+func newMatrix(traffic string, flows []record.Flow, sites picture.Sites) matrix {
 	m := matrix{Traffic: traffic, Total: len(flows)}
-	counts := map[[2]string]int{}
-	asked, saw, total := map[string]bool{}, map[string]bool{}, map[string]int{}
+	asked, saw := map[string]bool{}, map[string]bool{}
 	for _, f := range flows {
-		from, to := n.of(f.Client), n.landing(f)
-		counts[[2]string{from, to}]++
-		asked[from], saw[to] = true, true
-		total[from]++
+		from, to := sites.Of(f.Client), sites.Landing(f)
+		asked[from] = true
+		if !special(to) {
+			saw[to] = true
+		}
 		switch to {
 		case from:
 			m.Home++
-		case unanswered:
+		case picture.NoAnswer:
 			m.Unanswered++
 		default:
 			m.Elsewhere++
 		}
 	}
-	rows := sorted(asked)
-	columns := slices.Clone(rows)
-	for _, s := range sorted(saw) {
-		if !slices.Contains(columns, s) && s != unanswered && s != several && s != unknown {
-			columns = append(columns, s)
-		}
+	names := each()
+	if len(asked) > most || len(saw) > most {
+		names = gathered(asked)
 	}
-	slices.SortFunc(columns, natural)
-	if len(rows) > mostSites {
-		m.More = len(rows) - mostSites
-		rows = rows[:mostSites]
-	}
-	if len(columns) > mostSites {
-		columns = columns[:mostSites]
-	}
-	for _, extra := range []string{several, unknown} {
-		if saw[extra] {
-			columns = append(columns, extra)
-		}
-	}
-	m.Columns = append(columns, unanswered)
-	for _, from := range rows {
-		row := matrixRow{Site: from}
-		for _, to := range m.Columns {
-			row.Cells = append(row.Cells, newCell(from, to, counts[[2]string{from, to}], total[from]))
-		}
-		m.Rows = append(m.Rows, row)
-	}
+	m.fill(flows, sites, names)
 	return m
 }
 
-func newCell(from, to string, n, total int) cell {
-	c := cell{N: n, Class: "wrong", Title: fmt.Sprintf("%d of %d flows of %s: reply seen at %s", n, total, from, to)}
+// fill counts flows by row and column.
+func (m *matrix) fill(flows []record.Flow, sites picture.Sites, names labels) {
+	counts, total := map[[2]string]int{}, map[string]int{}
+	rows, columns := map[string]bool{}, map[string]bool{}
+	home := map[string]string{} // a row's own column
+	for _, f := range flows {
+		from, to := sites.Of(f.Client), sites.Landing(f)
+		row, column := names.row(from), names.column(from, to)
+		counts[[2]string{row, column}]++
+		total[row]++
+		rows[row], columns[column] = true, true
+		home[row] = names.column(from, from)
+		columns[home[row]] = true
+	}
+	shown := sorted(rows)
+	if len(shown) > most {
+		m.More = len(shown) - most
+		shown = shown[:most]
+	}
+	m.Columns = ordered(columns)
+	for _, from := range shown {
+		row := matrixRow{Site: from}
+		for _, to := range m.Columns {
+			row.Cells = append(row.Cells, newCell(from, to, home[from], counts[[2]string{from, to}], total[from]))
+		}
+		m.Rows = append(m.Rows, row)
+	}
+}
+
+// ordered are columns: home first, then sites, then what is no site. There is
+// always one for no answer.
+func ordered(set map[string]bool) []string {
+	rank := func(name string) int {
+		return slices.Index([]string{atHome, "", picture.Several, picture.NotRecorded, picture.NoAnswer}, name)
+	}
+	var sites, rest []string
+	for _, name := range sorted(set) {
+		switch {
+		case name == picture.NoAnswer:
+		case rank(name) < 0:
+			sites = append(sites, name)
+		default:
+			rest = append(rest, name)
+		}
+	}
+	all := append(rest, append(sites[:min(len(sites), most)], picture.NoAnswer)...)
+	slices.SortStableFunc(all, func(a, b string) int {
+		of := func(name string) int {
+			if r := rank(name); r >= 0 {
+				return r
+			}
+			return 1
+		}
+		return cmp.Compare(of(a), of(b))
+	})
+	return all
+}
+
+// newCell is n of a row's total flows whose reply was seen at to; home is the
+// row's own column.
+func newCell(from, to, home string, n, total int) cell {
+	where := "seen at " + to
+	switch to {
+	case atHome:
+		where = "came home"
+	case picture.NoAnswer:
+		where = "seen by nobody"
+	}
+	c := cell{N: n, Class: "wrong", Title: fmt.Sprintf("%d of %d flows of %s: reply %s", n, total, from, where)}
 	switch {
+	case n == 0 && to == home:
+		c.Class = "zero diagonal"
 	case n == 0:
 		c.Class = "zero"
-	case to == from:
+	case to == home:
 		c.Class = "home"
-	case to == unanswered || to == unknown:
+	case to == picture.NoAnswer || to == picture.NotRecorded:
 		c.Class = "none"
-	}
-	if to == from && n == 0 {
-		c.Class = "zero diagonal"
 	}
 	if n > 0 {
 		c.Heat = 1 + min(3, 4*n/max(total, 1))
@@ -180,10 +198,5 @@ func newCell(from, to string, n, total int) cell {
 }
 
 func sorted(set map[string]bool) []string {
-	var all []string
-	for s := range set {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, natural)
-	return all
+	return slices.SortedFunc(maps.Keys(set), picture.Natural)
 }

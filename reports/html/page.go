@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
 // page is what the template shows.
 type page struct {
+	Palette   template.CSS
 	Style     template.CSS
 	Script    template.JS
 	Title     string
@@ -62,11 +64,12 @@ type run struct {
 	Key      string // unique in the page: an HTML id
 	Partial  bool
 	Flows    int
-	Topology drawing
+	Topology picture.Drawing
+	Picture  template.HTML
 	Matrices []matrix // one per traffic, and "all"
 }
 
-func newPage(r *record.Results) page {
+func newPage(r *record.Results) (page, error) {
 	p := page{Title: "No results", Verdict: record.Error}
 	index := map[string]int{}
 	at := func(name string) *scenario {
@@ -90,7 +93,9 @@ func newPage(r *record.Results) page {
 		}
 	}
 	for i := range p.Scenarios {
-		p.Scenarios[i].fill(i, records[p.Scenarios[i].Name], r)
+		if err := p.Scenarios[i].fill(i, records[p.Scenarios[i].Name], r); err != nil {
+			return p, err
+		}
 	}
 	if len(p.Scenarios) > 0 {
 		p.Title = p.Scenarios[0].Title
@@ -100,7 +105,7 @@ func newPage(r *record.Results) page {
 	}
 	p.Verdict, p.Headline = p.overall()
 	p.Table = newTable(r)
-	return p
+	return p, nil
 }
 
 // overall counts the verdicts of all runs; the worst colours the page.
@@ -148,7 +153,7 @@ func word(v record.Verdict) string {
 	return string(v)
 }
 
-func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) {
+func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (err error) {
 	if len(recs) > 0 {
 		s.Title = cmp.Or(recs[0].Run.Title, s.Name)
 		s.Facts = facts(recs)
@@ -163,11 +168,14 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) {
 			v.Title = rec.Run.Title
 		}
 		one := run{verdict: v, Key: fmt.Sprintf("r%d-%d", index, i), Partial: rec.Run.Partial, Flows: len(rec.Flows)}
-		names := newNames(rec.Run.Topology)
+		sites := picture.NewSites(rec.Run.Topology)
 		for _, t := range append([]string{"all"}, s.Traffic...) {
-			one.Matrices = append(one.Matrices, newMatrix(t, ofTraffic(rec.Flows, t), names))
+			one.Matrices = append(one.Matrices, newMatrix(t, picture.OfTraffic(rec.Flows, t), sites))
 		}
-		one.Topology = draw(rec, names, s.Traffic)
+		one.Topology = picture.Draw(rec, s.Traffic)
+		if one.Picture, err = one.Topology.Inline(one.Key); err != nil {
+			return err
+		}
 		for _, m := range one.Matrices {
 			s.Columns = max(s.Columns, len(m.Columns))
 		}
@@ -176,6 +184,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) {
 	}
 	s.Timings = timings(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
+	return nil
 }
 
 func newVerdict(s record.Summary, r record.Run) verdict {
@@ -275,18 +284,4 @@ func traffics(recs []*record.Records) (all []string, first string) {
 		return nil, "all"
 	}
 	return all, all[0]
-}
-
-// ofTraffic filters flows; "all" keeps them all.
-func ofTraffic(flows []record.Flow, traffic string) []record.Flow {
-	if traffic == "all" {
-		return flows
-	}
-	var some []record.Flow
-	for _, f := range flows {
-		if f.Traffic == traffic {
-			some = append(some, f)
-		}
-	}
-	return some
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -108,7 +109,7 @@ func timings(recs []*record.Records, traffic []string) []timing {
 	var all []timing
 	for _, name := range traffic {
 		for _, rec := range recs {
-			flows := ofTraffic(rec.Flows, name)
+			flows := picture.OfTraffic(rec.Flows, name)
 			if len(flows) == 0 {
 				continue
 			}
@@ -179,7 +180,7 @@ func drops(recs []*record.Records) grid {
 	for reason, cells := range sums {
 		g.Rows = append(g.Rows, gridRow{Name: reason, Cells: cells})
 	}
-	slices.SortFunc(g.Rows, func(a, b gridRow) int { return natural(a.Name, b.Name) })
+	slices.SortFunc(g.Rows, func(a, b gridRow) int { return picture.Natural(a.Name, b.Name) })
 	return g
 }
 

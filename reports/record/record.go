@@ -159,10 +159,12 @@ type Topology struct {
 // TopologyNode is one box.
 type TopologyNode struct {
 	ID         string   `json:"id"`
-	Kind       string   `json:"kind"` // host, branch, transit, edge, server, origin
+	Kind       string   `json:"kind"` // host, branch, device, connector, transit, edge, server, origin
 	Site       string   `json:"site,omitempty"`
 	Datacenter string   `json:"datacenter,omitempty"`
 	Account    string   `json:"account,omitempty"`
+	VNet       string   `json:"vnet,omitempty"`      // of a device or connector
+	User       string   `json:"user,omitempty"`      // of a device
 	Addresses  []string `json:"addresses,omitempty"` // what a person wants to see: LAN prefix, host address, egress, slices
 	Prefix     string   `json:"prefix,omitempty"`    // a branch's LAN: equal ones overlap
 	Lat        float64  `json:"lat,omitempty"`
@@ -174,8 +176,12 @@ type TopologyLink struct {
 	ID    string `json:"id"`
 	A     string `json:"a"`
 	B     string `json:"b"`
-	Class string `json:"class"` // plan's classes, and "tunnel" for branch – tunnel address
+	Class string `json:"class"` // plan's classes, and "tunnel" or "interconnect" for an on-ramp
 	Text  string `json:"text,omitempty"`
+	// Kind of an on-ramp: gre, interconnect, device or connector; ARR says that
+	// it has automatic return routing.
+	Kind string `json:"kind,omitempty"`
+	ARR  bool   `json:"arr,omitempty"`
 }
 
 // CheckResult is the outcome of one check.

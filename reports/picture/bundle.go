@@ -1,4 +1,4 @@
-package html
+package picture
 
 import (
 	"cmp"
@@ -12,25 +12,25 @@ import (
 // mostBundles bounds the ways drawn of one traffic.
 const mostBundles = 40
 
-// layer is the flows of one traffic, drawn.
-type layer struct {
+// Layer is the flows of one traffic, drawn.
+type Layer struct {
 	Traffic string
-	Paths   []path
-	Marks   []mark
+	Paths   []Path
+	Marks   []Mark
 	Story   []string // the same in words
 	More    int      // ways that are not drawn
 }
 
-// path is one stretch of a way. Class is out, back, wrong or lost; Hue the
+// Path is one stretch of a way. Class is out, back, wrong or lost; Hue the
 // asking site's colour.
-type path struct {
+type Path struct {
 	D, Class, Title string
 	Hue             int
 	Arrow           bool
 }
 
-// mark is a sign at a way's end: a count, a wrong delivery or a loss.
-type mark struct {
+// Mark is a sign at a way's end: a count, a wrong delivery or a loss.
+type Mark struct {
 	X, Y        float64
 	Text, Class string
 	Hue         int
@@ -40,7 +40,9 @@ type mark struct {
 
 // bundle is flows that went the same way.
 type bundle struct {
-	from, home, exit, to, landed string
+	from, home, exit, to, landed string // boxes
+	// The same for people.
+	fromName, toName, landedName string
 	ingress                      string
 	class                        string // back, wrong or lost
 	hue, n                       int
@@ -75,9 +77,9 @@ func (s stretch) n() int {
 
 // newLayer bundles flows by their way and draws each bundle from client to
 // home server, egress server and origin, and back to where the reply was seen.
-func newLayer(traffic string, flows []record.Flow, n names, g *geometry) layer {
-	l := layer{Traffic: traffic}
-	bundles := bundleUp(flows, n, g)
+func newLayer(traffic string, flows []record.Flow, g *geometry) Layer {
+	l := Layer{Traffic: traffic}
+	bundles := bundleUp(flows, g)
 	for _, b := range bundles {
 		l.Story = append(l.Story, b.story())
 	}
@@ -130,8 +132,8 @@ func merge(all []stretch) []stretch {
 }
 
 // stagger moves marks that would cover their neighbour further from the box.
-func stagger(marks []mark) {
-	slices.SortStableFunc(marks, func(a, b mark) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) })
+func stagger(marks []Mark) {
+	slices.SortStableFunc(marks, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) })
 	const apart, aside = 13, 40
 	for i := 1; i < len(marks); i++ {
 		last := marks[i-1]
@@ -165,20 +167,22 @@ func height(on [4]float64, x float64) float64 {
 	return bezier(y1, y1, y2, y2, low)
 }
 
-func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
+func bundleUp(flows []record.Flow, g *geometry) []*bundle {
 	index := map[bundle]*bundle{}
 	var all []*bundle
 	for _, f := range flows {
-		b := bundle{from: n.of(f.Client), home: f.HomeServer, exit: f.EgressServer, to: f.Server, ingress: f.IngressDC, landed: n.landing(f)}
-		switch b.landed {
-		case unanswered:
+		from, landed := g.sites.Of(f.Client), g.sites.Landing(f)
+		b := bundle{from: g.cardOf(from), home: f.HomeServer, exit: f.EgressServer, to: g.cardOf(g.sites.Of(f.Server)), ingress: f.IngressDC, landed: g.cardOf(landed)}
+		switch landed {
+		case NoAnswer:
 			b.class = "lost"
-		case b.from, unknown:
+		case from, NotRecorded:
 			b.landed, b.class = b.from, "back"
 		default:
 			b.class = "wrong"
 		}
 		b.hue = g.boxes[b.from].Hue
+		b.fromName, b.toName, b.landedName = g.nameOf(b.from), g.nameOf(b.to), g.nameOf(b.landed)
 		if index[b] == nil {
 			one := b
 			index[b] = &one
@@ -188,14 +192,20 @@ func bundleUp(flows []record.Flow, n names, g *geometry) []*bundle {
 	}
 	rank := map[string]int{"wrong": 0, "lost": 1, "back": 2}
 	slices.SortFunc(all, func(a, b *bundle) int {
-		return cmp.Or(rank[a.class]-rank[b.class], natural(a.from, b.from), b.n-a.n,
-			natural(a.home, b.home), natural(a.landed, b.landed), natural(a.to, b.to), natural(a.exit, b.exit), cmp.Compare(a.ingress, b.ingress))
+		return cmp.Or(rank[a.class]-rank[b.class], Natural(a.from, b.from), b.n-a.n,
+			Natural(a.home, b.home), Natural(a.landed, b.landed), Natural(a.to, b.to), Natural(a.exit, b.exit), cmp.Compare(a.ingress, b.ingress))
 	})
 	return all
 }
 
+// cardOf is the box of a site, or the site itself if it has none.
+func (g *geometry) cardOf(site string) string { return cmp.Or(g.card[site], site) }
+
+// nameOf is what a box is called.
+func (g *geometry) nameOf(box string) string { return cmp.Or(g.boxes[box].Text, box) }
+
 func (b *bundle) story() string {
-	text := fmt.Sprintf("%s → %s", b.from, b.to)
+	text := fmt.Sprintf("%s → %s", b.fromName, b.toName)
 	if b.home != "" {
 		text += " by " + b.home
 	}
@@ -204,11 +214,15 @@ func (b *bundle) story() string {
 	}
 	flows := "1 flow"
 	if b.n != 1 {
-		flows = count(int64(b.n)) + " flows"
+		flows = fmt.Sprint(b.n) + " flows"
 	}
 	switch b.class {
 	case "wrong":
-		return fmt.Sprintf("%s: reply seen at %s (%s)", text, b.landed, flows)
+		where := b.landedName
+		if b.landed == b.from {
+			where = "another of them"
+		}
+		return fmt.Sprintf("%s: reply seen at %s (%s)", text, where, flows)
 	case "lost":
 		return fmt.Sprintf("%s: no reply seen by anybody (%s)", text, flows)
 	}
@@ -288,7 +302,7 @@ func spread(all []stretch, g *geometry) {
 }
 
 // add draws a stretch, and what its end says.
-func (l *layer) add(s stretch, g *geometry) {
+func (l *Layer) add(s stretch, g *geometry) {
 	x := func(e *end) float64 {
 		b := g.boxes[e.box]
 		if e.right {
@@ -309,7 +323,7 @@ func (l *layer) add(s stretch, g *geometry) {
 	for i, b := range s.shared {
 		titles[i] = b.story()
 	}
-	l.Paths = append(l.Paths, path{D: d, Class: s.class, Title: strings.Join(titles, "\n"), Hue: s.hue, Arrow: s.arrow})
+	l.Paths = append(l.Paths, Path{D: d, Class: s.class, Title: strings.Join(titles, "\n"), Hue: s.hue, Arrow: s.arrow})
 	b := s.shared[0]
 	arrived := s.to.box == b.landed && s.arrow && s.class != "out"
 	lost := 0
@@ -319,12 +333,19 @@ func (l *layer) add(s stretch, g *geometry) {
 		}
 	}
 	on := [4]float64{x1, y1, x2, y2}
+	aside, away := 28.0, 42.0
+	if !s.to.right {
+		aside = -aside
+	}
+	if !s.from.right {
+		away = -away
+	}
 	switch {
 	case arrived && s.class == "wrong":
-		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: "✕" + unlessOne(s.n()), Class: "wrong", on: on})
+		l.Marks = append(l.Marks, Mark{X: x2 + aside, Y: y2, Text: "✕" + unlessOne(s.n()), Class: "wrong", on: on})
 	case arrived && s.n() > 1:
-		l.Marks = append(l.Marks, mark{X: x2 + 28, Y: y2, Text: fmt.Sprintf("×%d", s.n()), Class: "count", Hue: s.hue, on: on})
+		l.Marks = append(l.Marks, Mark{X: x2 + aside, Y: y2, Text: fmt.Sprintf("×%d", s.n()), Class: "count", Hue: s.hue, on: on})
 	case s.class == "out" && lost > 0 && s.from.box == b.from:
-		l.Marks = append(l.Marks, mark{X: x1 + 42, Y: y1, Text: strings.TrimSuffix(fmt.Sprintf("no reply ×%d", lost), " ×1"), Class: "lost", Hue: s.hue, on: on})
+		l.Marks = append(l.Marks, Mark{X: x1 + away, Y: y1, Text: strings.TrimSuffix(fmt.Sprintf("no reply ×%d", lost), " ×1"), Class: "lost", Hue: s.hue, on: on})
 	}
 }

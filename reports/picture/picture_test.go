@@ -1,0 +1,268 @@
+package picture
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/homeward-lab/homeward/reports/fixture"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+var keep = flag.String("keep", "", "also write the picture of the mixed network to this file, to look at it")
+
+// mixed has one of everything: two accounts, every kind of on-ramp, virtual
+// networks.
+func mixed() record.Topology {
+	t := record.Topology{
+		Nodes: []record.TopologyNode{
+			{ID: "lhr.edge", Kind: "edge", Datacenter: "lhr", Addresses: []string{"198.51.100.0/31"}},
+			{ID: "transit.lhr", Kind: "transit", Datacenter: "lhr"},
+			{ID: "web", Kind: "origin", Datacenter: "lhr", Addresses: []string{"203.0.113.9"}},
+			{ID: "db", Kind: "connector", Site: "db", Datacenter: "lhr", Account: "south", VNet: "red", Prefix: "10.0.1.0/24"},
+			{ID: "db.pg", Kind: "host", Site: "db", Datacenter: "lhr", Account: "south", Prefix: "10.0.1.0/24", Addresses: []string{"10.0.1.9"}},
+			{ID: "laptop.1", Kind: "device", Datacenter: "lhr", Account: "south", VNet: "red", User: "ann@example.com", Addresses: []string{"100.96.0.1"}},
+			{ID: "laptop.2", Kind: "device", Datacenter: "lhr", Account: "south", VNet: "default", User: "bob@example.com", Addresses: []string{"100.96.0.2"}},
+		},
+		Links: []record.TopologyLink{
+			{ID: "lhr.edge-transit.lhr", A: "lhr.edge", B: "transit.lhr", Class: "edge"},
+			{ID: "transit.lhr-web", A: "web", B: "transit.lhr", Class: "internet"},
+			{ID: "db", A: "db", B: "lhr.edge", Class: "tunnel", Kind: "connector", Text: "preserves sources"},
+			{ID: "laptop.1", A: "laptop.1", B: "lhr.edge", Class: "tunnel", Kind: "device"},
+			{ID: "laptop.2", A: "laptop.2", B: "lhr.edge", Class: "tunnel", Kind: "device"},
+			{ID: "plant.1.fibre", A: "plant.1.router", B: "lhr.edge", Class: "interconnect", Kind: "interconnect", ARR: true, Text: "VLAN 7"},
+		},
+	}
+	for i := 1; i <= 2; i++ {
+		t.Nodes = append(t.Nodes, record.TopologyNode{ID: fmt.Sprintf("lhr.%d", i), Kind: "server", Datacenter: "lhr", Addresses: []string{fmt.Sprintf("198.51.100.0–1 ports %d–%d", i*2048, i*2048+2047)}})
+	}
+	for _, site := range []string{"shop.1", "shop.2", "plant.1"} {
+		account := map[bool]string{true: "north", false: "south"}[site != "plant.1"]
+		t.Nodes = append(t.Nodes,
+			record.TopologyNode{ID: site + ".router", Kind: "branch", Site: site, Datacenter: "lhr", Account: account, Prefix: "10.0.1.0/24"},
+			record.TopologyNode{ID: site + ".till", Kind: "host", Site: site, Datacenter: "lhr", Account: account, Prefix: "10.0.1.0/24", Addresses: []string{"10.0.1.5"}})
+		if site != "plant.1" {
+			t.Links = append(t.Links, record.TopologyLink{ID: site + ".wan", A: site + ".router", B: "lhr.edge", Class: "tunnel", Kind: "gre", ARR: site == "shop.1"})
+		}
+	}
+	return t
+}
+
+// many is n equal sites of one datacenter, and one that differs.
+func many(n int) record.Topology {
+	t := record.Topology{Nodes: []record.TopologyNode{{ID: "lhr.edge", Kind: "edge", Datacenter: "lhr"}}}
+	for i := 1; i <= n; i++ {
+		site := fmt.Sprintf("shop.%d", i)
+		t.Nodes = append(t.Nodes, record.TopologyNode{ID: site + ".router", Kind: "branch", Site: site, Datacenter: "lhr", Prefix: "10.0.1.0/24"})
+		t.Links = append(t.Links, record.TopologyLink{ID: site + ".wan", A: site + ".router", B: "lhr.edge", Class: "tunnel", Kind: "gre", ARR: i > 1})
+	}
+	return t
+}
+
+func cards(d Drawing) []string {
+	var all []string
+	for _, b := range d.Cards {
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s: %s; %s; %s; %s", b.Kind, b.Text, b.Tag, b.By, b.Prefix)))
+	}
+	return all
+}
+
+func TestCards(t *testing.T) {
+	for name, tt := range map[string]struct {
+		drawing  Drawing
+		want     []string
+		accounts int
+	}{
+		"one of everything": {Plain(mixed()), []string{
+			"site: shop.1; gre; ARR; 10.0.1.0/24 ×4", "site: shop.2; gre; routes; 10.0.1.0/24 ×4", "site: plant.1; interconnect; ARR; 10.0.1.0/24 ×4",
+			"device: laptop.1; red; ;", "device: laptop.2; default; ;", "origin: web; ; ;", "connector: db; red; ; 10.0.1.0/24 ×4",
+		}, 2},
+		"a hundred":              {Plain(many(100)), []string{"site: shop.1; gre; routes; 10.0.1.0/24 ×100", "site: shop ×99; gre; ARR; 10.0.1.0/24 ×100"}, 0},
+		"few enough to be shown": {Draw(&record.Records{Run: record.Run{Topology: many(3)}}, nil), []string{"site: shop.1; gre; routes; 10.0.1.0/24 ×3", "site: shop.2; gre; ARR; 10.0.1.0/24 ×3", "site: shop.3; gre; ARR; 10.0.1.0/24 ×3"}, 0},
+	} {
+		if diff := cmp.Diff(tt.want, cards(tt.drawing)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if len(tt.drawing.Accounts) != tt.accounts {
+			t.Errorf("%s: %d accounts are framed, want %d", name, len(tt.drawing.Accounts), tt.accounts)
+		}
+	}
+}
+
+// Every on-ramp is in the drawing, by its kind.
+func TestOnRampsAreDrawn(t *testing.T) {
+	d := Plain(mixed())
+	got := map[string]int{}
+	for _, l := range d.Links {
+		if strings.HasPrefix(l.Class, "ramp ") {
+			got[l.Class]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"ramp gre": 2, "ramp device": 2, "ramp connector": 1, "ramp interconnect": 1}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, e := range d.Legend {
+		delete(got, e.Class)
+	}
+	if len(got) > 0 {
+		t.Errorf("the legend lacks %v", got)
+	}
+}
+
+// Boxes stay inside and do not cover each other.
+func TestBoxesAreApart(t *testing.T) {
+	for name, d := range map[string]Drawing{
+		"mixed": Plain(mixed()), "a hundred": Plain(many(100)), "flows": Draw(fixture.Run("routes_only"), []string{"same"}), "nothing": Plain(record.Topology{}),
+	} {
+		boxes := slices.Concat(d.Cards, d.Servers, d.Transits)
+		for i, a := range boxes {
+			if a.X < 0 || a.Y < 0 || a.X+a.W > d.Width || a.Y+a.H > d.Height {
+				t.Errorf("%s: %s is outside the drawing", name, a.ID)
+			}
+			for _, b := range boxes[:i] {
+				if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+					t.Errorf("%s: %s covers %s", name, a.ID, b.ID)
+				}
+			}
+		}
+		for _, a := range d.Accounts {
+			for _, b := range d.Accounts {
+				if a.ID != b.ID && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+					t.Errorf("%s: %s covers %s", name, a.ID, b.ID)
+				}
+			}
+		}
+	}
+}
+
+func TestLongNamesAreCut(t *testing.T) {
+	b := Box{Text: "headquarters_of_the_whole_company.12", Small: strings.Repeat("x", 80), Tag: "interconnect", W: siteW}
+	text, small := b.clip()
+	if want := "headquar…"; text != want || len([]rune(small)) != 27 {
+		t.Errorf("got %q and %d characters, want %q and 27", text, len([]rune(small)), want)
+	}
+	if text, _ := (Box{Text: "shop.1", Tag: "gre", W: siteW}).clip(); text != "shop.1" {
+		t.Errorf("a short name was cut to %q", text)
+	}
+}
+
+// What cannot even be shown gathered is said to be left out.
+func TestLeftOut(t *testing.T) {
+	var top record.Topology
+	for i := range 30 {
+		name := fmt.Sprintf("s%d", i)
+		top.Nodes = append(top.Nodes, record.TopologyNode{ID: name + ".h", Kind: "host", Site: name})
+	}
+	rec := &record.Records{Run: record.Run{Topology: top}, Flows: []record.Flow{{Client: "s29.h", Traffic: "t"}}}
+	d := Draw(rec, nil)
+	if len(d.Cards) != MostSites || d.More != 30-MostSites {
+		t.Errorf("got %d cards and %d more, want %d and %d", len(d.Cards), d.More, MostSites, 30-MostSites)
+	}
+	if !slices.ContainsFunc(d.Cards, func(b Box) bool { return b.ID == "s29" }) {
+		t.Error("the only site that asks is not drawn")
+	}
+}
+
+// A reply at another site of the same card is wrong all the same.
+func TestWrongInsideOneCard(t *testing.T) {
+	rec := &record.Records{Run: record.Run{Topology: many(40)}}
+	for i := 2; i <= 40; i++ {
+		f := record.Flow{Traffic: "t", N: i, Client: fmt.Sprintf("shop.%d.router", i), Server: "web", IngressDC: "lhr", EgressServer: "lhr.1", Result: record.OK, DeliveredTo: fmt.Sprintf("shop.%d.router", i)}
+		if i == 7 {
+			f.Result, f.DeliveredTo = record.Misdelivered, "shop.8.router"
+		}
+		rec.Flows = append(rec.Flows, f)
+	}
+	want := []string{"shop ×39 → web and lhr.1: reply seen at another of them (1 flow)", "shop ×39 → web and lhr.1: reply came home (38 flows)"}
+	if diff := cmp.Diff(want, Draw(rec, nil).Layers[0].Story); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Every flow is in exactly one way of a drawing.
+func TestLayersSumUp(t *testing.T) {
+	for _, rec := range fixture.Results().Runs {
+		sum := 0
+		for _, b := range bundleUp(rec.Flows, newGeometry(rec, true)) {
+			sum += b.n
+		}
+		if sum != len(rec.Flows) {
+			t.Errorf("%s: the ways hold %d flows, want %d", rec.Run.Variant, sum, len(rec.Flows))
+		}
+	}
+}
+
+func TestWrongDeliveryIsDrawn(t *testing.T) {
+	d := Draw(fixture.Run("routes_only"), []string{"same"})
+	if !slices.ContainsFunc(d.Layers[1].Paths, func(p Path) bool { return p.Class == "wrong" }) {
+		t.Error("no wrong delivery is drawn")
+	}
+}
+
+// A curve is where it begins, ends and turns.
+func TestMarksOnCurves(t *testing.T) {
+	for _, on := range [][4]float64{{100, 10, 300, 50}, {300, 50, 100, 10}} {
+		for x, want := range map[float64]float64{100: 10, 200: 30, 300: 50} {
+			if got := height(on, x); got < want-0.01 || got > want+0.01 {
+				t.Errorf("%v at %v: got %v, want %v", on, x, got, want)
+			}
+		}
+	}
+}
+
+func svg(t *testing.T, top record.Topology, title string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Plain(top).Write(&b, title, "mixed/base"); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// The file is XML, fetches nothing, is the same every time, and what records
+// hold stays text.
+func TestFile(t *testing.T) {
+	top := mixed()
+	text := svg(t, top, "One of everything")
+	if *keep != "" {
+		if err := os.WriteFile(*keep, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := svg(t, mixed(), "One of everything"); again != text {
+		t.Error("the same network gave another picture")
+	}
+	for i := range top.Nodes {
+		if u := &top.Nodes[i].User; *u != "" {
+			*u = `</text><script>alert(1)</script>&`
+		}
+	}
+	evil := svg(t, top, `"><script>`)
+	for _, text := range []string{text, evil} {
+		for _, bad := range []string{`<script`, `<image`, `<foreignObject`, `href`, `@import`, `url\([^#]`, `ZgotmplZ`, `&nbsp;`} {
+			if found := regexp.MustCompile(bad).FindString(text); found != "" {
+				t.Errorf("the picture holds %q", found)
+			}
+		}
+		for d := xml.NewDecoder(strings.NewReader(text)); ; {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("not XML: %v", err)
+			}
+		}
+	}
+	if !strings.Contains(text, "prefers-color-scheme: dark") || !strings.Contains(text, "One of everything") {
+		t.Error("the picture has no dark colours or no title")
+	}
+}
