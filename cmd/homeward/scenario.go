@@ -37,12 +37,25 @@ func open(name string) (*load.Doc, error) {
 	}
 	doc, err := topologies.Load(strings.ReplaceAll(name, "-", "_"), load.WithChecker(checkMistakes))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such file, and no shipped scenario of that name (homeward list)", cmp.Or(name, `""`))
+		return nil, usagef("%s: no such file, and no shipped scenario of that name (there are: %s)", cmp.Or(name, `""`), strings.Join(shippedNames(), ", "))
 	}
 	if err != nil {
 		return nil, usage(err)
 	}
 	return doc, nil
+}
+
+// shippedNames are what may stand for a file.
+func shippedNames() []string {
+	shipped, err := topologies.List()
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(shipped))
+	for i, s := range shipped {
+		names[i] = s.Name
+	}
+	return names
 }
 
 // changes are what the command line does to a file.
