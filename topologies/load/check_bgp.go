@@ -18,7 +18,7 @@ func (r *resolver) reserved(path string, t *spec.Route) {
 
 // bgp checks what only routes learned by BGP have, and what they have not
 // (SEMANTICS 2.6, 2.7).
-func (r *resolver) bgp(path string, t *spec.Route) {
+func (r *resolver) bgp(path string, t *spec.Route, a *spec.Account) {
 	if t.Source != string(route.BGP) {
 		if len(t.Communities) > 0 {
 			r.fail(path+".communities", "", "communities belong to source: bgp")
@@ -27,6 +27,10 @@ func (r *resolver) bgp(path string, t *spec.Route) {
 			r.fail(path+".prepend", "", "prepend belongs to source: bgp")
 		}
 		return
+	}
+	if a.Routing == "legacy" {
+		// SEMANTICS 2.1: BGP over tunnels is a part of unified routing.
+		r.fail(path+".source", "", "a route learned by BGP needs routing: unified, but account %s has routing: legacy", a.ID)
 	}
 	if t.Priority != 0 {
 		r.fail(path+".priority", "", "a route learned by BGP has no priority of its own: want communities such as [\"13335:60050\"], or prepend")

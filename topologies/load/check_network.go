@@ -216,15 +216,21 @@ func (r *resolver) nears() {
 			r.code(path+".near."+p.Code, p.Code, dcs)
 		}
 	}
-	// As the file has them, before instances are dealt out: each place once.
-	seen := map[string]bool{}
 	for i := range r.s.Sites {
 		o := &r.s.Sites[i]
 		check(instance("sites", o.ID, o.Instance), o.Near)
-		if !seen[o.ID] {
-			seen[o.ID] = true
-			r.undealt(o.ID, dcs)
-		}
+	}
+	for i := range r.s.Devices {
+		o := &r.s.Devices[i]
+		check(instance("devices", o.ID, o.Instance), o.Near)
+		r.country(instance("devices", o.ID, o.Instance)+".country", o.Country)
+	}
+	// As the file has them, before instances are dealt out.
+	for _, o := range r.file.spec.Sites {
+		r.undealt("sites", o.ID, o.Near, dcs)
+	}
+	for _, o := range r.file.spec.Devices {
+		r.undealt("devices", o.ID, o.Near, dcs)
 	}
 	for i := range r.s.Internet {
 		o := &r.s.Internet[i]
@@ -237,24 +243,8 @@ func (r *resolver) nears() {
 	for _, o := range r.s.Transit {
 		check("transit."+o.ID, o.Near)
 	}
-	for _, o := range r.s.Devices {
-		check("devices."+o.ID, o.Near)
-		r.country("devices."+o.ID+".country", o.Country)
-	}
 	for _, o := range r.s.Connectors {
 		check("connectors."+o.ID, o.Near)
-	}
-}
-
-// undealt checks the places of a site that no instance was dealt.
-func (r *resolver) undealt(id string, dcs []string) {
-	for _, o := range r.file.spec.Sites {
-		if o.ID != id || r.wasSet("sites."+id+".near") {
-			continue
-		}
-		for _, p := range o.Near {
-			r.code("sites."+id+".near."+p.Code, p.Code, dcs)
-		}
 	}
 }
 

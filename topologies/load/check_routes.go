@@ -64,7 +64,11 @@ func (r *resolver) vnet(path, id string, a *spec.Account) {
 		return
 	}
 	ids := append(each(a.VNets, func(v spec.VNet) string { return v.ID }), defaultVNet)
-	if !slices.Contains(ids, id) {
+	switch {
+	case slices.Contains(ids, id):
+	case r.gone(id, a):
+		r.fail(path, "", "virtual network %q is taken away and still named here, want none in it first", clip(id))
+	default:
 		r.fail(path, suggest(id, ids), "no virtual network %q, want one of %s", clip(id), oneOf(ids))
 	}
 }
@@ -75,22 +79,15 @@ func (r *resolver) accounts(ix *names) {
 		r.dedicated(a)
 		r.policies(a)
 	}
-	seen := map[routeKey]string{}
+	book := &routeBook{seen: map[routeKey]string{}, named: map[string]bool{}}
 	all := r.allAccounts()
 	if len(all) > 0 {
-		r.routes(ix, "routes", r.s.Routes, all[0].account, seen)
+		r.routes(ix, "routes", r.s.Routes, all[0].account, book)
 	}
 	for _, a := range all {
-		r.routes(ix, a.path+".routes", a.account.Routes, a.account, seen)
+		r.routes(ix, a.path+".routes", a.account.Routes, a.account, book)
 	}
-	lans, byID := map[routeKey]string{}, r.byAccount()
-	for _, c := range r.s.Connectors {
-		k := routeKey{account: c.Account, vnet: vnetName(c.VNet, byID[c.Account]), prefix: c.Lan}
-		if first, twice := lans[k]; twice && c.Lan.IsValid() {
-			r.fail("connectors."+c.ID+".lan", "", "connectors %s and %s have the same lan %s in one virtual network (error 1014)", first, c.ID, c.Lan)
-		}
-		lans[k] = c.ID
-	}
+	r.implied(book)
 }
 
 func (r *resolver) vnets(a accountAt) {
@@ -154,7 +151,7 @@ func vnetName(id string, a *spec.Account) string {
 	return defaultVNet
 }
 
-func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.Account, seen map[routeKey]string) {
+func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.Account, book *routeBook) {
 	dcs := datacenterIDs(r.s)
 	for i := range routes {
 		t := &routes[i]
@@ -183,13 +180,13 @@ func (r *resolver) routes(ix *names, path string, routes []spec.Route, a *spec.A
 			}
 		}
 		r.reserved(at, t)
-		r.bgp(at, t)
-		r.unique(ix, at, t, a, seen)
+		r.bgp(at, t, a)
+		r.unique(ix, at, t, a, book)
 	}
 }
 
 // unique checks a route's next hops, and that no other route is identical.
-func (r *resolver) unique(ix *names, at string, t *spec.Route, a *spec.Account, seen map[routeKey]string) {
+func (r *resolver) unique(ix *names, at string, t *spec.Route, a *spec.Account, book *routeBook) {
 	hops := []string{""}
 	if t.Via != "" {
 		hops = r.target(ix, at+".via", t.Via, "on-ramps or connectors such as shop.1.wan", kindRamp|kindGateway)
@@ -203,15 +200,16 @@ func (r *resolver) unique(ix *names, at string, t *spec.Route, a *spec.Account, 
 		to := "via " + hop
 		switch {
 		case ix.kinds[hop]&kindGateway != 0:
-			key.hop, key.source, key.scope, to = "connector", "", "", "to a connector"
+			key.hop, key.source, key.scope, to = toConnector, "", "", "to a connector"
+			book.named[hop] = true
 		case hop == "":
 			to = "to nowhere"
 		}
-		if first, twice := seen[key]; twice {
+		if first, twice := book.seen[key]; twice {
 			where := r.mistake(first, "", "")
 			r.fail(at+".prefix", "", "a second route for %s %s in virtual network %s (error 1014), first in line %d", t.Prefix, to, key.vnet, where.Line)
 			return
 		}
-		seen[key] = at + ".prefix"
+		book.seen[key] = at + ".prefix"
 	}
 }

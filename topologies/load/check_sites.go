@@ -27,26 +27,14 @@ func (r *resolver) sites() {
 		}
 		path := instance("sites", o.ID, o.Instance)
 		r.lan(path, o.Lan)
-		r.hosts(path, o.Lan, o.Hosts)
-		r.gateway(path, o)
+		r.hosts(path, r.sitePart(), o.Lan, o.Hosts)
+		r.gateway(path, o.Lan, o.Gateway, o.Hosts)
 		r.account(path+".account", o.Account, accounts)
 		r.onramps(path, o, accounts[o.Account])
 		r.group(path, o)
 	}
-	for i := range r.s.Connectors {
-		o := &r.s.Connectors[i]
-		path := "connectors." + o.ID
-		r.lan(path, o.Lan)
-		r.hosts(path, o.Lan, o.Hosts)
-		r.account(path+".account", o.Account, accounts)
-		r.vnet(path+".vnet", o.VNet, accounts[o.Account])
-	}
-	for i := range r.s.Devices {
-		o := &r.s.Devices[i]
-		path := "devices." + o.ID
-		r.account(path+".account", o.Account, accounts)
-		r.vnet(path+".vnet", o.VNet, accounts[o.Account])
-	}
+	r.devices(accounts)
+	r.connectors(accounts)
 	for i := range r.s.Internet {
 		o := &r.s.Internet[i]
 		if !o.Address.IsValid() {
@@ -79,11 +67,11 @@ func (r *resolver) lan(path string, lan netip.Prefix) {
 }
 
 // hosts checks names and addresses in a private network.
-func (r *resolver) hosts(path string, lan netip.Prefix, hosts map[string]spec.Host) {
+func (r *resolver) hosts(path string, part partOf, lan netip.Prefix, hosts map[string]spec.Host) {
 	owner := map[netip.Addr]string{}
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		at := path + ".hosts." + name
-		r.partName(at, name)
+		r.partName(at, part, name)
 		addr := hosts[name].Address
 		if !addr.IsValid() {
 			r.missing(at, "address", "a host without address")
@@ -112,30 +100,30 @@ func outside(lan netip.Prefix, addr netip.Addr) string {
 }
 
 // partName checks the name of a host or on-ramp, which selectors find beside
-// the words of a site.
-func (r *resolver) partName(path, name string) {
+// the words of what it is in.
+func (r *resolver) partName(path string, part partOf, name string) {
 	if !r.word(path, "name", name) {
 		return
 	}
-	if name == "router" || slices.Contains(r.doc.words.site(), name) {
-		r.fail(path, "", "%q means something else in a site, want another name", name)
+	if name == "router" || slices.Contains(part.words, name) {
+		r.fail(path, "", "%q means something else in %s, want another name", name, part.what)
 	}
 }
 
-func (r *resolver) gateway(path string, o *spec.Site) {
-	if !o.Gateway.IsValid() {
-		if !o.Lan.IsValid() || tight(o.Lan) {
+func (r *resolver) gateway(path string, lan netip.Prefix, gateway netip.Addr, hosts map[string]spec.Host) {
+	if !gateway.IsValid() {
+		if !lan.IsValid() || tight(lan) {
 			return // said already
 		}
-		r.fail(path+".lan", "", "lan %s has no address left for the gateway", o.Lan)
+		r.fail(path+".lan", "", "lan %s has no address left for the gateway", lan)
 		return
 	}
-	if o.Lan.IsValid() && !usable(o.Lan, o.Gateway) {
-		r.fail(path+".gateway", "", "gateway %s is %s %s", o.Gateway, outside(o.Lan, o.Gateway), o.Lan)
+	if lan.IsValid() && !usable(lan, gateway) {
+		r.fail(path+".gateway", "", "gateway %s is %s %s", gateway, outside(lan, gateway), lan)
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Hosts)) {
-		if o.Hosts[name].Address == o.Gateway {
-			r.fail(path+".gateway", "", "gateway %s is the address of host %s", o.Gateway, name)
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		if hosts[name].Address == gateway {
+			r.fail(path+".gateway", "", "gateway %s is the address of host %s", gateway, name)
 		}
 	}
 }
@@ -160,7 +148,7 @@ func (r *resolver) onramps(path string, o *spec.Site, a *spec.Account) {
 		case seen[ramp.ID]:
 			r.fail(at+".id", "", "two on-ramps are called %q", ramp.ID)
 		default:
-			r.partName(at+".id", ramp.ID)
+			r.partName(at+".id", r.sitePart(), ramp.ID)
 			if _, clash := o.Hosts[ramp.ID]; clash {
 				r.fail(at+".id", "", "%q is a host and an on-ramp of one site", ramp.ID)
 			}
@@ -173,9 +161,8 @@ func (r *resolver) onramps(path string, o *spec.Site, a *spec.Account) {
 		if o.Lan.Addr().Is6() {
 			least = minMTU6
 		}
-		if ramp.MTU != 0 && (ramp.MTU < least || ramp.MTU > maxMTU) {
-			r.fail(at+".mtu", "", "mtu %d, want %d to %d", ramp.MTU, least, maxMTU)
-		}
+		r.mtu(at+".mtu", ramp.MTU, least)
+		r.interconnect(at, ramp)
 		if ramp.ARR && a != nil && a.Routing == "legacy" {
 			// SEMANTICS 1.2, ARR-9.
 			r.fail(at+".arr", "", "automatic return routing needs routing: unified, but account %s has routing: legacy", a.ID)

@@ -24,6 +24,7 @@ func (r *resolver) traffic(ix *names) {
 		}
 		from := r.end(ix, path, "from", t.From)
 		to := r.end(ix, path, "to", t.To)
+		r.translated(ix, path+".from", from)
 		r.protocol(path, t)
 		r.amounts(path, t)
 		if n := len(from) * len(to); n > 0 && t.Flows > 0 && t.Flows <= maxFlows && n > maxAllFlows/t.Flows {
@@ -33,7 +34,7 @@ func (r *resolver) traffic(ix *names) {
 	for i := range r.s.Workload {
 		w := &r.s.Workload[i]
 		path := item("workload", i)
-		r.end(ix, path, "from", w.From)
+		r.translated(ix, path+".from", r.end(ix, path, "from", w.From))
 		r.end(ix, path, "to", w.To)
 		if w.Rate <= 0 && (r.present(path+".rate") && r.refused(path+".rate") == "") {
 			r.fail(path+".rate", "", "rate %v, want more than 0", w.Rate)

@@ -2,9 +2,7 @@ package load
 
 import (
 	"net/netip"
-	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/place"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -16,9 +14,6 @@ const (
 	defaultPriority = 100 // SEMANTICS 2.7
 	defaultMTU      = 1476
 	greKeyBytes     = 4 // RFC 2890
-	defaultInterval = unit.Duration(100 * time.Millisecond)
-	defaultConnect  = unit.Duration(3 * time.Second)
-	defaultTimeout  = unit.Duration(30 * time.Second)
 )
 
 // or puts a default where nothing is given.
@@ -69,7 +64,7 @@ func (r *resolver) defaults() {
 		or(&s.Checks[i].Level, "error")
 	}
 	for i := range s.Traffic {
-		trafficDefaults(&s.Traffic[i])
+		s.Traffic[i] = s.Traffic[i].Filled()
 	}
 }
 
@@ -174,20 +169,4 @@ func firstFree(lan netip.Prefix, hosts map[string]spec.Host) netip.Addr {
 // and neither the network's own address nor, in IPv4, its broadcast address.
 func usable(lan netip.Prefix, addr netip.Addr) bool {
 	return lan.Contains(addr) && addr != lan.Masked().Addr() && (addr.Is6() || lan.Contains(addr.Next()))
-}
-
-func trafficDefaults(t *spec.Traffic) {
-	size := 64 * unit.Bytes(1)
-	if t.TCP != 0 {
-		size = unit.KiB
-	} else {
-		or(&t.Packets, 1)
-		or(&t.Interval, defaultInterval)
-	}
-	or(&t.Flows, 1)
-	or(&t.Request, size)
-	or(&t.Response, size)
-	or(&t.Connect, defaultConnect)
-	or(&t.Timeout, defaultTimeout)
-	or(&t.Close, "client")
 }

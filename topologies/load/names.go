@@ -15,10 +15,14 @@ const (
 	kindHost    kind = 1 << iota // a machine that can have traffic
 	kindRamp                     // a site's on-ramp
 	kindGateway                  // a connector, as a route's next hop
+	kindDevice                   // a machine that is its own on-ramp, and no route's next hop
 	kindOther                    // routers, servers, whole sites and datacenters, transit
 )
 
 func (k kind) String() string {
+	if k&kindDevice != 0 {
+		return "a device"
+	}
 	return map[kind]string{kindHost: "a host", kindRamp: "an on-ramp", kindGateway: "a connector", kindOther: "neither a host nor an on-ramp"}[k]
 }
 
@@ -27,10 +31,12 @@ type names struct {
 	kinds map[string]kind
 	first map[string][]string // first segment → canonical ids, in file order
 	all   []string
+	// translated are the hosts behind connectors that translate sources, with the connector.
+	translated map[string]string
 }
 
 func newNames(s *spec.Scenario) *names {
-	ix := &names{kinds: map[string]kind{}, first: map[string][]string{}}
+	ix := &names{kinds: map[string]kind{}, first: map[string][]string{}, translated: map[string]string{}}
 	for _, d := range s.Datacenters {
 		ix.add(kindOther, d.ID)
 		ix.add(kindOther, d.ID, "edge")
@@ -54,13 +60,16 @@ func newNames(s *spec.Scenario) *names {
 		}
 	}
 	for _, o := range s.Devices {
-		ix.add(kindHost, o.ID, strconv.Itoa(o.Instance))
+		ix.add(kindHost|kindDevice, o.ID, strconv.Itoa(o.Instance))
 	}
 	for _, o := range s.Connectors {
 		ix.add(kindGateway, o.ID)
 		ix.add(kindOther, o.ID, "router")
 		for name := range o.Hosts {
 			ix.add(kindHost, o.ID, name)
+			if o.Source == spec.Translate {
+				ix.translated[o.ID+"."+name] = o.ID
+			}
 		}
 	}
 	for _, o := range s.Internet {

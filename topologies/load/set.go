@@ -226,18 +226,27 @@ func (nav *navigator) structure(at ref, rest spec.Selector) {
 		return
 	}
 	known := w.keys
-	if at.value.Type() == reflect.TypeFor[spec.Site]() {
-		for _, child := range []string{"onramps", "hosts"} {
-			part := at.value.FieldByIndex(w.fields[child].index)
-			ids := idsOf(part)
-			known = append(slices.Clone(known), ids...)
-			if slices.Contains(ids, rest[0]) {
-				nav.follow(ref{value: part, path: at.path + "." + child, done: at.done}, rest)
-				return
-			}
+	for _, child := range partsOf(at.value.Type()) {
+		part := at.value.FieldByIndex(w.fields[child].index)
+		ids := idsOf(part)
+		known = append(slices.Clone(known), ids...)
+		if slices.Contains(ids, rest[0]) {
+			nav.follow(ref{value: part, path: at.path + "." + child, done: at.done}, rest)
+			return
 		}
 	}
 	nav.miss(rest[0], known)
+}
+
+// partsOf are the words whose items selectors find by their ids alone.
+func partsOf(t reflect.Type) []string {
+	switch t {
+	case reflect.TypeFor[spec.Site]():
+		return []string{"onramps", "hosts"}
+	case reflect.TypeFor[spec.Connector]():
+		return []string{"hosts"}
+	}
+	return nil
 }
 
 // list finds items by id, by number from 1 where items have none, or all.

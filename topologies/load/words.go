@@ -87,5 +87,8 @@ func (w words) top() []string {
 	return append([]string(nil), w.of(reflect.TypeFor[spec.Scenario]()).keys...)
 }
 
+// connector are the words of a connector.
+func (w words) connector() []string { return w.of(reflect.TypeFor[spec.Connector]()).keys }
+
 // site are the words of a site.
 func (w words) site() []string { return w.of(reflect.TypeFor[spec.Site]()).keys }

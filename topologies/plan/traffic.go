@@ -20,12 +20,6 @@ const (
 	maxFlows = 1_000_000
 	// maxDatagram is the largest UDP payload over IPv4.
 	maxDatagram = 65507
-
-	defaultTCPSize  = 1024
-	defaultEchoSize = 64
-	defaultInterval = 100 * time.Millisecond
-	defaultConnect  = 3 * time.Second
-	defaultTimeout  = 30 * time.Second
 )
 
 // binding is what a client's sockets must not share.
@@ -79,10 +73,10 @@ func (b *builder) traffic() {
 	nonces := map[uint64]bool{0: true}
 	where := map[string]string{}
 	for i := range b.s.Traffic {
-		t := &b.s.Traffic[i]
+		t := b.s.Traffic[i].Filled()
 		where[t.ID] = at("traffic", i)
 		b.p.Traffic = append(b.p.Traffic, t.ID)
-		b.expand(t, at("traffic", i))
+		b.expand(&t, at("traffic", i))
 	}
 	for i := range b.p.Flows {
 		f := &b.p.Flows[i]
@@ -152,9 +146,9 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 	proto, port, ok := b.protocol(t, path)
 	from := b.selected(b.hosts, path+".from", t.From, "host of a site or connector and no device")
 	to := b.selected(slices.Concat(b.origin, b.hosts), path+".to", t.To, "host")
-	count := max(t.Flows, 1)
+	count := t.Flows
 	switch {
-	case t.Flows < 0 || count > maxFlows || len(from)*len(to)*count+len(b.p.Flows) > maxFlows:
+	case count < 0 || count > maxFlows || len(from)*len(to)*count+len(b.p.Flows) > maxFlows:
 		b.fail(path+".flows", "%d flows from %d hosts to %d targets: want at most %d in all", t.Flows, len(from), len(to), maxFlows)
 		return
 	case t.Rate < 0:
@@ -220,22 +214,15 @@ func (b *builder) reachable(c *machine, to []*machine, path string) {
 func (b *builder) flow(t *spec.Traffic, c, d *machine) Flow {
 	f := Flow{
 		Traffic: t.ID, Client: c.node.ID, Server: d.node.ID, Src: netip.AddrPortFrom(c.addr, 0),
-		Start: t.Start.D(), Request: t.Request, Response: t.Response,
-		Connect: cmp.Or(t.Connect.D(), defaultConnect), Timeout: cmp.Or(t.Timeout.D(), defaultTimeout),
-		Close: cmp.Or(t.Close, "client"), Hold: t.Hold.D(), Ingress: c.node.Datacenter,
+		Start: t.Start.D(), Request: t.Request, Response: t.Response, Connect: t.Connect.D(), Timeout: t.Timeout.D(),
+		Close: t.Close, Hold: t.Hold.D(), Ingress: c.node.Datacenter,
 	}
 	if len(c.branch.ways) > 0 && d.branch != c.branch {
 		f.OnRamp = c.branch.ways[0].name
 	}
-	if t.TCP != 0 {
-		f.Request, f.Response = cmp.Or(f.Request, defaultTCPSize), cmp.Or(f.Response, defaultTCPSize)
-		return f
+	if t.TCP == 0 {
+		f.Packets, f.Interval = t.Packets, t.Interval.D()
 	}
-	f.Request = cmp.Or(f.Request, defaultEchoSize)
-	// An echo is as long as what it answers.
-	f.Response = f.Request
-	f.Packets = max(t.Packets, 1)
-	f.Interval = cmp.Or(t.Interval.D(), defaultInterval)
 	return f
 }
 
