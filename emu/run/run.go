@@ -124,7 +124,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
 		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: Topology(p), Traffic: p.Traffic,
-		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
+		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
 	}
 	return r
 }

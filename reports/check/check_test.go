@@ -22,7 +22,7 @@ func env() EnvSpec {
 func run() *record.Records {
 	r := &record.Records{}
 	r.Run.Metrics = record.Metrics{
-		PortOutsideSlice: 0, ReturnRouteLookups: 1,
+		PortOutsideSlice: 0, ReturnRouteLookups: 1, Config: map[string]int64{"onramps": 6, "networks": 1, "routes": 0},
 		Servers: map[string]map[string]int64{
 			"lhr.1": {"handed_over": 2, "flows_started": 3, "drop.null_routed": 4},
 			"lhr.2": {"handed_over": 5, "flows_started": 0},
@@ -83,7 +83,10 @@ func TestEvaluate(t *testing.T) {
 		{Expect, "drops.null_routed == 4 and drops.no_flow == 0 and drops.total == 4", record.Pass, ""},
 		{Expect, "hub.handed_over == 7 and hub.flows_started == 3", record.Pass, ""},
 		{Expect, "sessions.total == 2 and sessions.refused == 1 and egress.addresses == 2 and route_lookups.returning == 1", record.Pass, ""},
+		{Expect, "config.objects == 7 and config.onramps == 6 and config.networks == 1", record.Pass, ""},
+		{Always, "config.routes == 0", record.Pass, "config.routes = 0"},
 
+		{Expect, "config.vnets == 0", record.Error, "config.vnets has no value: no configuration was counted"},
 		{Expect, "pings.ok == pings.total", record.Error, "cannot be judged: pings.ok has no value: no flow was recorded"},
 		{Never, "pings.lost > 0", record.Error, "no flow was recorded"},
 		{Expect, "pings.rtt_ms.p99 != 5", record.Error, "pings.rtt_ms.p99 has no value"},

@@ -195,6 +195,26 @@ func (v values) times(prefix string, ns []int64, none string) {
 	v[prefix+"max"], v[prefix+"mean"] = ms(float64(ns[len(ns)-1])), ms(sum/float64(len(ns)))
 }
 
+// config adds what somebody had to write; a kind that an engine does not name
+// has no value.
+func (v values) config(objects map[string]int64) {
+	total := 0
+	for _, n := range objects {
+		total += int(n)
+	}
+	v["config.objects"] = value{v: total}
+	if objects == nil {
+		v["config.objects"] = value{err: errors.New("no configuration was counted")}
+	}
+	for _, kind := range Kinds() {
+		n, known := objects[kind]
+		v["config."+kind] = value{v: int(n)}
+		if !known {
+			v["config."+kind] = value{err: errors.New("no configuration was counted")}
+		}
+	}
+}
+
 // totals adds what is not of one traffic. Without any server's counters, what
 // comes from servers has no value.
 func (v values) totals(run *record.Records, spec EnvSpec) {
@@ -215,6 +235,8 @@ func (v values) totals(run *record.Records, spec EnvSpec) {
 	v["egress.addresses"] = value{v: len(addresses)}
 	v["sessions.total"] = value{v: len(run.Sessions)}
 	v["sessions.refused"] = value{v: refused}
+
+	v.config(run.Run.Metrics.Config)
 
 	sums, known := map[string]int{}, map[string]bool{}
 	drops := 0

@@ -28,6 +28,12 @@ func Counters() []string {
 		"flows_started", "flows_ended", "flows"}
 }
 
+// Kinds are the kinds of objects that somebody writes into a network's
+// configuration, each reached as config.<kind>; config.objects is all of them.
+func Kinds() []string {
+	return []string{"onramps", "networks", "routes", "connectors", "vnets", "policies", "addresses", "groups"}
+}
+
 // typ is the type of a measure.
 type typ string
 
@@ -53,7 +59,7 @@ type schema map[string]def
 
 // globals are the objects that are not traffic.
 func globals() []string {
-	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub"}
+	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub", "config"}
 }
 
 // trafficMeasures are those of a traffic id, and of all.
@@ -86,6 +92,9 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		"sessions.refused":          {typ: integer, grows: true},
 		"route_lookups.returning":   {typ: integer, grows: true},
 		"drops.total":               {typ: integer, grows: true},
+	}
+	for _, kind := range append([]string{"objects"}, Kinds()...) {
+		s["config."+kind] = def{typ: integer, grows: true}
 	}
 	for _, id := range append([]string{"all"}, spec.Traffic...) {
 		for name, d := range trafficMeasures() {

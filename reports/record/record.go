@@ -148,6 +148,10 @@ type Metrics struct {
 	UpMs               int64 `json:"up_ms"`   // to bring the lab up
 	DownMs             int64 `json:"down_ms"` // to take it down
 	MaxRSSKiB          int64 `json:"max_rss_kib,omitempty"`
+	// Config counts the objects that somebody has to write into the network's
+	// configuration, by kind: "onramps", "networks", "routes" …; nil where the
+	// engine does not say.
+	Config map[string]int64 `json:"config,omitempty"`
 }
 
 // Topology is what a report draws.

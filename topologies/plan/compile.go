@@ -138,6 +138,7 @@ func (b *builder) add(path string, n Node) *node {
 
 // finish sorts and numbers what the steps made.
 func (b *builder) finish() {
+	b.p.Objects = b.objects()
 	slices.SortFunc(b.links, func(x, y *Link) int { return cmp.Compare(x.ID, y.ID) })
 	for i, l := range b.links {
 		l.A.MAC, l.B.MAC = mac(macLink, i, 1), mac(macLink, i, 2)

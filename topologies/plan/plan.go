@@ -49,6 +49,8 @@ type Plan struct {
 	// beyond the common ground, such as "links.delay"; an engine refuses the
 	// plan by naming those it cannot.
 	Features []Feature `json:"features,omitempty"`
+	// Objects are what somebody has to write for the network to be this one.
+	Objects Objects `json:"objects"`
 	// Length is when the last flow must have ended, from the start of traffic.
 	Length time.Duration `json:"length"`
 }
