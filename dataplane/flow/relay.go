@@ -89,6 +89,22 @@ func (r *Relays) Find(now vt.Instant, k *Key, m *pkt.Meta) ident.Server {
 	return to
 }
 
+// Claim is Find and Add for a packet m on its way to the flow's other server: it
+// reports whether the flow of k is with to from now on. It is not if another
+// server has it, and at the bound. A flow that closes gives way to a new one,
+// and with take any flow does.
+func (r *Relays) Claim(now vt.Instant, k *Key, m *pkt.Meta, to ident.Server, take bool) bool {
+	if i, ok := r.at[*k]; ok {
+		if l := &r.all[i]; l.to != to && (take || m.Opens() && (l.state == Closing || l.state == Reset)) {
+			r.remove(i)
+		}
+	}
+	if had := r.Find(now, k, m); had != 0 {
+		return had == to
+	}
+	return r.Add(now, k, to)
+}
+
 // follow moves the state as the flow's own moves, but for what only the origin's
 // packets tell; then the timer is the longer one.
 func (r *Relays) follow(now vt.Instant, i Index, l *relay, m *pkt.Meta) {

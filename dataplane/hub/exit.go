@@ -69,6 +69,10 @@ func (h *Hub) deliver(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, reason, out)
 		return
 	}
+	if w.asking && x != &h.toPeer && !h.expected(now, w, w.ramp, w.from) {
+		h.dropped(now, w, drop.ReverseCollision, out)
+		return
+	}
 	h.count.Delivered++
 	x.put(out, w.data, w.off)
 }

@@ -20,6 +20,10 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		h.unkeyed(now, w, out)
 		return
 	}
+	if to := h.asker(now, w); to != 0 && to != h.v.cfg.Self {
+		h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID}, "answer", out)
+		return
+	}
 	if !w.kept {
 		switch home := h.home(w); home {
 		case h.v.cfg.Self:
@@ -73,7 +77,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	var x *exit
 	off := h.offRamp(i)
 	if off != nil {
-		if x = h.into(now, w, off, out); x == nil {
+		if x = h.into(now, w, off, out); x == nil || off.connected() && !h.asks(now, w, f, off, x, out) {
 			return
 		}
 		clamp = min(clamp, off.clamp(w.meta.Version))
@@ -118,6 +122,10 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		h.dropped(now, w, drop.NullRouted, out)
 	case !tracked:
 		h.toOnRamp(now, w, off, out)
+	case !w.opens() && !w.kept && off != nil && !w.ramp.connected() && h.elsewhere(off):
+		// A site answers what is at home where the device is attached.
+		home := steer.Owner(h.v.cfg.Seed, w.ends, h.v.live[h.v.peers[h.attached[off.ID].Server].Datacenter])
+		h.handOver(now, w, home, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "datacenter of the device", out)
 	case !w.opens():
 		h.orphan(now, w, out)
 	case w.ramp.Translate:

@@ -33,6 +33,8 @@ type Hub struct {
 	rules []*Rules
 	// sources hands out the ports of the network's own sources.
 	sources *egress.Allocator
+	// answers are the servers that expect what comes from connected tunnels here.
+	answers *flow.Relays
 	// offRamps are those of flows that do not go to the Internet, as rules.
 	offRamps []ident.OnRamp
 	// lines are the connected tunnels of this server, attached is where those of
@@ -77,6 +79,7 @@ func New(c Config) (*Hub, error) {
 		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
 		relays:    flow.NewRelays(v.bound, v.timeouts),
 		fragments: fragment.New(v.fragments),
+		answers:   flow.NewRelays(v.bound, v.timeouts),
 		sources:   egress.NewAllocator(c.Seed, v.ownSources, c.Self),
 		lines:     makeLines(),
 		attached:  make(map[ident.OnRamp]Attachment),
@@ -106,7 +109,9 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
 	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
-	h.relays.Configure(v.bound, v.timeouts, func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live })
+	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
+	h.relays.Configure(v.bound, v.timeouts, live)
+	h.answers.Configure(v.bound, v.timeouts, live)
 	h.sources = egress.NewAllocator(c.Seed, v.ownSources, c.Self)
 	h.relearn()
 	out := &Out{}
@@ -152,7 +157,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending)+len(h.hangups) > 0 {
 		return h.now
 	}
-	return min(h.flows.NextWake(), h.relays.NextWake(), h.fragments.NextWake())
+	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.fragments.NextWake())
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.
@@ -163,7 +168,8 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 		h.end(now, i, f, out)
 	}
 	h.fragments = fragment.New(h.v.fragments)
-	h.relays = flow.NewRelays(h.v.bound, h.v.timeouts)
+	h.relays, h.answers = flow.NewRelays(h.v.bound, h.v.timeouts), flow.NewRelays(h.v.bound, h.v.timeouts)
+	h.lines, h.attached = makeLines(), make(map[ident.OnRamp]Attachment)
 }
 
 // Config is the configuration in force; read only.
@@ -204,6 +210,7 @@ func (h *Hub) begin(now vt.Instant, out *Out) {
 func (h *Hub) sweep(now vt.Instant, out *Out) {
 	h.count.ReassemblyTimeouts += h.fragments.Expire(now)
 	h.relays.Expire(now)
+	h.answers.Expire(now)
 	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) { h.end(now, i, f, out) })
 }
 

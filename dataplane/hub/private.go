@@ -7,6 +7,9 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -44,7 +47,10 @@ func (h *Hub) openPrivate(now vt.Instant, w *work, off *onRamp, out *Out) {
 }
 
 // privateSource is what the private host sees as the client: the client itself,
-// or a source of the network where that cannot be (SEMANTICS 1.5).
+// or a source of the network where that cannot be (SEMANTICS 1.5). Nobody here
+// can tell which clients of other datacenters reach the same off-ramp: there the
+// one that it is attached to rejects (expected), and to avoid that is to give
+// every client a source of the network.
 func (h *Hub) privateSource(now vt.Instant, w *work, off *onRamp, out *Out) (netip.AddrPort, drop.Reason) {
 	client := w.key.Source()
 	if !off.Translate {
@@ -55,10 +61,11 @@ func (h *Hub) privateSource(now vt.Instant, w *work, off *onRamp, out *Out) (net
 			h.end(now, i, other, out)
 			other = nil
 		}
+		snat := w.ramp.tenant.Collision == CollisionSNAT
 		switch {
-		case other == nil:
+		case other == nil && !(snat && w.ramp.Kind != tunnel.Device && h.elsewhere(off)):
 			return client, drop.None
-		case w.ramp.tenant.Collision != CollisionSNAT:
+		case !snat:
 			return client, drop.ReverseCollision
 		}
 	}
@@ -71,6 +78,56 @@ func (h *Hub) privateSource(now vt.Instant, w *work, off *onRamp, out *Out) (net
 		return client, drop.PortsExhausted
 	}
 	return source, drop.None
+}
+
+// elsewhere reports whether a device or connector is attached in another
+// datacenter.
+func (h *Hub) elsewhere(r *onRamp) bool {
+	p := h.v.peers[h.attached[r.ID].Server]
+	return r.connected() && p != nil && p.Datacenter != h.v.dc
+}
+
+// asks decides whether the question w may leave by x, the exit of a connected
+// tunnel: the server that the tunnel is attached to notes who expects the answer.
+func (h *Hub) asks(now vt.Instant, w *work, f *flow.Flow, off *onRamp, x *exit, out *Out) bool {
+	if x == &h.toPeer {
+		x.encap.Context.SecondHop = true
+		return true
+	}
+	if f.Egress() != f.Key.Source() || h.expected(now, w, off, h.v.cfg.Self) {
+		return true
+	}
+	h.dropped(now, w, drop.ReverseCollision, out)
+	return false
+}
+
+// expected notes which server expects the answer to w, which leaves by r here:
+// no hash says so where that server is in another datacenter, or is the home no
+// more. It is false if another server expects the same answer, for a client that
+// looks the same (SEMANTICS 1.5).
+func (h *Hub) expected(now vt.Instant, w *work, r *onRamp, by ident.Server) bool {
+	m := w.meta
+	switch m.Kind {
+	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
+	default:
+		return true
+	}
+	if h.v.sources[pkt.NumberOf(m.Src)] != 0 {
+		return true // the source says whose it is
+	}
+	m.Src, m.Dst, m.SrcPort, m.DstPort = m.Dst, m.Src, m.DstPort, m.SrcPort
+	key := flow.ForwardKey(r.Tenant, r.scope, h.lines.of[r.ID].vnet, &m)
+	device := route.Reserves(w.meta.Src) // nobody else has its address: it came in elsewhere
+	return h.answers.Claim(now, &key, &w.meta, by, device)
+}
+
+// asker is the server that expects a packet from a connected tunnel as an
+// answer; 0 if none does.
+func (h *Hub) asker(now vt.Instant, w *work) ident.Server {
+	if !w.private || !w.ramp.connected() || w.hops != 0 {
+		return 0
+	}
+	return h.answers.Find(now, &w.key, &w.meta)
 }
 
 // leads notes the off-ramp of a flow, and offRamp finds it again: nil is the

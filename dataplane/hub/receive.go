@@ -22,8 +22,9 @@ type work struct {
 	// the Internet. vnet is the virtual network that it is in.
 	ramp *onRamp
 	vnet ident.VNet
-	// leaving says that the server which handed the packet over has decided it.
-	leaving bool
+	// leaving says that the server which handed the packet over has decided it,
+	// asking that it expects an answer.
+	leaving, asking bool
 	// from is the server that handed it over in GUE.
 	from ident.Server
 	// event is what the packet did to a connected tunnel, instead of being one;
@@ -310,11 +311,11 @@ func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	if w.from != 0 && w.reason == drop.None {
+		if w.leaving {
+			h.deliver(now, w, out)
+			return
+		}
 		h.seen(now, w)
-	}
-	if w.leaving && w.reason == drop.None {
-		h.deliver(now, w, out)
-		return
 	}
 	if w.meta.Kind == pkt.Fragment && w.reason == drop.None && !h.join(now, w, out) {
 		return

@@ -42,8 +42,6 @@ func (h *Hub) answered(now vt.Instant, w *work, out *Out) bool {
 		h.dropped(now, w, reason, out)
 	case f != nil:
 		h.back(now, w, i, f, out)
-	case w.owner != 0:
-		h.dropped(now, w, drop.NoFlow, out) // a source of the network is no host
 	default:
 		return false
 	}

@@ -42,7 +42,8 @@ func (h *Hub) receiveGUE(w *work, o *pkt.Outer, at place, internal bool, payload
 		return drop.BadTunnel
 	default:
 		w.ramp, w.vnet, w.from = r, c.VNet, from.server
-		w.hops, w.kept, w.leaving = c.Hops, c.SecondHop, c.Return
+		w.hops, w.leaving = c.Hops, c.Return
+		w.kept, w.asking = c.SecondHop && !c.Return, c.SecondHop && c.Return
 	}
 	w.data = payload[gue.Len:]
 	return drop.None

@@ -57,6 +57,19 @@ func New(seed uint64, servers []Server) *Table {
 	return t
 }
 
+// Owner is the home, among the live servers of any datacenter, of what has this
+// hash: what that datacenter's own table says.
+func Owner(seed, hash uint64, live []ident.Server) (home ident.Server) {
+	var best uint64
+	for _, s := range live {
+		score := flow.Combine(seed, hash>>(64-bucketBits), uint64(s))
+		if home == 0 || score > best || score == best && s < home {
+			home, best = s, score
+		}
+	}
+	return home
+}
+
 // Home is the home of the forward key with this hash; 0 if no server is live.
 func (t *Table) Home(hash uint64) ident.Server { return t.first[hash>>(64-bucketBits)] }
 

@@ -108,3 +108,19 @@ func TestContext(t *testing.T) {
 		t.Errorf("key %#x, want 0x06123456", got)
 	}
 }
+
+// TestOwner: any server works out the home in another datacenter as that
+// datacenter's own table has it.
+func TestOwner(t *testing.T) {
+	servers := []steer.Server{{ID: 9, Live: true}, {ID: 4, Live: true}, {ID: 7, WasLive: true}, {ID: 2, Live: true}}
+	table, live := steer.New(3, servers), []ident.Server{2, 4, 9}
+	for b := range uint64(steer.Buckets) {
+		hash := b<<(64-12) | b
+		if got, want := steer.Owner(3, hash, live), table.Home(hash); got != want {
+			t.Fatalf("bucket %d: server %d, want %d", b, got, want)
+		}
+	}
+	if got := steer.Owner(3, 1, nil); got != 0 {
+		t.Errorf("nobody lives, and %d owns", got)
+	}
+}

@@ -72,7 +72,8 @@ type GUEContext struct {
 	Hops uint8
 	// Return: the packet came from the Internet. Otherwise from an on-ramp.
 	Return bool
-	// SecondHop: the receiver is the bucket's previous home and keeps it.
+	// SecondHop: the receiver is the bucket's previous home and keeps it. Of a
+	// Return packet to an off-ramp: the sender expects the answer.
 	SecondHop bool
 }
 

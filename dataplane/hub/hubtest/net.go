@@ -19,8 +19,12 @@ import (
 var (
 	Tunnel  = netip.MustParseAddr("192.0.2.1")
 	Tunnel6 = netip.MustParseAddr("2001:db8:2::1")
-	Web     = netip.MustParseAddrPort("203.0.113.9:443")
-	Till    = netip.MustParseAddrPort("10.0.1.5:40000")
+	// Unconnected is where the edge sends the packets of interconnects, Edge the
+	// address that it sends them from.
+	Unconnected = netip.MustParseAddr("192.0.2.2")
+	Edge        = netip.MustParseAddr("172.31.255.1")
+	Web         = netip.MustParseAddrPort("203.0.113.9:443")
+	Till        = netip.MustParseAddrPort("10.0.1.5:40000")
 	// LAN is what every site calls its own.
 	LAN = netip.MustParsePrefix("10.0.1.0/24")
 )
@@ -36,6 +40,13 @@ type Options struct {
 	Routes []int
 	// Outer6 runs the tunnels over IPv6.
 	Outer6 bool
+	// Devices are client devices, on-ramps FirstDevice and up; Connectors are
+	// private networks, on-ramps FirstConnector and up, each of Private behind a
+	// virtual network of its own from the default on; Interconnects are sites
+	// without a tunnel, on-ramps FirstInterconnect and up.
+	Devices, Connectors, Interconnects int
+	// Translate is that of connectors.
+	Translate bool
 	// Edit changes the configuration before the hubs are made.
 	Edit func(*hub.Config)
 }
@@ -97,6 +108,7 @@ func (o Options) Config() hub.Config {
 			c.Routes = append(c.Routes, route.Route{ID: "lan", Tenant: 1, VNet: 1, Prefix: f.LAN, NextHop: ident.OnRamp(site), Priority: 100})
 		}
 	}
+	o.private(&c)
 	if o.Edit != nil {
 		o.Edit(&c)
 	}
@@ -107,6 +119,8 @@ func (o Options) Config() hub.Config {
 type Arrival struct {
 	// Site is the on-ramp it left by; 0 is the Internet.
 	Site ident.OnRamp
+	// Answer is what a server said on a connected tunnel, instead of a packet.
+	Answer tunnel.Answer
 	// Server sent it, Hops hubs had handled it by then.
 	Server ident.Server
 	Hops   int
@@ -124,6 +138,10 @@ type Net struct {
 	Enter func(packet []byte) ident.Server
 	// Origin answers what reaches the Internet; nil means nobody.
 	Origin func(packet []byte) []byte
+	// Private answers what reaches a device or connector; nil means nobody.
+	Private func(to ident.OnRamp, packet []byte) []byte
+	// Hold keeps servers from learning where devices are until Learn is called.
+	Hold bool
 	// Events collects what the hubs said.
 	Events []hub.Event
 	// Largest is the largest packet that any hub sent, outer headers not counted.
@@ -131,11 +149,16 @@ type Net struct {
 
 	order []ident.Server
 	out   hub.Out
+	// at are the outer addresses that devices and connectors have now.
+	at   map[ident.OnRamp]netip.AddrPort
+	news []hub.Attachment
+	// replying: the packet under way is an answer.
+	replying bool
 }
 
 // New starts the network. tb may be nil outside of tests; then mistakes panic.
 func New(tb testing.TB, o Options) *Net {
-	n := &Net{TB: tb, Config: o.Config(), Hubs: make(map[ident.Server]*hub.Hub)}
+	n := &Net{TB: tb, Config: o.Config(), Hubs: make(map[ident.Server]*hub.Hub), at: make(map[ident.OnRamp]netip.AddrPort)}
 	for _, s := range n.Config.Servers {
 		h, err := hub.New(n.ConfigOf(s.ID))
 		if err != nil {
@@ -182,14 +205,20 @@ func (n *Net) Timer() {
 func (n *Net) FromSite(site ident.OnRamp, inner []byte) []Arrival {
 	for _, r := range n.Config.OnRamps {
 		if r.ID == site {
-			return n.Send(GRE(r.Remote, r.Local, r.Key, inner))
+			return n.Send(n.wrap(&r, inner))
 		}
 	}
 	panic("hubtest: no such site")
 }
 
 // Send puts a packet on the wire outside the network.
-func (n *Net) Send(packet []byte) []Arrival { return n.run(nil, slices.Clone(packet), 0, 0) }
+func (n *Net) Send(packet []byte) []Arrival {
+	arrived := n.run(nil, slices.Clone(packet), 0, 0)
+	if !n.Hold {
+		n.Learn()
+	}
+	return arrived
+}
 
 // maxSteps bounds one packet's way: what exceeds it goes in circles.
 const maxSteps = 32
@@ -200,24 +229,29 @@ func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int)
 	}
 	to, internal := n.place(packet, from)
 	if to == 0 {
-		a := Arrival{Server: from, Hops: hops, Packet: packet}
-		v := Decode(packet)
-		for _, r := range n.Config.OnRamps {
-			if v.GRE != nil && v.Src.Addr() == r.Local && v.Dst.Addr() == r.Remote && (r.Key == nil && !v.GRE.KeyPresent || r.Key != nil && v.GRE.KeyPresent && *r.Key == v.GRE.Key) {
-				a.Site, a.Packet = r.ID, v.Payload
-			}
-		}
+		a := n.arrival(packet)
+		a.Server, a.Hops = from, hops
 		arrived = append(arrived, a)
-		if a.Site == 0 && n.Origin != nil {
-			if reply := n.Origin(packet); reply != nil {
-				return n.run(arrived, slices.Clone(reply), 0, 0)
+		var reply []byte
+		switch {
+		case a.Site == 0 && n.Origin != nil:
+			reply = n.Origin(packet)
+		case a.Site >= FirstDevice && a.Answer == 0 && n.Private != nil:
+			if reply = n.Private(a.Site, a.Packet); reply != nil {
+				reply = n.wrap(n.ramp(a.Site), reply)
 			}
 		}
-		return arrived
+		if reply == nil || n.replying {
+			return arrived // nobody answers an answer
+		}
+		n.replying = true
+		defer func() { n.replying = false }()
+		return n.run(arrived, slices.Clone(reply), 0, 0)
 	}
 	var out hub.Out
 	n.Hubs[to].HandlePacket(n.Now, &hub.Packet{Data: packet, Internal: internal}, &out)
 	n.Events = append(n.Events, out.Events...)
+	n.listen(to, out.Events)
 	for i := range out.Send {
 		s := &out.Send[i]
 		n.Largest = max(n.Largest, len(s.Data))
@@ -236,6 +270,9 @@ func (n *Net) place(packet []byte, from ident.Server) (to ident.Server, internal
 		if s.Handover == dst {
 			return s.ID, from != 0
 		}
+	}
+	if dst == Unconnected {
+		return n.enter(packet), true
 	}
 	if dst == Tunnel || dst == Tunnel6 || from == 0 || slices.ContainsFunc(n.Config.Egress, func(a egress.Address) bool { return a.Addr == dst }) {
 		return n.enter(packet), from != 0
@@ -283,6 +320,7 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.Forwarded += c.Forwarded
 		sum.Returned += c.Returned
 		sum.HandedOver += c.HandedOver
+		sum.Delivered += c.Delivered
 		sum.Routed += c.Routed
 		sum.Answered += c.Answered
 		sum.Held += c.Held
