@@ -250,6 +250,9 @@ func TestEveryMeasure(t *testing.T) {
 	for _, c := range Counters() {
 		r.Run.Metrics.Servers["lhr.1"][c] = 1
 	}
+	for _, kind := range Kinds() {
+		r.Run.Metrics.Config[kind] = 1
+	}
 	s := newSchema(e, true)
 	v := measure(r, e)
 	v = v.with("vs.", measure(r, e))
