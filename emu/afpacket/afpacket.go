@@ -33,6 +33,9 @@ const (
 const (
 	EtherTypeIPv4 = 0x0800
 	EtherTypeIPv6 = 0x86dd
+	// EtherTypeVLAN is that of an IEEE 802.1Q tag; tagSize is what it adds, bytes.
+	EtherTypeVLAN = 0x8100
+	tagSize       = 4
 )
 
 // Socket is a packet socket on one link. It is safe for one receiver and one
@@ -83,6 +86,10 @@ func (s *Socket) configure(ifindex int, protocol uint16) error {
 			return fmt.Errorf("socket buffer of %d bytes: %w", bufferSize, err)
 		}
 	}
+	return s.bind(ifindex, protocol)
+}
+
+func (s *Socket) bind(ifindex int, protocol uint16) error {
 	if err := unix.Bind(s.fd, &unix.SockaddrLinklayer{Protocol: protocol<<8 | protocol>>8, Ifindex: ifindex}); err != nil {
 		return fmt.Errorf("bind to interface %d: %w", ifindex, err)
 	}

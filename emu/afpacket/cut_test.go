@@ -2,27 +2,18 @@ package afpacket
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 )
 
-// unfinish replaces the transport checksum by the pseudo header's sum, as a
-// kernel that leaves the rest to the hardware does.
-func unfinish(packet []byte) {
-	t, _ := own(packet)
-	binary.BigEndian.PutUint16(packet[t.at+t.sum:], pseudo(packet, t, len(packet)-t.at))
-}
-
 func TestCutterFinishesPackets(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	var c Cutter
 	for _, size := range []int{1, 1000, 1001, 5000} {
 		payload := bytesOf(r, size)
-		packet := tcpPacket(t, false, payload)
-		unfinish(packet)
+		packet := partial(tcpPacket(t, false, payload))
 		if !c.Reset(packet, pkt.Offload{Segment: 1000, Partial: true}) {
 			t.Fatalf("%d bytes: Reset = false, want true", size)
 		}
@@ -41,8 +32,7 @@ func TestCutterFinishesPackets(t *testing.T) {
 func TestCutterPassesSinglePackets(t *testing.T) {
 	var c Cutter
 	want := udpPacket(t, []byte("whole"))
-	packet := bytes.Clone(want)
-	unfinish(packet)
+	packet := partial(bytes.Clone(want))
 	if !c.Reset(packet, pkt.Offload{Partial: true}) {
 		t.Fatal("Reset = false, want true")
 	}

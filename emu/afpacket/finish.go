@@ -16,16 +16,16 @@ const (
 )
 
 // describe fills the virtio header for a packet whose checksum and
-// segmentation are left to the kernel. It returns false for headers that do
-// not parse.
-func describe(head, packet []byte, off pkt.Offload) bool {
+// segmentation are left to the kernel, behind a link header of that size. It
+// returns false for headers that do not parse.
+func describe(head, packet []byte, off pkt.Offload, link int) bool {
 	t, ok := own(packet)
 	if !ok {
 		return false
 	}
 	ne := binary.NativeEndian
 	head[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
-	ne.PutUint16(head[6:], uint16(EthernetHeader+t.at))
+	ne.PutUint16(head[6:], uint16(link+t.at))
 	ne.PutUint16(head[8:], uint16(t.sum))
 	if off.Segment == 0 {
 		return true
@@ -41,7 +41,7 @@ func describe(head, packet []byte, off pkt.Offload) bool {
 	if packet[t.at+tcpFlags]&tcpCWR != 0 {
 		head[1] |= gsoECN
 	}
-	ne.PutUint16(head[2:], uint16(EthernetHeader+t.at+size))
+	ne.PutUint16(head[2:], uint16(link+t.at+size))
 	ne.PutUint16(head[4:], off.Segment)
 	if !off.Partial { // the kernel segments from a partial checksum
 		binary.BigEndian.PutUint16(packet[t.at+tcpSum:], pseudo(packet, t, len(packet)-t.at))

@@ -41,7 +41,7 @@ func (s *Sent) Lost() uint64 {
 type Sender struct {
 	socket   *Socket
 	sent     Sent
-	ethernet [EthernetHeader]byte
+	ethernet []byte // its last two bytes are the EtherType
 	n        int
 	heads    [Batch][headMax]byte
 	super    [Batch]bool
@@ -59,7 +59,18 @@ type markMessage struct {
 
 // NewSender makes a sender of frames from one MAC address to another.
 func NewSender(s *Socket, from, to net.HardwareAddr) *Sender {
-	t := &Sender{socket: s, sent: Sent{Refused: make(map[unix.Errno]uint64)}}
+	return NewTaggedSender(s, from, to, 0)
+}
+
+// NewTaggedSender is NewSender for frames with an IEEE 802.1Q tag; VLAN 0 means
+// no tag.
+func NewTaggedSender(s *Socket, from, to net.HardwareAddr, vlan int) *Sender {
+	t := &Sender{socket: s, sent: Sent{Refused: make(map[unix.Errno]uint64)}, ethernet: make([]byte, EthernetHeader)}
+	if vlan != 0 {
+		t.ethernet = make([]byte, EthernetHeader+tagSize)
+		binary.BigEndian.PutUint16(t.ethernet[12:], EtherTypeVLAN)
+		binary.BigEndian.PutUint16(t.ethernet[14:], uint16(vlan))
+	}
 	copy(t.ethernet[:6], to)
 	copy(t.ethernet[6:12], from)
 	for i := range t.msgs {
@@ -79,7 +90,7 @@ func (t *Sender) Whole(packet []byte, off pkt.Offload, mark uint32) {
 	i := t.next()
 	head := t.heads[i][:vnetSize]
 	clear(head)
-	if (off.Partial || off.Segment != 0) && !describe(head, packet, off) {
+	if (off.Partial || off.Segment != 0) && !describe(head, packet, off, len(t.ethernet)) {
 		t.sent.Unsendable++
 		return
 	}
@@ -135,13 +146,12 @@ func (t *Sender) next() int {
 
 // link appends the Ethernet header for packet.
 func (t *Sender) link(head, packet []byte) []byte {
-	at := len(head)
-	head = append(head, t.ethernet[:]...)
+	head = append(head, t.ethernet...)
 	ethertype := uint16(EtherTypeIPv4)
 	if packet[0]>>4 == 6 {
 		ethertype = EtherTypeIPv6
 	}
-	binary.BigEndian.PutUint16(head[at+12:], ethertype)
+	binary.BigEndian.PutUint16(head[len(head)-2:], ethertype)
 	return head
 }
 

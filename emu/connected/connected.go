@@ -30,6 +30,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -50,6 +51,7 @@ type Options struct {
 type Tunnel struct {
 	plan   plan.BranchTunnel
 	pump   *pump
+	loop   *loop.Loop
 	finish func() error
 }
 
@@ -66,11 +68,19 @@ func Attach(ns *netns.NS, b plan.BranchTunnel, o Options) (*Tunnel, error) {
 		t.pump, err = newPump(&t.plan, o)
 		return err
 	})
+	if err == nil {
+		if t.loop, err = loop.Start(t.pump); err != nil {
+			err = errors.Join(err, t.pump.release())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tunnel %s: %w", b.Name, err)
 	}
-	t.finish = sync.OnceValue(t.pump.stop)
-	go t.pump.run()
+	t.finish = sync.OnceValue(func() error {
+		err := t.loop.Stop()
+		t.pump.overflows()
+		return errors.Join(err, t.pump.release())
+	})
 	return t, nil
 }
 
@@ -81,30 +91,28 @@ var ErrRefused = errors.New("the server refused its context")
 // has to wait. The error is ErrRefused, or says that nobody answered before ctx
 // was over.
 func (t *Tunnel) Ready(ctx context.Context) error {
-	err := func() error {
-		select {
-		case <-t.pump.answered:
-			if state(t.pump.said.Load()) == refused {
-				return ErrRefused
-			}
-			return nil
-		case <-t.pump.done:
-			return errors.Join(errors.New("it is closed"), t.pump.err)
-		case <-ctx.Done():
-			return fmt.Errorf("no server answered at %v port %d: %w", t.plan.Remote, t.plan.Connect.Port, context.Cause(ctx))
-		}
-	}()
-	if err != nil {
-		return fmt.Errorf("tunnel %s from %v: %w", t.plan.Name, t.plan.Local, err)
+	var err error
+	select {
+	case <-t.pump.answered:
+	case <-t.loop.Done():
+		err = errors.Join(errors.New("it is closed"), t.loop.Err())
+	case <-ctx.Done():
+		err = fmt.Errorf("no server answered at %v port %d: %w", t.plan.Remote, t.plan.Connect.Port, context.Cause(ctx))
 	}
-	return nil
+	switch state(t.pump.said.Load()) {
+	case accepted:
+		return nil
+	case refused:
+		err = ErrRefused
+	}
+	return fmt.Errorf("tunnel %s from %v: %w", t.plan.Name, t.plan.Local, err)
 }
 
 // Begin says when traffic starts: the plan's switches of the virtual network
-// are counted from there.
-func (t *Tunnel) Begin(start time.Time) error {
+// are counted from there. It is not called after Close.
+func (t *Tunnel) Begin(start time.Time) {
 	t.pump.begins.Store(int64(start.Sub(t.pump.birth)))
-	return t.pump.ring()
+	t.loop.Ring()
 }
 
 // Counters are totals by name, zeros absent; names with "drop_" are losses.
@@ -121,8 +129,8 @@ func newPump(b *plan.BranchTunnel, o Options) (*pump, error) {
 		return nil, err
 	}
 	p := &pump{
-		client: c, mss: [2]uint16{tunnel.MSS(b.MTU), tunnel.MSS6(b.MTU)}, bell: -1, birth: time.Now(),
-		waiting: queue{size: b.MTU}, answered: make(chan struct{}), done: make(chan struct{}),
+		client: c, mss: [2]uint16{tunnel.MSS(b.MTU), tunnel.MSS6(b.MTU)}, birth: time.Now(),
+		waiting: queue{size: b.MTU}, answered: make(chan struct{}),
 	}
 	p.begins.Store(int64(vt.Never))
 	if b.Connect.NAT.IsValid() {
@@ -151,9 +159,6 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 			return err
 		}
 	}
-	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("eventfd: %w", err)
-	}
 	for range p.client.beginnings {
 		fd, err := dial(b)
 		if err != nil {
@@ -173,26 +178,6 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 	return nil
 }
 
-// ring wakes the pump.
-func (p *pump) ring() error {
-	if _, err := unix.Write(p.bell, []byte{7: 1}); err != nil && err != unix.EAGAIN {
-		return fmt.Errorf("wake the tunnel: %w", err)
-	}
-	return nil
-}
-
-// stop ends the pump.
-func (p *pump) stop() error {
-	p.closing.Store(true)
-	err := p.ring()
-	if err != nil {
-		return err
-	}
-	<-p.done
-	p.overflows()
-	return errors.Join(p.err, p.release())
-}
-
 // release closes what is open.
 func (p *pump) release() error {
 	var errs []error
@@ -205,11 +190,11 @@ func (p *pump) release() error {
 		errs = append(errs, p.inside.Close())
 		p.inside = nil
 	}
-	for _, fd := range append(p.sockets, p.bell) {
+	for _, fd := range p.sockets {
 		if fd >= 0 {
 			errs = append(errs, unix.Close(fd))
 		}
 	}
-	p.sockets, p.bell = nil, -1
+	p.sockets = nil
 	return errors.Join(errs...)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,8 +17,8 @@ import (
 	"github.com/homeward-lab/homeward/emu/afpacket"
 )
 
-// pump is a tunnel in userspace: one goroutine on a thread of its own that moves
-// packets between the tunnel's peer and the socket, as its client allows.
+// pump is a tunnel in userspace: it moves packets between the tunnel's peer and
+// the socket, as its client allows.
 type pump struct {
 	client *client
 	nat    *connector.NAT // nil: sources stay
@@ -38,20 +37,16 @@ type pump struct {
 	still func() error
 	meta  pkt.Meta
 
-	birth   time.Time // instant 0
-	begins  atomic.Int64
-	began   bool
-	bell    int
-	closing atomic.Bool
+	birth  time.Time // instant 0
+	begins atomic.Int64
+	began  bool
 	// answered is closed at a server's first answer, which said then holds.
 	answered chan struct{}
 	said     atomic.Uint32
 	count    [counters]atomic.Uint64
 	natDrops [drop.Count]atomic.Uint64
 	// mu keeps counters from asking sockets that are being closed.
-	mu   sync.Mutex
-	done chan struct{}
-	err  error // set before done is closed
+	mu sync.Mutex
 }
 
 // What a pump counts.
@@ -80,29 +75,19 @@ var countNames = [counters]string{
 
 func (p *pump) now() vt.Instant { return vt.Instant(time.Since(p.birth)) }
 
-// run moves packets until it is told to stop or a socket fails.
-func (p *pump) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer close(p.done)
-	fds := []unix.PollFd{
-		{Fd: int32(p.bell), Events: unix.POLLIN},
-		{Fd: int32(p.inside.Fd()), Events: unix.POLLIN},
-		{Events: unix.POLLIN},
+// Descriptors implements loop.Worker.
+func (p *pump) Descriptors(fds []int) []int {
+	return append(fds, p.inside.Fd(), p.sockets[p.client.current])
+}
+
+// Turn implements loop.Worker.
+func (p *pump) Turn() error {
+	if at := vt.Instant(p.begins.Load()); at != vt.Never && !p.began {
+		p.began = true
+		p.client.begin(at)
 	}
-	for {
-		p.timers()
-		fds[2].Fd = int32(p.sockets[p.client.current])
-		if p.err = afpacket.Wait(fds, p.patience()); p.err != nil {
-			return
-		}
-		if fds[0].Revents != 0 && p.heard() {
-			return
-		}
-		if p.err = errors.Join(p.out(), p.in()); p.err != nil {
-			return
-		}
-	}
+	p.timers()
+	return errors.Join(p.out(), p.in())
 }
 
 // timers does what is due.
@@ -129,8 +114,8 @@ func (p *pump) leave(i int) {
 	p.sockets[i] = -1
 }
 
-// patience is how long nothing has to be done.
-func (p *pump) patience() time.Duration {
+// Patience implements loop.Worker.
+func (p *pump) Patience() time.Duration {
 	wake := p.client.nextWake()
 	if p.nat != nil {
 		wake = min(wake, p.nat.NextWake())
@@ -139,17 +124,6 @@ func (p *pump) patience() time.Duration {
 		return -1
 	}
 	return max(wake.Sub(p.now()), 0)
-}
-
-// heard takes what the bell was rung for, and reports whether that is the end.
-func (p *pump) heard() bool {
-	var count [8]byte
-	unix.Read(p.bell, count[:]) // fails only if it does not ring
-	if at := vt.Instant(p.begins.Load()); at != vt.Never && !p.began {
-		p.began = true
-		p.client.begin(at)
-	}
-	return p.closing.Load()
 }
 
 // out takes a batch of what the kernel routed into the tunnel.
