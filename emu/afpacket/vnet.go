@@ -132,3 +132,13 @@ func innermost(packet []byte) (transport, bool) {
 	t.at += at + gre.Len
 	return t, ok
 }
+
+// IsIP reports whether a frame carries IPv4 or IPv6, of which an IPv4 header
+// fits.
+func IsIP(frame []byte) bool {
+	if len(frame) < EthernetHeader+ipv4Min {
+		return false
+	}
+	t := binary.BigEndian.Uint16(frame[12:])
+	return t == EtherTypeIPv4 || t == EtherTypeIPv6
+}

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/udp"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -160,11 +162,14 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 		}
 	}
 	for range p.client.beginnings {
-		fd, err := dial(b)
+		fd, err := udp.Open(netip.AddrPortFrom(b.Local, 0))
 		if err != nil {
 			return err
 		}
 		p.sockets, p.losses = append(p.sockets, fd), append(p.losses, 0)
+		if err := udp.Connect(fd, netip.AddrPortFrom(b.Remote, b.Connect.Port)); err != nil {
+			return err
+		}
 	}
 	if p.inside, err = afpacket.Listen(peer.Index); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/udp"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 
@@ -391,4 +392,4 @@ func losses(all map[string]uint64) map[string]uint64 {
 }
 
 // connect connects a UDP socket, so that it hears of errors.
-func connect(fd int, to netip.AddrPort) error { return unix.Connect(fd, sockaddr(to)) }
+func connect(fd int, to netip.AddrPort) error { return udp.Connect(fd, to) }

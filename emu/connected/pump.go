@@ -1,7 +1,6 @@
 package connected
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/udp"
 )
 
 // pump is a tunnel in userspace: it moves packets between the tunnel's peer and
@@ -132,7 +132,7 @@ func (p *pump) out() error {
 	now := p.now()
 	for i := range n {
 		frame, h := p.rx.Frame(i)
-		if !isIP(frame) {
+		if !afpacket.IsIP(frame) {
 			p.count[dropNotIP].Add(1)
 			continue
 		}
@@ -157,15 +157,6 @@ func (p *pump) out() error {
 	return err
 }
 
-// isIP reports whether a frame carries IPv4 or IPv6.
-func isIP(frame []byte) bool {
-	if len(frame) < afpacket.EthernetHeader+pkt.IPv4Header {
-		return false
-	}
-	t := binary.BigEndian.Uint16(frame[12:])
-	return t == afpacket.EtherTypeIPv4 || t == afpacket.EtherTypeIPv6
-}
-
 // send sends a packet, or lets it wait for the server's answer.
 func (p *pump) send(packet []byte) {
 	switch p.client.state {
@@ -185,42 +176,26 @@ func (p *pump) send(packet []byte) {
 
 // write puts a datagram into the current socket.
 func (p *pump) write(datagram []byte) {
-	for {
-		_, err := unix.Write(p.sockets[p.client.current], datagram)
-		switch err {
-		case nil:
-			return
-		case unix.EINTR:
-		case unix.ECONNREFUSED: // of an earlier datagram, and told once
-		default:
-			p.count[dropUnsent].Add(1)
-			return
-		}
+	if udp.Send(p.sockets[p.client.current], datagram) != nil {
+		p.count[dropUnsent].Add(1)
 	}
 }
 
 // in takes a batch of what a server sent.
 func (p *pump) in() error {
 	now := p.now()
-	var err error
-	for i := 0; i < len(p.buffers) && err == nil; i++ {
-		var n int
-		n, err = unix.Read(p.sockets[p.client.current], p.buffers[i])
-		switch err {
-		case nil:
-			p.take(now, p.buffers[i][:n])
-		case unix.EINTR, unix.ECONNREFUSED:
-			err = nil
+	for _, b := range p.buffers {
+		n, ok, err := udp.Receive(p.sockets[p.client.current], b)
+		if err != nil {
+			return fmt.Errorf("from the server: %w", err)
 		}
+		if !ok {
+			break
+		}
+		p.take(now, b[:n])
 	}
 	p.tx.Flush()
 	p.count[dropUndelivered].Store(p.tx.Sent().Lost())
-	if err == unix.EAGAIN {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("receive from the server: %w", err)
-	}
 	return nil
 }
 
@@ -301,7 +276,7 @@ func (p *pump) overflow(i int) {
 	if p.sockets[i] < 0 {
 		return
 	}
-	if n, err := lost(p.sockets[i]); err == nil {
+	if n, err := udp.Lost(p.sockets[i]); err == nil {
 		p.count[dropOverflow].Add(n - p.losses[i])
 		p.losses[i] = n
 	}

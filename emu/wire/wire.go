@@ -165,6 +165,12 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 	for i := range p.Links {
 		l := &p.Links[i]
 		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
+		if l.VLAN != 0 {
+			inside := w.tag(l)
+			number(&inside.a)
+			number(&inside.b)
+			b.tunnels = append(b.tunnels, inside)
+		}
 		number(&w.a)
 		number(&w.b)
 		b.links = append(b.links, w)

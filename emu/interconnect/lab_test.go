@@ -1,0 +1,348 @@
+package interconnect
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+var (
+	edgeAddr   = netip.MustParseAddr("198.18.0.9")
+	guestAddr  = netip.MustParseAddr("198.18.0.2") // the servers'
+	siteAddr   = netip.MustParseAddr("10.0.1.5")   // every site's
+	originAddr = netip.MustParseAddr("203.0.113.9")
+)
+
+func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
+func mac(b byte) net.HardwareAddr {
+	return net.HardwareAddr{2, 0, 0, 0, 0, b}
+}
+
+func route(dst, iface, via string) plan.KernelRoute {
+	return plan.KernelRoute{To: pfx(dst), Hops: []plan.Hop{{Interface: iface, Via: addr(via)}}}
+}
+
+// tenant of all sites but the last.
+const tenant = 3
+
+// vlans are the tags of three sites, of which two are alike in all else.
+var vlans = []int{0, 7, 4094}
+
+var sites = []string{"plain", "tagged", "other"}
+
+// region is three sites with one address, linked to an edge in three ways, and a
+// server beyond, whose tunnel end (srv1) has a kernel behind it that plays
+// everybody else.
+func region() *plan.Plan {
+	p := &plan.Plan{
+		Scenario: "region",
+		Nodes: []plan.Node{
+			{ID: "edge", Kind: plan.KindEdge, Forward: true, Loopback: []netip.Prefix{pfx("198.18.0.9/32")}, Routes: []plan.KernelRoute{
+				route("198.18.0.2/32", "s1", "172.16.1.2"),
+			}},
+			{ID: "server", Kind: plan.KindServer, Loopback: []netip.Prefix{pfx("198.18.0.2/32")}, Routes: []plan.KernelRoute{
+				route("198.18.0.9/32", "up0", "172.16.1.1"), route("10.0.1.0/24", "srv1", "203.0.113.8"),
+			}},
+		},
+		Links: []plan.Link{{
+			ID: "uplink", MTU: 1600,
+			A: plan.Endpoint{Node: "server", Interface: "up0", MAC: mac(0x31), Addresses: []netip.Prefix{pfx("172.16.1.2/30")}, Neighbors: []netip.Addr{addr("172.16.1.1")}},
+			B: plan.Endpoint{Node: "edge", Interface: "s1", MAC: mac(0x32), Addresses: []netip.Prefix{pfx("172.16.1.1/30")}, Neighbors: []netip.Addr{addr("172.16.1.2")}},
+		}},
+		Branches: []plan.Branch{{Node: "server", Tunnels: []plan.BranchTunnel{{
+			Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: mac(0x61), PeerMAC: mac(0x62),
+		}}}},
+	}
+	for i, site := range sites {
+		gateway := mac(byte(0xa0 + i))
+		p.Nodes = append(p.Nodes, plan.Node{ID: site, Kind: plan.KindBranch, Loopback: []netip.Prefix{pfx("10.0.1.5/32")}, Routes: []plan.KernelRoute{
+			route("0.0.0.0/0", "wan0", "169.254.240.0"),
+		}})
+		l := plan.Link{
+			ID: site, MTU: 1500, VLAN: vlans[i],
+			A: plan.Endpoint{Node: site, Interface: "wan0", MAC: mac(byte(0x10 + i)), Addresses: []netip.Prefix{pfx("169.254.240.1/31")}, Neighbors: []netip.Addr{addr("169.254.240.0")}, NeighborMAC: gateway},
+			B: plan.Endpoint{Node: "edge", Interface: site, MAC: mac(byte(0x20 + i))},
+		}
+		p.Links = append(p.Links, l)
+		whose := ident.Tenant(tenant)
+		if site == "other" {
+			whose++
+		}
+		p.Interconnects = append(p.Interconnects, plan.Interconnect{
+			OnRamp: ident.OnRamp(i + 1), Tenant: whose, Name: site, Edge: "edge", Interface: site, VLAN: vlans[i],
+			Local: edgeAddr, Remote: guestAddr, MAC: gateway, SiteMAC: l.A.MAC,
+		})
+	}
+	return p
+}
+
+// lab is a running region.
+type lab struct {
+	*keeper.Lab
+	plan   *plan.Plan
+	edge   *Edge
+	trunks []*Trunk
+	server *server
+}
+
+func raise(t *testing.T) *lab {
+	t.Helper()
+	p := region()
+	k, err := keeper.Up(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Errorf("close lab: %v", err)
+		}
+	})
+	l := &lab{Lab: k, plan: p}
+	l.server = l.serve(t)
+	if l.edge, err = Attach(k.NS("edge"), p.Interconnects, 1); err != nil {
+		t.Fatal(err)
+	}
+	closing(t, l.edge.Close)
+	for _, link := range p.Links {
+		if link.VLAN == 0 {
+			continue
+		}
+		trunk, err := Tag(k.NS(link.A.Node), link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closing(t, trunk.Close)
+		l.trunks = append(l.trunks, trunk)
+	}
+	return l
+}
+
+// closing closes something twice at the end of the test.
+func closing(t *testing.T, end func() error) {
+	t.Cleanup(func() {
+		for range 2 {
+			if err := end(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+	})
+}
+
+// server is the far end in a few lines: it moves bare packets between its GUE
+// socket and srv1's peer, and remembers from which site each port asked last.
+type server struct {
+	conn    *net.UDPConn
+	socket  *afpacket.Socket
+	workers sync.WaitGroup
+
+	mu       sync.Mutex
+	contexts map[uint16]tunnel.GUEContext // by the asking port
+	from     map[netip.AddrPort]int       // datagrams by source
+	bad      int
+}
+
+func (l *lab) serve(t *testing.T) *server {
+	t.Helper()
+	s := &server{contexts: map[uint16]tunnel.GUEContext{}, from: map[netip.AddrPort]int{}}
+	var outside, peer *net.Interface
+	err := l.NS("server").Do(func() (err error) {
+		if s.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(guestAddr, tunnel.GUEPort))); err != nil {
+			return err
+		}
+		if outside, err = net.InterfaceByName("srv1"); err != nil {
+			return err
+		}
+		if peer, err = net.InterfaceByName("srv1" + wire.PeerSuffix); err != nil {
+			return err
+		}
+		s.socket, err = afpacket.Listen(peer.Index)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	s.workers.Go(func() { s.fromSites(afpacket.NewSender(s.socket, peer.HardwareAddr, outside.HardwareAddr)) })
+	s.workers.Go(func() { s.toSites(stop) })
+	t.Cleanup(func() {
+		close(stop)
+		s.conn.Close()
+		s.workers.Wait()
+		s.socket.Close()
+	})
+	return s
+}
+
+func (s *server) fromSites(tx *afpacket.Sender) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		h, reason := tunnel.ParseGUE(buf[:n])
+		var m pkt.Meta
+		if reason == drop.None {
+			m.Parse(buf[h.Len:n])
+		}
+		s.mu.Lock()
+		s.from[from]++
+		if m.Version == 0 || h.Context.Return || h.Context.Hops != 0 {
+			s.bad++
+		}
+		s.contexts[m.SrcPort] = h.Context
+		s.mu.Unlock()
+		if m.Version != 0 {
+			tx.Whole(buf[h.Len:n], pkt.Offload{}, 0)
+			tx.Flush()
+		}
+	}
+}
+
+func (s *server) toSites(stop chan struct{}) {
+	rx := afpacket.NewReceiver(s.socket)
+	var cutter afpacket.Cutter
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if afpacket.Wait([]unix.PollFd{{Fd: int32(s.socket.Fd()), Events: unix.POLLIN}}, 20*time.Millisecond) != nil {
+			return
+		}
+		n, err := rx.Receive()
+		if err != nil {
+			return
+		}
+		for i := range n {
+			frame, h := rx.Frame(i)
+			packet := frame[afpacket.EthernetHeader:]
+			off, err := h.Offload(packet)
+			if err != nil || !cutter.Reset(packet, off) {
+				continue
+			}
+			var m pkt.Meta
+			m.Parse(packet)
+			s.mu.Lock()
+			context := s.contexts[m.DstPort]
+			s.mu.Unlock()
+			context.Return = true
+			for single := cutter.Next(); single != nil; single = cutter.Next() {
+				s.send(context, single)
+			}
+		}
+	}
+}
+
+// send sends a packet back to the edge; the test sees what does not arrive.
+func (s *server) send(context tunnel.GUEContext, packet []byte) {
+	b := make([]byte, tunnel.GUEHeaderLen, tunnel.GUEHeaderLen+len(packet))
+	tunnel.PutGUE(b, context, packet)
+	s.conn.WriteToUDPAddrPort(append(b, packet...), netip.AddrPortFrom(edgeAddr, tunnel.GUEPort))
+}
+
+// patience is how long something that must happen may take.
+const patience = 5 * time.Second
+
+func (l *lab) udp(t *testing.T, node string, at netip.AddrPort) *net.UDPConn {
+	t.Helper()
+	var c *net.UDPConn
+	err := l.NS(node).Do(func() (err error) {
+		c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ask sends a question and returns the answer, "" if none comes in time.
+func ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, question string, patience time.Duration) string {
+	t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte(question), to); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	n, _, err := c.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		return ""
+	}
+	return string(buf[:n])
+}
+
+// transfer sends n bytes each way over a TCP connection from a site's port to
+// the server's side.
+func (l *lab) transfer(t *testing.T, site string, port uint16, n int64) {
+	t.Helper()
+	var listener *net.TCPListener
+	err := l.NS("server").Do(func() (err error) {
+		listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(originAddr, 0)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	deadline := time.Now().Add(20 * time.Second)
+	var client net.Conn
+	err = l.NS(site).Do(func() (err error) {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(siteAddr, port)), Deadline: deadline}
+		d.SetMultipathTCP(false)
+		client, err = d.DialContext(t.Context(), "tcp4", listener.Addr().String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := errors.Join(listener.SetDeadline(deadline), client.SetDeadline(deadline)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := listener.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := errors.Join(conn.SetDeadline(deadline), conn.SetLinger(0)); err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{client, conn}, {conn, client}} {
+		both.Go(func() {
+			if _, err := way[0].Write(make([]byte, n)); err != nil {
+				t.Errorf("%s: write: %v", site, err)
+			}
+		})
+		both.Go(func() {
+			if got, err := io.CopyN(io.Discard, way[1], n); err != nil {
+				t.Errorf("%s: read: %v after %d of %d bytes", site, err, got, n)
+			}
+		})
+	}
+	both.Wait()
+}

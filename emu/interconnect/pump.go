@@ -1,0 +1,198 @@
+package interconnect
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/udp"
+)
+
+const (
+	// outSockets have a source port each: enough for ECMP to spread over the
+	// servers of a datacenter, and a power of two, as the top bits of a hash choose.
+	outSockets = 1 << outBits
+	outBits    = 4
+	outShift   = 64 - outBits
+	// receiveMost is the largest datagram taken, bytes: a server's own links hold
+	// no more than 1600.
+	receiveMost = 2048
+)
+
+// pump is an edge's interconnects in userspace.
+type pump struct {
+	seed    uint64
+	order   []*port
+	ports   map[ident.OnRamp]*port
+	out     [outSockets]int
+	opened  int // of out
+	in      int
+	buffers [][]byte
+	cutter  afpacket.Cutter
+	scratch []byte
+	meta    pkt.Meta
+
+	count [counters]atomic.Uint64
+	// mu keeps counters from asking sockets that are being closed.
+	mu     sync.Mutex
+	losses uint64 // of in, as far as they are counted
+}
+
+// What a pump counts.
+const (
+	sent = iota
+	received
+	dropNotIP
+	dropOffload
+	dropJunk
+	dropUnknown
+	dropUnsent
+	dropUndelivered
+	dropOverflow
+	counters
+)
+
+var countNames = [counters]string{
+	"sent", "received", "drop_not_ip", "drop_offload", "drop_junk", "drop_unknown", "drop_unsent", "drop_undelivered", "drop_overflow",
+}
+
+// Descriptors implements loop.Worker.
+func (p *pump) Descriptors(fds []int) []int {
+	for _, o := range p.order {
+		fds = append(fds, o.socket.Fd())
+	}
+	return append(fds, p.in)
+}
+
+// Patience implements loop.Worker: nothing is ever due.
+func (p *pump) Patience() time.Duration { return -1 }
+
+// Turn implements loop.Worker.
+func (p *pump) Turn() error {
+	errs := []error{p.back()}
+	for _, o := range p.order {
+		errs = append(errs, p.forth(o))
+	}
+	return errors.Join(errs...)
+}
+
+// forth takes a batch from a site's link to the servers.
+func (p *pump) forth(o *port) error {
+	n, err := o.rx.Receive()
+	for i := range n {
+		frame, h := o.rx.Frame(i)
+		if !afpacket.IsIP(frame) {
+			p.count[dropNotIP].Add(1)
+			continue
+		}
+		packet := frame[afpacket.EthernetHeader:]
+		off, err := h.Offload(packet)
+		if err != nil || !p.cutter.Reset(packet, off) {
+			p.count[dropOffload].Add(1)
+			continue
+		}
+		out := p.out[p.hash(o, packet)>>outShift]
+		for single := p.cutter.Next(); single != nil; single = p.cutter.Next() {
+			p.wrap(out, &o.context, single)
+		}
+	}
+	return err
+}
+
+// hash is that of the packet's flow: all of its packets leave from one port.
+func (p *pump) hash(o *port, packet []byte) uint64 {
+	p.meta.Parse(packet)
+	key := flow.ForwardKey(o.context.Tenant, ident.Scope(o.context.OnRamp), 0, &p.meta)
+	return flow.Hash(p.seed, &key)
+}
+
+// wrap sends a packet in GUE.
+func (p *pump) wrap(out int, context *tunnel.GUEContext, packet []byte) {
+	size := tunnel.GUEHeaderLen + len(packet)
+	if cap(p.scratch) < size {
+		p.scratch = make([]byte, size)
+	}
+	b := p.scratch[:size]
+	tunnel.PutGUE(b, *context, packet)
+	copy(b[tunnel.GUEHeaderLen:], packet)
+	if udp.Send(out, b) != nil {
+		p.count[dropUnsent].Add(1)
+		return
+	}
+	p.count[sent].Add(1)
+}
+
+// back takes a batch of what servers sent to the sites.
+func (p *pump) back() error {
+	for _, b := range p.buffers {
+		n, ok, err := udp.Receive(p.in, b)
+		if err != nil {
+			return fmt.Errorf("from the servers: %w", err)
+		}
+		if !ok {
+			break
+		}
+		p.unwrap(b[:n])
+	}
+	undelivered := uint64(0)
+	for _, o := range p.order {
+		o.tx.Flush()
+		undelivered += o.tx.Sent().Lost()
+	}
+	p.count[dropUndelivered].Store(undelivered)
+	return nil
+}
+
+// unwrap puts a packet on the link of the site that its context names.
+func (p *pump) unwrap(datagram []byte) {
+	h, reason := tunnel.ParseGUE(datagram)
+	if reason != drop.None || !h.Context.Return || tunnel.CheckConnected(datagram[h.Len:]) != drop.None {
+		p.count[dropJunk].Add(1)
+		return
+	}
+	o := p.ports[h.Context.OnRamp]
+	if o == nil || o.context.Tenant != h.Context.Tenant {
+		p.count[dropUnknown].Add(1)
+		return
+	}
+	o.tx.Whole(datagram[h.Len:], pkt.Offload{}, 0)
+	p.count[received].Add(1)
+}
+
+// overflows asks the sockets what they lost.
+func (p *pump) overflows() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, o := range p.order {
+		if n, err := o.socket.Overflows(); err == nil {
+			p.count[dropOverflow].Add(n)
+		}
+	}
+	if p.in < 0 {
+		return
+	}
+	if n, err := udp.Lost(p.in); err == nil {
+		p.count[dropOverflow].Add(n - p.losses)
+		p.losses = n
+	}
+}
+
+// totals are the pump's, by name.
+func (p *pump) totals() map[string]uint64 {
+	p.overflows()
+	all := make(map[string]uint64)
+	for i := range p.count {
+		if n := p.count[i].Load(); n != 0 {
+			all[countNames[i]] = n
+		}
+	}
+	return all
+}

@@ -1,0 +1,121 @@
+// Package udp opens the sockets that tunnels send their datagrams through, for
+// loops that never wait: what does not fit is refused, and what the kernel lost
+// can be asked for.
+//
+// It wraps nothing: a socket is a descriptor, for emu/loop, in the namespace of
+// the thread that opened it. Its law: a datagram goes out whole or not at all.
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// buffer is asked for a socket's queues: a burst of a whole window, cut into
+// datagrams.
+const buffer = 8 << 20
+
+// Open makes a socket in the calling thread's namespace, bound to an address; at
+// port 0 the kernel chooses one. Datagrams go out with DF.
+func Open(local netip.AddrPort) (fd int, err error) {
+	family := unix.AF_INET
+	if local.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("UDP socket: %w", err)
+	}
+	err = configure(fd, family)
+	if err == nil {
+		if err = unix.Bind(fd, sockaddr(local)); err != nil {
+			err = fmt.Errorf("bind to %v: %w", local, err)
+		}
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func configure(fd, family int) error {
+	level, option := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
+	if family == unix.AF_INET6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
+	}
+	if err := unix.SetsockoptInt(fd, level, option, unix.IP_PMTUDISC_DO); err != nil {
+		return fmt.Errorf("don't fragment: %w", err)
+	}
+	for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF, unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, buffer) == nil {
+			continue
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, plain, buffer); err != nil {
+			return fmt.Errorf("socket buffer of %d bytes: %w", buffer, err)
+		}
+	}
+	return nil
+}
+
+// Connect makes to the only peer of a socket.
+func Connect(fd int, to netip.AddrPort) error {
+	if err := unix.Connect(fd, sockaddr(to)); err != nil {
+		return fmt.Errorf("connect to %v: %w", to, err)
+	}
+	return nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// Send puts a datagram into a connected socket. An error says that it was not
+// sent: too long for the path is EMSGSIZE, a full queue EAGAIN.
+func Send(fd int, datagram []byte) error {
+	for {
+		switch _, err := unix.Write(fd, datagram); err {
+		case unix.EINTR:
+		case unix.ECONNREFUSED: // of an earlier datagram, and told once
+		default:
+			return err
+		}
+	}
+}
+
+// Receive takes the next datagram, cut off if b is shorter; ok is false if there
+// is none now.
+func Receive(fd int, b []byte) (n int, ok bool, err error) {
+	for {
+		n, err := unix.Read(fd, b)
+		switch err {
+		case nil:
+			return n, true, nil
+		case unix.EINTR, unix.ECONNREFUSED:
+		case unix.EAGAIN:
+			return 0, false, nil
+		default:
+			return 0, false, fmt.Errorf("receive: %w", err)
+		}
+	}
+}
+
+// Lost is how many datagrams the kernel dropped because the socket's queue was
+// full, since it was opened.
+func Lost(fd int) (uint64, error) {
+	const drops = 8 // SK_MEMINFO_DROPS of linux/sock_diag.h, the last one
+	var info [drops + 1]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, fmt.Errorf("socket statistics: %w", errno)
+	}
+	return uint64(info[drops]), nil
+}

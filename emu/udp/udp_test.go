@@ -1,0 +1,144 @@
+package udp_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/udp"
+	"github.com/homeward-lab/homeward/internal/need"
+)
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+// pair is two sockets in a namespace of their own, a connected to b.
+func pair(t *testing.T) (a, b int) {
+	t.Helper()
+	need.Root(t)
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	err = ns.Do(func() error {
+		if err := up("lo"); err != nil {
+			return err
+		}
+		if b, err = udp.Open(loopback); err != nil {
+			return err
+		}
+		if a, err = udp.Open(loopback); err != nil {
+			return err
+		}
+		at, err := unix.Getsockname(b)
+		if err != nil {
+			return err
+		}
+		return udp.Connect(a, netip.AddrPortFrom(loopback.Addr(), uint16(at.(*unix.SockaddrInet4).Port)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(a); unix.Close(b) })
+	return a, b
+}
+
+// up raises an interface of the calling thread's namespace.
+func up(name string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	r.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
+}
+
+func TestDatagrams(t *testing.T) {
+	a, b := pair(t)
+	buf := make([]byte, 5)
+	if n, ok, err := udp.Receive(b, buf); n != 0 || ok || err != nil {
+		t.Errorf("Receive of nothing = %d, %v, %v", n, ok, err)
+	}
+	for _, d := range []string{"one", "", "two and more"} {
+		if err := udp.Send(a, []byte(d)); err != nil {
+			t.Fatal(err)
+		}
+		n, ok, err := udp.Receive(b, buf)
+		if want := d[:min(len(d), 5)]; string(buf[:n]) != want || !ok || err != nil {
+			t.Errorf("Receive = %q, %v, %v; want %q", buf[:n], ok, err, want)
+		}
+	}
+	if _, _, err := udp.Receive(-1, buf); !errors.Is(err, unix.EBADF) {
+		t.Errorf("Receive of no socket = %v, want EBADF", err)
+	}
+}
+
+// A datagram that would have to be cut is not sent.
+func TestNothingIsFragmented(t *testing.T) {
+	a, b := pair(t)
+	if err := udp.Send(a, make([]byte, 1<<16-28)); !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("Send of more than the link holds = %v, want EMSGSIZE", err)
+	}
+	if err := udp.Send(a, []byte("short")); err != nil {
+		t.Fatal(err)
+	}
+	if n, ok, _ := udp.Receive(b, make([]byte, 10)); n != 5 || !ok {
+		t.Errorf("Receive = %d, %v; want the short one", n, ok)
+	}
+}
+
+func TestLostIsCounted(t *testing.T) {
+	a, b := pair(t)
+	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the least there is
+		t.Fatal(err)
+	}
+	const most = 1000
+	for range most {
+		if err := udp.Send(a, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := uint64(0)
+	for {
+		_, ok, err := udp.Receive(b, make([]byte, 1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		kept++
+	}
+	if lost, err := udp.Lost(b); err != nil || kept == 0 || lost != most-kept {
+		t.Errorf("Lost = %d, %v; want %d", lost, err, most-kept)
+	}
+}
+
+// An error that the kernel tells of an earlier datagram stops nobody.
+func TestRefusalOfAnEarlierDatagram(t *testing.T) {
+	a, b := pair(t)
+	if err := unix.Close(b); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := udp.Send(a, []byte("?")); err != nil {
+			t.Errorf("Send = %v", err)
+		}
+	}
+	if _, ok, err := udp.Receive(a, make([]byte, 10)); ok || err != nil {
+		t.Errorf("Receive = %v, %v; want nothing", ok, err)
+	}
+	if _, err := udp.Open(netip.MustParseAddrPort("192.0.2.1:0")); err == nil {
+		t.Error("Open at an address of somebody else: no error")
+	} else if !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("Open at an address of somebody else = %v, want EADDRNOTAVAIL", err)
+	}
+}
