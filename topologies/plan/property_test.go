@@ -66,15 +66,17 @@ func drawn(t *rapid.T) *spec.Scenario {
 		s.Sites = append(s.Sites, spec.Site{
 			ID: "shop", Instance: i + 1, Near: near(where.Draw(t, "near")), Lan: prefix("10.0.1.0/24"),
 			Hosts:   map[string]spec.Host{"till": {Address: addr("10.0.1.5")}, "desk": {Address: addr("10.0.1.1")}},
-			OnRamps: []spec.OnRamp{{ID: "wan", Type: "gre"}, {ID: "spare", Type: "gre"}},
+			OnRamps: []spec.OnRamp{{ID: "wan", Type: drawType(t), VLAN: 7}, {ID: "spare", Type: drawType(t)}},
 		})
 	}
 	drawAccounts(t, s)
+	drawConnected(t, s)
 	for i := range rapid.IntRange(1, 3).Draw(t, "origins") {
 		s.Internet = append(s.Internet, spec.InternetHost{ID: "web", Instance: i + 1, Address: advance(addr("203.0.113.1"), i), Near: near(where.Draw(t, "near"))})
 	}
 	s.Traffic = []spec.Traffic{
 		{ID: "a", From: "shop.*.*", To: "web.*", TCP: 443, Flows: rapid.IntRange(1, 10).Draw(t, "flows"), Rate: rapid.SampledFrom([]float64{0, 0.5, 3, 1000}).Draw(t, "rate")},
+		{ID: "c", From: "*.*", To: "web.*", TCP: 80},
 		{ID: "b", From: "shop.*.*", To: "web.1", TCP: 80, Flows: 3, SourcePort: rapid.SampledFrom([]int{1, 32767, 32768, 40000, 60998, 65533}).Draw(t, "port")},
 	}
 	return s
@@ -125,6 +127,7 @@ func TestPlanHoldsTogether(t *testing.T) {
 		checkFlows(rt, p)
 		checkConfigs(rt, p)
 		checkPaths(rt, p)
+		checkConnected(rt, p)
 	})
 }
 

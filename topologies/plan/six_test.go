@@ -50,11 +50,11 @@ func TestSixHoldsTogether(t *testing.T) {
 func checkSix(t fataler, p *Plan) {
 	t.Helper()
 	w := newWorld(p)
-	want := func(from string, dst netip.Addr, node string) map[string]string {
+	want := func(from string, dst netip.Addr, nodes ...string) map[string]string {
 		t.Helper()
 		ends := w.walk(from, dst)
-		if !only(ends, node) {
-			t.Fatalf("from %s to %v: ends at %v, want %s", from, dst, ends, node)
+		if !only(ends, nodes...) {
+			t.Fatalf("from %s to %v: ends at %v, want %v", from, dst, ends, nodes)
 		}
 		return ends
 	}
@@ -89,7 +89,7 @@ func checkSix(t fataler, p *Plan) {
 				want(s.Node, n.Address, n.ID)
 			}
 		case n.Kind == KindBranch && n.LAN.Addr().Is6():
-			want(n.ID, addr("2001:db8::1"), "tunnel")
+			want(n.ID, addr("2001:db8::1"), "tunnel", "listener on "+n.Datacenter+".edge")
 			want(n.ID, addr("fd00:1::77"), "dropped")
 			want(n.Site+".till", addr("fd00:1::1"), n.Site+".desk")
 		}
