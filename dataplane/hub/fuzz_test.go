@@ -2,11 +2,15 @@ package hub_test
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 )
 
 // FuzzHub: whatever comes in a tunnel or from the Internet, the hub does not
@@ -58,11 +62,7 @@ func FuzzHub(f *testing.F) {
 		in.Offload.Segment, in.Offload.Partial = segment, segment%2 == 1
 		h.HandlePacket(0, &in, &out)
 		got := h.Counters()
-		sum := got.Forwarded + got.Returned + got.HandedOver + got.Routed + got.Answered + got.Held
-		for _, n := range got.Drops {
-			sum += n
-		}
-		if got.Packets != 1 || sum != 1 {
+		if got.Packets != 1 || accounted(&got) != 1 {
 			t.Fatalf("counted %+v", got)
 		}
 		for i := range out.Send {
@@ -76,6 +76,110 @@ func FuzzHub(f *testing.F) {
 		h.Close(1, &out)
 		if got := h.Counters(); got.Flows != 0 {
 			t.Fatalf("%d flows after Close", got.Flows)
+		}
+	})
+}
+
+// FuzzInside: whatever an interconnect or a connector sends, wrapped by the
+// network's own or in a connected tunnel from inside, and whatever a datagram to
+// the ports of these tunnels holds: accounted for once, and nothing leaves by
+// another on-ramp. OX-1, OX-3, DESIGN 7.
+func FuzzInside(f *testing.F) {
+	const ways = 4
+	one := oneWithRamps(f)
+	server := one.Config().Servers[0].Handover
+	for _, ip := range hubtest.Families() {
+		p := hubtest.IP{Src: ip.Till, Dst: ip.Web, Payload: []byte("payload")}
+		late, private := p, p
+		late.TTL, private.Dst = 1, netip.AddrPortFrom(ip.Private, 80)
+		for _, inner := range [][]byte{
+			p.UDP(), p.TCP(hubtest.Flags{SYN: true}, 1, 0, 1460), p.TCP(hubtest.Flags{ACK: true}, 1, 0, 0), p.Ping(), p.Pong(), late.UDP(), private.UDP(),
+			hubtest.Unreachable(ip.Till.Addr(), 4, 1400, p.UDP()), hubtest.Cut(p.UDP(), 8, 1)[0], {}, {0x45},
+		} {
+			for way := range uint8(ways) {
+				f.Add(inner, way, way%2 == 0)
+			}
+		}
+	}
+	for _, context := range []tunnel.Context{{Kind: tunnel.Connector, Tenant: 1, Registration: [16]byte{15: 4}}, {Kind: tunnel.Device, Tenant: 1, VNet: 9, Registration: [16]byte{15: 4}, User: "ana", Country: "DE", Token: make([]byte, 32)}} {
+		datagram, err := context.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for way := range uint8(ways) {
+			f.Add(datagram, way, false)
+			f.Add(datagram[:len(datagram)-1], way, false)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, way uint8, mended bool) {
+		h := oneWithRamps(t)
+		if mended {
+			mend(data)
+		}
+		in := hub.Packet{Internal: true}
+		outer := tunnel.Encap{Proto: tunnel.ViaUDP, Src: netip.MustParseAddr("192.88.99.1"), Dst: hubtest.Tunnel, SrcPort: 50000, DstPort: tunnel.ConnectedPort}
+		switch way % ways {
+		case 0:
+			in.Data = interconnected(h, data)
+		case 1:
+			in.Data, in.Port = data, 1
+		case 2:
+			in.Data = outer.Append(nil, data)
+		case 3:
+			outer.Dst, outer.DstPort = server, tunnel.GUEPort
+			in.Data = outer.Append(nil, data)
+		}
+		var out hub.Out
+		h.HandlePacket(0, &in, &out)
+		if c := h.Counters(); c.Packets != 2 || accounted(&c) != 2 || c.Drops[drop.None] != 0 {
+			t.Fatalf("counted %+v", c)
+		}
+		for i := range out.Send {
+			s := &out.Send[i]
+			back := way%ways == 0 && s.Encap.Context.OnRamp == 3 || way%ways == 1 && s.Port == 1 || way%ways == 2 && s.Encap.Dst == outer.Src
+			if !back && (s.Port != 0 || !s.Encap.IsZero()) {
+				t.Fatalf("way %d: sent to port %d, %+v", way%ways, s.Port, s.Encap)
+			}
+		}
+	})
+}
+
+// FuzzConfig: whatever is read as a configuration makes a hub or an error that
+// says it is the hub's, never both.
+func FuzzConfig(f *testing.F) {
+	for _, edit := range []func(*hub.Config){func(*hub.Config) {}, insideRamps, tenantsAndSites} {
+		text, err := json.Marshal(hubtest.Options{Sites: 4, ARR: hubtest.All, Edit: edit}.Config())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"self":1,"servers":[{"id":1,"datacenter":1,"handover":"172.31.1.1"}]}`))
+	f.Add([]byte(`{"countries":[{"prefix":"","code":""}],"sources":[{}],"unconnected":[""],"tunnels":[""],"onramps":[{}],"routes":[{}],"egress":[{}],"tenants":[{"vnets":[{}]}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var c hub.Config
+		if json.Unmarshal(text, &c) != nil || c.Bounds.Fragmented > 1<<12 || c.Bounds.FragmentBytes > 1<<24 {
+			return
+		}
+		h, err := hub.New(c)
+		if (h == nil) == (err == nil) || err != nil && !strings.HasPrefix(err.Error(), "hub: ") {
+			t.Fatalf("a hub %v and error %v", h != nil, err)
+		}
+		if err != nil {
+			return
+		}
+		if err := h.Reconfigure(0, c); err != nil {
+			t.Fatalf("its own configuration: %v", err)
+		}
+		packet := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}.UDP()
+		var out hub.Out
+		for _, r := range c.OnRamps {
+			if r.Kind == tunnel.GRE && r.Local.Is4() {
+				h.HandlePacket(0, &hub.Packet{Data: hubtest.GRE(r.Remote, r.Local, r.Key, packet)}, &out)
+			}
+		}
+		if got := h.Counters(); accounted(&got) != got.Packets {
+			t.Fatalf("counted %+v", got)
 		}
 	})
 }

@@ -85,12 +85,12 @@ var someBlocked = policy.Policies{
 // blocked is what someBlocked says of a session.
 func blocked(s *hub.Session) bool { return s.Tuple.Proto == 1 || s.Tuple.Dst.Port() == 53 }
 
-func newHistory(t *testing.T, rt *rapid.T) *history {
+func newHistory(rt *rapid.T) *history {
 	arr := rapid.SliceOfN(rapid.Bool(), 4, 4).Draw(rt, "arr")
 	h := &history{
 		T: rt, live: make(map[reverse]*book), over: make(map[reverse]*book),
 		ids: make(map[[16]byte]bool), ended: make(map[[16]byte]bool),
-		n: hubtest.New(t, hubtest.Options{Sites: 4, ARR: func(site int) bool { return arr[site-1] }, Edit: tenantsAndSites}),
+		n: hubtest.New(nil, hubtest.Options{Sites: 4, ARR: func(site int) bool { return arr[site-1] }, Edit: tenantsAndSites}),
 	}
 	return h
 }
@@ -457,10 +457,7 @@ func (h *history) count(arrived []hubtest.Arrival) {
 func (h *history) add() {
 	for id, hb := range h.n.Hubs {
 		c := hb.Counters()
-		sum := c.Forwarded + c.Returned + c.HandedOver + c.Routed + c.Answered + c.Held
-		for _, d := range c.Drops {
-			sum += d
-		}
+		sum := accounted(&c)
 		sessions := 0
 		for range hb.Sessions() {
 			sessions++
@@ -472,24 +469,27 @@ func (h *history) add() {
 }
 
 // TestInvariants lives through random histories.
-func TestInvariants(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		h := newHistory(t, rt)
-		rt.Repeat(map[string]func(*rapid.T){
-			"site": h.fromSite, "site again": h.fromSite, "reply": h.reply, "reply again": h.reply,
-			"junk": h.junk, "timer": h.timer, "reconfigure": h.reconfigure,
-		})
-		h.T = rt
-		for _, hb := range h.n.Hubs {
-			var out hub.Out
-			hb.Close(h.n.Now, &out)
-			h.n.Events = append(h.n.Events, out.Events...)
-		}
-		h.read()
-		if len(h.live) != 0 {
-			rt.Fatalf("%d sessions have no end", len(h.live))
-		}
+func TestInvariants(t *testing.T) { rapid.Check(t, invariants) }
+
+// FuzzInvariants lives through histories that coverage guides.
+func FuzzInvariants(f *testing.F) { f.Fuzz(rapid.MakeFuzz(invariants)) }
+
+func invariants(rt *rapid.T) {
+	h := newHistory(rt)
+	rt.Repeat(map[string]func(*rapid.T){
+		"site": h.fromSite, "site again": h.fromSite, "reply": h.reply, "reply again": h.reply,
+		"junk": h.junk, "timer": h.timer, "reconfigure": h.reconfigure,
 	})
+	h.T = rt
+	for _, hb := range h.n.Hubs {
+		var out hub.Out
+		hb.Close(h.n.Now, &out)
+		h.n.Events = append(h.n.Events, out.Events...)
+	}
+	h.read()
+	if len(h.live) != 0 {
+		rt.Fatalf("%d sessions have no end", len(h.live))
+	}
 }
 
 // TestBatchIsOneByOne: a batch decides what its packets would one by one, to the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -361,4 +362,27 @@ func model(routes []route.Route, mode route.Default, vnet ident.VNet, dst netip.
 		}
 	}
 	return hops, true
+}
+
+// FuzzCommunity: a community or an error, and a community is read again as what
+// it is written.
+func FuzzCommunity(f *testing.F) {
+	for _, s := range []string{"13335:60010", "0:0", "65535:65535", "65536:0", ":", "1:", ":1", "1:2:3", "-1:1", "+1:1", " 1:1", "01:1", "0x1:1", "1_0:1", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := route.ParseCommunity(s)
+		if err != nil {
+			if c != 0 || !strings.Contains(err.Error(), "want two numbers") {
+				t.Fatalf("%q is refused with %v, and is %v", s, err, c)
+			}
+			return
+		}
+		if again, err := route.ParseCommunity(c.String()); err != nil || again != c {
+			t.Fatalf("%q is %v, which is read as %v, %v", s, c, again, err)
+		}
+		if p := route.BGPPriority([]route.Community{c}, 1); c.Ours() != (c>>16 == 13335) || !c.Ours() && p != route.BasePriority+route.PrependCost {
+			t.Fatalf("%v, ours %v, gives priority %d", c, c.Ours(), p)
+		}
+	})
 }

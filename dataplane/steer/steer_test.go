@@ -124,3 +124,21 @@ func TestOwner(t *testing.T) {
 		t.Errorf("nobody lives, and %d owns", got)
 	}
 }
+
+// FuzzContext: a key that is read is written as it was; any other is one that
+// Key never makes.
+func FuzzContext(f *testing.F) {
+	for bit := range 32 {
+		f.Add(uint32(1)<<bit, uint8(bit))
+		f.Add(uint32(1)<<bit|1<<24, uint8(bit))
+	}
+	f.Fuzz(func(t *testing.T, key uint32, hops uint8) {
+		if c, ok := steer.ParseContext(key); ok && c.Key() != key {
+			t.Fatalf("key %#x comes back as %#x", key, c.Key())
+		}
+		made := steer.Context{OnRamp: ident.OnRamp(key) & ident.MaxOnRamp, Hops: 1 + hops%steer.MaxHops, SecondHop: key>>31 == 1}
+		if got, ok := steer.ParseContext(made.Key()); !ok || got != made {
+			t.Fatalf("%+v comes back as %+v, %v", made, got, ok)
+		}
+	})
+}

@@ -8,6 +8,7 @@ need tshark tshark
 need curl curl
 need ping iputils-ping
 need iperf3 iperf3
+need xz xz-utils
 need dig bind9-dnsutils
 need dnsmasq dnsmasq-base
 need ssh openssh-client
