@@ -3,6 +3,7 @@ package hub_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -471,8 +472,17 @@ func (h *history) add() {
 // TestInvariants lives through random histories.
 func TestInvariants(t *testing.T) { rapid.Check(t, invariants) }
 
-// FuzzInvariants lives through histories that coverage guides.
-func FuzzInvariants(f *testing.F) { f.Fuzz(rapid.MakeFuzz(invariants)) }
+// FuzzInvariants lives through histories that coverage guides, from random ones
+// on.
+func FuzzInvariants(f *testing.F) {
+	rng := rand.NewChaCha8([32]byte{7})
+	for size := 256; size <= 1<<15; size *= 2 {
+		seed := make([]byte, size)
+		_, _ = rng.Read(seed) // never fails
+		f.Add(seed)
+	}
+	f.Fuzz(rapid.MakeFuzz(invariants))
+}
 
 func invariants(rt *rapid.T) {
 	h := newHistory(rt)
