@@ -9,7 +9,8 @@ import (
 // Relays remember flows that another server holds, by forward key. Only the
 // client's packets are seen here, and they are enough: a client acknowledges
 // what it gets. So a relay lives at least as long as its flow, unless that was
-// reset, or the client sent a FIN out of sequence, which is not followed here. Use NewRelays. Not safe for concurrent use.
+// reset, or the client sent a FIN out of sequence, which is not followed here.
+// Use NewRelays. Not safe for concurrent use.
 type Relays struct {
 	bound    int
 	timeouts Timeouts
