@@ -83,6 +83,7 @@ func (o *BranchOptions) setKnobs(spec *ebpf.CollectionSpec) error {
 		{branchVarTunnelKey, key},
 		{branchVarTunnelHasKey, hasKey},
 		{branchVarTunnelMss, tunnel.MSS(o.MTU)},
+		{branchVarTunnelMss6, tunnel.MSS6(o.MTU)},
 		{branchVarWanIfindex, uint32(o.WAN)},
 		{branchVarGreIfindex, uint32(o.Tunnel)},
 	}

@@ -27,6 +27,7 @@ const (
 	branchVarTunnelKey    = "tunnel_key"
 	branchVarTunnelLocal  = "tunnel_local"
 	branchVarTunnelMss    = "tunnel_mss"
+	branchVarTunnelMss6   = "tunnel_mss6"
 	branchVarTunnelRemote = "tunnel_remote"
 	branchVarWanIfindex   = "wan_ifindex"
 	branchVarWanMac       = "wan_mac"
@@ -97,6 +98,7 @@ type branchVariableSpecs struct {
 	TunnelKey    *ebpf.VariableSpec `ebpf:"tunnel_key"`
 	TunnelLocal  *ebpf.VariableSpec `ebpf:"tunnel_local"`
 	TunnelMss    *ebpf.VariableSpec `ebpf:"tunnel_mss"`
+	TunnelMss6   *ebpf.VariableSpec `ebpf:"tunnel_mss6"`
 	TunnelRemote *ebpf.VariableSpec `ebpf:"tunnel_remote"`
 	WanIfindex   *ebpf.VariableSpec `ebpf:"wan_ifindex"`
 	WanMac       *ebpf.VariableSpec `ebpf:"wan_mac"`
@@ -143,6 +145,7 @@ type branchVariables struct {
 	TunnelKey    *ebpf.Variable `ebpf:"tunnel_key"`
 	TunnelLocal  *ebpf.Variable `ebpf:"tunnel_local"`
 	TunnelMss    *ebpf.Variable `ebpf:"tunnel_mss"`
+	TunnelMss6   *ebpf.Variable `ebpf:"tunnel_mss6"`
 	TunnelRemote *ebpf.Variable `ebpf:"tunnel_remote"`
 	WanIfindex   *ebpf.Variable `ebpf:"wan_ifindex"`
 	WanMac       *ebpf.Variable `ebpf:"wan_mac"`

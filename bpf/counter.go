@@ -21,13 +21,13 @@ const (
 	DropPush                    // the kernel refused to grow the packet
 	DropPop                     // the kernel refused to shrink the packet
 	DropStore                   // a header could not be read or written
-	DropNotIPv4                 // routed into a tunnel that carries IPv4 only
+	DropNotIP                   // routed into a tunnel, which carries IP only
 	counterCount
 )
 
 var counterNames = [counterCount]string{
 	"encapsulated", "decapsulated", "pushed_again", "clamped", "consumed",
-	"drop_no_encap", "drop_too_long", "drop_push", "drop_pop", "drop_store", "drop_not_ipv4",
+	"drop_no_encap", "drop_too_long", "drop_push", "drop_pop", "drop_store", "drop_not_ip",
 }
 
 // String is the counter's label; those of drops begin with "drop_".

@@ -112,15 +112,17 @@ func tcpSegment(r *rand.Rand, src, dst netip.Addr) []byte {
 	b[13] = []byte{0x02, 0x12, 0x10, 0x18, 0xc2}[r.IntN(5)]
 	b = append(b, random(r, r.IntN(50))...)
 	b[16], b[17] = 0, 0
-	s, d := src.As4(), dst.As4()
-	sum := checksum.Combine(checksum.Checksum(s[:], 0), checksum.Checksum(d[:], 0))
+	sum := checksum.Combine(checksum.Checksum(src.AsSlice(), 0), checksum.Checksum(dst.AsSlice(), 0))
 	sum = checksum.Combine(sum, checksum.Combine(pkt.ProtoTCP, uint16(len(b))))
 	binary.BigEndian.PutUint16(b[16:], ^checksum.Checksum(b, sum))
 	return b
 }
 
-// packet is some packet of a branch host.
+// packet is some packet of a branch host, of either family.
 func packet(r *rand.Rand) []byte {
+	if r.IntN(2) == 0 {
+		return packet6(r)
+	}
 	src, dst := netip.AddrFrom4([4]byte{10, 0, 1, byte(r.Uint32())}), netip.AddrFrom4([4]byte(random(r, 4)))
 	switch r.IntN(5) {
 	case 0:
@@ -136,7 +138,11 @@ func clamped(b []byte, mtu int) []byte {
 	b = bytes.Clone(b)
 	var m pkt.Meta
 	m.Parse(b)
-	m.ClampMSS(b, tunnel.MSS(mtu), pkt.Offload{})
+	mss := tunnel.MSS(mtu)
+	if m.Version == 6 {
+		mss = tunnel.MSS6(mtu)
+	}
+	m.ClampMSS(b, mss, pkt.Offload{})
 	return b
 }
 
@@ -151,21 +157,21 @@ func TestIntoTunnelAsTheCodec(t *testing.T) {
 			o, b := loadTestBranch(t, key)
 			e := outer(o)
 			r := rand.New(rand.NewPCG(1, 1))
-			changed := 0
+			changed := map[uint16]int{}
 			for range cases {
 				inner := packet(r)
-				verdict, got, _ := run(t, b.objects.IntoTunnel, ethernet(o.TunnelPeerMAC, o.TunnelMAC, 0x0800, inner), 0)
+				verdict, got, _ := run(t, b.objects.IntoTunnel, ethernet(o.TunnelPeerMAC, o.TunnelMAC, etherType(inner), inner), 0)
 				mss := clamped(inner, o.MTU)
 				want := ethernet(o.GatewayMAC, o.WANMAC, 0x0800, e.Append(nil, mss))
 				if verdict != redirect || !bytes.Equal(got, want) {
 					t.Fatalf("packet %x: verdict %d\n got %x\nwant %x", inner, verdict, got, want)
 				}
 				if !bytes.Equal(mss, inner) {
-					changed++
+					changed[etherType(inner)]++
 				}
 			}
-			if changed < cases/20 {
-				t.Errorf("%d of %d packets had an MSS to clamp: the generator tests nothing", changed, cases)
+			if changed[etherIPv4] < cases/40 || changed[etherIPv6] < cases/40 {
+				t.Errorf("of %d packets had an MSS to clamp, by family: %v: the generator tests nothing", cases, changed)
 			}
 		})
 	}
@@ -184,7 +190,7 @@ func TestFromTunnelAsTheCodec(t *testing.T) {
 				inner := packet(r)
 				e.TTL = uint8(1 + r.IntN(255))
 				verdict, got, _ := run(t, b.objects.FromTunnel, ethernet(o.WANMAC, o.GatewayMAC, 0x0800, e.Append(nil, inner)), 0)
-				want := ethernet(o.TunnelMAC, o.TunnelPeerMAC, 0x0800, clamped(inner, o.MTU))
+				want := ethernet(o.TunnelMAC, o.TunnelPeerMAC, etherType(inner), clamped(inner, o.MTU))
 				if verdict != redirect || !bytes.Equal(got, want) {
 					t.Fatalf("packet %x: verdict %d\n got %x\nwant %x", inner, verdict, got, want)
 				}
@@ -224,7 +230,7 @@ func TestOthersPassTheBranch(t *testing.T) {
 			"GRE checksum":        edit(func(b []byte) { b[20] |= 0x80 }),
 			"GRE sequence":        edit(func(b []byte) { b[20] |= 0x10 }),
 			"GRE version 1":       edit(func(b []byte) { b[21] |= 1 }),
-			"IPv6 inside":         edit(func(b []byte) { b[22], b[23] = 0x86, 0xdd }),
+			"ARP inside":          edit(func(b []byte) { b[22], b[23] = 0x08, 0x06 }),
 			"cut off":             ours.Append(nil, nil)[:22],
 			"plain":               inner,
 		} {
@@ -241,8 +247,8 @@ func TestOthersPassTheBranch(t *testing.T) {
 			t.Errorf("ARP into the tunnel: verdict %d, want drop", int32(verdict))
 		}
 		c, err := b.Counters()
-		if err != nil || c[DropNotIPv4] != 1 || c[Decapsulated] != 0 {
-			t.Errorf("counters = %v, %v, want one drop_not_ipv4 and nothing decapsulated", c.Map(), err)
+		if err != nil || c[DropNotIP] != 1 || c[Decapsulated] != 0 {
+			t.Errorf("counters = %v, %v, want one drop_not_ip and nothing decapsulated", c.Map(), err)
 		}
 	}
 }
@@ -266,7 +272,7 @@ func TestPushByMarkAsTheCodec(t *testing.T) {
 		}
 		for range 200 {
 			inner := packet(r)
-			frame := ethernet(anyMAC, anyMAC, 0x0800, inner)
+			frame := ethernet(anyMAC, anyMAC, etherType(inner), inner)
 			verdict, got, left := run(t, s.objects.PushByMark, frame, mark)
 			want := ethernet(anyMAC, anyMAC, 0x0800, e.Append(nil, inner))
 			if verdict != next || left != 0 || !bytes.Equal(got, want) {
@@ -274,7 +280,8 @@ func TestPushByMarkAsTheCodec(t *testing.T) {
 			}
 		}
 	}
-	frame := ethernet(anyMAC, anyMAC, 0x0800, packet(r))
+	inner := packet(r)
+	frame := ethernet(anyMAC, anyMAC, etherType(inner), inner)
 	if verdict, got, _ := run(t, s.objects.PushByMark, frame, 0); verdict != next || !bytes.Equal(got, frame) {
 		t.Errorf("no mark: verdict %d and %x, want the frame as it was", int32(verdict), got)
 	}
@@ -289,13 +296,17 @@ func TestPushByMarkAsTheCodec(t *testing.T) {
 	}
 }
 
-// The kernel gets what is not IPv4 and what is for its own addresses.
+// The kernel gets what is not IP, what is for its own addresses, and in IPv6
+// what is for a group.
 func TestConsume(t *testing.T) {
 	need.BPF(t)
-	s := loadTestServer(t, netip.MustParseAddr("172.16.1.2"))
+	s := loadTestServer(t, netip.MustParseAddr("172.16.1.2"), netip.MustParseAddr("2001:2:0:1::3"))
 	r := rand.New(rand.NewPCG(5, 5))
 	toward := func(a string) []byte {
 		return ipv4Packet(r, pkt.ProtoUDP, netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr(a), random(r, 20))
+	}
+	toward6 := func(a string) []byte {
+		return ipv6Packet(r, pkt.ProtoUDP, netip.MustParseAddr("2001:db8::9"), netip.MustParseAddr(a), random(r, 20))
 	}
 	for _, c := range []struct {
 		name      string
@@ -306,7 +317,9 @@ func TestConsume(t *testing.T) {
 		{"egress address", 0x0800, toward("198.51.100.1"), dropped},
 		{"link address", 0x0800, toward("172.16.1.2"), next},
 		{"ARP", 0x0806, random(r, 28), next},
-		{"IPv6", 0x86dd, random(r, 48), next},
+		{"IPv6 egress address", 0x86dd, toward6("2001:db8:100::1"), dropped},
+		{"IPv6 link address", 0x86dd, toward6("2001:2:0:1::3"), next},
+		{"IPv6 group", 0x86dd, toward6("ff02::1:ff00:3"), next},
 	} {
 		if got, _, _ := run(t, s.objects.Consume, ethernet(anyMAC, anyMAC, c.ethertype, c.packet), 0); got != c.want {
 			t.Errorf("%s: verdict %d, want %d", c.name, int32(got), int32(c.want))
@@ -356,7 +369,7 @@ func loadTestServer(t *testing.T, own ...netip.Addr) *Server {
 		}
 	})
 	for _, a := range own {
-		if err := s.objects.Own.Put(a.As4(), uint8(1)); err != nil {
+		if err := s.own(a); err != nil {
 			t.Fatal(err)
 		}
 	}

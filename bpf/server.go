@@ -22,8 +22,9 @@ var ErrFamily = errors.New("outer header is not IPv4")
 type ServerOptions struct {
 	// Interface is the uplink's index in the calling thread's namespace.
 	Interface int
-	// Own are addresses whose packets stay the kernel's; others that arrive by
-	// IPv4 are dropped after the packet sockets saw them. At most 64.
+	// Own are addresses whose packets stay the kernel's; other IP packets that
+	// arrive are dropped after the packet sockets saw them, but for IPv6 to a
+	// group. At most 64 of each family.
 	Own []netip.Addr
 }
 
@@ -60,10 +61,7 @@ func AttachServer(o ServerOptions) (*Server, error) {
 
 func (s *Server) attach(o ServerOptions) error {
 	for _, a := range o.Own {
-		if !a.Is4() {
-			continue // IPv6 is passed to the kernel whole
-		}
-		if err := s.objects.Own.Put(a.As4(), uint8(1)); err != nil {
+		if err := s.own(a); err != nil {
 			return fmt.Errorf("own address %v: %w", a, err)
 		}
 	}
@@ -81,6 +79,14 @@ func (s *Server) attach(o ServerOptions) error {
 		s.links = append(s.links, l)
 	}
 	return nil
+}
+
+// own leaves packets to an address to the kernel.
+func (s *Server) own(a netip.Addr) error {
+	if a.Is4() {
+		return s.objects.Own.Put(a.As4(), uint8(1))
+	}
+	return s.objects.Own6.Put(a.As16(), uint8(1))
 }
 
 // SetEncap makes mark, 1 to MaxMark, stand for the outer header e: a packet

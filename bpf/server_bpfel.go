@@ -23,6 +23,14 @@ type serverEncap struct {
 	Reserved [2]uint8
 }
 
+type serverIn6Addr struct {
+	_    structs.HostLayout
+	In6U struct {
+		_       structs.HostLayout
+		U6Addr8 [16]uint8
+	}
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -30,6 +38,7 @@ const (
 	serverMapCounters    = "counters"
 	serverMapEncaps      = "encaps"
 	serverMapOwn         = "own"
+	serverMapOwn6        = "own6"
 	serverProgConsume    = "consume"
 	serverProgPushByMark = "push_by_mark"
 )
@@ -87,6 +96,7 @@ type serverMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
 	Encaps   *ebpf.MapSpec `ebpf:"encaps"`
 	Own      *ebpf.MapSpec `ebpf:"own"`
+	Own6     *ebpf.MapSpec `ebpf:"own6"`
 }
 
 // serverVariableSpecs contains global variables before they are loaded into the kernel.
@@ -118,6 +128,7 @@ type serverMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
 	Encaps   *ebpf.Map `ebpf:"encaps"`
 	Own      *ebpf.Map `ebpf:"own"`
+	Own6     *ebpf.Map `ebpf:"own6"`
 }
 
 func (m *serverMaps) Close() error {
@@ -125,6 +136,7 @@ func (m *serverMaps) Close() error {
 		m.Counters,
 		m.Encaps,
 		m.Own,
+		m.Own6,
 	)
 }
 

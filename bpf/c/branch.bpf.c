@@ -14,14 +14,15 @@ volatile const __be32 tunnel_remote;  /* the anycast tunnel address */
 volatile const __be32 tunnel_key;
 volatile const __u8 tunnel_has_key;
 volatile const __u16 tunnel_mss;      /* MTU of the tunnel less 40 */
+volatile const __u16 tunnel_mss6;     /* less 60: of TCP over IPv6 */
 volatile const __u32 wan_ifindex;
 volatile const __u32 gre_ifindex;
 volatile const __u8 wan_mac[ETH_ALEN], gateway_mac[ETH_ALEN];
 volatile const __u8 gre_mac[ETH_ALEN], peer_mac[ETH_ALEN];
 
-static __always_inline bool store_ethernet(struct __sk_buff *skb, const volatile __u8 *dst, const volatile __u8 *src)
+static __always_inline bool store_ethernet(struct __sk_buff *skb, const volatile __u8 *dst, const volatile __u8 *src, __be16 type)
 {
-	struct ethhdr eth = { .h_proto = bpf_htons(ETH_P_IP) };
+	struct ethhdr eth = { .h_proto = type };
 
 #pragma unroll
 	for (int i = 0; i < ETH_ALEN; i++) {
@@ -46,46 +47,49 @@ int into_tunnel(struct __sk_buff *skb)
 		.ttl = 64,
 	};
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
-		return drop(COUNT_DROP_NOT_IPV4);
-	clamp_mss(skb, ETH_HLEN, tunnel_mss);
-	if (!push_gre(skb, &e) || !store_ethernet(skb, gateway_mac, wan_mac))
+	if (!is_ip(skb->protocol))
+		return drop(COUNT_DROP_NOT_IP);
+	clamp_mss(skb, ETH_HLEN, tunnel_mss, tunnel_mss6);
+	if (!push_gre(skb, &e) || !store_ethernet(skb, gateway_mac, wan_mac, bpf_htons(ETH_P_IP)))
 		return HW_DROP;
 	return bpf_redirect(wan_ifindex, 0);
 }
 
 /* ours says whether the packet is of this tunnel, exactly: addresses, key or
- * no key, no checksum, no sequence number, IPv4 inside. */
-static __always_inline bool ours(struct __sk_buff *skb)
+ * no key, no checksum, no sequence number, IPv4 or IPv6 inside: the Ethernet
+ * type of that, or 0. */
+static __always_inline __be16 ours(struct __sk_buff *skb)
 {
 	struct gre_header g = {};
 	struct iphdr ip;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
-		return false;
+		return 0;
 	if (ip.protocol != IPPROTO_GRE || ip.saddr != tunnel_remote || ip.daddr != tunnel_local)
-		return false;
+		return 0;
 	if (ip.version != 4 || ip.ihl != 5 || (ip.frag_off & bpf_htons(IP_FRAGMENT_MASK)))
-		return false;
+		return 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &g, gre_size(tunnel_has_key)))
-		return false;
-	if (g.protocol != bpf_htons(ETH_P_IP))
-		return false;
-	if (!tunnel_has_key)
-		return g.flags == 0;
-	return g.flags == bpf_htons(GRE_KEY) && g.key == tunnel_key;
+		return 0;
+	if (!is_ip(g.protocol) || g.flags != (tunnel_has_key ? bpf_htons(GRE_KEY) : 0))
+		return 0;
+	if (tunnel_has_key && g.key != tunnel_key)
+		return 0;
+	return g.protocol;
 }
 
 /* On the WAN: what the edge sent back. */
 SEC("tcx/ingress")
 int from_tunnel(struct __sk_buff *skb)
 {
-	if (!ours(skb))
+	__be16 type = ours(skb);
+
+	if (!type)
 		return HW_NEXT;
-	if (!pop_gre(skb, tunnel_has_key))
+	if (!pop_gre(skb, tunnel_has_key, type))
 		return HW_DROP;
-	clamp_mss(skb, ETH_HLEN, tunnel_mss);
-	if (!store_ethernet(skb, gre_mac, peer_mac))
+	clamp_mss(skb, ETH_HLEN, tunnel_mss, tunnel_mss6);
+	if (!store_ethernet(skb, gre_mac, peer_mac, type))
 		return HW_DROP;
 	return bpf_redirect(gre_ifindex, BPF_F_INGRESS);
 }

@@ -6,6 +6,8 @@
 #include "gre.h"
 #include "kernel.h"
 
+#define IPV6_GROUP 0xff /* first byte of a multicast address (RFC 4291 2.7) */
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Outer headers by mark; entry 0 is never used, since mark 0 is "none". */
@@ -23,6 +25,13 @@ struct {
 	__type(key, __be32);
 	__type(value, __u8);
 } own SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct in6_addr);
+	__type(value, __u8);
+} own6 SEC(".maps");
 
 SEC("tcx/egress")
 int push_by_mark(struct __sk_buff *skb)
@@ -42,17 +51,34 @@ int push_by_mark(struct __sk_buff *skb)
 	return HW_NEXT;
 }
 
+/* own_address says whether the packet is the kernel's: for an address of this
+ * machine, or for a group, by which neighbours are found in IPv6. */
+static __always_inline long own_address(struct __sk_buff *skb, bool *is)
+{
+	struct in6_addr to6;
+	__be32 to;
+
+	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, daddr), &to6, sizeof(to6)))
+			return -1;
+		*is = to6.s6_addr[0] == IPV6_GROUP || bpf_map_lookup_elem(&own6, &to6);
+		return 0;
+	}
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &to, sizeof(to)))
+		return -1;
+	*is = bpf_map_lookup_elem(&own, &to);
+	return 0;
+}
+
 /* The hub's packet socket sees a packet before tcx ingress does. */
 SEC("tcx/ingress")
 int consume(struct __sk_buff *skb)
 {
-	__be32 to;
+	bool own = false;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP))
+	if (!is_ip(skb->protocol))
 		return HW_NEXT;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &to, sizeof(to)))
+	if (own_address(skb, &own))
 		return drop(COUNT_DROP_STORE);
-	if (bpf_map_lookup_elem(&own, &to))
-		return HW_NEXT;
-	return drop(COUNT_CONSUMED);
+	return own ? HW_NEXT : drop(COUNT_CONSUMED);
 }

@@ -9,6 +9,7 @@
 package afpacket
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -37,6 +38,22 @@ const (
 	EtherTypeVLAN = 0x8100
 	tagSize       = 4
 )
+
+// Packet is the IP packet in a received frame, its fixed header complete; ok is
+// false for all else.
+func Packet(frame []byte) (packet []byte, ok bool) {
+	if len(frame) < EthernetHeader+ipv4Min {
+		return nil, false
+	}
+	packet = frame[EthernetHeader:]
+	switch binary.BigEndian.Uint16(frame[EthernetHeader-2:]) {
+	case EtherTypeIPv4:
+		return packet, true
+	case EtherTypeIPv6:
+		return packet, len(packet) >= ipv6Size
+	}
+	return nil, false
+}
 
 // Socket is a packet socket on one link. It is safe for one receiver and one
 // Sender at a time.

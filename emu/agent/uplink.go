@@ -95,7 +95,7 @@ func addresses(iface *net.Interface) ([]netip.Addr, error) {
 	return own, nil
 }
 
-// receive fills packets with what arrived and is the hub's to judge: IPv4 to
+// receive fills packets with what arrived and is the hub's to judge: IP to
 // this machine's MAC address and none of the kernel's addresses. It returns how
 // many packets that is, and how many frames were read.
 func (u *uplink) receive(packets *[afpacket.Batch]hub.Packet) (n, frames int, err error) {
@@ -128,17 +128,23 @@ func (u *uplink) receive(packets *[afpacket.Batch]hub.Packet) (n, frames int, er
 
 // ours returns the packet in a frame that the hub should see, without padding.
 func (u *uplink) ours(frame []byte) (packet []byte, ok bool) {
-	if len(frame) < afpacket.EthernetHeader+pkt.IPv4Header || [6]byte(frame) != u.mac {
+	packet, ok = afpacket.Packet(frame)
+	if !ok || [6]byte(frame) != u.mac {
 		return nil, false
 	}
-	if binary.BigEndian.Uint16(frame[12:]) != afpacket.EtherTypeIPv4 {
+	var to netip.Addr
+	var total, least int
+	if packet[0]>>4 == 6 {
+		to, least = netip.AddrFrom16([16]byte(packet[24:40])), pkt.IPv6Header
+		total = pkt.IPv6Header + int(binary.BigEndian.Uint16(packet[4:]))
+	} else {
+		to, least = netip.AddrFrom4([4]byte(packet[16:20])), pkt.IPv4Header
+		total = int(binary.BigEndian.Uint16(packet[2:]))
+	}
+	if slices.Contains(u.own, to) {
 		return nil, false
 	}
-	packet = frame[afpacket.EthernetHeader:]
-	if slices.Contains(u.own, netip.AddrFrom4([4]byte(packet[16:20]))) {
-		return nil, false
-	}
-	if total := int(binary.BigEndian.Uint16(packet[2:])); total >= pkt.IPv4Header && total < len(packet) {
+	if total >= least && total < len(packet) {
 		packet = packet[:total]
 	}
 	return packet, true

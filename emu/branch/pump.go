@@ -24,7 +24,8 @@ import (
 type pump struct {
 	link   bpf.BranchOptions
 	encap  tunnel.Encap
-	mss    uint16
+	mss    uint16 // of TCP over IPv4, mss6 over IPv6
+	mss6   uint16
 	inside side // the tunnel's peer
 	wan    side
 	// sink is a raw socket that makes GRE a known protocol: without one the
@@ -53,7 +54,7 @@ const (
 	encapsulated = iota
 	decapsulated
 	clamped
-	dropNotIPv4
+	dropNotIP
 	dropOffload
 	dropRefused
 	dropOverflow
@@ -61,7 +62,7 @@ const (
 )
 
 var countNames = [counts]string{
-	"encapsulated", "decapsulated", "clamped", "drop_not_ipv4", "drop_offload", "drop_refused", "drop_overflow",
+	"encapsulated", "decapsulated", "clamped", "drop_not_ip", "drop_offload", "drop_refused", "drop_overflow",
 }
 
 // startPump opens the sockets in the calling thread's namespace.
@@ -69,7 +70,7 @@ func startPump(l bpf.BranchOptions) (*pump, error) {
 	if !l.Local.Is4() || !l.Remote.Is4() {
 		return nil, fmt.Errorf("%w: %v > %v", bpf.ErrFamily, l.Local, l.Remote)
 	}
-	p := &pump{link: l, mss: tunnel.MSS(l.MTU), sink: -1, bell: -1, done: make(chan struct{})}
+	p := &pump{link: l, mss: tunnel.MSS(l.MTU), mss6: tunnel.MSS6(l.MTU), sink: -1, bell: -1, done: make(chan struct{})}
 	p.encap = tunnel.Encap{Src: l.Local, Dst: l.Remote, TTL: tunnel.DefaultTTL}
 	if l.Key != nil {
 		p.encap.Key, p.encap.HasKey = *l.Key, true
@@ -140,13 +141,11 @@ func (p *pump) turn(from, to *side, move func(packet []byte, h afpacket.Header))
 	n, err := from.rx.Receive()
 	for i := range n {
 		frame, h := from.rx.Frame(i)
-		if len(frame) < afpacket.EthernetHeader+pkt.IPv4Header || binary.BigEndian.Uint16(frame[12:]) != afpacket.EtherTypeIPv4 {
-			if from == &p.inside {
-				p.count[dropNotIPv4].Add(1)
-			}
-			continue
+		if packet, ok := afpacket.Packet(frame); ok {
+			move(packet, h)
+		} else if from == &p.inside {
+			p.count[dropNotIP].Add(1)
 		}
-		move(frame[afpacket.EthernetHeader:], h)
 	}
 	to.tx.Flush()
 	refused := p.inside.tx.Sent().Lost() + p.wan.tx.Sent().Lost()
@@ -184,7 +183,7 @@ func (p *pump) in(packet []byte, h afpacket.Header) {
 }
 
 // ours says where the inner packet starts if this is a packet of the tunnel:
-// its addresses, its key or none, no checksum, IPv4 inside.
+// its addresses, its key or none, no checksum, IPv4 or IPv6 inside.
 func (p *pump) ours(packet []byte) (at int, ok bool) {
 	local, remote := p.link.Local.As4(), p.link.Remote.As4()
 	fragment := binary.BigEndian.Uint16(packet[6:])&0x3fff != 0
@@ -193,7 +192,7 @@ func (p *pump) ours(packet []byte) (at int, ok bool) {
 		return 0, false
 	}
 	gre, reason := tunnel.ParseGRE(packet[pkt.IPv4Header:], false)
-	if reason != drop.None || gre.Protocol != tunnel.EtherTypeIPv4 {
+	if reason != drop.None || (gre.Protocol != tunnel.EtherTypeIPv4 && gre.Protocol != tunnel.EtherTypeIPv6) {
 		return 0, false
 	}
 	at = p.encap.Overhead()
@@ -207,7 +206,11 @@ func (p *pump) ours(packet []byte) (at int, ok bool) {
 func (p *pump) clamp(packet []byte, off pkt.Offload) {
 	var m pkt.Meta
 	m.Parse(packet)
-	if m.ClampMSS(packet, p.mss, off) {
+	mss := p.mss
+	if m.Version == 6 {
+		mss = p.mss6
+	}
+	if m.ClampMSS(packet, mss, off) {
 		p.count[clamped].Add(1)
 	}
 }

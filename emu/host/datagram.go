@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -131,7 +130,7 @@ func (d *session) send(seq uint32) error {
 	if d.f.Proto == plan.ICMP {
 		b = d.out[:8+d.size]
 		request(b[8:], d.f.Nonce, seq, d.size)
-		echoHeader(b, d.f.Src.Port(), uint16(seq+1))
+		echoOf(d.f.Dst.Addr()).header(b, d.f.Src.Port(), uint16(seq+1))
 	} else {
 		request(b, d.f.Nonce, seq, int(d.f.Response))
 	}
@@ -150,25 +149,6 @@ func (d *session) send(seq uint32) error {
 		return result != unix.EAGAIN && result != unix.EINTR
 	})
 	return errors.Join(err, result)
-}
-
-// echoHeader fills the ICMP header of echo request b, checksum included (RFC 792).
-func echoHeader(b []byte, id, seq uint16) {
-	clear(b[:8])
-	b[0] = 8
-	binary.BigEndian.PutUint16(b[4:], id)
-	binary.BigEndian.PutUint16(b[6:], seq)
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(b[i])<<8 | uint32(b[i+1])
-	}
-	if len(b)%2 == 1 {
-		sum += uint32(b[len(b)-1]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum&0xffff + sum>>16
-	}
-	binary.BigEndian.PutUint16(b[2:], ^uint16(sum))
 }
 
 // receive takes one datagram; an error is the socket's.
@@ -221,45 +201,4 @@ func (d *session) answer(b []byte) (verdict, error) {
 		return v, errDamaged
 	}
 	return v, nil
-}
-
-// reply checks an echo reply in b, an IPv4 packet, or an ICMP error about one
-// of our requests, which is EHOSTUNREACH.
-func (d *session) reply(b []byte) (verdict, error) {
-	ihl := 0
-	if len(b) > 0 {
-		ihl = int(b[0]&15) * 4
-	}
-	if len(b) < ihl+8 || ihl < 20 {
-		return verdict{}, errNotOurs
-	}
-	b = b[ihl:]
-	if b[0] == 3 || b[0] == 11 {
-		return verdict{}, d.unreachable(b[8:])
-	}
-	m, ok := ParseMark(b[8:])
-	switch {
-	case b[0] != 0 || binary.BigEndian.Uint16(b[4:]) != d.f.Src.Port() || !ok:
-		return verdict{}, errNotOurs
-	case m.Nonce != d.f.Nonce:
-		return verdict{}, errForeign
-	}
-	data := b[8:]
-	if len(data) != d.size || requestPattern(d.f.Nonce).Check(data[MinRequest:], offset(m.Seq)) >= 0 {
-		return verdict{}, errDamaged
-	}
-	return verdict{seq: m.Seq, length: len(data), received: len(data), intact: true}, nil
-}
-
-// unreachable looks at the packet that an ICMP error quotes.
-func (d *session) unreachable(q []byte) error {
-	if len(q) < 28 || len(q) < int(q[0]&15)*4+8 {
-		return errNotOurs
-	}
-	e := q[int(q[0]&15)*4:]
-	dst := netip.AddrFrom4([4]byte(q[16:20]))
-	if q[9] != unix.IPPROTO_ICMP || dst != d.f.Dst.Addr() || e[0] != 8 || binary.BigEndian.Uint16(e[4:]) != d.f.Src.Port() {
-		return errNotOurs
-	}
-	return syscall.EHOSTUNREACH
 }

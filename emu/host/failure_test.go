@@ -89,7 +89,7 @@ func TestKindsOfFailure(t *testing.T) {
 		{"no such client", plan.TCP, 443, func(f *plan.Flow) { f.Client = "ghost" }, record.Failed, "no namespace for ghost"},
 		{"not our address", plan.TCP, 443, func(f *plan.Flow) { f.Src = netip.MustParseAddrPort("10.9.9.9:1") }, record.Failed, "bind to 10.9.9.9:1"},
 		{"too large", plan.UDP, 7, func(f *plan.Flow) { f.Request = 70000 }, record.Failed, "want at most"},
-		{"icmp over IPv6", plan.ICMP, 0, func(f *plan.Flow) { f.Src = netip.MustParseAddrPort("[fd00::1]:7") }, record.Failed, "do not speak icmp over IPv6"},
+		{"no such protocol", "sctp", 0, nil, record.Failed, "do not speak sctp"},
 	}
 	drop(t, w, nobody)
 	var flows []plan.Flow

@@ -23,7 +23,30 @@ var (
 	clientAddr = netip.MustParseAddr("10.0.1.5")
 	originAddr = netip.MustParseAddr("203.0.113.9")
 	key        = host.Key{7}
+	ipv4       = family{"IPv4", clientAddr, originAddr}
+	ipv6       = family{"IPv6", netip.MustParseAddr("fd00:1::5"), netip.MustParseAddr("2001:db8::9")}
 )
+
+// family is the addresses of a world.
+type family struct {
+	name           string
+	client, origin netip.Addr
+}
+
+// flow is flow between the family's addresses.
+func (a family) flow(proto plan.Proto, n int, src, dst uint16) plan.Flow {
+	f := flow(proto, n, src, dst)
+	f.Src, f.Dst = netip.AddrPortFrom(a.client, src), netip.AddrPortFrom(a.origin, dst)
+	return f
+}
+
+// eachFamily runs a test over IPv4 and IPv6.
+func eachFamily(t *testing.T, f func(t *testing.T, a family)) {
+	need.Root(t)
+	for _, a := range []family{ipv4, ipv6} {
+		t.Run(a.name, func(t *testing.T) { f(t, a) })
+	}
+}
 
 // world is one client, one router, one origin; many may exist at once, with
 // the same addresses.
@@ -32,17 +55,19 @@ type world struct {
 	client, origin hosttest.Host
 }
 
-func newWorld(t *testing.T) world {
+func newWorld(t *testing.T) world { return ipv4.world(t) }
+
+func (a family) world(t *testing.T) world {
 	t.Helper()
 	w := world{router: hosttest.Namespace(t, true)}
-	w.client = hosttest.Attach(t, w.router, "client", clientAddr, true)
-	w.origin = hosttest.Attach(t, w.router, "origin", originAddr, true)
+	w.client = hosttest.Attach(t, w.router, "client", a.client, true)
+	w.origin = hosttest.Attach(t, w.router, "origin", a.origin, true)
 	return w
 }
 
 func (w world) serve(t *testing.T, kind string, port uint16, observe func(host.Seen)) {
 	t.Helper()
-	svc := plan.Service{Node: "web", Kind: kind, Address: originAddr, Ports: []uint16{port}}
+	svc := plan.Service{Node: "web", Kind: kind, Address: w.origin.Address, Ports: []uint16{port}}
 	c, err := host.Serve(t.Context(), w.origin.NS, svc, host.Options{Key: key, Observe: observe})
 	if err != nil {
 		t.Fatal(err)
@@ -88,15 +113,16 @@ func wantOK(t *testing.T, f plan.Flow, o host.Outcome) {
 
 // Identical tuples from two namespaces at one instant, in TCP, UDP and ICMP:
 // each client gets its own answer.
-func TestIdenticalTuplesAtOnce(t *testing.T) {
-	need.Root(t)
-	w := map[string]world{"a": newWorld(t), "b": newWorld(t)}
+func TestIdenticalTuplesAtOnce(t *testing.T) { eachFamily(t, identicalTuples) }
+
+func identicalTuples(t *testing.T, a family) {
+	w := map[string]world{"a": a.world(t), "b": a.world(t)}
 	var flows []plan.Flow
 	for _, node := range []string{"a", "b"} {
 		w[node].serve(t, "http", 443, nil)
 		w[node].serve(t, "echo", 7, nil)
 		for i, proto := range []plan.Proto{plan.TCP, plan.UDP, plan.ICMP} {
-			f := flow(proto, len(flows)+1, 40000, []uint16{443, 7, 0}[i])
+			f := a.flow(proto, len(flows)+1, 40000, []uint16{443, 7, 0}[i])
 			f.Client, f.Packets = node, 3
 			flows = append(flows, f)
 		}
@@ -121,6 +147,21 @@ func TestIdenticalTuplesAtOnce(t *testing.T) {
 }
 
 // Small datagrams are as large as their marks need.
+// Datagrams of many packets are cut by the sender and come back whole.
+func TestLongDatagrams(t *testing.T) {
+	eachFamily(t, func(t *testing.T, a family) {
+		w := a.world(t)
+		w.serve(t, "echo", 7, nil)
+		flows := []plan.Flow{a.flow(plan.UDP, 1, 40000, 7), a.flow(plan.ICMP, 2, 7, 0)}
+		for i := range flows {
+			flows[i].Request, flows[i].Response, flows[i].Packets = 9000, 9000, 3
+		}
+		for i, o := range run(t, map[string]world{"a": w}, flows...) {
+			wantOK(t, flows[i], o)
+		}
+	})
+}
+
 func TestSmallestDatagrams(t *testing.T) {
 	need.Root(t)
 	w := newWorld(t)

@@ -111,6 +111,9 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 		// Thousands of datagrams may arrive at one instant. Best effort: the
 		// force needs CAP_NET_ADMIN, and the default works for less.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+		if err := cautious(fd, at.Addr()); err != nil {
+			return err
+		}
 		return unix.Bind(fd, sockaddr(at))
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {

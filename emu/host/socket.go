@@ -39,10 +39,7 @@ func open(f *plan.Flow) (fd int, err error) {
 	case plan.UDP:
 		typ, proto = unix.SOCK_DGRAM, unix.IPPROTO_UDP
 	case plan.ICMP:
-		if !f.Src.Addr().Is4() {
-			return -1, &UnsupportedError{What: "icmp over IPv6"}
-		}
-		typ, proto = unix.SOCK_RAW, unix.IPPROTO_ICMP
+		typ, proto = unix.SOCK_RAW, echoOf(f.Src.Addr()).proto
 	default:
 		return -1, &UnsupportedError{What: string(f.Proto)}
 	}
@@ -72,11 +69,14 @@ func prepare(fd int, f *plan.Flow) error {
 	switch f.Proto {
 	case plan.ICMP:
 		src = netip.AddrPortFrom(src.Addr(), 0) // the port is the echo id
-		if err := filterEcho(fd, f.Src.Port()); err != nil {
+		if err := filterEcho(fd, echoOf(src.Addr()), f.Src.Port()); err != nil {
 			return fmt.Errorf("filter echo replies: %w", err)
 		}
 		fallthrough
 	case plan.UDP:
+		if err := cautious(fd, src.Addr()); err != nil {
+			return err
+		}
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 			return fmt.Errorf("ask for receive times: %w", err)
 		}
@@ -94,25 +94,6 @@ func prepare(fd int, f *plan.Flow) error {
 		return fmt.Errorf("bind to %s: %w", src, err)
 	}
 	return nil
-}
-
-// filterEcho lets only echo replies with our id and ICMP errors into a raw
-// socket: otherwise each of n pinging sockets of a host gets n answers. The
-// packet starts with its IP header there.
-func filterEcho(fd int, id uint16) error {
-	f := []unix.SockFilter{
-		{Code: unix.BPF_LDX | unix.BPF_B | unix.BPF_MSH, K: 0},
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_IND, K: 0}, // type
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 3, Jt: 4},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 11, Jt: 3},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 3},
-		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 4}, // identifier
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(id), Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 18},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]})
 }
 
 // conn is a flow's socket on the runtime's poller. It counts.

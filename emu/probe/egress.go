@@ -1,10 +1,7 @@
 package probe
 
 import (
-	"encoding/binary"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
 )
@@ -71,19 +68,11 @@ func (e *Egress) Count() (c EgressCount) {
 func (e *Egress) Close() error { return e.pump.close() }
 
 func (e *Egress) see(f frame) {
-	if len(f.data) < eth+20 {
+	p, ok := parse(f.data)
+	if !ok {
 		return
 	}
-	ip := f.data[eth:]
-	h := int(ip[0]&15) * 4
-	if h < 20 || len(ip) < h+8 {
-		return
-	}
-	at := 0
-	if ip[9] == unix.IPPROTO_ICMP {
-		at = 4 // the echo id
-	}
-	addr, port := netip.AddrFrom4([4]byte(ip[12:16])), binary.BigEndian.Uint16(ip[h+at:])
+	addr, port := p.src, p.sport()
 	e.count.Checked++
 	if e.owned(addr, port) {
 		return

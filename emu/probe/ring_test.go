@@ -41,7 +41,7 @@ func TestFullRingCountsDrops(t *testing.T) {
 	var seen int
 	count := func(f frame) {
 		seen++
-		s, ok := parse(f.data)
+		s, ok := sighted(f.data)
 		if !ok || !f.outgoing || s.mark != 42 || s.dst != netip.MustParseAddrPort("203.0.113.9:7") || f.at.IsZero() {
 			t.Fatalf("frame %d: %+v, %v", seen, s, ok)
 		}
@@ -84,7 +84,7 @@ func TestParseJunk(t *testing.T) {
 		for _, first := range []byte{0x00, 0x41, 0x45, 0x4f} {
 			b[eth], b[eth+9] = first, proto
 			for n := range b {
-				if s, ok := parse(b[:n]); ok {
+				if s, ok := sighted(b[:n]); ok {
 					t.Errorf("protocol %d, %d bytes: %+v", proto, n, s)
 				}
 			}

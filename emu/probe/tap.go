@@ -66,7 +66,7 @@ func (t *Tap) Report() Report {
 func (t *Tap) Close() error { return t.pump.close() }
 
 func (t *Tap) see(f frame) {
-	s, ok := parse(f.data)
+	s, ok := sighted(f.data)
 	if !ok {
 		return
 	}
@@ -86,32 +86,26 @@ func (t *Tap) see(f frame) {
 	o.Count++
 }
 
-// parse reads the headers of an Ethernet frame that passed the filter.
-func parse(b []byte) (s sight, ok bool) {
-	if len(b) < eth+20 {
+// sighted is what a frame shows; false if it is nothing that Judge needs.
+func sighted(frame []byte) (s sight, ok bool) {
+	p, ok := parse(frame)
+	if !ok {
 		return s, false
 	}
-	ip := b[eth:]
-	h := int(ip[0]&15) * 4
-	if h < 20 || len(ip) < h+8 {
-		return s, false
+	s.src = netip.AddrPortFrom(p.src, binary.BigEndian.Uint16(p.l4))
+	s.dst = netip.AddrPortFrom(p.dst, binary.BigEndian.Uint16(p.l4[2:]))
+	if p.proto == unix.IPPROTO_TCP {
+		return s.tcp(p.l4)
 	}
-	l4 := ip[h:]
-	src, dst := netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
-	s.src = netip.AddrPortFrom(src, binary.BigEndian.Uint16(l4))
-	s.dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(l4[2:]))
-	if ip[9] == unix.IPPROTO_TCP {
-		return s.tcp(l4)
-	}
-	m, ok := host.ParseMark(l4[8:])
+	m, ok := host.ParseMark(p.l4[8:])
 	s.mark, s.answer = m.Nonce, m.Answer
 	s.proto = plan.UDP
-	if ip[9] == unix.IPPROTO_ICMP {
-		id := binary.BigEndian.Uint16(l4[4:])
-		s.proto, s.answer = plan.ICMP, l4[0] == 0
-		s.src, s.dst = netip.AddrPortFrom(src, id), netip.AddrPortFrom(dst, 0)
+	if p.icmp() {
+		id := binary.BigEndian.Uint16(p.l4[4:])
+		s.proto, s.answer = plan.ICMP, p.l4[0] == echoReply || p.l4[0] == echoReply6
+		s.src, s.dst = netip.AddrPortFrom(p.src, id), netip.AddrPortFrom(p.dst, 0)
 		if s.answer {
-			s.src, s.dst = netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, id)
+			s.src, s.dst = netip.AddrPortFrom(p.src, 0), netip.AddrPortFrom(p.dst, id)
 		}
 	}
 	return s, ok

@@ -16,29 +16,47 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-var (
-	shared     = netip.MustParseAddr("10.0.1.5")
-	originAddr = netip.MustParseAddr("203.0.113.9")
-	key        = host.Key{3}
-)
+var key = host.Key{3}
+
+// family is the addresses of a lab.
+type family struct {
+	name string
+	// shared is both clients' address, nobody that of none.
+	shared, origin, nobody netip.Addr
+	// around holds the shared one, apart none of them.
+	around, apart netip.Prefix
+}
+
+// eachFamily runs a test over IPv4 and IPv6.
+func eachFamily(t *testing.T, f func(t *testing.T, a family)) {
+	need.Root(t)
+	at, in := netip.MustParseAddr, netip.MustParsePrefix
+	for _, a := range []family{
+		{"IPv4", at("10.0.1.5"), at("203.0.113.9"), at("203.0.113.77"), in("10.0.1.4/31"), in("192.0.2.0/24")},
+		{"IPv6", at("fd00:1::5"), at("2001:db8::9"), at("2001:db8::77"), in("fd00:1::4/127"), in("2001:db8:1::/48")},
+	} {
+		t.Run(a.name, func(t *testing.T) { f(t, a) })
+	}
+}
 
 // lab is two client hosts with one address behind one router, whose only route
 // to that address leads to a: the wrong-way world of SEMANTICS 1.6.
 type lab struct {
+	family
 	hosts  map[string]hosttest.Host // a, b, web
 	router *netns.NS
 	taps   map[string]*probe.Tap
 }
 
-func newLab(t *testing.T) lab {
+func newLab(t *testing.T, a family) lab {
 	t.Helper()
-	l := lab{router: hosttest.Namespace(t, true), hosts: map[string]hosttest.Host{}, taps: map[string]*probe.Tap{}}
-	l.hosts["a"] = hosttest.Attach(t, l.router, "a", shared, true)
-	l.hosts["b"] = hosttest.Attach(t, l.router, "b", shared, false)
-	l.hosts["web"] = hosttest.Attach(t, l.router, "web", originAddr, true)
+	l := lab{family: a, router: hosttest.Namespace(t, true), hosts: map[string]hosttest.Host{}, taps: map[string]*probe.Tap{}}
+	l.hosts["a"] = hosttest.Attach(t, l.router, "a", a.shared, true)
+	l.hosts["b"] = hosttest.Attach(t, l.router, "b", a.shared, false)
+	l.hosts["web"] = hosttest.Attach(t, l.router, "web", a.origin, true)
 	for _, svc := range []plan.Service{
-		{Node: "web", Kind: "http", Address: originAddr, Ports: []uint16{443}},
-		{Node: "web", Kind: "echo", Address: originAddr, Ports: []uint16{7}},
+		{Node: "web", Kind: "http", Address: a.origin, Ports: []uint16{443}},
+		{Node: "web", Kind: "echo", Address: a.origin, Ports: []uint16{7}},
 	} {
 		c, err := host.Serve(t.Context(), l.hosts["web"].NS, svc, host.Options{Key: key})
 		if err != nil {
@@ -83,23 +101,24 @@ func (l lab) run(t *testing.T, flows []plan.Flow) map[string]record.Flow {
 	return records
 }
 
-func flow(n int, client string, proto plan.Proto, from, to uint16) plan.Flow {
+func (a family) flow(n int, client string, proto plan.Proto, from, to uint16) plan.Flow {
 	return plan.Flow{
 		Traffic: "same", N: n, Client: client, Server: "web", Proto: proto,
-		Src: netip.AddrPortFrom(shared, from), Dst: netip.AddrPortFrom(originAddr, to),
+		Src: netip.AddrPortFrom(a.shared, from), Dst: netip.AddrPortFrom(a.origin, to),
 		Nonce: 7700 + uint64(n), Request: 512, Response: 512, Packets: 2, Interval: 5 * time.Millisecond,
 		Connect: 2 * time.Second, Timeout: 4 * time.Second, Close: "client",
 	}
 }
 
 // What b asked for arrives at a, and is seen there; a's own arrives at a.
-func TestMisdeliveryIsSeen(t *testing.T) {
-	need.Root(t)
-	l := newLab(t)
+func TestMisdeliveryIsSeen(t *testing.T) { eachFamily(t, misdeliveryIsSeen) }
+
+func misdeliveryIsSeen(t *testing.T, a family) {
+	l := newLab(t, a)
 	got := l.run(t, []plan.Flow{
-		flow(1, "a", plan.TCP, 40000, 443), flow(2, "b", plan.TCP, 40001, 443),
-		flow(3, "a", plan.UDP, 40000, 7), flow(4, "b", plan.UDP, 40001, 7),
-		flow(5, "a", plan.ICMP, 7, 0), flow(6, "b", plan.ICMP, 8, 0),
+		a.flow(1, "a", plan.TCP, 40000, 443), a.flow(2, "b", plan.TCP, 40001, 443),
+		a.flow(3, "a", plan.UDP, 40000, 7), a.flow(4, "b", plan.UDP, 40001, 7),
+		a.flow(5, "a", plan.ICMP, 7, 0), a.flow(6, "b", plan.ICMP, 8, 0),
 	})
 	for k, r := range got {
 		want, delivered := record.OK, "a"
@@ -113,13 +132,13 @@ func TestMisdeliveryIsSeen(t *testing.T) {
 }
 
 // Nobody sees an answer that nobody gave: lost, not misdelivered.
-func TestLostIsNotMisdelivered(t *testing.T) {
-	need.Root(t)
-	l := newLab(t)
-	nobody := netip.MustParseAddr("203.0.113.77")
-	hosttest.Blackhole(t, l.router, nobody)
-	f := flow(1, "b", plan.TCP, 40000, 443)
-	f.Dst = netip.AddrPortFrom(nobody, 443)
+func TestLostIsNotMisdelivered(t *testing.T) { eachFamily(t, lostIsNotMisdelivered) }
+
+func lostIsNotMisdelivered(t *testing.T, a family) {
+	l := newLab(t, a)
+	hosttest.Blackhole(t, l.router, a.nobody)
+	f := a.flow(1, "b", plan.TCP, 40000, 443)
+	f.Dst = netip.AddrPortFrom(a.nobody, 443)
 	if r := l.run(t, []plan.Flow{f})["b tcp"]; r.Result != record.Lost || r.DeliveredTo != "" {
 		t.Errorf("%s, delivered to %q, want lost and nobody", r.Result, r.DeliveredTo)
 	}
@@ -127,16 +146,17 @@ func TestLostIsNotMisdelivered(t *testing.T) {
 
 // Only what Judge needs reaches a tap, once each, and it can be read while
 // running, after Close, and closed twice.
-func TestTapKeepsLittle(t *testing.T) {
-	need.Root(t)
-	l := newLab(t)
-	f := flow(1, "a", plan.TCP, 40000, 443)
+func TestTapKeepsLittle(t *testing.T) { eachFamily(t, tapKeepsLittle) }
+
+func tapKeepsLittle(t *testing.T, a family) {
+	l := newLab(t, a)
+	f := a.flow(1, "a", plan.TCP, 40000, 443)
 	f.Response, f.Timeout = 20<<20, 5*time.Minute
-	ping := flow(2, "a", plan.ICMP, 7, 0)
+	ping := a.flow(2, "a", plan.ICMP, 7, 0)
 	ping.Packets = 10
 	stray := func() { // other people's datagrams
 		hosttest.Do(t, l.hosts["a"].NS, func() error {
-			c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(originAddr, 7)))
+			c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a.origin, 7)))
 			if err != nil {
 				return err
 			}

@@ -91,15 +91,13 @@ func tunnels(p *plan.Plan, t *record.Topology) {
 func sliceTexts(s plan.Server) []string {
 	byRange := map[string][]string{}
 	var order []string
-	for _, e := range s.Config.Egress {
-		for i, o := range e.Owner {
-			if o == s.Config.Self {
-				ports := fmt.Sprintf("%d–%d", i*egress.SliceSize, (i+1)*egress.SliceSize-1)
-				if byRange[ports] == nil {
-					order = append(order, ports)
-				}
-				byRange[ports] = append(byRange[ports], e.Addr.String())
+	for i := range s.Config.Egress {
+		e := &s.Config.Egress[i]
+		for _, ports := range portTexts(e, s.Config.Self) {
+			if byRange[ports] == nil {
+				order = append(order, ports)
 			}
+			byRange[ports] = append(byRange[ports], e.Addr.String())
 		}
 	}
 	var out []string
@@ -112,4 +110,21 @@ func sliceTexts(s plan.Server) []string {
 		out = append(out, text+" ports "+ports)
 	}
 	return out
+}
+
+// portTexts are the ports of an address that a server has, slices side by side
+// as one: "2048–4095", or "2048–65535" of an IPv6 address, which is whole.
+func portTexts(e *egress.Address, self ident.Server) (all []string) {
+	for first := 0; first < egress.Slices; first++ {
+		if e.Owner[first] != self {
+			continue
+		}
+		end := first + 1
+		for end < egress.Slices && e.Owner[end] == self {
+			end++
+		}
+		all = append(all, fmt.Sprintf("%d–%d", first*egress.SliceSize, end*egress.SliceSize-1))
+		first = end
+	}
+	return all
 }

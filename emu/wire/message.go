@@ -141,6 +141,17 @@ func (c *conn) up(index int) error {
 	return err
 }
 
+// quiet has an interface ask nobody for neighbours and be a member of no group:
+// IPv6 would report each group that it joins (RFC 3810), the one of each address
+// among them. All neighbours are permanent, so that nothing is missed. It must
+// have neither addresses yet nor forwarding.
+func (c *conn) quiet(index int) error {
+	m := ifinfo(index)
+	m.Flags, m.Change = unix.IFF_NOARP, unix.IFF_NOARP|unix.IFF_MULTICAST
+	_, err := c.ask(unix.RTM_SETLINK, 0, m)
+	return err
+}
+
 // carrierPatience bounds the wait for the carrier of a pair whose ends are both up.
 const carrierPatience = 2 * time.Second
 

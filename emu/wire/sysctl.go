@@ -46,10 +46,13 @@ func settings(n *plan.Node, withV6 bool) []setting {
 	}
 	if withV6 {
 		s = append(s,
-			setting{"net.ipv6.conf.all.forwarding", forward, true},
+			setting{"net.ipv6.conf.all.forwarding", "0", true},        // forward6 comes later
 			setting{"net.ipv6.conf.default.addr_gen_mode", "1", true}, // none: no link-local noise
 			setting{"net.ipv6.conf.default.accept_ra", "0", true},
 			setting{"net.ipv6.conf.default.accept_dad", "0", true},
+			setting{"net.ipv6.conf.default.accept_redirects", "0", true},
+			setting{"net.ipv6.conf.default.router_solicitations", "0", true},
+			setting{"net.ipv6.icmp.ratelimit", "0", true},
 		)
 	}
 	if n.Multipath {
@@ -59,6 +62,12 @@ func settings(n *plan.Node, withV6 bool) []setting {
 			setting{"net.ipv4.fib_multipath_hash_policy", "3", false},
 			setting{"net.ipv4.fib_multipath_hash_fields", "55", false},
 		)
+		if withV6 {
+			s = append(s,
+				setting{"net.ipv6.fib_multipath_hash_policy", "3", false},
+				setting{"net.ipv6.fib_multipath_hash_fields", "55", false},
+			)
+		}
 	}
 	if n.Kind == plan.KindHost || n.Kind == plan.KindOrigin || n.Kind == plan.KindServer {
 		s = append(s,
@@ -80,6 +89,10 @@ func settings(n *plan.Node, withV6 bool) []setting {
 		setting{"net.ipv4.icmp_msgs_burst", "100000", true},
 	)
 }
+
+// forward6 makes a router of IPv6, when its interfaces are quiet: before, each
+// would join the group of all routers.
+var forward6 = []setting{{"net.ipv6.conf.all.forwarding", "1", false}}
 
 // apply writes the settings in the namespace of the calling thread: /proc/sys/net
 // is the opener's.

@@ -257,6 +257,11 @@ func (w *pair) make() error {
 // behind the other end.
 func (s *side) dress(other end) error {
 	c := s.node.conn
+	if s.node.v6 {
+		if err := c.quiet(s.index); err != nil {
+			return fmt.Errorf("quieten %s: %w", s.name, err)
+		}
+	}
 	for _, a := range s.addresses {
 		if err := c.address(s.index, a); err != nil {
 			return fmt.Errorf("address %v on %s: %w", a, s.name, err)
@@ -294,6 +299,11 @@ func (p *place) finish() error {
 	for _, a := range p.plan.Loopback {
 		if err := p.conn.address(loopback, a); err != nil {
 			return fmt.Errorf("address %v on lo: %w", a, err)
+		}
+	}
+	if p.v6 && p.plan.Forward {
+		if err := p.space.Do(func() error { return apply(forward6) }); err != nil {
+			return err
 		}
 	}
 	r := router{conn: p.conn, index: p.index, hops: make(map[hop]uint32)}

@@ -16,7 +16,7 @@ enum counter {
 	COUNT_DROP_PUSH,       /* bpf_skb_adjust_room refused to grow */
 	COUNT_DROP_POP,        /* bpf_skb_adjust_room refused to shrink */
 	COUNT_DROP_STORE,      /* a header could not be read or written */
-	COUNT_DROP_NOT_IPV4,   /* routed into a tunnel that carries IPv4 only */
+	COUNT_DROP_NOT_IP,     /* routed into a tunnel, which carries IP only */
 	COUNTERS,
 };
 

@@ -32,6 +32,12 @@ struct encap {
 };
 _Static_assert(sizeof(struct encap) == 16, "encap must be 16 bytes");
 
+/* is_ip says whether a tunnel carries what an Ethernet type names. */
+static __always_inline bool is_ip(__be16 type)
+{
+	return type == bpf_htons(ETH_P_IP) || type == bpf_htons(ETH_P_IPV6);
+}
+
 static __always_inline __u32 gre_size(bool has_key)
 {
 	return has_key ? 8 : 4;
@@ -53,15 +59,15 @@ static __always_inline long grow(struct __sk_buff *skb, __u32 room)
 	return bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, PUSH_FLAGS);
 }
 
-/* push_gre puts IPv4 and GRE in front of the IPv4 packet. It returns false
- * with the packet counted as dropped. */
+/* push_gre puts IPv4 and GRE in front of an IPv4 or IPv6 packet. It returns
+ * false with the packet counted as dropped. */
 static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *e)
 {
 	__u32 gre = gre_size(e->has_key), room = sizeof(struct iphdr) + gre;
 	__u32 total = skb->len - ETH_HLEN + room;
 	struct gre_header g = {
 		.flags = e->has_key ? bpf_htons(GRE_KEY) : 0,
-		.protocol = bpf_htons(ETH_P_IP),
+		.protocol = skb->protocol,
 		.key = e->key,
 	};
 	struct iphdr ip = {
@@ -74,6 +80,8 @@ static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *
 		.daddr = e->dst,
 	};
 
+	__be16 outer = bpf_htons(ETH_P_IP);
+
 	if (total > 0xffff) {
 		count(COUNT_DROP_TOO_LONG);
 		return false;
@@ -85,7 +93,8 @@ static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *
 		return false;
 	}
 	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &g, gre, 0)) {
+	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &g, gre, 0) ||
+	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &outer, sizeof(outer), 0)) {
 		count(COUNT_DROP_STORE);
 		return false;
 	}
@@ -93,13 +102,14 @@ static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *
 	return true;
 }
 
-/* pop_gre takes IPv4 and GRE away from in front of an IPv4 packet. It returns
- * false with the packet counted as dropped. */
-static __always_inline bool pop_gre(struct __sk_buff *skb, bool has_key)
+/* pop_gre takes IPv4 and GRE away from in front of a packet of the given
+ * Ethernet type. It returns false with the packet counted as dropped. */
+static __always_inline bool pop_gre(struct __sk_buff *skb, bool has_key, __be16 type)
 {
+	__u64 flags = PUSH_FLAGS | (type == bpf_htons(ETH_P_IPV6) ? HW_DECAP_L3_IPV6 : HW_DECAP_L3_IPV4);
 	int room = sizeof(struct iphdr) + gre_size(has_key);
 
-	if (bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, PUSH_FLAGS | HW_DECAP_L3_IPV4)) {
+	if (bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, flags)) {
 		count(COUNT_DROP_POP);
 		return false;
 	}

@@ -11,6 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <linux/types.h>
 
@@ -21,8 +22,9 @@
 #define HW_NEXT (-1) /* let the next program, then the kernel, decide */
 #define HW_DROP 2
 
-/* bpf_skb_adjust_room flag of Linux 6.3: what is taken away was an IPv4 header. */
+/* bpf_skb_adjust_room flags of Linux 6.3: what stays is an IPv4 or IPv6 packet. */
 #define HW_DECAP_L3_IPV4 (1ULL << 7)
+#define HW_DECAP_L3_IPV6 (1ULL << 8)
 
 #define HW_EALREADY 114
 

@@ -69,21 +69,71 @@ static long clamp_option(__u32 i __attribute__((unused)), struct walk *w)
 	return WALK_ON;
 }
 
-/* clamp_mss lowers the MSS of a SYN or SYN-ACK whose IPv4 header is at off.
- * Anything else stays as it is. */
-static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 off, __u16 mss)
+/* tcp_at4 is where the TCP header of the IPv4 packet at off is; 0 if it has none. */
+static __always_inline __u32 tcp_at4(struct __sk_buff *skb, __u32 off)
 {
-	struct walk w = { .skb = skb, .mss = mss };
-	__u8 tcp[sizeof(struct tcphdr)];
 	struct iphdr ip;
-	__u32 at, len;
 
 	if (bpf_skb_load_bytes(skb, off, &ip, sizeof(ip)))
-		return;
+		return 0;
 	if (ip.version != 4 || ip.ihl < 5 || ip.protocol != IPPROTO_TCP || (ip.frag_off & bpf_htons(IP_FRAGMENT_MASK)))
-		return;
-	at = off + ip.ihl * 4;
-	if (bpf_skb_load_bytes(skb, at, tcp, sizeof(tcp)) || !(tcp[13] & TCP_FLAG_SYN_BIT))
+		return 0;
+	return off + ip.ihl * 4;
+}
+
+/* Extension headers of IPv6 (RFC 8200 section 4) that are stepped over, as
+ * dataplane/pkt does. A fragment is nothing to clamp. */
+#define NEXT_HOP_BY_HOP 0
+#define NEXT_ROUTING 43
+#define NEXT_NONE 59
+#define NEXT_DESTINATION 60
+#define EXTENSIONS_MAX 8
+
+/* chain is where tcp_at6 stands among the headers. */
+struct chain {
+	struct __sk_buff *skb;
+	__u32 at; /* offset of the header in the packet */
+	__u8 next; /* and what it is */
+};
+
+static long step_extension(__u32 i, struct chain *c)
+{
+	__u8 head[4]; /* next header, length, type, segments left */
+
+	if (c->next != NEXT_HOP_BY_HOP && c->next != NEXT_ROUTING && c->next != NEXT_DESTINATION)
+		return WALK_END;
+	if (i == EXTENSIONS_MAX || (c->next == NEXT_HOP_BY_HOP && i) ||
+	    bpf_skb_load_bytes(c->skb, c->at, head, sizeof(head)) || (c->next == NEXT_ROUTING && head[3])) {
+		c->next = NEXT_NONE;
+		return WALK_END;
+	}
+	c->next = head[0];
+	c->at += (head[1] + 1) * 8;
+	return WALK_ON;
+}
+
+/* tcp_at6 is tcp_at4 for IPv6. */
+static __always_inline __u32 tcp_at6(struct __sk_buff *skb, __u32 off)
+{
+	struct chain c = { .skb = skb, .at = off + sizeof(struct ipv6hdr) };
+
+	if (bpf_skb_load_bytes(skb, off + offsetof(struct ipv6hdr, nexthdr), &c.next, sizeof(c.next)))
+		return 0;
+	bpf_loop(EXTENSIONS_MAX + 1, step_extension, &c, 0);
+	return c.next == IPPROTO_TCP ? c.at : 0;
+}
+
+/* clamp_mss lowers the MSS of a SYN or SYN-ACK whose IP header is at off, to mss
+ * over IPv4 and mss6 over IPv6. Anything else stays as it is. */
+static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 off, __u16 mss, __u16 mss6)
+{
+	bool six = skb->protocol == bpf_htons(ETH_P_IPV6);
+	struct walk w = { .skb = skb, .mss = six ? mss6 : mss };
+	__u32 at = six ? tcp_at6(skb, off) : tcp_at4(skb, off);
+	__u8 tcp[sizeof(struct tcphdr)];
+	__u32 len;
+
+	if (!at || bpf_skb_load_bytes(skb, at, tcp, sizeof(tcp)) || !(tcp[13] & TCP_FLAG_SYN_BIT))
 		return;
 	len = (tcp[12] >> 4) * 4;
 	if (len <= sizeof(tcp))

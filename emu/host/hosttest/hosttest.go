@@ -29,12 +29,15 @@ func Namespace(tb testing.TB, forward bool) *netns.NS {
 	}
 	tb.Cleanup(func() { ns.Close() })
 	Do(tb, ns, func() error {
-		for name, on := range map[string]bool{"ip_forward": forward, "conf/all/rp_filter": false, "conf/default/rp_filter": false} {
+		for name, on := range map[string]bool{
+			"ipv4/ip_forward": forward, "ipv4/conf/all/rp_filter": false, "ipv4/conf/default/rp_filter": false,
+			"ipv6/conf/all/disable_ipv6": false, "ipv6/conf/default/disable_ipv6": false, "ipv6/conf/all/forwarding": forward,
+		} {
 			v := "0"
 			if on {
 				v = "1"
 			}
-			if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(v), 0); err != nil {
+			if err := os.WriteFile("/proc/sys/net/"+name, []byte(v), 0); err != nil {
 				return err
 			}
 		}
@@ -68,7 +71,10 @@ type Host struct {
 func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, route bool) Host {
 	tb.Helper()
 	h := Host{NS: Namespace(tb, false), Address: address}
-	gateway := netip.MustParseAddr("169.254.0.1")
+	gateway, everything := netip.MustParseAddr("169.254.0.1"), net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
+	if address.Is6() {
+		gateway, everything = netip.MustParseAddr("fd00:ffff::1"), net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
+	}
 	hostMAC, portMAC := net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2}
 	Do(tb, router, func() error {
 		return netlink.LinkAdd(&netlink.Veth{
@@ -83,7 +89,7 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 		if err != nil {
 			return err
 		}
-		if err := netlink.AddrAdd(eth, &netlink.Addr{IPNet: single(address)}); err != nil {
+		if err := netlink.AddrAdd(eth, &netlink.Addr{IPNet: single(address), Flags: unix.IFA_F_NODAD}); err != nil {
 			return fmt.Errorf("address: %w", err)
 		}
 		if err := neighbor(eth, gateway, portMAC); err != nil {
@@ -91,7 +97,7 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 		}
 		return netlink.RouteAdd(&netlink.Route{
 			LinkIndex: eth.Attrs().Index, Gw: gateway.AsSlice(), Flags: int(netlink.FLAG_ONLINK),
-			Dst: &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)},
+			Dst: &everything,
 		})
 	})
 	Do(tb, router, func() error {
