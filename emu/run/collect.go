@@ -41,6 +41,9 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
 		if line.Result == record.Misdelivered {
 			r.event(record.Event{AtNs: r.since(d.At), Kind: "misdelivered", Node: f.Client, Peer: line.DeliveredTo, Flow: planText(f), OnRamp: line.OnRamp, Text: fmt.Sprintf("the reply to %s was seen at %s", f.Client, line.DeliveredTo), SessionID: line.SessionID})
 		}
+		if node, yes := r.ledger.elsewhere(f); yes && line.Result == record.OK {
+			line.Result, line.Reason = record.Misdelivered, fmt.Sprintf("the request reached %s, which has the address too, and not %s", node, f.Server)
+		}
 		r.sink.Flow(line)
 	}
 	return errors.Join(errs...)

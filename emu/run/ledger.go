@@ -20,8 +20,14 @@ type ledger struct {
 	mu       sync.Mutex
 	sessions map[string]*entry // by on-ramp and tuple: the flow's own session
 	tuples   map[string]*entry // by datacenter and tuple: a session that the flow joined (flow_key: tuple)
-	origins  map[uint64]netip.AddrPort
+	origins  map[uint64]asked  // by nonce: who was asked first
 	drops    map[string]string // on-ramp and inner tuple, or a reply's outside tuple → last reason
+}
+
+// asked is a host that saw a flow's request, and from whom.
+type asked struct {
+	node string
+	peer netip.AddrPort
 }
 
 // entry is what is known of one session.
@@ -35,7 +41,7 @@ func newLedger(r *runner) *ledger {
 	return &ledger{
 		run: r, key: host.NewKey(),
 		sessions: map[string]*entry{}, tuples: map[string]*entry{},
-		origins: map[uint64]netip.AddrPort{}, drops: map[string]string{},
+		origins: map[uint64]asked{}, drops: map[string]string{},
 	}
 }
 
@@ -123,14 +129,23 @@ func sessionKey(where, tuple string) string { return where + " " + tuple }
 // seen takes what an origin saw.
 func (l *ledger) seen(s host.Seen) {
 	l.mu.Lock()
-	first := !l.origins[s.Nonce].IsValid()
+	first := l.origins[s.Nonce].node == ""
 	if first {
-		l.origins[s.Nonce] = s.Peer
+		l.origins[s.Nonce] = asked{s.Node, s.Peer}
 	}
 	l.mu.Unlock()
 	if first {
 		l.run.event(record.Event{AtNs: l.run.since(s.At), Node: s.Node, Kind: "origin", Flow: l.flowOf(s.Nonce), Text: "asked by " + s.Peer.String()})
 	}
+}
+
+// elsewhere is the host that a flow's request reached, if that is not the one
+// that was meant: private networks have equal addresses too.
+func (l *ledger) elsewhere(f *plan.Flow) (node string, yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.origins[f.Nonce].node
+	return at, at != "" && at != f.Server
 }
 
 // flowOf is the tuple of the flow with the nonce, as its client sees it.

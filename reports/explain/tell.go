@@ -173,6 +173,12 @@ func (t *teller) arrival() {
 		s.node, s.text = firstOf(f.DeliveredTo, f.Client), "gets its answer: the reply came home"
 		s.at, s.timed = f.EndNs, true
 	case record.Misdelivered:
+		if f.DeliveredTo == f.Client {
+			// The reply is not what went astray.
+			s.node, s.text, s.why = f.Client, "gets an answer, and not from whom it asked", f.Reason
+			s.at, s.timed = f.EndNs, true
+			break
+		}
 		s.node, s.text = f.DeliveredTo, fmt.Sprintf("sees a reply that is not its own: %s asked", f.Client)
 		s.why = fmt.Sprintf("it left by %s, and the flow came by %s", orUnknown(f.ReturnOnRamp), orUnknown(f.OnRamp))
 		for _, e := range t.events() {

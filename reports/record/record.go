@@ -19,7 +19,7 @@ type Result string
 
 const (
 	OK           Result = "ok"
-	Misdelivered Result = "misdelivered" // a reply was seen at a host that did not ask
+	Misdelivered Result = "misdelivered" // a reply was seen at a host that did not ask, or a request at one that was not asked
 	Lost         Result = "lost"         // no answer in time, and nobody else saw one
 	Refused      Result = "refused"      // the origin refused
 	Reset        Result = "reset"
