@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/policy"
@@ -45,13 +46,33 @@ func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) rec
 		OnRamp:                onramp,
 		HomeServer:            server,
 		ReturnOnRamp:          n.OnRamps[s.Return],
+		OffRamp:               n.OnRamps[s.OffRamp],
+		VNet:                  n.VNets[s.Tenant][s.VNet],
+		Rules:                 rules(&s.Rules),
 		StartNs:               int64(s.Start),
 		EndNs:                 int64(s.End),
+	}
+	if s.Refused != drop.None {
+		r.Refused = s.Refused.String()
 	}
 	if s.Egress.IsValid() {
 		r.EgressIP, r.EgressPort = s.Egress.Addr().String(), int(s.Egress.Port())
 	}
 	return r
+}
+
+// rules are the ids of the policies that matched, by stage.
+func rules(r *hub.Rules) []string {
+	var all []string
+	for _, stage := range []struct {
+		name string
+		rule hub.Rule
+	}{{"firewall", r.Firewall}, {"egress", r.Egress}, {"network", r.Network}} {
+		if stage.rule.ID != "" {
+			all = append(all, stage.name+" "+stage.rule.ID)
+		}
+	}
+	return all
 }
 
 // vnetID writes a virtual network as a UUID: the default one is number 1.

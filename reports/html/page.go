@@ -30,14 +30,17 @@ type scenario struct {
 	Facts       []fact
 	Runs        []run
 	// Missing are summaries without records: nothing to draw.
-	Missing  []verdict
-	Mixed    bool     // more than one engine
-	Columns  int      // of the widest matrix
-	Traffic  []string // "all" is not among them
-	Default  string
-	Timings  []timing
-	Drops    grid
-	Counters grid
+	Missing []verdict
+	Mixed   bool     // more than one engine
+	Columns int      // of the widest matrix
+	Traffic []string // "all" is not among them
+	Default string
+	Timings []timing
+	Drops   grid
+	// Decisions and Written are empty where they would say nothing.
+	Decisions []decision
+	Written   []written
+	Counters  grid
 }
 
 // fact is one line of what was run where.
@@ -184,6 +187,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 	}
 	s.Timings = timings(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
+	s.Decisions, s.Written = decisions(recs), configurations(recs)
 	return nil
 }
 

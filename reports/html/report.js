@@ -40,7 +40,11 @@
     { name: "Source", key: "src", addr: true },
     { name: "Destination", key: "dst", addr: true },
     { name: "On-ramp", key: "onramp" },
+    { name: "Kind", key: "kind", optional: true },
+    { name: "Virtual network", key: "vnet", optional: true },
+    { name: "Policies", key: "rules", optional: true },
     { name: "Home server", key: "home" },
+    { name: "Off-ramp", key: "offramp", optional: true },
     { name: "Egress", key: "egress", addr: true },
     { name: "Returned by", key: "return" },
     { name: "Start ms", key: "start", num: true, show: value => digits(value, 1) },
@@ -48,7 +52,7 @@
     { name: "Whole ms", key: "time", num: true, show: number(1) },
     { name: "Bytes down", key: "down", num: true, show: number(0) },
     { name: "Why", key: "reason" },
-  ];
+  ].filter(c => !c.optional || new Set(data.rows.map(row => row[c.key])).size > 1); // one value everywhere says nothing
   const filters = document.getElementById("filters"), shown = document.getElementById("shown"), more = document.getElementById("more");
   const table = document.getElementById("flowtable"), page = 100;
   let sort = null, up = true, limit = page;

@@ -1,9 +1,11 @@
 package html
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -41,6 +43,10 @@ type row struct {
 	Down     int64         `json:"down"`
 	Start    float64       `json:"start"`
 	Protocol string        `json:"proto"`
+	Kind     string        `json:"kind"` // of the on-ramp
+	VNet     string        `json:"vnet"`
+	OffRamp  string        `json:"offramp"`
+	Rules    string        `json:"rules"`
 }
 
 // newTable takes an equal share of rows from every run, and gives what short
@@ -62,12 +68,54 @@ func newTable(r *record.Results) table {
 	for i, rec := range r.Runs {
 		t.Runs = append(t.Runs, runName(rec, r.Runs))
 		t.Files = append(t.Files, rec.Run.Scenario+"/"+rec.Run.Variant+"/"+rec.Run.Engine+"/"+record.FlowsFile)
-		for _, f := range rec.Flows[:take[i]] {
-			t.Rows = append(t.Rows, newRow(i, f))
+		sessions, kinds := map[string]*record.Session{}, map[string]string{}
+		for j := range rec.Sessions {
+			sessions[rec.Sessions[j].SessionID] = &rec.Sessions[j]
+		}
+		for _, l := range rec.Run.Topology.Links {
+			if l.Kind != "" {
+				kinds[l.ID] = l.Kind
+			}
+		}
+		for _, f := range chosen(rec.Flows, take[i]) {
+			r := newRow(i, f)
+			r.Kind = kinds[f.OnRamp]
+			if s := sessions[f.SessionID]; s != nil {
+				r.VNet, r.OffRamp, r.Rules = s.VNet, cmp.Or(s.OffRamp, strings.ToLower(s.Offramp)), strings.Join(s.Rules, ", ")
+			}
+			t.Rows = append(t.Rows, r)
 		}
 	}
 	t.Shown = len(t.Rows)
 	return t
+}
+
+// chosen are n of the flows, in their order: those that did not go well before
+// all others.
+func chosen(flows []record.Flow, n int) []record.Flow {
+	if n >= len(flows) {
+		return flows
+	}
+	bad := 0
+	for i := range flows {
+		if flows[i].Result != record.OK {
+			bad++
+		}
+	}
+	good := max(0, n-bad)
+	var some []record.Flow
+	for _, f := range flows {
+		switch {
+		case len(some) == n:
+			return some
+		case f.Result != record.OK:
+			some = append(some, f)
+		case good > 0:
+			good--
+			some = append(some, f)
+		}
+	}
+	return some
 }
 
 // runName is as long as it has to be to tell a run from the others.

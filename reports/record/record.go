@@ -94,6 +94,15 @@ type Session struct {
 	OnRamp       string `json:"OnRamp"`
 	HomeServer   string `json:"HomeServer"`
 	ReturnOnRamp string `json:"ReturnOnRamp"`
+	// OffRamp is the device, connector or site that the flow goes to; empty for
+	// the Internet. VNet is the virtual network's name.
+	OffRamp string `json:"OffRamp,omitempty"`
+	VNet    string `json:"VNet,omitempty"`
+	// Rules are the policies that matched, in the order in which they were asked,
+	// each behind its stage: "firewall no_telnet". Refused is the drop reason of
+	// a session that was not set up.
+	Rules   []string `json:"Rules,omitempty"`
+	Refused string   `json:"Refused,omitempty"`
 	// StartNs is since the start of the run, as everywhere else.
 	StartNs int64 `json:"StartNs"`
 	EndNs   int64 `json:"EndNs"`
