@@ -36,6 +36,8 @@ type Config struct {
 	// Routes of all tenants and virtual networks, those that exist in the
 	// server's datacenter (route.In).
 	Routes []route.Route `json:"routes,omitempty"`
+	// Groups join on-ramps for failover.
+	Groups []Group `json:"groups,omitempty"`
 	// Egress is the directory: which datacenter holds an address, which server
 	// each slice. All addresses of all datacenters.
 	Egress []egress.Address `json:"egress"`
@@ -190,6 +192,10 @@ type OnRamp struct {
 	// is of the family. Without either, errors of that family are not reported.
 	Address  netip.Addr `json:"address,omitzero"`
 	Address6 netip.Addr `json:"address6,omitzero"`
+	// Peer is the customer's address inside the tunnel, for probes.
+	Peer netip.Addr `json:"peer,omitzero"`
+	// Probing asks for the tunnel's health; nil is not probed, and without penalty.
+	Probing *Probing `json:"probing,omitempty"`
 	// Key is the GRE key (RFC 2890); nil means none, and then a packet with a
 	// key is not of this tunnel.
 	Key *uint32 `json:"key,omitempty"`

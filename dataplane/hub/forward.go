@@ -16,6 +16,9 @@ import (
 // fromOnRamp decides a packet of the client side: to its home, along its flow's
 // stored path, or through set-up (SEMANTICS 1.4).
 func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
+	if (w.meta.Kind == pkt.EchoRequest || w.meta.Kind == pkt.EchoReply) && h.local(now, w, out) {
+		return
+	}
 	if !w.keyed {
 		h.unkeyed(now, w, out)
 		return
@@ -81,6 +84,9 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 			return
 		}
 		clamp = min(clamp, off.clamp(w.meta.Version))
+	}
+	if w.ramp.group != nil && f.Return != 0 {
+		h.follow(now, w, i, f, out)
 	}
 	ended := h.flows.Outbound(now, i, f, &w.meta)
 	egress := f.Egress()
@@ -172,6 +178,9 @@ func (h *Hub) start(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 	f.OnRamp = w.ramp.ID
 	if w.ramp.ARR {
 		f.Return = w.ramp.ID // the single extra fact ARR stores (SEMANTICS 1.4)
+		if w.ramp.group != nil {
+			*h.pin(i) = pinned{seen: now, since: now}
+		}
 	}
 	h.remember(i, w.rules)
 	h.started(now, i, f, out)
@@ -242,7 +251,7 @@ func (h *Hub) unkeyed(now vt.Instant, w *work, out *Out) {
 func (h *Hub) route(w *work) route.Decision {
 	m := &w.meta
 	hash := h.v.routes.Hash(netip.AddrPortFrom(m.Src, m.SrcPort), netip.AddrPortFrom(m.Dst, m.DstPort), m.Proto)
-	return h.v.routes.Lookup(w.ramp.Tenant, w.vnet, m.Dst, hash, nil)
+	return h.v.routes.Lookup(w.ramp.Tenant, w.vnet, m.Dst, hash, h.penalties())
 }
 
 // own reports whether an address is one of the network's.

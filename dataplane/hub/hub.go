@@ -109,6 +109,11 @@ const (
 	Attached
 	// Detached: its tunnel was closed, and it is nowhere now.
 	Detached
+	// HealthChanged: a tunnel (OnRamp) is from now on what Why says, as this
+	// server sees it.
+	HealthChanged
+	// Moved: a flow goes on by another on-ramp of its group, OnRamp.
+	Moved
 )
 
 // Event is something worth a record: the hooks flow_start and flow_end, and
@@ -206,6 +211,10 @@ type Counters struct {
 	Held       uint64 `json:"held"`        // fragments that wait for the rest of their datagram
 	// ReassemblyTimeouts are datagrams of which a fragment did not come in time.
 	ReassemblyTimeouts uint64 `json:"reassembly_timeouts"`
+	// Failovers are moves of a flow to another on-ramp of its group, Probes those
+	// that were sent.
+	Failovers uint64 `json:"arr_failover"`
+	Probes    uint64 `json:"probes"`
 	// Relayed are flows that another server was asked to open, for want of a port.
 	Relayed      uint64             `json:"relayed"`
 	RouteLookups uint64             `json:"route_lookups"` // on the return path (ARR-2: zero with ARR)

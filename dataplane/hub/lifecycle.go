@@ -42,6 +42,9 @@ type Hub struct {
 	lines    lines
 	attached map[ident.OnRamp]Attachment
 	hangups  []Port
+	// probes are of tunnels, pins of flows of groups by index.
+	probes probes
+	pins   []pinned
 	// toPeer is scratch for the exit of one packet.
 	toPeer  exit
 	now     vt.Instant
@@ -73,7 +76,7 @@ func New(c Config) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hub{
+	h := &Hub{
 		v:         v,
 		flows:     flow.New(c.Seed, v.bound, v.timeouts),
 		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
@@ -83,7 +86,9 @@ func New(c Config) (*Hub, error) {
 		sources:   egress.NewAllocator(c.Seed, v.ownSources, c.Self),
 		lines:     makeLines(),
 		attached:  make(map[ident.OnRamp]Attachment),
-	}, nil
+	}
+	h.watch(0)
+	return h, nil
 }
 
 // Reconfigure puts c in force and keeps the flows, except those that could not
@@ -114,6 +119,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.answers.Configure(v.bound, v.timeouts, live)
 	h.sources = egress.NewAllocator(c.Seed, v.ownSources, c.Self)
 	h.relearn()
+	h.watch(h.now)
 	out := &Out{}
 	for i, f := range h.flows.All() {
 		if !h.servable(i, f) {
@@ -149,6 +155,7 @@ func (h *Hub) servable(i flow.Index, f *flow.Flow) bool {
 func (h *Hub) HandleTimer(now vt.Instant, out *Out) {
 	h.begin(now, out)
 	h.sweep(now, out)
+	h.probe(now, out)
 }
 
 // NextWake is when HandleTimer has something to do; vt.Never if nothing is
@@ -157,7 +164,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending)+len(h.hangups) > 0 {
 		return h.now
 	}
-	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.fragments.NextWake())
+	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.probes.wake, h.fragments.NextWake())
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.

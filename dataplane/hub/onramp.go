@@ -99,6 +99,9 @@ func (v *view) checkOnRamp(o *OnRamp) error {
 	case !o.Local.IsValid():
 		return errors.New("want a local outer address")
 	}
+	if err := o.checkProbing(); err != nil {
+		return err
+	}
 	at := v.local.at(pkt.NumberOf(o.Local)).kind
 	switch o.Kind {
 	case tunnel.GRE, tunnel.Interconnect:

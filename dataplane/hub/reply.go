@@ -3,6 +3,7 @@ package hub
 import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/health"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/steer"
@@ -69,12 +70,16 @@ func (h *Hub) back(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out
 // decides on the return packet, with all its ambiguity (SEMANTICS 1.6).
 func (h *Hub) wayBack(f *flow.Flow) (r *onRamp, why string, reason drop.Reason) {
 	if f.Return != 0 {
-		return h.v.ramps[f.Return], "stored on-ramp", drop.None
+		r = h.v.ramps[f.Return]
+		if h.probes.unwell > 0 && r.group != nil && r.group.Predictive && h.Health(r.ID) == health.Down {
+			return h.healthiest(r), "healthiest of the group", drop.None
+		}
+		return r, "stored on-ramp", drop.None
 	}
 	h.count.RouteLookups++
 	client := f.Key.Source()
 	hash := h.v.routes.Hash(f.Key.Destination(), client, f.Key.Proto)
-	d := h.v.routes.Lookup(f.Key.Tenant, f.Key.VNet, client.Addr(), hash, nil)
+	d := h.v.routes.Lookup(f.Key.Tenant, f.Key.VNet, client.Addr(), hash, h.penalties())
 	switch {
 	case d.Verdict == route.Null:
 		return nil, "", drop.NullRouted

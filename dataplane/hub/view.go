@@ -82,6 +82,8 @@ type onRamp struct {
 	// mss and mss6 are what TCP over IPv4 and IPv6 may send in one segment.
 	mss, mss6 uint16
 	next      *onRamp
+	// group is the on-ramp's, if it takes part in one.
+	group *group
 	// address and address6 are where the hub's own errors come from; not valid
 	// if it has none.
 	address, address6 netip.Addr
@@ -91,7 +93,7 @@ type onRamp struct {
 
 // connected reports whether the on-ramp is a connected tunnel, which is attached
 // to one server.
-func (r *onRamp) connected() bool { return r.Kind == tunnel.Device || r.Kind == tunnel.Connector }
+func (o *OnRamp) connected() bool { return o.Kind == tunnel.Device || o.Kind == tunnel.Connector }
 
 // clamp is the MSS for a packet of this version.
 func (r *onRamp) clamp(version uint8) uint16 {
@@ -148,7 +150,7 @@ func newView(c Config) (*view, error) {
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
-	errs = append(errs, v.addRoutes(), v.addEgress(), v.addSources(), v.addCountries(), v.addTimers())
+	errs = append(errs, v.addGroups(), v.addRoutes(), v.addEgress(), v.addSources(), v.addCountries(), v.addTimers())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}

@@ -140,6 +140,8 @@ type Net struct {
 	Origin func(packet []byte) []byte
 	// Private answers what reaches a device or connector; nil means nobody.
 	Private func(to ident.OnRamp, packet []byte) []byte
+	// Cut says which tunnels lose the probes of servers; nil means none.
+	Cut func(ident.OnRamp) bool
 	// Hold keeps servers from learning where devices are until Learn is called.
 	Hold bool
 	// Events collects what the hubs said.
@@ -194,9 +196,47 @@ func (n *Net) Reconfigure(edit func(*hub.Config)) {
 // Timer lets every hub's timers run at n.Now.
 func (n *Net) Timer() {
 	for _, id := range n.order {
-		n.out.Reset()
-		n.Hubs[id].HandleTimer(n.Now, &n.out)
-		n.Events = append(n.Events, n.out.Events...)
+		n.TimerOf(id)
+	}
+}
+
+// TimerOf is Timer for one hub.
+func (n *Net) TimerOf(id ident.Server) {
+	var out hub.Out
+	n.Hubs[id].HandleTimer(n.Now, &out)
+	n.Events = append(n.Events, out.Events...)
+	for i := range out.Send {
+		s := &out.Send[i]
+		n.probe(n.run(nil, s.Encap.Append(nil, s.Data), id, 1))
+	}
+}
+
+// Run lets time pass until end, each hub's timers when they are due.
+func (n *Net) Run(end vt.Instant) {
+	for n.Now < end {
+		next := end
+		for _, id := range n.order {
+			next = min(next, n.Hubs[id].NextWake())
+		}
+		n.Now = max(n.Now, next)
+		n.Timer()
+	}
+}
+
+// probe lets the routers of sites do with probes what any router does: answer a
+// ping to themselves, and forward back what is for the other end of the tunnel.
+func (n *Net) probe(arrived []Arrival) {
+	for _, a := range arrived {
+		if a.Site == 0 || n.Cut != nil && n.Cut(a.Site) {
+			continue
+		}
+		r, v := n.ramp(a.Site), Decode(a.Packet)
+		switch {
+		case v.Dst.Addr() == r.Address:
+			n.Send(n.wrap(r, a.Packet))
+		case v.Dst.Addr() == r.Peer && v.EchoRequest():
+			n.Send(n.wrap(r, IP{Src: v.Dst, Dst: v.Src, Seq: v.ICMP.Seq}.Pong()))
+		}
 	}
 }
 
@@ -322,6 +362,8 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.HandedOver += c.HandedOver
 		sum.Delivered += c.Delivered
 		sum.Routed += c.Routed
+		sum.Failovers += c.Failovers
+		sum.Probes += c.Probes
 		sum.Answered += c.Answered
 		sum.Held += c.Held
 		sum.ReassemblyTimeouts += c.ReassemblyTimeouts

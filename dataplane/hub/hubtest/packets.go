@@ -23,7 +23,8 @@ type Flags struct{ SYN, ACK, FIN, RST bool }
 type IP struct {
 	Src, Dst netip.AddrPort // ports, or the echo id in Src (request) or Dst (reply)
 	TTL      uint8
-	ClearDF  bool // IPv4 only
+	Seq      uint16 // of an echo message; 0 means 1
+	ClearDF  bool   // IPv4 only
 	Payload  []byte
 	// Before are IPv6 extension headers in front of the payload's own, complete
 	// but for their next-header field.
@@ -121,10 +122,11 @@ func (p IP) Pong() []byte {
 }
 
 func (p IP) echo(four, six uint8, id uint16) []byte {
+	seq := max(p.Seq, 1)
 	if p.Src.Addr().Is6() {
-		return p.icmp6(six, 0, &layers.ICMPv6Echo{Identifier: id, SeqNumber: 1}, gopacket.Payload(p.Payload))
+		return p.icmp6(six, 0, &layers.ICMPv6Echo{Identifier: id, SeqNumber: seq}, gopacket.Payload(p.Payload))
 	}
-	icmp := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(four, 0), Id: id, Seq: 1}
+	icmp := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(four, 0), Id: id, Seq: seq}
 	return p.packet(p.header(layers.IPProtocolICMPv4), icmp, gopacket.Payload(p.Payload))
 }
 
