@@ -3,6 +3,7 @@ module github.com/homeward-lab/homeward
 go 1.26.8
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/cilium/ebpf v0.22.0
 	github.com/containernetworking/plugins v1.9.1
 	github.com/expr-lang/expr v1.17.8

@@ -29,8 +29,9 @@ var ErrClosed = errors.New("lab is closed")
 
 // Lab is a running lab. Its methods are safe for concurrent use.
 type Lab struct {
-	order   []string             // node ids as planned
-	spaces  map[string]*netns.NS // by node id; not changed after Up
+	order   []string             // node ids as planned, then wire.Middle if there are impaired links
+	nodes   int                  // of order, how many are the plan's
+	spaces  map[string]*netns.NS // by id; not changed after Up
 	witness *witness
 	spawner *spawner
 	// patience bounds the wait for the kernel to take the namespaces down.
@@ -50,7 +51,7 @@ type Lab struct {
 //
 // Errors: os.ErrPermission where the right to make namespaces is missing, a
 // *LimitError where the plan needs more open files than the process may have,
-// wire.ErrNoVeth, a *wire.UnsupportedError, and what else the kernel refuses.
+// wire.ErrNoVeth, and what else the kernel refuses.
 func Up(ctx context.Context, p *plan.Plan, progress func(stage string, done, total int)) (*Lab, error) {
 	if err := wire.Check(p); err != nil {
 		return nil, err
@@ -79,9 +80,16 @@ func (l *Lab) raise(ctx context.Context, p *plan.Plan, progress wire.Progress) e
 	return privilege(wire.Build(ctx, p, l.NS, progress))
 }
 
-// inhabit makes a namespace for every node.
+// inhabit makes a namespace for every node, and one for the middle of impaired links.
 func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress) error {
-	made := make([]*netns.NS, len(p.Nodes))
+	var ids []string
+	for i := range p.Nodes {
+		ids = append(ids, p.Nodes[i].ID)
+	}
+	if l.nodes = len(ids); len(wire.Cuts(p)) > 0 {
+		ids = append(ids, wire.Middle)
+	}
+	made := make([]*netns.NS, len(ids))
 	err := wire.Each(ctx, len(made), func(i int) error {
 		ns, err := netns.New()
 		if err == nil {
@@ -89,7 +97,7 @@ func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress)
 			err = l.witness.watch(ns, i)
 		}
 		if err != nil {
-			return fmt.Errorf("namespace of %s: %w", p.Nodes[i].ID, privilege(err))
+			return fmt.Errorf("namespace of %s: %w", ids[i], privilege(err))
 		}
 		return nil
 	}, func(done int) {
@@ -99,9 +107,9 @@ func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress)
 	})
 	// Also of a failed start, so that Close closes what there is.
 	for i, ns := range made {
-		l.order = append(l.order, p.Nodes[i].ID)
+		l.order = append(l.order, ids[i])
 		if ns != nil {
-			l.spaces[p.Nodes[i].ID] = ns
+			l.spaces[ids[i]] = ns
 		}
 	}
 	return err
@@ -115,10 +123,10 @@ func privilege(err error) error {
 	return err
 }
 
-// NS is the namespace of a node, nil if the plan has no such node. It belongs
+// NS is the namespace of a node, or of wire.Middle; nil if the lab has none such. It belongs
 // to the lab: callers close it only to let the node vanish as in a power cut,
 // and close whatever sockets they opened in it before they close the lab.
 func (l *Lab) NS(node string) *netns.NS { return l.spaces[node] }
 
 // Nodes are the ids of all nodes, in the plan's order.
-func (l *Lab) Nodes() []string { return append([]string(nil), l.order...) }
+func (l *Lab) Nodes() []string { return append([]string(nil), l.order[:l.nodes]...) }

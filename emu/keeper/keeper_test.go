@@ -280,16 +280,6 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestImpairedLinkIsRefused(t *testing.T) {
-	p := small()
-	p.Links[1].BA.Loss = 1
-	_, err := keeper.Up(t.Context(), p, nil)
-	var unsupported *wire.UnsupportedError
-	if !errors.As(err, &unsupported) || unsupported.Link != "router-server1" || unsupported.From != "server1" {
-		t.Errorf("got %v, want an UnsupportedError of router-server1 from server1", err)
-	}
-}
-
 // Ctrl-C at every stage of Up.
 func TestCancelledUpLeavesNothing(t *testing.T) {
 	need.Root(t)

@@ -6,12 +6,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // spareFiles is what a process needs beside its lab: standard streams, the
 // runtime's own, results, a few children.
 const spareFiles = 64
+
+// metersPerCut are the meter's sockets, one at each end.
+const metersPerCut = 2
 
 // LimitError says that a lab needs more open files than the process may have.
 type LimitError struct {
@@ -24,11 +28,11 @@ func (e *LimitError) Error() string {
 }
 
 // filesNeeded is how many open files a plan takes at its peak: a namespace and
-// a routing socket per node while it is wired, a capture socket per link
-// afterwards.
+// a routing socket per node while it is wired; afterwards a capture socket per
+// link, and those of the meter of an impaired one.
 func filesNeeded(p *plan.Plan) uint64 {
-	nodes, links := uint64(len(p.Nodes)), uint64(len(p.Links))
-	return nodes + max(nodes, links)
+	nodes, links, cuts := uint64(len(p.Nodes)), uint64(len(p.Links)), uint64(len(wire.Cuts(p)))
+	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts)
 }
 
 // Fits says whether the process may have the open files that the plan needs;

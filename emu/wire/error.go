@@ -5,29 +5,15 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/topologies/plan"
-	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // ErrNoVeth says that the kernel cannot make veth pairs.
 var ErrNoVeth = errors.New("this kernel has no veth (CONFIG_VETH; try `modprobe veth`)")
 
-// UnsupportedError names a link that asks for what a plain wire does not do.
-type UnsupportedError struct {
-	Link string // id
-	// From and To are the nodes at the ends, in the direction of the impairment.
-	From, To   string
-	Impairment spec.Impairment
-}
-
-// Error names the link, the direction and what was asked.
-func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("link %s: impairment %+v from %s to %s: wires of this lab are plain", e.Link, e.Impairment, e.From, e.To)
-}
-
-// Check says whether Build can do all of the plan, before anything is made: an
-// *UnsupportedError for an impairment, a plain error for a plan that
-// contradicts itself.
+// Check says whether Build can do all of the plan, before anything is made: it
+// refuses a plan that contradicts itself.
 func Check(p *plan.Plan) error {
 	nodes := make(map[string]bool, len(p.Nodes))
 	for i := range p.Nodes {
@@ -43,11 +29,11 @@ func Check(p *plan.Plan) error {
 				return fmt.Errorf("link %s: no node %q", l.ID, e.Node)
 			}
 		}
-		if l.AB != (spec.Impairment{}) {
-			return &UnsupportedError{l.ID, l.A.Node, l.B.Node, l.AB}
-		}
-		if l.BA != (spec.Impairment{}) {
-			return &UnsupportedError{l.ID, l.B.Node, l.A.Node, l.BA}
+		for _, d := range []impair.Direction{impair.AB, impair.BA} {
+			c := l.Impair(d)
+			if err := c.Check(); err != nil {
+				return fmt.Errorf("link %s: %w", l.ID, err)
+			}
 		}
 	}
 	for i := range p.Branches {

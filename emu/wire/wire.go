@@ -3,8 +3,9 @@
 // branches' tunnel devices.
 //
 // It owns no namespace (emu/keeper does), attaches no program to anything
-// (emu/branch and emu/agent do) and impairs nothing: a link that asks for more
-// than a plain wire is an error.
+// (emu/branch and emu/agent do) and delays no packet: a link that is to do more
+// than a plain wire is cut in two halves, whose inner ends meet in a namespace of
+// their own (Middle), and emu/pump carries packets between them.
 //
 // The law: nothing is ever made in the namespace of the caller. Each veth end
 // is born in its own namespace, so that there is no name to clash with, no
@@ -52,8 +53,8 @@ func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS,
 		total int
 		do    func(i int) error
 	}{
-		{StageNodes, len(p.Nodes), b.node},
-		{StageLinks, len(p.Links) + len(b.tunnels), b.pair},
+		{StageNodes, len(b.places), b.node},
+		{StageLinks, len(b.links) + len(b.tunnels), b.pair},
 		// Only now: a nexthop object needs the carrier of its link.
 		{StageRoutes, len(p.Nodes), b.routes},
 	}
@@ -110,6 +111,9 @@ type side struct {
 	neighbors []netip.Addr
 	// neighborMAC is what neighbors resolve to; nil means the other end's.
 	neighborMAC net.HardwareAddr
+	// whole lets out only what a wire would carry: no superpackets, no
+	// checksums left to fill in.
+	whole bool
 }
 
 // pair is a veth to be made.
@@ -129,8 +133,8 @@ type place struct {
 
 // builder holds a plan with every interface numbered.
 type builder struct {
-	places  []*place // as the plan's nodes
-	links   []pair   // as the plan's links
+	places  []*place // as the plan's nodes, then the middle of impaired links if there are any
+	links   []pair   // as the plan's links, impaired ones as two halves
 	tunnels []pair
 }
 
@@ -162,6 +166,7 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 			neighbors: e.Neighbors, neighborMAC: e.NeighborMAC,
 		}
 	}
+	cut := b.middle(p, space)
 	for i := range p.Links {
 		l := &p.Links[i]
 		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
@@ -171,9 +176,11 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 			number(&inside.b)
 			b.tunnels = append(b.tunnels, inside)
 		}
-		number(&w.a)
-		number(&w.b)
-		b.links = append(b.links, w)
+		for _, part := range cut(l, w) {
+			number(&part.a)
+			number(&part.b)
+			b.links = append(b.links, part)
+		}
 	}
 	for i := range p.Branches {
 		for j := range p.Branches[i].Tunnels {
@@ -260,6 +267,11 @@ func (s *side) dress(other end) error {
 	if s.node.v6 {
 		if err := c.quiet(s.index); err != nil {
 			return fmt.Errorf("quieten %s: %w", s.name, err)
+		}
+	}
+	if s.whole {
+		if err := s.node.space.Do(func() error { return stopOffloads(s.name) }); err != nil {
+			return fmt.Errorf("whole packets on %s: %w", s.name, err)
 		}
 	}
 	for _, a := range s.addresses {

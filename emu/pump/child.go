@@ -1,0 +1,239 @@
+package pump
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// ErrParentGone is how Main ends when its stdin is closed without a stop.
+var ErrParentGone = errors.New("pump: the parent is gone")
+
+// Main is the child's life: it reads the header and commands from in, answers on
+// out, and carries the packets of the namespace it runs in until it is told to
+// stop (nil) or the parent goes away (ErrParentGone). It owns the process:
+// garbage is collected only near the memory limit, and each loop has a processor
+// of the runtime to itself.
+func Main(in io.Reader, out io.Writer) error {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(heldMemory)
+	lines := json.NewDecoder(in)
+	var h header
+	if err := lines.Decode(&h); err != nil {
+		return fmt.Errorf("pump: read header: %w", err)
+	}
+	p, err := open(&h)
+	if err != nil {
+		return fmt.Errorf("pump: %w", err)
+	}
+	hello := p.start()
+	err = p.serve(lines, json.NewEncoder(out), hello)
+	return errors.Join(err, p.close())
+}
+
+// pumps are all loops of the process.
+type pumps struct {
+	loops []*loop
+	wires map[string]*[2]*way // by link, then by direction
+	of    map[*way]*loop
+	order []*way
+	errs  chan error // of loops
+
+	started bool
+	ends    sync.WaitGroup
+}
+
+// threads is how many loops serve the links: half of the machine at most.
+func threads(links int) int { return max(1, min(runtime.NumCPU()/2, 4, links)) }
+
+func open(h *header) (*pumps, error) {
+	n := threads(len(h.Links))
+	p := &pumps{wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
+	longest := 0
+	for i := range h.Links {
+		longest = max(longest, ethernet+h.Links[i].MTU)
+	}
+	for range n {
+		l, err := newLoop(longest, heldMemory/n)
+		if err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+		p.loops = append(p.loops, l)
+	}
+	now, _ := clocks()
+	for i := range h.Links {
+		k := &h.Links[i]
+		pair := new([2]*way)
+		p.wires[k.ID] = pair
+		for d, side := range [2]struct {
+			in, out int
+			c       impair.Config
+		}{{k.A, k.B, k.AB}, {k.B, k.A, k.BA}} {
+			direction := impair.Direction(d)
+			w, err := openWay(h, k, direction, side.in, side.out, side.c, vt.Instant(now))
+			if err == nil {
+				err = p.loops[i%n].add(w)
+			}
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("link %s: %w", k.ID, err), p.close())
+			}
+			pair[d], p.of[w] = w, p.loops[i%n]
+			p.order = append(p.order, w)
+		}
+	}
+	return p, nil
+}
+
+// openWay opens both ends of one direction.
+func openWay(h *header, k *link, d impair.Direction, in, out int, c impair.Config, now vt.Instant) (*way, error) {
+	w := &way{link: k.ID, direction: d}
+	var err error
+	if w.model, err = impair.New(c, impair.NewStream(h.Seed, k.ID, d), now); err != nil {
+		return nil, err
+	}
+	all := 2 * len(h.Links)
+	w.asked, w.late = newTimes(2*all), newTimes(2*all)
+	frame := frameFor(ethernet + k.MTU)
+	if w.in, err = newRing(in, frame, min(max(ringMemory/all/frame, minRing), maxRing), nil); err != nil {
+		return nil, err
+	}
+	if w.out, err = newSender(out); err != nil {
+		return nil, errors.Join(err, w.in.close())
+	}
+	return w, nil
+}
+
+// start runs the loops.
+func (p *pumps) start() Hello {
+	runtime.GOMAXPROCS(len(p.loops) + runtime.NumCPU())
+	// Pages that are never taken away; without the right to it, they may be.
+	_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE)
+	p.started = true
+	priority := make(chan bool, len(p.loops))
+	for _, l := range p.loops {
+		p.ends.Go(func() {
+			runtime.LockOSThread()
+			priority <- realtime()
+			if err := l.run(); err != nil {
+				p.errs <- err
+			}
+		})
+	}
+	hello := Hello{Realtime: true, Threads: len(p.loops)}
+	for range p.loops {
+		hello.Realtime = <-priority && hello.Realtime
+	}
+	return hello
+}
+
+// realtime gives the calling thread timers without slack and, where that is
+// allowed, a real-time priority: low among its kind, above all others.
+func realtime() bool {
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	const fifo = 1 // SCHED_FIFO
+	priority := int32(10)
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, fifo, uintptr(unsafe.Pointer(&priority)))
+	return errno == 0
+}
+
+// serve says hello and answers commands.
+func (p *pumps) serve(in *json.Decoder, out *json.Encoder, hello Hello) error {
+	if err := out.Encode(reply{Hello: &hello}); err != nil {
+		return fmt.Errorf("pump: %w", err)
+	}
+	commands, gone := make(chan command), make(chan error, 1)
+	go func() {
+		for {
+			var c command
+			if err := in.Decode(&c); err != nil {
+				gone <- ErrParentGone
+				return
+			}
+			commands <- c
+			if c.Stop {
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case err := <-p.errs:
+			return fmt.Errorf("pump: %w", err)
+		case err := <-gone:
+			return err
+		case c := <-commands:
+			if err := out.Encode(p.answer(c)); err != nil {
+				return fmt.Errorf("pump: %w", err)
+			}
+			if c.Stop {
+				return nil
+			}
+		}
+	}
+}
+
+// answer does what a command says; every answer but that to a change has the
+// counters.
+func (p *pumps) answer(c command) reply {
+	if c.Set != nil {
+		if err := p.set(c.Set); err != nil {
+			return reply{Error: err.Error()}
+		}
+		return reply{}
+	}
+	var r reply
+	for _, w := range p.order {
+		err := p.of[w].do(func() { r.Wires = append(r.Wires, w.count()) })
+		if err != nil {
+			return reply{Error: err.Error()}
+		}
+	}
+	return r
+}
+
+func (p *pumps) set(s *set) error {
+	pair := p.wires[s.Link]
+	if pair == nil {
+		return fmt.Errorf("link %q has no pump: it was a plain wire when the lab came up", s.Link)
+	}
+	w := pair[s.Direction&1]
+	var refused error
+	err := p.of[w].do(func() {
+		now, _ := clocks()
+		refused = w.model.Set(vt.Instant(now), s.Config)
+	})
+	return errors.Join(err, refused)
+}
+
+func (w *way) count() Count {
+	return Count{
+		Link: w.link, Direction: w.direction, Model: w.model.Counters(),
+		Sent: w.out.sent, Missed: w.in.lost(), Unheld: w.unheld, Refused: w.out.refused,
+		Asked: w.asked.spread(), Late: w.late.spread(),
+	}
+}
+
+// close ends the loops and what they hold.
+func (p *pumps) close() error {
+	var errs []error
+	if p.started {
+		for _, l := range p.loops {
+			l.end()
+		}
+		p.ends.Wait()
+	}
+	for _, l := range p.loops {
+		errs = append(errs, l.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,223 @@
+package pump
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Meter measures how long packets really take across impaired links: it notes
+// when the kernel sends a packet at one end and when it receives the same one at
+// the other, with the kernel's own times. It knows nothing of the pump. Of many
+// packets it looks at a sample, the same at both ends.
+type Meter struct {
+	spans []*span
+	stop  chan struct{}
+	done  chan struct{}
+	mu    sync.Mutex
+	once  func() error
+}
+
+// Measured is what a Meter saw of one direction of a link.
+type Measured struct {
+	Link      string
+	Direction impair.Direction
+	Times     Spread
+}
+
+// span is one impaired link under the meter.
+type span struct {
+	link     string
+	ends     [2]*ring // of A and of B
+	mask     uint32   // of sampling
+	passages [2]passages
+}
+
+const (
+	// meterSnap is what a packet is told by: its first bytes, behind Ethernet.
+	meterSnap  = 128
+	meterFrame = 256
+	// meterMemory is shared by all rings.
+	meterMemory                = 64 << 20
+	minMeterRing, maxMeterRing = 256, 8192
+	// meterTick is how often rings are read, and tickSample how many packets of
+	// one ring a tick may see before the sample is halved: 8,000 a second.
+	meterTick  = 5 * time.Millisecond
+	tickSample = 40
+	// passagesMost is how many packets of a direction may be between two ends.
+	passagesMost = 1 << 16
+	// memoryLeast is how long a packet is remembered at least.
+	memoryLeast = 5 * time.Second
+)
+
+// StartMeter measures all impaired links of a plan whose lab is up; space
+// returns the namespace of a node. It sees what passes after its return.
+func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error) {
+	m := &Meter{stop: make(chan struct{}), done: make(chan struct{})}
+	cuts := wire.Cuts(p)
+	for _, c := range cuts {
+		s := &span{link: c.Link.ID}
+		m.spans = append(m.spans, s)
+		for i, e := range []*plan.Endpoint{&c.Link.A, &c.Link.B} {
+			frames := min(max(meterMemory/(2*len(cuts)*meterFrame), minMeterRing), maxMeterRing)
+			err := space(e.Node).Do(func() error {
+				face, err := net.InterfaceByName(e.Interface)
+				if err != nil {
+					return err
+				}
+				s.ends[i], err = newRing(face.Index, meterFrame, frames, sample(s.mask))
+				return err
+			})
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("meter of link %s at %s: %w", s.link, e.Node, err), m.release())
+			}
+		}
+		for d := range s.passages {
+			c := c.Link.Impair(impair.Direction(d))
+			s.passages[d] = newPassages(4*(c.Delay+c.Jitter), 2*len(cuts))
+		}
+	}
+	m.once = sync.OnceValue(func() error {
+		close(m.stop)
+		<-m.done
+		return m.release()
+	})
+	go m.run()
+	return m, nil
+}
+
+// Measured is what was seen so far, of every direction, as the plan's links.
+func (m *Meter) Measured() []Measured {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []Measured
+	for _, s := range m.spans {
+		for d := range s.passages {
+			all = append(all, Measured{s.link, impair.Direction(d), s.passages[d].times.spread()})
+		}
+	}
+	return all
+}
+
+// Close ends the meter. What it saw stays. It is idempotent.
+func (m *Meter) Close() error { return m.once() }
+
+func (m *Meter) release() error {
+	var errs []error
+	for _, s := range m.spans {
+		for _, r := range s.ends {
+			if r != nil {
+				errs = append(errs, r.close())
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Meter) run() {
+	defer close(m.done)
+	tick := time.NewTicker(meterTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.stop:
+			return
+		case <-tick.C:
+			m.mu.Lock()
+			for _, s := range m.spans {
+				s.read(time.Now())
+			}
+			m.mu.Unlock()
+		}
+	}
+}
+
+// read takes what both ends saw since the last tick.
+func (s *span) read(now time.Time) {
+	for d := range s.passages {
+		s.passages[d].age(now)
+	}
+	most := 0
+	for end, r := range s.ends {
+		n := 0
+		for f, ok := r.peek(); ok; f, ok = r.peek() {
+			n++
+			direction := end // leaving A is A to B
+			if !f.leaving {
+				direction = 1 - end
+			}
+			s.passages[direction].pass(fingerprint(f.data), f.real, f.leaving)
+			r.release()
+		}
+		most = max(most, n)
+	}
+	if most <= tickSample {
+		return
+	}
+	s.mask = s.mask<<1 | 1
+	for _, r := range s.ends {
+		// A ring that keeps the wider filter sees more than can be matched, no less.
+		_ = r.filter(sample(s.mask))
+	}
+}
+
+// fingerprint tells packets apart by their first bytes, behind Ethernet: FNV-1a.
+func fingerprint(frame []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, b := range frame[min(ethernet, len(frame)):min(meterSnap, len(frame))] {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return h
+}
+
+// sample is a filter that takes packets of which some words, which differ from
+// packet to packet and are the same at both ends, have zeros where mask has ones
+// once they are mixed. Too short a frame is none of ours.
+func sample(mask uint32) []unix.SockFilter {
+	const (
+		leastIPv4 = ethernet + 20 + 8 // with the ports, or an echo's id
+		leastTCP  = ethernet + 20 + 32
+		golden    = 2654435761
+	)
+	var code []unix.SockFilter
+	op := func(code16 uint16, k uint32) { code = append(code, unix.SockFilter{Code: code16, K: k}) }
+	add := func(offset uint32) {
+		op(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, offset)
+		op(unix.BPF_ALU|unix.BPF_ADD|unix.BPF_X, 0)
+		op(unix.BPF_MISC|unix.BPF_TAX, 0)
+	}
+	longer := func(least uint32, or uint8) {
+		op(unix.BPF_LD|unix.BPF_W|unix.BPF_LEN, 0)
+		code = append(code, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: least, Jf: or})
+	}
+	const (
+		perWord = 3
+		finish  = 4 // up to the comparison
+	)
+	early, late := []uint32{18, 22, 34, 38}, []uint32{42, 46, 58, 62} // IP id to echo sequence; the inner packet of a tunnel
+	op(unix.BPF_LDX|unix.BPF_W|unix.BPF_IMM, 0)
+	longer(leastIPv4, uint8(perWord*len(early)+2+perWord*len(late)+finish+1))
+	for _, offset := range early {
+		add(offset)
+	}
+	longer(leastTCP, uint8(perWord*len(late)))
+	for _, offset := range late {
+		add(offset)
+	}
+	op(unix.BPF_MISC|unix.BPF_TXA, 0)
+	op(unix.BPF_ALU|unix.BPF_MUL|unix.BPF_K, golden)
+	op(unix.BPF_ALU|unix.BPF_RSH|unix.BPF_K, 16)
+	code = append(code, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: mask, Jt: 1})
+	op(unix.BPF_RET|unix.BPF_K, meterSnap)
+	op(unix.BPF_RET|unix.BPF_K, 0)
+	return code
+}

@@ -1,0 +1,63 @@
+package pump
+
+import "time"
+
+// passages pairs the two sights of each packet of a direction: where it left and
+// where it arrived.
+type passages struct {
+	// young and old are sights without their pair, by fingerprint; old ones are
+	// forgotten when young ones have grown old.
+	young, old map[uint64]sight
+	since      time.Time
+	memory     time.Duration
+	times      times
+}
+
+// sight is a packet at one end. Two packets that look alike at one end make both
+// useless.
+type sight struct {
+	real    int64
+	leaving bool
+	twice   bool
+}
+
+func newPassages(memory time.Duration, of int) passages {
+	return passages{young: make(map[uint64]sight), memory: max(memory, memoryLeast), times: newTimes(of)}
+}
+
+// age forgets what was seen longer ago than memory, and at most twice as long.
+func (p *passages) age(now time.Time) {
+	if now.Sub(p.since) < p.memory {
+		return
+	}
+	p.since = now
+	p.old, p.young = p.young, make(map[uint64]sight)
+}
+
+// pass notes one sight. The ends are read one after the other, so that either
+// may be first.
+func (p *passages) pass(packet uint64, real int64, leaving bool) {
+	in := p.young
+	first, seen := in[packet]
+	if !seen {
+		in = p.old
+		first, seen = in[packet]
+	}
+	switch {
+	case !seen:
+		if len(p.young) < passagesMost {
+			p.young[packet] = sight{real: real, leaving: leaving}
+		}
+	case first.twice:
+	case first.leaving == leaving:
+		first.twice = true
+		in[packet] = first
+	default:
+		took := real - first.real
+		if leaving {
+			took = -took
+		}
+		p.times.add(time.Duration(took))
+		delete(in, packet)
+	}
+}

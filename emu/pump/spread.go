@@ -1,0 +1,40 @@
+package pump
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+)
+
+// times is a distribution of durations that takes them without allocating.
+type times struct{ h *hdrhistogram.Histogram }
+
+// precise is how many distributions may have three digits: memory.
+const precise = 64
+
+// longest time that is told apart: a delay and a jitter.
+const longest = 2 * impair.MaxDelay
+
+// newTimes is one of so many.
+func newTimes(of int) times {
+	digits := 3
+	if of > precise {
+		digits = 2
+	}
+	return times{hdrhistogram.New(int64(100*time.Nanosecond), int64(longest), digits)}
+}
+
+func (t times) add(d time.Duration) {
+	// Within bounds it cannot fail.
+	_ = t.h.RecordValue(int64(min(max(d, 0), longest)))
+}
+
+func (t times) spread() Spread {
+	if t.h.TotalCount() == 0 {
+		return Spread{}
+	}
+	at := func(percent float64) time.Duration { return time.Duration(t.h.ValueAtPercentile(percent)) }
+	return Spread{N: t.h.TotalCount(), P50: at(50), P99: at(99), Max: time.Duration(t.h.Max())}
+}
