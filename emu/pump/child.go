@@ -56,12 +56,15 @@ type pumps struct {
 // threads is how many loops serve the links: half of the machine at most.
 func threads(links int) int { return max(1, min(runtime.NumCPU()/2, 4, links)) }
 
+// frameOf is the longest frame with a packet of the MTU: it may have a tag.
+func frameOf(mtu int) int { return ethernet + vlanTag + mtu }
+
 func open(h *header) (*pumps, error) {
 	n := threads(len(h.Links))
 	p := &pumps{wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
 	longest := 0
 	for i := range h.Links {
-		longest = max(longest, ethernet+h.Links[i].MTU)
+		longest = max(longest, frameOf(h.Links[i].MTU))
 	}
 	for range n {
 		l, err := newLoop(longest, heldMemory/n)
@@ -103,7 +106,7 @@ func openWay(h *header, k *link, d impair.Direction, in, out int, c impair.Confi
 	}
 	all := 2 * len(h.Links)
 	w.asked, w.late = newTimes(2*all), newTimes(2*all)
-	frame := frameFor(ethernet + k.MTU)
+	frame := frameFor(frameOf(k.MTU))
 	if w.in, err = newRing(in, frame, min(max(ringMemory/all/frame, minRing), maxRing), nil); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package pump
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -27,6 +28,11 @@ const (
 	// frameHead is what precedes the Ethernet header at most.
 	frameHead = 96
 	ringBlock = 1 << 16
+
+	// An Ethernet frame: two addresses, and the tag of IEEE 802.1Q behind them.
+	addresses     = 12
+	vlanTag       = 4
+	etherTypeVLAN = 0x8100
 )
 
 // frameFor is the frame that a packet of so many bytes needs, the Ethernet
@@ -102,19 +108,29 @@ type frameAt struct {
 	real    int64  // CLOCK_REALTIME of its passing, ns
 }
 
-// peek is the next packet, if there is one.
+// peek is the next packet, if there is one. It is asked once for each.
 func (r *ring) peek() (frameAt, bool) {
 	base := r.memory[r.next*r.frame:][:r.frame]
 	h := (*unix.Tpacket2Hdr)(unsafe.Pointer(&base[0]))
-	if atomic.LoadUint32(&h.Status)&unix.TP_STATUS_USER == 0 {
+	status := atomic.LoadUint32(&h.Status)
+	if status&unix.TP_STATUS_USER == 0 {
 		return frameAt{}, false
 	}
-	return frameAt{
+	f := frameAt{
 		data:    base[h.Mac:][:h.Snaplen],
 		cut:     h.Snaplen != h.Len,
 		leaving: base[frameKind] == unix.PACKET_OUTGOING,
 		real:    int64(h.Sec)*1e9 + int64(h.Nsec),
-	}, true
+	}
+	if status&unix.TP_STATUS_VLAN_VALID != 0 {
+		// The kernel takes a tag off what arrives. There is room before the frame.
+		tagged := base[int(h.Mac)-vlanTag:][:int(h.Snaplen)+vlanTag]
+		copy(tagged, f.data[:min(addresses, len(f.data))])
+		binary.BigEndian.PutUint16(tagged[addresses:], etherTypeVLAN)
+		binary.BigEndian.PutUint16(tagged[addresses+2:], h.Vlan_tci)
+		f.data = tagged
+	}
+	return f, true
 }
 
 // release gives the frame of the last peek back.
