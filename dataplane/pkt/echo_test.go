@@ -32,7 +32,7 @@ func TestEcho(t *testing.T) {
 			if m.Kind != want || m.Src != from || m.Dst != to || m.SrcPort|m.DstPort != 0xabcd || m.EchoSeq(b) != 0x1234 {
 				t.Errorf("%s, reply %v: %+v", tt.from, reply, m)
 			}
-			sound(t, b, tt.first)
+			checksums(t, b, tt.first)
 			if reply {
 				continue
 			}
@@ -42,13 +42,13 @@ func TestEcho(t *testing.T) {
 			if a.Kind != pkt.EchoReply || a.Src != to || a.Dst != from || a.DstPort != 0xabcd || a.EchoSeq(answer) != 0x1234 || !bytes.Equal(answer[a.Payload:], b[m.Payload:]) {
 				t.Errorf("%s: answered with %+v", tt.from, a)
 			}
-			sound(t, answer, tt.first)
+			checksums(t, answer, tt.first)
 		}
 	}
 }
 
-// sound checks the checksums of an ICMP packet.
-func sound(t *testing.T, b []byte, first gopacket.Decoder) {
+// checksums checks the checksums of an ICMP packet.
+func checksums(t *testing.T, b []byte, first gopacket.Decoder) {
 	t.Helper()
 	p := gopacket.NewPacket(b, first, gopacket.Default)
 	if p.ErrorLayer() != nil {
