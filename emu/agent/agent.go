@@ -38,12 +38,14 @@ type header struct {
 	Base       int64            `json:"base_ns"` // CLOCK_MONOTONIC at the start of the run
 	UplinkMAC  net.HardwareAddr `json:"uplink_mac"`
 	GatewayMAC net.HardwareAddr `json:"gateway_mac"`
+	Socket     string           `json:"socket,omitempty"`
 }
 
 // command is any further line on the child's stdin.
 type command struct {
-	Reconfigure *hub.Config `json:"reconfigure,omitempty"`
-	Stop        bool        `json:"stop,omitempty"`
+	Reconfigure *hub.Config      `json:"reconfigure,omitempty"`
+	Learn       []hub.Attachment `json:"learn,omitempty"`
+	Stop        bool             `json:"stop,omitempty"`
 }
 
 // message is a line on the child's stdout. Exactly one field is set.

@@ -25,6 +25,8 @@ type core interface {
 	HandleTimer(now vt.Instant, out *hub.Out)
 	NextWake() vt.Instant
 	Reconfigure(now vt.Instant, c hub.Config) error
+	Learn(now vt.Instant, news []hub.Attachment, out *hub.Out)
+	Closed(now vt.Instant, port hub.Port, out *hub.Out)
 	Counters() hub.Counters
 	Close(now vt.Instant, out *hub.Out)
 }
@@ -63,7 +65,14 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 		return fmt.Errorf("agent %s: %w", h.Server.Node, err)
 	}
 	defer u.close()
-	l, err := newLoop(c, u, h.Base)
+	var p *ports
+	if h.Socket != "" {
+		if p, err = openPorts(h.Socket); err != nil {
+			return fmt.Errorf("agent %s: %w", h.Server.Node, err)
+		}
+		defer p.close()
+	}
+	l, err := newLoop(c, u, p, h.Base)
 	if err != nil {
 		return fmt.Errorf("agent %s: %w", h.Server.Node, err)
 	}
@@ -118,6 +127,9 @@ func (l *loop) final() *Final {
 		if n := f.Counters.Drops[r]; n != 0 {
 			f.Drops[r.String()] = n
 		}
+	}
+	if l.ports != nil {
+		l.ports.addTo(f.IO)
 	}
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &usage) == nil {

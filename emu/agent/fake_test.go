@@ -135,3 +135,7 @@ func (f *fake) Reconfigure(_ vt.Instant, c hub.Config) error {
 func (f *fake) Counters() hub.Counters { return f.count }
 
 func (f *fake) Close(vt.Instant, *hub.Out) {}
+
+func (f *fake) Learn(vt.Instant, []hub.Attachment, *hub.Out) {}
+
+func (f *fake) Closed(vt.Instant, hub.Port, *hub.Out) {}

@@ -20,6 +20,7 @@ import (
 type loop struct {
 	core     core
 	uplink   *uplink
+	ports    *ports // nil: none
 	clock    clock
 	packets  [afpacket.Batch]hub.Packet
 	out      hub.Out
@@ -29,9 +30,16 @@ type loop struct {
 	commands chan command
 	pending  atomic.Bool
 	bell     int
+	// gone is scratch. turns counts batches since the ports were last looked at.
+	gone  []hub.Port
+	turns int
 }
 
-func newLoop(c core, u *uplink, base int64) (*loop, error) {
+// portTurns is how many batches of a busy uplink pass before the ports are
+// looked at: to look costs a system call.
+const portTurns = 8
+
+func newLoop(c core, u *uplink, p *ports, base int64) (*loop, error) {
 	clock, err := newClock(base)
 	if err != nil {
 		return nil, err
@@ -41,7 +49,7 @@ func newLoop(c core, u *uplink, base int64) (*loop, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	return &loop{
-		core: c, uplink: u, clock: clock, bell: bell,
+		core: c, uplink: u, ports: p, clock: clock, bell: bell,
 		messages: make(chan message, eventQueue), commands: make(chan command, 1),
 	}, nil
 }
@@ -75,8 +83,9 @@ func (l *loop) run() error {
 	if err != errStop {
 		return err
 	}
-	l.core.Close(l.clock.now(), &l.out)
-	l.deliver()
+	now := l.clock.now()
+	l.core.Close(now, &l.out)
+	l.deliver(now)
 	return nil
 }
 
@@ -89,11 +98,16 @@ func (l *loop) serve() error {
 		now := l.clock.now()
 		if n > 0 {
 			l.core.HandleBatch(now, l.packets[:n], &l.out)
-			l.deliver()
+			l.deliver(now)
 		}
 		if !now.Before(l.core.NextWake()) {
 			l.core.HandleTimer(now, &l.out)
-			l.deliver()
+			l.deliver(now)
+		}
+		if l.turns++; l.ports != nil && (l.turns >= portTurns || frames == 0) {
+			if frames, err = l.fromPorts(now, frames); err != nil {
+				return err
+			}
 		}
 		if l.pending.Load() {
 			if err := l.obey(now); err != nil {
@@ -108,16 +122,48 @@ func (l *loop) serve() error {
 	}
 }
 
+// fromPorts handles a batch of the connected tunnels inside the server, and
+// returns how much came in all: there may be more.
+func (l *loop) fromPorts(now vt.Instant, frames int) (int, error) {
+	l.turns = 0
+	n, gone, err := l.ports.receive(&l.packets, l.gone[:0])
+	l.gone = gone
+	if err != nil {
+		return frames, err
+	}
+	if n > 0 {
+		l.core.HandleBatch(now, l.packets[:n], &l.out)
+		l.deliver(now)
+	}
+	if len(gone) > 0 {
+		l.out.Hangup = append(l.out.Hangup, gone...)
+		l.deliver(now)
+	}
+	return frames + n, nil
+}
+
 // deliver does what the core decided.
-func (l *loop) deliver() {
-	for i := range l.out.Send {
-		l.uplink.send(&l.out.Send[i])
+func (l *loop) deliver(now vt.Instant) {
+	for more := true; more; {
+		for i := range l.out.Send {
+			if s := &l.out.Send[i]; s.Port == 0 {
+				l.uplink.send(s)
+			} else if l.ports != nil {
+				l.ports.send(s)
+			}
+		}
+		l.uplink.tx.Flush()
+		if len(l.out.Events) > 0 {
+			l.messages <- message{Events: slices.Clone(l.out.Events)}
+		}
+		hangup := append([]hub.Port(nil), l.out.Hangup...)
+		l.out.Reset()
+		for _, p := range hangup {
+			l.ports.hangUp(p)
+			l.core.Closed(now, p, &l.out)
+		}
+		more = len(hangup) > 0 // to be closed may mean something to others
 	}
-	l.uplink.tx.Flush()
-	if len(l.out.Events) > 0 {
-		l.messages <- message{Events: slices.Clone(l.out.Events)}
-	}
-	l.out.Reset()
 }
 
 // obey runs the commands that have arrived.
@@ -134,16 +180,25 @@ func (l *loop) obey(now vt.Instant) error {
 			case c.Stop:
 				return errStop
 			case c.Reconfigure != nil:
-				answer := ""
-				if err := l.core.Reconfigure(now, *c.Reconfigure); err != nil {
-					answer = err.Error()
-				}
-				l.messages <- message{Applied: &answer}
+				l.reconfigure(now, c.Reconfigure)
+			case c.Learn != nil:
+				l.core.Learn(now, c.Learn, &l.out)
+				l.deliver(now)
 			}
 		default:
 			return nil
 		}
 	}
+}
+
+func (l *loop) reconfigure(now vt.Instant, c *hub.Config) {
+	answer := ""
+	if err := l.core.Reconfigure(now, *c); err != nil {
+		answer = err.Error()
+	} else {
+		l.uplink.ends = endsOf(c)
+	}
+	l.messages <- message{Applied: &answer}
 }
 
 // sleep waits for a frame, a command or the core's next timer.
@@ -152,8 +207,13 @@ func (l *loop) sleep() error {
 	if wake := l.core.NextWake(); wake != vt.Never {
 		timeout = max(wake.Sub(l.clock.now()), 0)
 	}
-	return afpacket.Wait([]unix.PollFd{
+	fds := []unix.PollFd{
 		{Fd: int32(l.uplink.socket.Fd()), Events: unix.POLLIN},
 		{Fd: int32(l.bell), Events: unix.POLLIN},
-	}, timeout)
+		{Fd: -1, Events: unix.POLLIN}, // a negative one is passed over
+	}
+	if l.ports != nil {
+		fds[2].Fd = int32(l.ports.epoll)
+	}
+	return afpacket.Wait(fds, timeout)
 }

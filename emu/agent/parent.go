@@ -31,6 +31,10 @@ type Options struct {
 	// UplinkMAC is the server's address on its uplink, GatewayMAC the edge
 	// router's at the other end.
 	UplinkMAC, GatewayMAC net.HardwareAddr
+	// Socket is where programs of the server's connect to its hub (SEMANTICS 4.1):
+	// a path that does not exist, or a name that begins with @, which is seen in
+	// the server's network namespace alone. Empty means nowhere.
+	Socket string
 	// OnEvent is called for every event of the hub, in order, by one goroutine;
 	// while it runs the child's next events wait. Nil means events are thrown away.
 	OnEvent func(Event)
@@ -78,7 +82,7 @@ func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Option
 		return nil, fmt.Errorf("agent %s: %w", s.Node, errors.Join(err, a.stdin.Close(), stdout.Close()))
 	}
 	go a.read(stdout)
-	h := header{Server: s, IO: o.IO, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC}
+	h := header{Server: s, IO: o.IO, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket}
 	if err := a.awaitHello(h, o.Hello); err != nil {
 		a.kill()
 		return nil, err
@@ -198,6 +202,17 @@ func (a *Agent) Reconfigure(ctx context.Context, c hub.Config) error {
 		a.kill()
 		return fmt.Errorf("agent %s: reconfigure: %w", a.node, ctx.Err())
 	}
+}
+
+// Learn tells the hub where devices and connectors are. It does not wait until
+// the hub knows.
+func (a *Agent) Learn(news []hub.Attachment) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := json.NewEncoder(a.stdin).Encode(command{Learn: news}); err != nil {
+		return fmt.Errorf("agent %s: learn: %w", a.node, err)
+	}
+	return nil
 }
 
 var errEnded = errors.New("the agent has ended")

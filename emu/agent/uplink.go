@@ -28,6 +28,7 @@ type uplink struct {
 	tx     *afpacket.Sender
 	pusher *bpf.Server // nil in IOPlain
 	marks  map[tunnel.Encap]uint32
+	ends   tunnelEnds
 	hello  Hello
 	count  received
 }
@@ -46,7 +47,7 @@ func openUplink(h *header) (*uplink, error) {
 	if len(h.UplinkMAC) != 6 || len(h.GatewayMAC) != 6 {
 		return nil, fmt.Errorf("uplink MAC is %q and gateway MAC %q, want 6 bytes each", h.UplinkMAC, h.GatewayMAC)
 	}
-	u := &uplink{mac: [6]byte(h.UplinkMAC), marks: make(map[tunnel.Encap]uint32)}
+	u := &uplink{mac: [6]byte(h.UplinkMAC), marks: make(map[tunnel.Encap]uint32), ends: endsOf(&h.Server.Config)}
 	if u.own, err = addresses(iface); err != nil {
 		return nil, err
 	}
@@ -116,6 +117,7 @@ func (u *uplink) receive(packets *[afpacket.Batch]hub.Packet) (n, frames int, er
 			}
 			continue
 		}
+		off = u.ends.complete(data, off)
 		u.count.packets++
 		if off.Segment != 0 {
 			u.count.superpackets++
@@ -167,7 +169,7 @@ func (u *uplink) send(s *hub.Send) {
 // userspace has to: no programs here, an outer header they do not know, or all
 // marks in use.
 func (u *uplink) mark(e *tunnel.Encap) uint32 {
-	if u.pusher == nil || e.IsZero() {
+	if u.pusher == nil || e.IsZero() || e.Proto != tunnel.ViaGRE {
 		return 0
 	}
 	if m, ok := u.marks[*e]; ok {
