@@ -9,11 +9,13 @@ import (
 func newSchema() *cobra.Command {
 	return &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the scenario language, for editors", GroupID: "write", Args: cobra.NoArgs,
-		Long: `Schema prints the JSON Schema of scenario files. An editor with a YAML language
-server completes and checks while you type, given a first line such as
+		Long: `Schema prints the JSON Schema of scenario files. An editor with the YAML language
+server (VS Code with the YAML extension, Neovim, Helix, Emacs, Zed) completes
+words, explains them and underlines mistakes, given as a file's first line
 
   # yaml-language-server: $schema=homeward.schema.json`,
-		Example: "  homeward schema > homeward.schema.json",
+		Example: `  homeward schema > homeward.schema.json
+  homeward schema | jq '.["$defs"].Traffic.properties | keys'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			data, err := load.Schema()
 			if err != nil {
