@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"testing"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/topologies"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 func TestList(t *testing.T) {
@@ -32,5 +34,39 @@ func TestList(t *testing.T) {
 	}
 	if _, err := topologies.Load("none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want fs.ErrNotExist", err)
+	}
+}
+
+// TestPlans: every variant of what is shipped is a plan that servers take and no
+// engine refuses.
+func TestPlans(t *testing.T) {
+	list, err := topologies.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range list {
+		doc, err := topologies.Load(one.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, variant := range doc.Variants() {
+			s, err := doc.Resolve(variant, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := plan.CompileVariant(s, variant)
+			if err != nil {
+				t.Errorf("%s/%s: %v", one.Name, variant, err)
+				continue
+			}
+			if len(p.Features) > 0 {
+				t.Errorf("%s/%s asks for %v, which no engine can do", one.Name, variant, p.Features)
+			}
+			for _, server := range p.Servers {
+				if _, err := hub.New(server.Config); err != nil {
+					t.Errorf("%s/%s: %s: %v", one.Name, variant, server.Node, err)
+				}
+			}
+		}
 	}
 }

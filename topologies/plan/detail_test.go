@@ -175,9 +175,6 @@ func TestServices(t *testing.T) {
 	if got := fmt.Sprint(p.Services); got != want {
 		t.Errorf("services %s, want %s", got, want)
 	}
-	if got := fmt.Sprint(p.Features); got != "[{traffic.to_site traffic[0].to}]" {
-		t.Errorf("features %s", got)
-	}
 }
 
 func TestImpairments(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -41,14 +40,6 @@ func (b *builder) features() {
 	b.linkFeatures()
 	for i, f := range b.s.Faults {
 		b.use("faults."+f.Do, at("faults", i)+".do")
-	}
-	for i, t := range b.s.Traffic {
-		for j := range b.s.Sites {
-			site := b.s.Sites[j].ID + "." + strconv.Itoa(b.s.Sites[j].Instance)
-			for name := range b.s.Sites[j].Hosts {
-				b.useIf(spec.Matches(t.To, site+"."+name), "traffic.to_site", at("traffic", i)+".to")
-			}
-		}
 	}
 	for i, c := range b.s.Checks {
 		path := at("checks", i)
