@@ -200,6 +200,14 @@ func (s *shown) vnet(tenant ident.Tenant, id ident.VNet) string {
 	return s.names.VNets[tenant][id]
 }
 
+// vnetOf is the same where the account has several.
+func (s *shown) vnetOf(tenant ident.Tenant, id ident.VNet) string {
+	if len(s.names.VNets[tenant]) < 2 {
+		return ""
+	}
+	return s.vnet(tenant, id)
+}
+
 func (s *shown) devices() *table {
 	t := &table{title: "Devices", header: []string{"NAME", "ACCOUNT", "ADDRESS", "USER", "COUNTRY", "VIRTUAL NETWORK", "LANDS IN"}, loose: map[int]bool{2: true}}
 	s.connected(tunnel.Device, func(n *plan.Node, tun *plan.BranchTunnel) {
@@ -258,7 +266,7 @@ func (s *shown) routes() *table {
 			if r.Weight != 0 {
 				weight = strconv.Itoa(r.Weight)
 			}
-			row := []string{via, r.Prefix.String(), s.account(s.names.Tenants[r.Tenant]), unless(s.vnet(r.Tenant, r.VNet), "default"), strconv.Itoa(r.Priority), weight, unless(string(r.Source), "static")}
+			row := []string{via, r.Prefix.String(), s.account(s.names.Tenants[r.Tenant]), s.vnetOf(r.Tenant, r.VNet), strconv.Itoa(r.Priority), weight, unless(string(r.Source), "static")}
 			key := strings.Join(row, "\x00")
 			if where[key] == nil {
 				rows = append(rows, row)

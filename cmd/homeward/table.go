@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -43,11 +44,15 @@ func (t *table) print(w io.Writer, all bool) {
 		rows = rows[:rowsShown]
 	}
 	fmt.Fprintf(w, "\n%s\n", t.title)
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer
+	tw := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, cells := range append([][]string{t.header}, rows...) {
 		fmt.Fprintf(tw, "  %s\n", strings.Join(said(cells, rows), "\t"))
 	}
 	tw.Flush()
+	for line := range strings.Lines(text.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 	if left > 0 {
 		fmt.Fprintf(w, "  … and %d more (--all)\n", left)
 	}

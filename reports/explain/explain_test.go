@@ -38,6 +38,40 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// flowOf is a run of one flow.
+func flowOf(s record.Session, f record.Flow, events ...record.Event) *record.Records {
+	r := &record.Records{
+		Run: record.Run{Scenario: "office", Variant: "base", Engine: "emu-hub", Topology: record.Topology{Links: []record.TopologyLink{
+			{ID: "shop.1.wan", Class: "tunnel", Kind: "gre"}, {ID: "db", Class: "tunnel", Kind: "connector"}, {ID: "laptop.1", Class: "tunnel", Kind: "device"},
+		}}},
+		Sessions: []record.Session{s}, Flows: []record.Flow{f},
+	}
+	r.Events = append(r.Events, events...)
+	return r
+}
+
+// TestGoldenPrivate: flows to private networks, and those that policies refuse.
+func TestGoldenPrivate(t *testing.T) {
+	flow := record.Flow{
+		Traffic: "ask", N: 1, Client: "shop.1.till", Server: "db.pg", Proto: "tcp", Src: "10.0.1.5:40000", Dst: "10.9.0.5:5432", OnRamp: "shop.1.wan", IngressDC: "lhr",
+		HomeServer: "lhr.1", EgressServer: "lhr.1", EgressIP: "100.64.0.1", EgressPort: 2049, ReturnOnRamp: "shop.1.wan", DeliveredTo: "shop.1.till",
+		Result: record.OK, RTTNs: 2e6, StartNs: 1e9, EndNs: 1e9 + 9e6, SessionID: "5e55",
+	}
+	session := record.Session{SessionID: "5e55", OnRamp: "shop.1.wan", ReturnOnRamp: "shop.1.wan", OffRamp: "db", VNet: "red", Rules: []string{"network known_hosts"}, ConnectionCloseReason: "CLIENT_CLOSED"}
+	start := record.Event{AtNs: 1e9 + 1e6, Node: "lhr.1", Kind: "flow_start", Flow: "tcp 10.0.1.5:40000 > 10.9.0.5:5432", OnRamp: "shop.1.wan", SessionID: "5e55"}
+	preserved, kept := flow, session
+	preserved.EgressIP, preserved.EgressPort, kept.OffRamp = "10.0.1.5", 40000, "laptop.1"
+	refused, denied, no := flow, session, start
+	refused.EgressIP, refused.EgressPort, refused.EgressServer, refused.ReturnOnRamp, refused.DeliveredTo = "", 0, "", "", ""
+	refused.Result, refused.Reason, denied.Rules, denied.Refused = record.Lost, "policy_denied", []string{"firewall no_databases"}, "policy_denied"
+	no.Kind, no.Reason = "flow_refused", "policy_denied"
+	for file, r := range map[string]*record.Records{
+		"translated": flowOf(session, flow, start), "preserved": flowOf(kept, preserved, start), "refused": flowOf(denied, refused, no),
+	} {
+		t.Run(file, func(t *testing.T) { golden.Equal(t, "testdata/"+file+".txt", []byte(story(r, r.Flows[0]))) })
+	}
+}
+
 // TestQueries: every form finds the same flow.
 func TestQueries(t *testing.T) {
 	dir := filepath.Join(fixture.Write(t), fixture.Scenario, "base", fixture.Engine)

@@ -86,6 +86,9 @@ func (t *teller) departure() {
 	t.add(step{at: f.StartNs, timed: true, node: f.Client, text: text + " from " + t.endpoint(f.Src)})
 	if f.OnRamp != "" {
 		s := step{node: f.OnRamp, text: "carries the first packet into the network"}
+		if kind := t.kind(f.OnRamp); kind != "" {
+			s.text += " (" + kind + ")"
+		}
 		if f.IngressDC != "" {
 			s.text += ", landing in " + f.IngressDC
 		}

@@ -46,6 +46,9 @@ func (t *teller) tell(e record.Event) {
 		return // told by arrival, from the flow itself
 	case "flow_refused":
 		s.text, s.why = "refuses to set the flow up", dropped(e.Reason)
+		if r := t.rules(); r != "" {
+			s.why += "; asked: " + r
+		}
 	case "flow_end":
 		s.text, s.why = "ends the flow", ""
 		if t.session != nil {
@@ -71,12 +74,58 @@ func (t *teller) start(s step) {
 			why: fmt.Sprintf("the bucket table gives the inner flow to %s", s.node),
 		})
 	}
-	if e := t.egress(); e != "" {
-		t.add(step{node: firstOf(f.EgressServer, f.HomeServer), text: "sends it out as " + t.endpoint(e), why: t.slice()})
+	if r := t.rules(); r != "" {
+		t.add(step{node: s.node, text: "lets it pass", why: "the first policy of each stage that matches: " + r})
 	}
-	if s := t.session; s != nil && s.EgressRuleName != "" {
-		t.add(step{node: "", text: "egress rule " + s.EgressRuleName})
+	at := firstOf(f.EgressServer, f.HomeServer)
+	switch e := t.egress(); {
+	case t.session != nil && t.session.OffRamp != "":
+		t.add(t.private(at, e))
+	case e != "":
+		t.add(step{node: at, text: "sends it out as " + t.endpoint(e), why: t.slice()})
 	}
+}
+
+// rules are the policies that matched, by stage.
+func (t *teller) rules() string {
+	switch s := t.session; {
+	case s == nil:
+		return ""
+	case len(s.Rules) == 0 && s.EgressRuleName != "":
+		return "egress " + s.EgressRuleName
+	default:
+		return strings.Join(s.Rules, ", ")
+	}
+}
+
+// private is the way to a device or private network, and from which source.
+func (t *teller) private(node, egress string) step {
+	s := step{node: node, text: "sends it into " + t.session.OffRamp}
+	if kind := t.kind(t.session.OffRamp); kind != "" {
+		s.text = fmt.Sprintf("sends it into the %s %s", kind, t.session.OffRamp)
+	}
+	s.why = "the route to " + host(t.flow.Dst)
+	if t.session.VNet != "" {
+		s.why += " in the virtual network " + t.session.VNet
+	}
+	switch {
+	case egress == t.flow.Src:
+		s.why += "; the source stays as it is"
+	case egress != "":
+		s.text += " from " + t.endpoint(egress)
+		s.why += "; the source becomes one of the network's own, so that the answer finds this flow"
+	}
+	return s
+}
+
+// kind of an on-ramp, if the run says.
+func (t *teller) kind(onramp string) string {
+	for _, l := range t.run.Run.Topology.Links {
+		if l.ID == onramp {
+			return l.Kind
+		}
+	}
+	return ""
 }
 
 // joined is the on-ramp of the flow that this one was taken for; empty if the
@@ -157,6 +206,12 @@ func dropped(reason string) string {
 		"policy_denied":   "a policy said no",
 		"ttl_expired":     "its TTL ran out",
 		"hop_limit":       "handed over too often",
+		"no_egress":       "the server has no egress address of the packet's family",
+		"spoofed_source":  "the source is an address that may not come this way",
+		"unattached":      "the device or connector is attached nowhere",
+		"off_ramp_only":   "a packet of its own from a private network that only answers",
+
+		"arr_reverse_collision": "another flow has the same addresses and ports toward the same private host",
 	}[reason]
 	if text == "" {
 		return reason

@@ -35,7 +35,7 @@ func (u *unit) name() string {
 	return u.members[0]
 }
 
-// kinds of on-ramp that the unit has.
+// kinds says by what kind of on-ramp the unit is connected.
 func (u *unit) kinds() string {
 	var kinds []string
 	for _, l := range u.onramps {
@@ -43,7 +43,10 @@ func (u *unit) kinds() string {
 			kinds = append(kinds, l.Kind)
 		}
 	}
-	return strings.Join(kinds, ", ")
+	if len(kinds) > 1 { // the lines say which
+		return fmt.Sprintf("%d on-ramps", len(u.onramps)/len(u.members))
+	}
+	return strings.Join(kinds, "")
 }
 
 // by is what returns a site's replies: ARR, routes, or both by on-ramp.
