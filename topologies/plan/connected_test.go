@@ -193,6 +193,32 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// TestVN3: who chose no network is in the default one; when another becomes the
+// default, the old one is it no more, and the device without a choice follows.
+// SEMANTICS VN-3.
+func TestVN3(t *testing.T) {
+	s := connectedScenario()
+	before := compile(t, s).Servers[0].Config
+	s.Account.VNets = []spec.VNet{{ID: "blue"}, {ID: "green"}}
+	after := compile(t, s).Servers[0].Config
+	for _, tt := range []struct {
+		c                 hub.Config
+		standard          string
+		unpinned, chooser ident.VNet
+	}{{before, "green", 3, 2}, {after, "default", 1, 2}} {
+		for _, v := range tt.c.Tenants[0].VNets {
+			if v.Default != (v.Name == tt.standard) {
+				t.Errorf("%+v: want %s to be the default and no other", v, tt.standard)
+			}
+		}
+		for _, o := range tt.c.OnRamps {
+			if want := map[string]ident.VNet{"laptop.1": tt.chooser, "laptop.2": tt.unpinned}[o.Name]; want != 0 && o.VNet != want {
+				t.Errorf("%s is in network %d, want %d", o.Name, o.VNet, want)
+			}
+		}
+	}
+}
+
 // A connector that a route names has that route and no other.
 func TestNamedConnector(t *testing.T) {
 	s := connectedScenario()
