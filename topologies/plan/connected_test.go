@@ -57,9 +57,12 @@ func checkConnected(t fataler, p *Plan) {
 			t.Fatalf("from %s to %v: ends at %v, want %v", from, dst, ends, nodes)
 		}
 	}
-	outside := addr("203.0.113.77")
 	for _, b := range p.Branches {
-		switch n := w.nodes[b.Node]; n.Kind {
+		n, outside := w.nodes[b.Node], addr("203.0.113.77")
+		if n.LAN.Addr().Is6() {
+			outside = addr("2001:db8::77")
+		}
+		switch n.Kind {
 		case KindDevice:
 			want(b.Node, outside, "tunnel")
 			want(b.Node, addr("10.20.0.1"), "tunnel")
@@ -351,5 +354,34 @@ func TestConnectedMistakes(t *testing.T) {
 				t.Errorf("got %v, want %s: … %s …", err, tc.path, tc.msg)
 			}
 		})
+	}
+}
+
+// A private network, or a site with an interconnect, may be IPv6: its tunnel or
+// link is numbered in it too, and the lab's outside stays IPv4.
+func TestConnectedSix(t *testing.T) {
+	s := withSix(overlapping())
+	s.Sites[3].OnRamps = []spec.OnRamp{{ID: "cross", Type: "interconnect"}}
+	for i, source := range []string{spec.Translate, spec.Preserve} {
+		s.Connectors = append(s.Connectors, spec.Connector{
+			ID: "office" + strconv.Itoa(i), Lan: prefix(fmt.Sprintf("fd00:%d::/64", 5+i)), Source: source,
+			Hosts: map[string]spec.Host{"db": {Address: addr(fmt.Sprintf("fd00:%d::1", 5+i))}},
+		})
+	}
+	s.Traffic = []spec.Traffic{{ID: "a", From: "shop6.*.till", To: "office0.db", TCP: 443}, {ID: "b", From: "office1.db", To: "web6", TCP: 443}}
+	p := compile(t, s)
+	checkLinks(t, p)
+	checkConfigs(t, p)
+	checkConnected(t, p)
+	w := newWorld(p)
+	if ends := w.walk("shop6.1.till", addr("2001:db8::9")); !only(ends, "listener on lhr.edge") {
+		t.Errorf("the site goes to %v", ends)
+	}
+	if ends := w.walk("office1.db", addr("2001:db8::9")); !only(ends, "tunnel") {
+		t.Errorf("who preserves sources goes to %v", ends)
+	}
+	b, _ := p.Branch("office0.router")
+	if tun := b.Tunnels[0]; !tun.Inner6.IsValid() || tun.Connect.NAT != addr("fd00:5::3") {
+		t.Errorf("tunnel %+v, want IPv6 inside and a second address", tun)
 	}
 }
