@@ -1,0 +1,214 @@
+// Package engine is virtual time: events in a total order, timers, and the
+// fingerprint of a run.
+//
+// It knows nothing of networks. A World handles events and schedules more; the
+// engine says what is next. There is no goroutine, closure, map iteration or
+// wall clock in a run, so the same seed gives the same run on any machine.
+//
+// The law, tested against another queue: of the events that are scheduled, the
+// next is the first in the order of (time, class, entity, sequence), where the
+// sequence counts an entity's own events; two events are never equal in it. So
+// an entity that is added does not change the order of the others.
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Entity is who an event is of: a link, a host, a server. At most MaxEntity.
+type Entity uint32
+
+// Class orders events of one instant before anything else does.
+type Class uint8
+
+// Kind says to a World what an event means.
+type Kind uint16
+
+// An event's place among those of its instant, in one number:
+//
+//	 63    60 59                          36 35                              0
+//	+--------+------------------------------+---------------------------------+
+//	|  class |            entity            |            sequence             |
+//	+--------+------------------------------+---------------------------------+
+const (
+	classBits    = 4
+	entityBits   = 24
+	sequenceBits = 36
+
+	MaxClass    Class  = 1<<classBits - 1
+	MaxEntity   Entity = 1<<entityBits - 1
+	maxSequence        = 1<<sequenceBits - 2
+	// never is the order of no event.
+	never = 1<<64 - 1
+)
+
+// Event is something that happens at an instant: 24 bytes, a value.
+type Event struct {
+	At    vt.Instant
+	order uint64
+	// Arg is the World's: an index, a packet's place in a slab.
+	Arg  uint32
+	Kind Kind
+	// timer says that Arg of the engine's own table decides whether it is due.
+	timer bool
+}
+
+// Entity is who the event is of.
+func (e *Event) Entity() Entity { return Entity(e.order>>sequenceBits) & MaxEntity }
+
+// Class is the event's.
+func (e *Event) Class() Class { return Class(e.order >> (sequenceBits + entityBits)) }
+
+// before is the total order.
+func (e *Event) before(o *Event) bool {
+	return e.At < o.At || e.At == o.At && e.order < o.order
+}
+
+// Queue holds events until they are next.
+type Queue interface {
+	// Push adds an event at an instant that is not before the last one popped.
+	Push(Event)
+	// Pop removes the first; ok is false if there is none.
+	Pop() (e Event, ok bool)
+	Len() int
+}
+
+// World is what is simulated.
+type World interface {
+	// Handle does what e says, at e.At. It may schedule events from e.At on.
+	Handle(e Event)
+}
+
+// Errors of Run. They are wrapped with when and how far.
+var (
+	// ErrBudget: the run has handled as many events as it may.
+	ErrBudget = errors.New("the budget of events is used up")
+	// ErrZeno: too many events at one instant: a loop in zero time.
+	ErrZeno = errors.New("events follow each other in no time")
+)
+
+// Options of an engine. Zero fields mean the default.
+type Options struct {
+	// Queue is where events wait; nil means a new Ladder.
+	Queue Queue
+	// Budget is the most events of a run; 0 means no bound.
+	Budget uint64
+	// Instant is the most events at one instant; 0 means 1 << 20.
+	Instant int
+}
+
+const defaultInstant = 1 << 20
+
+// Engine runs one World. Use New. It is not safe for concurrent use.
+type Engine struct {
+	queue    Queue
+	now      vt.Instant
+	sequence []uint64 // by entity
+	timers   []timer
+	idle     []Timer // timers that were freed
+	last     Event
+	print    Fingerprint
+	handled  uint64
+	budget   uint64
+	instant  int
+	atOnce   int
+}
+
+// New returns an engine at instant 0 without events.
+func New(o Options) *Engine {
+	e := &Engine{queue: o.Queue, budget: o.Budget, instant: o.Instant}
+	if e.queue == nil {
+		e.queue = NewLadder()
+	}
+	if e.instant == 0 {
+		e.instant = defaultInstant
+	}
+	return e
+}
+
+// Now is the instant of the event being handled.
+func (e *Engine) Now() vt.Instant { return e.now }
+
+// Handled is how many events the run has handled.
+func (e *Engine) Handled() uint64 { return e.handled }
+
+// Fingerprint is a hash over all events handled so far, in their order: equal
+// runs have equal ones.
+func (e *Engine) Fingerprint() Fingerprint { return e.print }
+
+// Horizon is the end of time, 146 years: what is scheduled for later never
+// happens.
+const Horizon = vt.Instant(1 << 62)
+
+// At schedules an event. at must not be before Now: the past does not change.
+func (e *Engine) At(at vt.Instant, class Class, entity Entity, kind Kind, arg uint32) {
+	e.push(at, class, entity, kind, arg, false)
+}
+
+func (e *Engine) push(at vt.Instant, class Class, entity Entity, kind Kind, arg uint32, timer bool) uint64 {
+	switch {
+	case at < e.now:
+		panic(fmt.Sprintf("engine: event of entity %d at %v, and it is %v already", entity, at, e.now))
+	case class > MaxClass || entity > MaxEntity:
+		panic(fmt.Sprintf("engine: class %d and entity %d, want at most %d and %d", class, entity, MaxClass, MaxEntity))
+	}
+	if int(entity) >= len(e.sequence) {
+		e.sequence = append(e.sequence, make([]uint64, int(entity)+1-len(e.sequence))...)
+	}
+	if at > Horizon {
+		return never
+	}
+	n := e.sequence[entity]
+	if n > maxSequence {
+		panic(fmt.Sprintf("engine: entity %d has scheduled %d events", entity, n))
+	}
+	e.sequence[entity] = n + 1
+	order := uint64(class)<<(sequenceBits+entityBits) | uint64(entity)<<sequenceBits | n
+	e.queue.Push(Event{At: at, order: order, Arg: arg, Kind: kind, timer: timer})
+	return order
+}
+
+// Run handles events until the one after end, or until there are none. It may be
+// called again to go on. The error wraps ErrBudget or ErrZeno.
+func (e *Engine) Run(w World, end vt.Instant) error {
+	for {
+		ev, ok := e.queue.Pop()
+		if !ok {
+			return nil
+		}
+		if ev.At > end {
+			e.queue.Push(ev)
+			return nil
+		}
+		if ev.timer && !e.due(&ev) {
+			continue
+		}
+		if err := e.enter(&ev); err != nil {
+			return err
+		}
+		w.Handle(ev)
+	}
+}
+
+// enter moves time to an event, unless that would break a bound.
+func (e *Engine) enter(ev *Event) error {
+	if e.handled > 0 && (ev.At < e.last.At || ev.At == e.last.At && ev.order == e.last.order) {
+		panic(fmt.Sprintf("engine: event %+v after %+v: two of one order, or a queue that mixes them up", *ev, e.last))
+	}
+	if ev.At != e.now {
+		e.atOnce = 0
+	}
+	switch e.atOnce++; {
+	case e.atOnce > e.instant:
+		return fmt.Errorf("%w: %d events at %v, the last of entity %d", ErrZeno, e.instant, ev.At, ev.Entity())
+	case e.budget != 0 && e.handled >= e.budget:
+		return fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
+	}
+	e.now, e.last = ev.At, *ev
+	e.handled++
+	e.print.add(ev)
+	return nil
+}

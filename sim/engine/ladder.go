@@ -1,0 +1,236 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Ladder is a ladder queue (Tang, Goh and Thng: Ladder Queue: An O(1) Priority
+// Queue Structure for Large-Scale Discrete Event Simulation, ACM TOMACS 15(3),
+// 2005). Events far away lie unsorted at the top; when they come near they are
+// spread over the buckets of a rung, crowded buckets over a finer rung, and only
+// the few that are next are sorted. Use NewLadder.
+type Ladder struct {
+	used int
+	// top holds what is from topStart on.
+	top            []Event
+	topStart       vt.Instant
+	topMin, topMax vt.Instant
+	rungs          []rung // the coarsest first; those beyond depth keep their memory
+	depth          int
+	bottom         []Event // sorted, from next on
+	next           int
+	nodes          []node
+	free           int32 // first unused node + 1; 0 is none
+	scratch        []Event
+}
+
+// rung is a row of buckets of equal width.
+type rung struct {
+	start   vt.Instant
+	width   vt.Instant
+	current int // buckets before it are used up
+	heads   []int32
+	counts  []int32
+	used    int
+}
+
+// node is an event in a bucket's list.
+type node struct {
+	event Event
+	next  int32 // + 1
+}
+
+const (
+	// crowded is how many events of one bucket are spread anew rather than sorted.
+	crowded = 64
+	// maxRungs bounds the depth: beyond it buckets are sorted, however full.
+	maxRungs = 8
+	// maxBuckets bounds a rung.
+	maxBuckets = 1 << 16
+)
+
+// NewLadder returns an empty queue.
+func NewLadder() *Ladder { return &Ladder{rungs: make([]rung, maxRungs)} }
+
+// Len implements Queue.
+func (l *Ladder) Len() int { return l.used }
+
+// end is where the buckets of the rung end.
+func (r *rung) end() vt.Instant { return r.start + r.width*vt.Instant(len(r.heads)) }
+
+// now is where the first bucket begins that is not used up.
+func (r *rung) now() vt.Instant { return r.start + r.width*vt.Instant(r.current) }
+
+// Push implements Queue.
+func (l *Ladder) Push(e Event) {
+	l.used++
+	l.place(&e)
+}
+
+func (l *Ladder) place(e *Event) {
+	if e.At >= l.topStart {
+		if len(l.top) == 0 {
+			l.topMin, l.topMax = e.At, e.At
+		}
+		l.topMin, l.topMax = min(l.topMin, e.At), max(l.topMax, e.At)
+		l.top = append(l.top, *e)
+		return
+	}
+	for i := range l.rungs[:l.depth] {
+		if r := &l.rungs[i]; e.At >= r.now() {
+			l.put(r, e)
+			return
+		}
+	}
+	if l.thin() {
+		l.place(e)
+		return
+	}
+	l.insert(e)
+}
+
+// thin spreads the sorted events over a rung of their own if they have become
+// many, so that to insert one more stays cheap.
+func (l *Ladder) thin() bool {
+	sorted := l.bottom[l.next:]
+	if len(sorted) < 4*crowded || l.depth == maxRungs || sorted[0].At == sorted[len(sorted)-1].At {
+		return false
+	}
+	end := l.topStart
+	if l.depth > 0 {
+		end = l.rungs[l.depth-1].now()
+	}
+	l.spread(sorted, sorted[0].At, end-1)
+	l.bottom, l.next = l.bottom[:0], 0
+	return true
+}
+
+// put adds an event to its bucket of r.
+func (l *Ladder) put(r *rung, e *Event) {
+	b := min(int((e.At-r.start)/r.width), len(r.heads)-1)
+	n := l.free
+	if n == 0 {
+		l.nodes = append(l.nodes, node{})
+		n = int32(len(l.nodes))
+	} else {
+		l.free = l.nodes[n-1].next
+	}
+	l.nodes[n-1] = node{*e, r.heads[b]}
+	r.heads[b] = n
+	r.counts[b]++
+	r.used++
+}
+
+// insert puts an event among the sorted ones.
+func (l *Ladder) insert(e *Event) {
+	lo, hi := l.next, len(l.bottom)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if l.bottom[mid].before(e) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if l.next > 0 && lo-l.next < len(l.bottom)-lo { // the front is nearer, and there is room
+		copy(l.bottom[l.next-1:], l.bottom[l.next:lo])
+		l.next--
+		l.bottom[lo-1] = *e
+		return
+	}
+	l.bottom = slices.Insert(l.bottom, lo, *e)
+}
+
+// Pop implements Queue.
+func (l *Ladder) Pop() (Event, bool) {
+	if l.next == len(l.bottom) && !l.refill() {
+		return Event{}, false
+	}
+	e := l.bottom[l.next]
+	l.next++
+	l.used--
+	return e, true
+}
+
+// refill sorts the events that are next; false if there are none.
+func (l *Ladder) refill() bool {
+	l.bottom, l.next = l.bottom[:0], 0
+	for {
+		for l.depth > 0 && l.rungs[l.depth-1].used == 0 {
+			l.depth--
+		}
+		if l.depth == 0 {
+			if len(l.top) == 0 {
+				return false
+			}
+			if len(l.top) <= crowded || l.topMin == l.topMax {
+				l.bottom = append(l.bottom, l.top...)
+				l.topStart = l.topMax + 1
+				l.top = l.top[:0]
+				l.sort()
+				return true
+			}
+			l.spread(l.top, l.topMin, l.topMax)
+			l.topStart = l.rungs[0].end()
+			l.top = l.top[:0]
+		}
+		r := &l.rungs[l.depth-1]
+		for r.counts[r.current] == 0 {
+			r.current++
+		}
+		l.take(r)
+		if len(l.scratch) > crowded && r.width > 1 && l.depth < maxRungs {
+			l.spread(l.scratch, r.now()-r.width, r.now()-1)
+			continue
+		}
+		l.bottom = append(l.bottom, l.scratch...)
+		l.sort()
+		return true
+	}
+}
+
+// take moves the current bucket of r to scratch, and goes on to the next.
+func (l *Ladder) take(r *rung) {
+	l.scratch = l.scratch[:0]
+	for n := r.heads[r.current]; n != 0; {
+		x := &l.nodes[n-1]
+		l.scratch = append(l.scratch, x.event)
+		next := x.next
+		x.next, l.free = l.free, n
+		n = next
+	}
+	r.used -= int(r.counts[r.current])
+	r.heads[r.current], r.counts[r.current] = 0, 0
+	r.current++
+}
+
+// spread makes a rung of events from first to last: about one in a bucket.
+func (l *Ladder) spread(events []Event, first, last vt.Instant) {
+	buckets := min(len(events), maxBuckets)
+	width := (last-first)/vt.Instant(buckets) + 1
+	buckets = int((last-first)/width) + 1
+	r := &l.rungs[l.depth]
+	l.depth++
+	*r = rung{start: first, width: width, heads: grow(r.heads, buckets), counts: grow(r.counts, buckets)}
+	for i := range events {
+		l.put(r, &events[i])
+	}
+}
+
+// grow is s with n zero values.
+func grow(s []int32, n int) []int32 {
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
+}
+
+func (l *Ladder) sort() {
+	slices.SortFunc(l.bottom, func(a, b Event) int {
+		if a.before(&b) {
+			return -1
+		}
+		return 1
+	})
+}

@@ -1,0 +1,63 @@
+package engine
+
+import "github.com/homeward-lab/homeward/dataplane/vt"
+
+// Timer is an alarm that can be moved and stopped. An event of it that has been
+// overtaken stays in the queue and is passed over: to stop a timer costs nothing.
+type Timer uint32
+
+type timer struct {
+	entity Entity
+	class  Class
+	kind   Kind
+	arg    uint32
+	armed  bool
+	at     vt.Instant
+	// generation is the order of the event that counts.
+	generation uint64
+}
+
+// NewTimer returns a stopped timer, whose events will be of this class, entity,
+// kind and argument.
+func (e *Engine) NewTimer(class Class, entity Entity, kind Kind, arg uint32) Timer {
+	t := timer{entity: entity, class: class, kind: kind, arg: arg}
+	if n := len(e.idle); n > 0 {
+		id := e.idle[n-1]
+		e.idle = e.idle[:n-1]
+		e.timers[id] = t
+		return id
+	}
+	e.timers = append(e.timers, t)
+	return Timer(len(e.timers) - 1)
+}
+
+// Arm sets the timer to go off at an instant, instead of any other it was set
+// to. It goes off once.
+func (e *Engine) Arm(id Timer, at vt.Instant) {
+	t := &e.timers[id]
+	if t.armed && t.at == at {
+		return
+	}
+	t.armed, t.at = true, at
+	t.generation = e.push(at, t.class, t.entity, t.kind, uint32(id), true)
+}
+
+// Stop disarms the timer.
+func (e *Engine) Stop(id Timer) { e.timers[id].armed = false }
+
+// Free gives the timer back. It must not be used again.
+func (e *Engine) Free(id Timer) {
+	e.timers[id] = timer{}
+	e.idle = append(e.idle, id)
+}
+
+// due reports whether a timer's event still counts, and makes it the World's.
+func (e *Engine) due(ev *Event) bool {
+	t := &e.timers[ev.Arg]
+	if !t.armed || t.generation != ev.order {
+		return false
+	}
+	t.armed = false
+	ev.Arg = t.arg
+	return true
+}
