@@ -45,6 +45,7 @@ type header struct {
 type command struct {
 	Reconfigure *hub.Config      `json:"reconfigure,omitempty"`
 	Learn       []hub.Attachment `json:"learn,omitempty"`
+	Look        int              `json:"look,omitempty"` // the number of the question
 	Stop        bool             `json:"stop,omitempty"`
 }
 
@@ -54,6 +55,7 @@ type message struct {
 	Events []hub.Event `json:"events,omitempty"`
 	// Applied answers a Reconfigure; it holds the error's text, empty for none.
 	Applied *string `json:"applied,omitempty"`
+	Look    *Look   `json:"look,omitempty"`
 	Final   *Final  `json:"final,omitempty"`
 }
 

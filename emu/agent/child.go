@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +29,7 @@ type core interface {
 	Learn(now vt.Instant, news []hub.Attachment, out *hub.Out)
 	Closed(now vt.Instant, port hub.Port, out *hub.Out)
 	Counters() hub.Counters
+	Sessions() iter.Seq[hub.Session]
 	Close(now vt.Instant, out *hub.Out)
 }
 

@@ -3,9 +3,11 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -133,6 +135,10 @@ func (f *fake) Reconfigure(_ vt.Instant, c hub.Config) error {
 }
 
 func (f *fake) Counters() hub.Counters { return f.count }
+
+func (f *fake) Sessions() iter.Seq[hub.Session] {
+	return slices.Values([]hub.Session{{Tenant: 1}, {Tenant: 2}})
+}
 
 func (f *fake) Close(vt.Instant, *hub.Out) {}
 

@@ -184,6 +184,8 @@ func (l *loop) obey(now vt.Instant) error {
 			case c.Learn != nil:
 				l.core.Learn(now, c.Learn, &l.out)
 				l.deliver(now)
+			case c.Look != 0:
+				l.messages <- message{Look: &Look{Question: c.Look, Final: *l.final(), Sessions: slices.Collect(l.core.Sessions())}}
 			}
 		default:
 			return nil

@@ -54,6 +54,8 @@ type Agent struct {
 	hello   Hello
 	ready   chan Hello
 	applied chan string
+	looks   chan Look
+	asked   int // looks, so far
 
 	done  chan struct{}
 	final *Final // set before done is closed
@@ -67,7 +69,7 @@ type Agent struct {
 func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Options) (*Agent, error) {
 	a := &Agent{
 		node: s.Node, cmd: exec.Command(o.Exe, o.Args...), stderr: new(tail), onEvent: o.OnEvent,
-		ready: make(chan Hello, 1), applied: make(chan string, 1), done: make(chan struct{}),
+		ready: make(chan Hello, 1), applied: make(chan string, 1), looks: make(chan Look, 1), done: make(chan struct{}),
 	}
 	a.cmd.Stderr = a.stderr
 	var err error
@@ -149,6 +151,8 @@ func (a *Agent) take(m message) {
 		a.ready <- *m.Hello
 	case m.Applied != nil:
 		a.applied <- *m.Applied
+	case m.Look != nil:
+		a.answer(*m.Look)
 	case m.Final != nil:
 		a.final = m.Final
 	}
@@ -274,4 +278,11 @@ func (t *tail) quote() string {
 		return ""
 	}
 	return fmt.Sprintf("; it said: %s", text)
+}
+
+// text is all that is kept.
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
 }

@@ -34,6 +34,8 @@ type Tap struct {
 	seen  map[sight]*Observation
 	order []*Observation
 	over  int64
+	// missed until Forget; the ring counts from its beginning.
+	missed int64
 }
 
 // Start taps an interface ("eth0") of a node's namespace. What passes after
@@ -53,7 +55,7 @@ func Start(node string, ns *netns.NS, iface string) (*Tap, error) {
 func (t *Tap) Report() Report {
 	var rep Report
 	t.pump.locked(func() {
-		rep.Dropped = t.pump.drops + t.over
+		rep.Dropped = t.pump.drops + t.over - t.missed
 		rep.Observations = make([]Observation, len(t.order))
 		for i, o := range t.order {
 			rep.Observations[i] = *o

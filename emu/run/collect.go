@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
-	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -16,8 +14,9 @@ import (
 
 // collect joins the witnesses and writes a line for each flow. A tap that missed
 // packets is an error: any of them may have been somebody else's reply.
-func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
+func (r *runner) collect(sent round) ([]record.Flow, error) {
 	var errs []error
+	lines := make([]record.Flow, 0, len(sent.flows))
 	seen := map[string]probe.Report{}
 	for node, t := range r.taps {
 		seen[node] = t.Report()
@@ -25,12 +24,12 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
 			errs = append(errs, fmt.Errorf("the tap on %s missed %d packets: whether it got the replies of others is unknown", node, missed))
 		}
 	}
-	deliveries := probe.Judge(r.plan.Flows, seen, began)
-	for i := range r.plan.Flows {
-		f := &r.plan.Flows[i]
-		o, d := outcomes[i], deliveries[probe.Key(f)]
+	deliveries := probe.Judge(sent.flows, seen, sent.began)
+	for i := range sent.flows {
+		f := &sent.flows[i]
+		o, d := sent.outcomes[i], deliveries[probe.Key(f)]
 		if o.Start.IsZero() { // never tried: when it should have been
-			o.Start = began.Add(f.Start)
+			o.Start = sent.began.Add(f.Start)
 			o.End = o.Start
 		}
 		if o.End.Before(o.Start) { // interrupted before its time came
@@ -45,8 +44,9 @@ func (r *runner) collect(outcomes []host.Outcome, began time.Time) error {
 			line.Result, line.Reason = record.Misdelivered, fmt.Sprintf("the request reached %s, which has the address too, and not %s", node, f.Server)
 		}
 		r.sink.Flow(line)
+		lines = append(lines, line)
 	}
-	return errors.Join(errs...)
+	return lines, errors.Join(errs...)
 }
 
 // fromServers adds what only servers know: the session, where it was at home,

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 
@@ -35,6 +36,7 @@ type entry struct {
 	id, server, returned string
 	session              hub.Session
 	refused              string // why there is no flow; empty if there is one
+	over                 bool   // it has ended, or there never was a flow
 }
 
 func newLedger(r *runner) *ledger {
@@ -63,6 +65,7 @@ func (l *ledger) hub(e agent.Event) {
 			l.drop(ev.OnRamp, ev.Flow, ev.Reason)
 			l.refuse(e)
 		}
+		l.over(e.Session)
 		l.run.sink.Session(l.run.names.sessionRecord(e.Node, e.Session, l.run.start))
 	case hub.Handover:
 		ev.Kind, ev.Peer = "handover", l.run.names.Servers[e.Peer]
@@ -102,7 +105,7 @@ func (l *ledger) refuse(e agent.Event) {
 	if e.Session.Close != hub.CloseUnknown {
 		why = e.Session.Close.String()
 	}
-	l.sessions[key] = &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session, refused: why}
+	l.sessions[key] = &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session, refused: why, over: true}
 }
 
 func (l *ledger) drop(onramp, tuple, why string) {
@@ -150,11 +153,12 @@ func (l *ledger) elsewhere(f *plan.Flow) (node string, yes bool) {
 
 // flowOf is the tuple of the flow with the nonce, as its client sees it.
 func (l *ledger) flowOf(nonce uint64) string {
-	i, ok := l.run.byNonce[nonce]
-	if !ok {
-		return ""
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.run.byNonce[nonce]; f != nil {
+		return planText(f)
 	}
-	return planText(&l.run.plan.Flows[i])
+	return ""
 }
 
 func planText(f *plan.Flow) string { return flowText(string(f.Proto), f.Src.String(), f.Dst.String()) }
@@ -181,4 +185,30 @@ func (l *ledger) dropped(f *plan.Flow, egress netip.AddrPort) string {
 		return why
 	}
 	return l.drops[sessionKey("", flowText(string(f.Proto), f.Dst.String(), egress.String()))]
+}
+
+// over notes that a session has ended.
+func (l *ledger) over(s *hub.Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at := l.sessions[sessionKey(l.run.names.OnRamps[s.OnRamp], text(s.Tuple))]; at != nil && at.id == sessionID(s) {
+		at.over = true
+	}
+}
+
+// begin forgets what earlier rounds left that cannot be of the flows to come:
+// sessions that are over, drops, and who asked. A session that lives on may
+// carry the next round's flow of the same tuple.
+func (l *ledger) begin(flows []plan.Flow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gone := func(_ string, at *entry) bool { return at.over }
+	maps.DeleteFunc(l.sessions, gone)
+	maps.DeleteFunc(l.tuples, gone)
+	clear(l.drops)
+	clear(l.origins)
+	clear(l.run.byNonce)
+	for i := range flows {
+		l.run.byNonce[flows[i].Nonce] = &flows[i]
+	}
 }

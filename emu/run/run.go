@@ -97,8 +97,8 @@ type runner struct {
 	start   time.Time // instant 0 of all records
 	base    int64     // the same moment by CLOCK_MONOTONIC, for other processes
 
-	byNonce map[uint64]int // index of the flow
-	joins   bool           // a flow may join another site's session (flow_key: tuple)
+	byNonce map[uint64]*plan.Flow // of the round that runs; the ledger's lock guards it
+	joins   bool                  // a flow may join another site's session (flow_key: tuple)
 
 	lab     *keeper.Lab
 	closers []func() error // in reverse
@@ -112,10 +112,7 @@ type runner struct {
 }
 
 func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
-	r := &runner{plan: p, sink: sink, options: o, names: namesOf(p), start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, byNonce: map[uint64]int{}}
-	for i := range p.Flows {
-		r.byNonce[p.Flows[i].Nonce] = i
-	}
+	r := &runner{plan: p, sink: sink, options: o, names: namesOf(p), start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, byNonce: map[uint64]*plan.Flow{}}
 	if len(p.Servers) > 0 { // tenants are the same on all of them
 		for _, t := range p.Servers[0].Config.Tenants {
 			r.joins = r.joins || t.FlowKey == hub.FlowKeyTuple
@@ -144,13 +141,15 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
 	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
 
-	outcomes, began := r.traffic(ctx)
+	sent := r.traffic(ctx, r.plan.Flows)
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
 		r.options.Keep(ctx, r.doors())
 	}
-	stopped := errors.Join(r.stop(), r.collect(outcomes, began))
+	stopped := r.stop()
+	_, collected := r.collect(sent)
+	stopped = errors.Join(stopped, collected)
 	if err := r.saveCapture(); err != nil {
 		return errors.Join(stopped, err)
 	}
@@ -160,19 +159,27 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	return stopped
 }
 
-func (r *runner) traffic(ctx context.Context) ([]host.Outcome, time.Time) {
+// round is flows that were sent, and what their clients know of them.
+type round struct {
+	flows    []plan.Flow
+	outcomes []host.Outcome
+	began    time.Time
+}
+
+func (r *runner) traffic(ctx context.Context, flows []plan.Flow) round {
 	began := time.Now().Add(lead)
-	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(r.plan.Flows))})
+	r.ledger.begin(flows)
+	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
 	var mu sync.Mutex
 	done := 0
-	r.sink.Progress(StageFlows, 0, len(r.plan.Flows))
-	outcomes := host.Run(ctx, r.plan.Flows, host.Config{
+	r.sink.Progress(StageFlows, 0, len(flows))
+	outcomes := host.Run(ctx, flows, host.Config{
 		Namespace: r.lab.NS, Key: r.ledger.key, Base: began,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			r.sink.Progress(StageFlows, done, len(r.plan.Flows))
+			r.sink.Progress(StageFlows, done, len(flows))
 		},
 	})
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
@@ -180,7 +187,7 @@ func (r *runner) traffic(ctx context.Context) ([]host.Outcome, time.Time) {
 	case <-time.After(settle):
 	case <-ctx.Done():
 	}
-	return outcomes, began
+	return round{flows, outcomes, began}
 }
 
 // stop ends the servers, which write their last sessions, and the taps.
@@ -215,13 +222,9 @@ func (r *runner) slices(server string, c probe.EgressCount, forwarded uint64) er
 }
 
 func (r *runner) count(server string, f agent.Final) {
-	m := counterMap(f.Counters)
+	m := totals(f)
 	for reason, n := range f.Drops {
-		m["drop."+reason] = int64(n)
 		r.event(record.Event{Kind: "drop", Node: server, Reason: reason, Count: int64(n), Text: fmt.Sprintf("%d packets dropped in all: %s", n, reason)})
-	}
-	for name, n := range f.IO {
-		m["io."+name] = int64(n)
 	}
 	r.manifest.Metrics.Servers[server] = m
 	r.manifest.Metrics.ReturnRouteLookups += m["route_lookups"]

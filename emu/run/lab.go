@@ -1,0 +1,204 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Lab is a plan that is up, for as long as its owner wants: Run in pieces. Its
+// methods are safe for concurrent use.
+type Lab struct {
+	r *runner
+
+	// busy is held while traffic runs: witnesses tell one round at a time.
+	busy   sync.Mutex
+	rounds uint64
+	// flows, sources and ports of the plan may change while the lab is up.
+	mu   sync.Mutex
+	plan *plan.Plan
+}
+
+// Up brings the plan up and sends nothing. On an error nothing of it is left.
+func Up(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (*Lab, error) {
+	if refused := Refused(p); len(refused) > 0 {
+		return nil, fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
+	}
+	r := newRunner(p, sink, o)
+	if err := r.up(ctx); err != nil {
+		return nil, errors.Join(err, r.down())
+	}
+	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
+	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(p.Nodes), len(p.Links))})
+	return &Lab{r: r, plan: p}, nil
+}
+
+// Down ends the servers, which write their last sessions, and takes everything
+// down. It returns when all of it is gone.
+func (l *Lab) Down() error { return errors.Join(l.r.stop(), l.r.down()) }
+
+// Plan is what the lab is now; it is not to be changed.
+func (l *Lab) Plan() *plan.Plan {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.plan
+}
+
+// NS is the namespace of a node, nil if there is no such node.
+func (l *Lab) NS(node string) *netns.NS { return l.r.lab.NS(node) }
+
+// Spawn starts a program inside a node (keeper.Lab.Spawn).
+func (l *Lab) Spawn(node string, cmd *exec.Cmd) error { return l.r.lab.Spawn(node, cmd) }
+
+// TrafficError says that the file has no such traffic.
+type TrafficError struct {
+	ID  string
+	Has []string
+}
+
+// Error names what there is.
+func (e *TrafficError) Error() string {
+	return fmt.Sprintf("no traffic %q (there is: %s)", e.ID, strings.Join(e.Has, ", "))
+}
+
+// Traffic sends the flows of the named traffic now, all if none is named, and
+// returns what became of each. Every round has nonces of its own, so that a late
+// reply of an earlier one is nobody's. Rounds wait for each other.
+func (l *Lab) Traffic(ctx context.Context, ids ...string) ([]record.Flow, error) {
+	p := l.Plan()
+	for _, id := range ids {
+		if !slices.Contains(p.Traffic, id) {
+			return nil, &TrafficError{id, p.Traffic}
+		}
+	}
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	var flows []plan.Flow
+	for _, f := range p.Flows {
+		if len(ids) == 0 || slices.Contains(ids, f.Traffic) {
+			f.Nonce ^= l.rounds << roundShift
+			flows = append(flows, f)
+		}
+	}
+	l.rounds++
+	for _, t := range l.r.taps {
+		t.Forget()
+	}
+	sent := l.r.traffic(ctx, flows)
+	_, late := l.Look(ctx) // and so has every server's account
+	lines, err := l.r.collect(sent)
+	return lines, errors.Join(err, late, context.Cause(ctx))
+}
+
+// roundShift puts the number of the round where it meets few bits of a plan's nonces.
+const roundShift = 40
+
+// lookLimit bounds the wait for a server's account of itself. One that pauses
+// has none.
+const lookLimit = 5 * time.Second
+
+// Look asks every server, by node. Of a server that is gone or does not answer
+// the error says so, and the others are told all the same.
+func (l *Lab) Look(ctx context.Context) (map[string]agent.Look, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
+	looks := make([]agent.Look, len(l.r.agents))
+	errs := make([]error, len(looks))
+	var wait sync.WaitGroup
+	for i, a := range l.r.agents {
+		wait.Go(func() { looks[i], errs[i] = a.Look(ctx) })
+	}
+	wait.Wait()
+	out := map[string]agent.Look{}
+	for i := range looks {
+		if errs[i] == nil {
+			out[l.r.plan.Servers[i].Node] = looks[i]
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// Sessions writes a server's live sessions as records, the oldest first.
+func (l *Lab) Sessions(server string, live []hub.Session) []record.Session {
+	out := make([]record.Session, 0, len(live))
+	for i := range live {
+		out = append(out, l.r.names.sessionRecord(server, &live[i], l.r.start))
+	}
+	slices.SortStableFunc(out, func(a, b record.Session) int { return int(a.StartNs - b.StartNs) })
+	return out
+}
+
+// Manifest is the lab's run.json so far, with the totals of the servers that
+// answer.
+func (l *Lab) Manifest(ctx context.Context) record.Run {
+	m := l.r.manifest
+	m.WallMs = time.Since(l.r.start).Milliseconds()
+	m.Metrics.Servers, m.Metrics.PortOutsideSlice, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0, 0
+	looks, err := l.Look(ctx)
+	m.Partial = err != nil
+	for i, s := range l.r.plan.Servers {
+		m.Metrics.PortOutsideSlice += l.r.egress[i].Count().Outside
+		if look, ok := looks[s.Node]; ok {
+			m.Metrics.Servers[s.Node] = totals(look.Final)
+			m.Metrics.ReturnRouteLookups += m.Metrics.Servers[s.Node]["route_lookups"]
+		}
+	}
+	return m
+}
+
+// Lost are the servers whose process has ended, each with why.
+func (l *Lab) Lost() map[string]error {
+	lost := map[string]error{}
+	for i, a := range l.r.agents {
+		select {
+		case <-a.Done():
+			lost[l.r.plan.Servers[i].Node] = a.Err()
+		default:
+		}
+	}
+	return lost
+}
+
+// Pids are the servers' processes, by node.
+func (l *Lab) Pids() map[string]int {
+	pids := map[string]int{}
+	for i, a := range l.r.agents {
+		pids[l.r.plan.Servers[i].Node] = a.Pid()
+	}
+	return pids
+}
+
+// Logs are what servers have said on stderr, by node.
+func (l *Lab) Logs() map[string]string {
+	logs := map[string]string{}
+	for i, a := range l.r.agents {
+		logs[l.r.plan.Servers[i].Node] = a.Log()
+	}
+	return logs
+}
+
+// totals names a server's counters, drops and driver's counts as run.json does.
+func totals(f agent.Final) map[string]int64 {
+	m := counterMap(f.Counters)
+	for reason, n := range f.Drops {
+		m["drop."+reason] = int64(n)
+	}
+	for name, n := range f.IO {
+		m["io."+name] = int64(n)
+	}
+	return m
+}
