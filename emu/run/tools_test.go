@@ -30,19 +30,36 @@ const justPing = "traffic: [{id: ping, from: shop.*.till, to: web, icmp: 7}]"
 // each gets its own answers. tshark then reads the capture of all of it.
 func TestLiveTools(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "capture.pcapng")
-	p := compile(t, fmt.Sprintf(lab, true, justPing))
+	w := worlds()[0]
+	p := w.plan(t, justPing)
 	second := netip.MustParseAddr("203.0.113.10")
 	spoken := []string{"gre", "icmp"}
 	alias(p, "web", second)
 	r := live(t, p, run.Options{Capture: file, Keep: func(_ context.Context, doors []run.Door) {
 		in := roomsOf(doors)
 		servers := t // a server lives until the lab goes
-		t.Run("ping", func(t *testing.T) { pings(t, in) })
-		t.Run("curl", func(t *testing.T) { curls(t, in); spoken = append(spoken, "http") })
+		t.Run("ping", func(t *testing.T) { pings(t, in, w) })
+		t.Run("curl", func(t *testing.T) { curls(t, in, w); spoken = append(spoken, "http") })
 		t.Run("dig", func(t *testing.T) { digs(t, servers, in); spoken = append(spoken, "dns") })
 		t.Run("ssh", func(t *testing.T) { sshes(t, servers, in); spoken = append(spoken, "ssh") })
 		t.Run("stun", func(t *testing.T) { stuns(t, servers, in, second); spoken = append(spoken, "stun") })
-		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in, p) })
+		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in, p, w) })
+	}})
+	wantAll(t, r, record.OK)
+	t.Run("tshark", func(t *testing.T) { wantSound(t, file, spoken...) })
+}
+
+// The same programs over IPv6, of those that are not about translation.
+func TestLiveTools6(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "capture.pcapng")
+	w := worlds()[1]
+	p := w.plan(t, justPing)
+	spoken := []string{"gre", "icmpv6"}
+	r := live(t, p, run.Options{Capture: file, Keep: func(_ context.Context, doors []run.Door) {
+		in := roomsOf(doors)
+		t.Run("ping", func(t *testing.T) { pings(t, in, w) })
+		t.Run("curl", func(t *testing.T) { curls(t, in, w); spoken = append(spoken, "http") })
+		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in, p, w) })
 	}})
 	wantAll(t, r, record.OK)
 	t.Run("tshark", func(t *testing.T) { wantSound(t, file, spoken...) })
@@ -83,12 +100,12 @@ func alias(p *plan.Plan, node string, addr netip.Addr) {
 
 // A ping with one id from all tills: all answered, none twice, and the TTL of
 // what came back went down as at that many routers.
-func pings(t *testing.T, in rooms) {
+func pings(t *testing.T, in rooms, w world) {
 	ping := need.Tool(t, "ping")
 	const count, initial = 5, 64
 	ttls := regexp.MustCompile(`icmp_seq=(\d+) ttl=(\d+)`)
 	for _, a := range in.atOnce(t, 10*time.Second, func(int) *exec.Cmd {
-		return exec.Command(ping, "-n", "-e", "7", "-c", strconv.Itoa(count), "-i", "0.1", "-W", "2", origin)
+		return exec.Command(ping, "-n", "-e", "7", "-c", strconv.Itoa(count), "-i", "0.1", "-W", "2", w.origin)
 	}) {
 		if !a.wantEnd(t) {
 			continue
@@ -112,12 +129,12 @@ func pings(t *testing.T, in rooms) {
 
 // The page for people names an egress address; a download of 5 MB of the till's
 // own, all from one source port, arrives as it was sent.
-func curls(t *testing.T, in rooms) {
+func curls(t *testing.T, in rooms, w world) {
 	curl := need.Tool(t, "curl")
 	page := regexp.MustCompile(`come from (\S+) here`)
 	egresses := map[string]bool{}
 	for _, a := range in.atOnce(t, 10*time.Second, func(int) *exec.Cmd {
-		return exec.Command(curl, "-sS", "--fail", "--local-port", "40010", "--max-time", "8", "http://"+origin+"/")
+		return exec.Command(curl, "-sS", "--fail", "--local-port", "40010", "--max-time", "8", "http://"+w.at(80)+"/")
 	}) {
 		if !a.wantEnd(t) {
 			continue
@@ -127,15 +144,15 @@ func curls(t *testing.T, in rooms) {
 			t.Errorf("site %d: no address in %q", a.site, a.out)
 			continue
 		}
-		if e, err := netip.ParseAddrPort(m[1]); err != nil || !pool.Contains(e.Addr()) {
-			t.Errorf("site %d: seen as %s, want an address of %s", a.site, m[1], pool)
+		if e, err := netip.ParseAddrPort(m[1]); err != nil || !w.pool.Contains(e.Addr()) {
+			t.Errorf("site %d: seen as %s, want an address of %s", a.site, m[1], w.pool)
 		}
 		egresses[m[1]] = true
 	}
 	if len(egresses) != tills {
 		t.Errorf("seen as %v, want one address and port for each of %d tills", egresses, tills)
 	}
-	files, at := fileServer(t, in)
+	files, at := fileServer(t, in, w)
 	for _, a := range in.atOnce(t, 20*time.Second, func(site int) *exec.Cmd {
 		return exec.Command(curl, "-sS", "--fail", "--local-port", "40011", "--max-time", "18", "-w", "%{stderr}%{speed_download} bytes/s", fmt.Sprintf("http://%s/%d", at, site))
 	}) {
@@ -153,7 +170,7 @@ func curls(t *testing.T, in rooms) {
 const filePort = 9001
 
 // fileServer serves 5 MB of its own to each site, until the test ends.
-func fileServer(t *testing.T, in rooms) (files map[int][]byte, at string) {
+func fileServer(t *testing.T, in rooms, w world) (files map[int][]byte, at string) {
 	t.Helper()
 	files = map[int][]byte{}
 	mux := http.NewServeMux()
@@ -164,9 +181,9 @@ func fileServer(t *testing.T, in rooms) (files map[int][]byte, at string) {
 		mux.HandleFunc(fmt.Sprintf("GET /%d", site), func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) })
 	}
 	var l net.Listener
-	at = fmt.Sprintf("%s:%d", origin, filePort)
+	at = w.at(filePort)
 	in.do(t, "web", func() (err error) {
-		l, err = net.Listen("tcp4", at)
+		l, err = net.Listen("tcp", at)
 		return err
 	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
@@ -199,16 +216,19 @@ func digs(t, servers *testing.T, in rooms) {
 // traceroute by ICMP, UDP and TCP reaches the origin, through a first hop that
 // is the branch router and a second that is the hub, by its address in the
 // site's own tunnel. What is between is shown, and not judged.
-func traceroutes(t *testing.T, in rooms, p *plan.Plan) {
+func traceroutes(t *testing.T, in rooms, p *plan.Plan, w world) {
 	hubs := map[string]string{}
 	for _, b := range p.Branches {
 		hubs[b.Node] = b.Tunnels[0].Peer.String()
+		if w.six() {
+			hubs[b.Node] = b.Tunnels[0].Peer6.String()
+		}
 	}
 	traceroute := need.Tool(t, "traceroute")
 	hop := regexp.MustCompile(`(?m)^ *\d+  (\S+)`)
 	for _, kind := range [][]string{{"-I"}, {"-U", "-p", "4999"}, {"-T", "-p", "80"}} {
 		for _, a := range in.atOnce(t, 15*time.Second, func(int) *exec.Cmd {
-			return exec.Command(traceroute, append(kind, "-n", "-m", "8", "-q", "1", "-w", "1", origin)...)
+			return exec.Command(traceroute, append(kind, "-n", "-m", "8", "-q", "1", "-w", "1", w.origin)...)
 		}) {
 			if !a.wantEnd(t) {
 				continue
@@ -219,8 +239,8 @@ func traceroutes(t *testing.T, in rooms, p *plan.Plan) {
 			}
 			t.Logf("site %d, %s: %s", a.site, kind[0], strings.Join(hops, " "))
 			want := hubs[fmt.Sprintf("shop.%d.router", a.site)]
-			if n := len(hops); n < 3 || hops[0] != router || hops[1] != want || hops[n-1] != origin {
-				t.Errorf("site %d, %s: hops %v, want %s first, then the hub's %s, and %s last", a.site, kind[0], hops, router, want, origin)
+			if n := len(hops); n < 3 || hops[0] != w.router || hops[1] != want || hops[n-1] != w.origin {
+				t.Errorf("site %d, %s: hops %v, want %s first, then the hub's %s, and %s last", a.site, kind[0], hops, w.router, want, w.origin)
 			}
 		}
 	}
@@ -282,7 +302,7 @@ func wantSound(t *testing.T, file string, protocols ...string) {
 	// Random payloads look like something to one of its guesses or another: it
 	// keeps what was really spoken, and is told which ports carry noise.
 	args := []string{"-n", "-r", file, "-T", "fields", "-e", "frame.number", "-e", "frame.protocols", "-e", "_ws.malformed", "-d", fmt.Sprintf("tcp.port==%d,data", filePort)}
-	kept := append([]string{"frame", "eth", "ethertype", "ip", "gre", "icmp", "tcp", "udp", "data", "_ws.malformed", "_ws.short", "data-text-lines"}, protocols...)
+	kept := append([]string{"frame", "eth", "ethertype", "ip", "ipv6", "ipv6.fraghdr", "gre", "icmp", "tcp", "udp", "data", "_ws.malformed", "_ws.short", "data-text-lines"}, protocols...)
 	for line := range strings.Lines(string(all)) {
 		if f := strings.Split(strings.TrimSpace(line), "\t"); len(f) > 2 && !slices.Contains(kept, f[2]) {
 			args = append(args, "--disable-protocol", f[2])

@@ -2,9 +2,7 @@ package run_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
-	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -22,27 +19,23 @@ import (
 // SU-3, from the capture: no packet leaves a server with a port (or echo id)
 // outside its slice. Replies to each slice reach its owner (SU-1), or the flows
 // would not be ok.
-func TestLiveSU3(t *testing.T) {
+func TestLiveSU3(t *testing.T) { each(t, su3) }
+
+func su3(t *testing.T, w world) {
 	file := filepath.Join(t.TempDir(), "capture.pcapng")
-	p := compile(t, fmt.Sprintf(lab, true, "traffic: [{id: many, from: shop.*.till, to: web, tcp: 80, flows: 30, rate: 200}, {id: ask, from: shop.*.till, to: web, udp: 7, flows: 30, rate: 200}, {id: ping, from: shop.*.till, to: web, icmp: 7, flows: 30, rate: 200}]"))
+	p := w.plan(t, "traffic: [{id: many, from: shop.*.till, to: web, tcp: 80, flows: 30, rate: 200}, {id: ask, from: shop.*.till, to: web, udp: 7, flows: 30, rate: 200}, {id: ping, from: shop.*.till, to: web, icmp: 7, flows: 30, rate: 200}]")
 	wantAll(t, live(t, p, run.Options{Capture: file}), record.OK)
-	pool := netip.MustParsePrefix("198.51.100.0/29")
 	checked := map[string]int{}
 	eachPacket(t, file, func(point string, packet gopacket.Packet) {
 		node, iface, _ := strings.Cut(point, "/")
 		server := strings.TrimSuffix(node, ".edge") + "." + iface[strings.LastIndex(iface, "-")+1:]
 		s, ok := p.Server(server)
-		ip, isIP := packet.NetworkLayer().(*layers.IPv4)
-		if !ok || !isIP || !strings.HasSuffix(node, ".edge") {
+		src, _ := outermost(packet)
+		if !ok || !strings.HasSuffix(node, ".edge") || !w.pool.Contains(src) {
 			return
 		}
-		src, _ := netip.AddrFromSlice(ip.SrcIP)
-		if !pool.Contains(src) {
-			return
-		}
-		port := sourcePort(packet)
-		if int(port)/egress.SliceSize != s.Index {
-			t.Errorf("%s sent from %s:%d, outside slice %d", server, src, port, s.Index)
+		if port := sourcePort(packet); !owns(s, src.String(), int(port)) {
+			t.Errorf("%s sent from %s port %d, which is not its own", server, src, port)
 		}
 		checked[server]++
 	})
@@ -61,6 +54,9 @@ func sourcePort(packet gopacket.Packet) uint16 {
 	}
 	if l, ok := packet.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4); ok {
 		return l.Id
+	}
+	if l, ok := packet.Layer(layers.LayerTypeICMPv6Echo).(*layers.ICMPv6Echo); ok {
+		return l.Identifier
 	}
 	return 0
 }
