@@ -82,6 +82,7 @@ func site(key *uint32) *plan.Plan {
 // lab is a running site.
 type lab struct {
 	*keeper.Lab
+	io      IO
 	tunnels *Tunnels
 	encap   tunnel.Encap // of gre1, toward the branch
 	// wire is the far end of the WAN, lan the host's own link.
@@ -102,7 +103,7 @@ func each(t *testing.T, f func(t *testing.T, l *lab)) {
 
 func raise(t *testing.T, io IO, key *uint32) *lab {
 	t.Helper()
-	p := site(key)
+	p := withSix(site(key))
 	k, err := keeper.Up(t.Context(), p, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +113,7 @@ func raise(t *testing.T, io IO, key *uint32) *lab {
 			t.Errorf("close lab: %v", err)
 		}
 	})
-	l := &lab{Lab: k, encap: tunnel.Encap{Src: anycast, Dst: wanAddr, TTL: 61}}
+	l := &lab{Lab: k, io: io, encap: tunnel.Encap{Src: anycast, Dst: wanAddr, TTL: 61}}
 	if key != nil {
 		l.encap.HasKey, l.encap.Key = true, *key
 	}
@@ -157,7 +158,7 @@ func (l *lab) tap(t *testing.T, node, iface string) *tap {
 	return p
 }
 
-// next is the next IPv4 packet, or nil after the patience.
+// next is the next IP packet, or nil after the patience.
 func (p *tap) next(t *testing.T, patience time.Duration) []byte {
 	t.Helper()
 	for deadline := time.Now().Add(patience); len(p.queue) == 0; {
@@ -173,7 +174,7 @@ func (p *tap) next(t *testing.T, patience time.Duration) []byte {
 			t.Fatal(err)
 		}
 		for i := range n {
-			if f, _ := p.rx.Frame(i); f[12] == 8 && f[13] == 0 {
+			if f, _ := p.rx.Frame(i); (f[12] == 8 && f[13] == 0) || (f[12] == 0x86 && f[13] == 0xdd) {
 				p.queue = append(p.queue, append([]byte(nil), f[afpacket.EthernetHeader:]...))
 			}
 		}
@@ -193,7 +194,11 @@ func (p *tap) must(t *testing.T) gopacket.Packet {
 	if b == nil {
 		t.Fatal("no packet came")
 	}
-	d := gopacket.NewPacket(b, layers.LayerTypeIPv4, gopacket.Default)
+	first := layers.LayerTypeIPv4
+	if b[0]>>4 == 6 {
+		first = layers.LayerTypeIPv6
+	}
+	d := gopacket.NewPacket(b, first, gopacket.Default)
 	if e := d.ErrorLayer(); e != nil {
 		t.Fatalf("%x: %v", b, e.Error())
 	}

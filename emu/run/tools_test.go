@@ -62,7 +62,14 @@ func TestLiveTools6(t *testing.T) {
 		t.Run("traceroute", func(t *testing.T) { traceroutes(t, in, p, w) })
 	}})
 	wantAll(t, r, record.OK)
-	t.Run("tshark", func(t *testing.T) { wantSound(t, file, spoken...) })
+	t.Run("tshark", func(t *testing.T) {
+		wantSound(t, file, spoken...)
+		// Types of multicast listeners and of neighbours (RFC 2710, 3810, 4861).
+		chatter, err := exec.Command(need.Tool(t, "tshark"), "-n", "-r", file, "-Y", "icmpv6.type >= 130 && icmpv6.type <= 143").Output()
+		if err != nil || len(chatter) > 0 {
+			t.Errorf("%v: the lab's own chatter is in the capture:\n%s", err, chatter)
+		}
+	})
 }
 
 // iperf3 from overlapping sites at the same moment, up and down: so many bytes
