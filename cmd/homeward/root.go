@@ -24,7 +24,7 @@ namespaces, real TCP and a real dataplane, and then a report.`,
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	root.AddCommand(newRun(), newExplain(), newBench(),
 		newList(), newValidate(), newShow(), newSchema(),
-		newDoctor(), newVersion(), newAgent())
+		newDoctor(), newVersion(), newAgent(), newPump())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

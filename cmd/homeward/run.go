@@ -244,7 +244,7 @@ func (s *session) runOne(ctx context.Context, v *variant) *finished {
 }
 
 func (s *session) options(dir string) emurun.Options {
-	o := emurun.Options{AgentArgs: []string{agentCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
+	o := emurun.Options{AgentArgs: []string{agentCommand}, PumpArgs: []string{pumpCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
 			s.screen.clear()

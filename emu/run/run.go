@@ -27,6 +27,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -34,12 +35,15 @@ import (
 // Engine is this engine's name in results.
 const Engine = "emu-hub"
 
-// Options say how to run. Only AgentArgs is required.
+// Options say how to run. Only AgentArgs is required, and PumpArgs for a plan
+// with impaired links.
 type Options struct {
 	// Exe is the program that serves as an agent when called with AgentArgs;
 	// empty means this one.
 	Exe       string
 	AgentArgs []string
+	// PumpArgs have the same program serve as the pump of impaired links.
+	PumpArgs []string
 	// IO is how servers and branches send; empty means the best that works here.
 	IO agent.IO
 	// Capture is the file that the last packets of the whole lab are written
@@ -106,6 +110,8 @@ type runner struct {
 	taps    map[string]*probe.Tap
 	egress  []*probe.Egress
 	capture *capture.Capture
+	pump    *pump.Pump // nil without impaired links
+	meter   *pump.Meter
 
 	ledger   *ledger
 	manifest record.Run
@@ -184,7 +190,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow) round {
 	})
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
 	select {
-	case <-time.After(settle):
+	case <-time.After(r.settling()):
 	case <-ctx.Done():
 	}
 	return round{flows, outcomes, began}
@@ -201,7 +207,7 @@ func (r *runner) stop() error {
 		r.count(node, final)
 		errs = append(errs, err, r.slices(node, r.egress[i].Count(), final.Counters.Forwarded))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.measure())...)
 }
 
 // slices notes what the tap beside a server saw of its ports (SU-3). A tap that

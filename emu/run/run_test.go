@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -24,9 +26,13 @@ import (
 // The test binary is its own agent: the lab starts it again with this word.
 const agentWord = "serve-as-agent"
 
+// pumpWord likewise: the pump of impaired links.
+const pumpWord = "serve-as-pump"
+
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == agentWord {
-		if err := agent.Main(os.Stdin, os.Stdout); err != nil {
+	children := map[string]func(io.Reader, io.Writer) error{agentWord: agent.Main, pumpWord: pump.Main}
+	if len(os.Args) > 1 && children[os.Args[1]] != nil {
+		if err := children[os.Args[1]](os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -97,7 +103,7 @@ func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	t.Helper()
 	need.Root(t)
 	leavesNothing(t)
-	o.AgentArgs = []string{agentWord}
+	o.AgentArgs, o.PumpArgs = []string{agentWord}, []string{pumpWord}
 	var memory record.Memory
 	if err := run.Run(context.Background(), p, &memory, o); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ func (r *runner) up(ctx context.Context) error {
 	}
 	r.lab = lab
 	r.closers = append(r.closers, lab.Close)
+	if err := r.wires(); err != nil {
+		return err
+	}
 	steps := []struct {
 		stage string
 		total int
@@ -79,12 +83,8 @@ func (r *runner) server(i int) error {
 	if err != nil {
 		return err
 	}
-	exe := r.options.Exe
-	if exe == "" {
-		exe = "/proc/self/exe"
-	}
 	a, err := agent.Start(r.lab.Spawn, s, agent.Options{
-		Exe: exe, Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
+		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
 		UplinkMAC: uplink, GatewayMAC: gateway, OnEvent: r.ledger.hub,
 	})
 	if err != nil {
@@ -100,6 +100,9 @@ func (r *runner) server(i int) error {
 	r.closers = append(r.closers, t.Close)
 	return nil
 }
+
+// exe is the program that serves as a child.
+func (r *runner) exe() string { return cmp.Or(r.options.Exe, "/proc/self/exe") }
 
 func (r *runner) egressPrefixes() []netip.Prefix {
 	var all []netip.Prefix

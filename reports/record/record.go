@@ -113,7 +113,7 @@ type Event struct {
 	AtNs int64  `json:"at_ns"` // since the start of the run
 	Node string `json:"node"`
 	// Kind: run, traffic, flow_start, flow_end, flow_refused, handover, returned,
-	// drop, misdelivered, origin, fault, error.
+	// drop, misdelivered, origin, fault, saturated, error.
 	Kind string `json:"kind"`
 	// Flow is the inner tuple the event is about, "tcp 10.0.1.5:40000 > 203.0.113.9:443", if any.
 	Flow   string `json:"flow,omitempty"`
@@ -157,6 +157,8 @@ type Metrics struct {
 	UpMs               int64 `json:"up_ms"`   // to bring the lab up
 	DownMs             int64 `json:"down_ms"` // to take it down
 	MaxRSSKiB          int64 `json:"max_rss_kib,omitempty"`
+	// Wires are the impaired links, each direction by itself, in the plan's order.
+	Wires []Wire `json:"wires,omitempty"`
 	// Config counts the objects that somebody has to write into the network's
 	// configuration, by kind: "onramps", "networks", "routes" …; nil where the
 	// engine does not say.

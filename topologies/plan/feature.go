@@ -30,14 +30,13 @@ func everyEngine(word string) bool {
 
 // features notes every use of a word that not every engine can do. What is not
 // noted here is common ground: gre, arr, routes with priority and weight, null
-// routes, flow_key, orphan, traffic, timers, bounds, maintenance, and what
-// everyEngine lists.
+// routes, flow_key, orphan, traffic, timers, bounds, maintenance, links and
+// impair, and what everyEngine lists.
 func (b *builder) features() {
 	b.topologyFeatures()
 	b.accountFeatures()
 	b.siteFeatures()
 	b.internetFeatures()
-	b.linkFeatures()
 	for i, f := range b.s.Faults {
 		b.use("faults."+f.Do, at("faults", i)+".do")
 	}
@@ -80,7 +79,7 @@ func (b *builder) topologyFeatures() {
 		word string
 		n    int
 	}{{"transit", len(b.s.Transit)}, {"announce", len(b.s.Announce)}, {"devices", len(b.s.Devices)},
-		{"connectors", len(b.s.Connectors)}, {"workload", len(b.s.Workload)}, {"impair", len(b.s.Impair)}} {
+		{"connectors", len(b.s.Connectors)}, {"workload", len(b.s.Workload)}} {
 		for i := range w.n {
 			b.use(w.word, at(w.word, i))
 		}
@@ -155,20 +154,5 @@ func (b *builder) internetFeatures() {
 		b.useIf(len(o.Allow) > 0, "allow", path+".allow")
 		b.useIf(len(o.Geofence) > 0, "geofence", path+".geofence")
 		b.useIf(len(o.Resolves) > 0, "resolves", path+".resolves")
-	}
-}
-
-func (b *builder) linkFeatures() {
-	for _, name := range sortedKeys(b.s.Links) {
-		im, path := b.s.Links[name], "links."+name
-		b.useIf(im.Delay.Geo, "links.geo", path+".delay")
-		b.useIf(im.Delay.Fixed != 0, "links.delay", path+".delay")
-		b.useIf(im.Jitter != 0, "links.jitter", path+".jitter")
-		b.useIf(im.Loss != 0, "links.loss", path+".loss")
-		b.useIf(im.Reorder != 0, "links.reorder", path+".reorder")
-		b.useIf(im.Duplicate != 0, "links.duplicate", path+".duplicate")
-		b.useIf(im.Corrupt != 0, "links.corrupt", path+".corrupt")
-		b.useIf(im.Rate != 0, "links.rate", path+".rate")
-		b.useIf(im.Queue != 0, "links.queue", path+".queue")
 	}
 }

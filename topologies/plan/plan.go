@@ -46,7 +46,7 @@ type Plan struct {
 	ExpectFail []string     `json:"expect_fail,omitempty"`
 	Needs      []string     `json:"needs,omitempty"`
 	// Features are the words of the file that an engine must be able to do
-	// beyond the common ground, such as "links.delay"; an engine refuses the
+	// beyond the common ground, such as "faults.cut"; an engine refuses the
 	// plan by naming those it cannot.
 	Features []Feature `json:"features,omitempty"`
 	// Objects are what somebody has to write for the network to be this one.
@@ -57,7 +57,7 @@ type Plan struct {
 
 // Feature is a use of a word that not every engine can do.
 type Feature struct {
-	Word string `json:"word"` // "links.delay", "devices", "faults.cut"
+	Word string `json:"word"` // "run", "cpe", "faults.cut"
 	Path string `json:"path"` // where in the scenario, as Error.Path
 }
 

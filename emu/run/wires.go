@@ -1,0 +1,116 @@
+package run
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// wires brings impaired links to life, and measures them. Without any there is
+// nothing to do: plain wires are the kernel's.
+func (r *runner) wires() (err error) {
+	r.pump, err = pump.Start(r.lab.Spawn, r.plan, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs})
+	if err != nil || r.pump == nil {
+		return err
+	}
+	r.closers = append(r.closers, r.pump.Stop)
+	hello := r.pump.Hello()
+	priority := "real-time priority"
+	if !hello.Realtime {
+		priority = "no real-time priority"
+	}
+	r.manifest.Features["wire"] = fmt.Sprintf("veth; impaired links by a userspace pump (AF_PACKET rings, threads: %d, %s)", hello.Threads, priority)
+	if r.meter, err = pump.StartMeter(r.lab.NS, r.plan); err != nil {
+		return err
+	}
+	r.closers = append(r.closers, r.meter.Close)
+	return nil
+}
+
+// settling is how long after the last flow the lab waits for what is still on
+// its way.
+func (r *runner) settling() time.Duration {
+	longest := time.Duration(0)
+	for i := range r.plan.Links {
+		for _, d := range []impair.Direction{impair.AB, impair.BA} {
+			c := r.plan.Links[i].Impair(d)
+			longest = max(longest, c.Delay+c.Jitter)
+		}
+	}
+	return settle + min(4*longest, maxSettle)
+}
+
+// maxSettle bounds what delays add to settle.
+const maxSettle = 5 * time.Second
+
+// measure writes down what impaired links did, beside what they were asked to do.
+func (r *runner) measure() error {
+	if r.pump == nil {
+		return nil
+	}
+	counts, err := r.pump.Counts()
+	if err != nil {
+		return err
+	}
+	ends := map[string]*plan.Link{}
+	for i := range r.plan.Links {
+		ends[r.plan.Links[i].ID] = &r.plan.Links[i]
+	}
+	measured := r.meter.Measured() // in the same order
+	for i, c := range counts {
+		l := ends[c.Link]
+		w := record.Wire{
+			Link: c.Link, From: l.A.Node, To: l.B.Node,
+			Packets: int64(c.Model.Packets), Lost: int64(c.Model.Lost), Overflowed: int64(c.Model.Overflowed),
+			Overtook: int64(c.Model.Overtook), Duplicated: int64(c.Model.Duplicated), Corrupted: int64(c.Model.Corrupted),
+			Unasked: int64(c.Unasked()), Asked: times(c.Asked), Measured: times(measured[i].Times),
+		}
+		if c.Direction == impair.BA {
+			w.From, w.To = w.To, w.From
+		}
+		if w.Saturated = saturated(&w); w.Saturated != "" {
+			r.event(record.Event{Kind: "saturated", Node: w.From, Peer: w.To, Text: fmt.Sprintf("%s to %s is not the wire that was asked for: %s", w.From, w.To, w.Saturated)})
+		}
+		r.manifest.Metrics.Wires = append(r.manifest.Metrics.Wires, w)
+	}
+	return nil
+}
+
+func times(s pump.Spread) record.Times {
+	return record.Times{N: s.N, P50Ns: s.P50.Nanoseconds(), P99Ns: s.P99.Nanoseconds(), MaxNs: s.Max.Nanoseconds()}
+}
+
+// Tolerances of the measured delay. A quiet machine stays below a tenth of them;
+// beyond them it had no time for the lab. Of few packets the 99th percentile is
+// the slowest one, which says little.
+const (
+	tolerance50 = time.Millisecond
+	tolerance99 = 5 * time.Millisecond
+	relative    = 50 // and a so manieth of what was asked: half of it is the resolution
+	enough      = 200
+)
+
+// saturated says why a wire was not what was asked for, if it was not.
+func saturated(w *record.Wire) string {
+	var why []string
+	if w.Unasked > 0 {
+		why = append(why, fmt.Sprintf("%d packets were lost that nobody asked to lose", w.Unasked))
+	}
+	over := func(name string, asked, measured int64, tolerance time.Duration) {
+		if off := measured - asked; off > int64(tolerance)+asked/relative {
+			why = append(why, fmt.Sprintf("%s took %v longer than the %v asked", name, time.Duration(off).Round(10*time.Microsecond), time.Duration(asked).Round(10*time.Microsecond)))
+		}
+	}
+	if w.Measured.N > 0 {
+		over("half of the packets", w.Asked.P50Ns, w.Measured.P50Ns, tolerance50)
+	}
+	if w.Measured.N >= enough {
+		over("one packet in a hundred", w.Asked.P99Ns, w.Measured.P99Ns, tolerance99)
+	}
+	return strings.Join(why, "; ")
+}
