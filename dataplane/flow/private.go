@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/binary"
 	"math/bits"
+	"net/netip"
 )
 
 // Private reports whether an address of a key is one that no router of the
@@ -19,6 +20,16 @@ func Private(addr *[16]byte) bool {
 	}
 	four := uint32(lo)
 	return four>>24 == 10 || four>>20 == 172<<4|1 || four>>16 == 192<<8|168 || four>>22 == 100<<2|1
+}
+
+// PrivatePrefix reports whether all addresses of a prefix are private.
+func PrivatePrefix(p netip.Prefix) bool {
+	for _, text := range [...]string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "2606:4700:cf1::/48"} {
+		if r := netip.MustParsePrefix(text); p.IsValid() && r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+			return true
+		}
+	}
+	return false
 }
 
 // Ends hashes tenant, protocol and the two ends of a key under seed, without

@@ -69,7 +69,11 @@ func (h *Hub) fragmentKey(w *work) (fragment.Key, bool) {
 // address's datacenter (SEMANTICS 5.2). 0 if no server is live.
 func (h *Hub) fragmentHome(w *work, key *fragment.Key) ident.Server {
 	hash := key.Hash(h.v.cfg.Seed)
-	if w.ramp != nil {
+	switch {
+	case w.ramp == nil:
+	case w.ramp.connected():
+		return h.v.cfg.Self // all of them come here, and here is known who expects the answer
+	default:
 		return h.v.buckets.Home(hash)
 	}
 	a := h.v.directory.Lookup(w.meta.Dst)

@@ -107,6 +107,9 @@ func (h *Hub) asks(now vt.Instant, w *work, f *flow.Flow, off *onRamp, x *exit, 
 // looks the same (SEMANTICS 1.5).
 func (h *Hub) expected(now vt.Instant, w *work, r *onRamp, by ident.Server) bool {
 	m := w.meta
+	if m.Kind == pkt.Fragment && m.FragOffset == 0 {
+		m.ParseFirst(w.data)
+	}
 	switch m.Kind {
 	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
 	default:
@@ -118,7 +121,7 @@ func (h *Hub) expected(now vt.Instant, w *work, r *onRamp, by ident.Server) bool
 	m.Src, m.Dst, m.SrcPort, m.DstPort = m.Dst, m.Src, m.DstPort, m.SrcPort
 	key := flow.ForwardKey(r.Tenant, r.scope, h.lines.of[r.ID].vnet, &m)
 	device := route.Reserves(w.meta.Src) // nobody else has its address: it came in elsewhere
-	return h.answers.Claim(now, &key, &w.meta, by, device)
+	return h.answers.Claim(now, &key, &m, by, device)
 }
 
 // asker is the server that expects a packet from a connected tunnel as an

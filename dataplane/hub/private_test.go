@@ -482,6 +482,33 @@ func TestPrivateErrors(t *testing.T) {
 	}
 }
 
+// TestPrivateFragments: an answer that comes in fragments finds who asked, also
+// from another datacenter, and so does a question in fragments its host.
+func TestPrivateFragments(t *testing.T) {
+	for _, datacenters := range []int{1, 2} {
+		n := private(t, hubtest.Options{ARR: hubtest.All, Connectors: 1, Datacenters: datacenters})
+		n.Private = nil
+		for port := range uint16(20) {
+			client := netip.AddrPortFrom(hubtest.Till.Addr(), 40000+port)
+			payload := bytes.Repeat([]byte{byte(port)}, 2000)
+			var in []hubtest.Arrival
+			for _, f := range hubtest.Cut(hubtest.IP{Src: client, Dst: hubtest.Host, ClearDF: true, Payload: payload}.UDP(), 1200, port+1) {
+				in = append(in, by(n.FromSite(1, f), connector)...)
+			}
+			if len(in) != 2 {
+				t.Fatalf("%d fragments of the question came, drops %v", len(in), n.Counters().Drops)
+			}
+			var back []hubtest.Arrival
+			for _, f := range hubtest.Cut(hubtest.IP{Src: hubtest.Host, Dst: client, ClearDF: true, Payload: payload}.UDP(), 1200, port+1) {
+				back = append(back, n.FromSite(connector, f)...)
+			}
+			if len(back) != 2 || len(by(back, 1)) != 2 {
+				t.Fatalf("port %d: the answer came as %+v, drops %v", port, back, n.Counters().Drops)
+			}
+		}
+	}
+}
+
 // TestPrivateTooBig: a packet too big for the connector's tunnel is told to its
 // sender, who is at the site.
 func TestPrivateTooBig(t *testing.T) {

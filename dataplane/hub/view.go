@@ -250,6 +250,8 @@ func (v *view) addRoutes() error {
 	for _, r := range v.cfg.Routes {
 		if hop := v.ramps[r.NextHop]; r.NextHop != 0 && (hop == nil || hop.Tenant != r.Tenant) {
 			errs = append(errs, fmt.Errorf("route %q: next hop %d is no on-ramp of tenant %d", r.ID, r.NextHop, r.Tenant))
+		} else if hop != nil && hop.connected() && !flow.PrivatePrefix(r.Prefix) {
+			errs = append(errs, fmt.Errorf("route %q: %v is not private, and a %s has a private network", r.ID, r.Prefix, hop.Kind))
 		}
 	}
 	table, err := route.New(v.cfg.Seed, v.cfg.Routes, v.cfg.DefaultVNets()...)

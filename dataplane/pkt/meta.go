@@ -117,6 +117,10 @@ func (m *Meta) Opens() bool {
 // what cannot be read is Malformed or Other. m is overwritten.
 func (m *Meta) Parse(b []byte) { m.parse(b, false) }
 
+// ParseFirst is Parse for a first fragment, whose transport header is read as if
+// the rest were there.
+func (m *Meta) ParseFirst(b []byte) { m.parse(b, true) }
+
 // parse also reads quotes: headers of a packet whose payload was cut off.
 func (m *Meta) parse(b []byte, quote bool) {
 	if len(b) >= IPv4Header {

@@ -334,6 +334,9 @@ func TestConnectedMistakes(t *testing.T) {
 		{"user that no context holds", func(s *spec.Scenario) { s.Devices[0].User = "a\n" }, "devices[0]", "printable"},
 		{"device wider than its path", func(s *spec.Scenario) { s.Devices[0].MTU = 1473 }, "devices[0].mtu", "want at most 1472"},
 		{"device near nowhere", func(s *spec.Scenario) { s.Devices[0].Near = near("nowhere") }, "devices[0].near", `"nowhere"`},
+		{"a public route to a connector", func(s *spec.Scenario) {
+			s.Routes = append(s.Routes, spec.Route{Prefix: prefix("203.0.113.0/24"), Via: s.Connectors[0].ID})
+		}, "routes[0].prefix", "not private"},
 		{"connector with a public lan", func(s *spec.Scenario) { s.Connectors[0].Lan = prefix("11.0.0.0/16") }, "connectors[0].lan", "not private"},
 		{"connector among devices", func(s *spec.Scenario) { s.Connectors[0].Lan = prefix("100.97.0.0/16") }, "connectors[0].lan", "reserved for client devices"},
 		{"connector without a second address", func(s *spec.Scenario) { s.Connectors[0].Lan = prefix("10.1.0.0/30") }, "connectors[0].lan", "translated to"},

@@ -150,6 +150,9 @@ func (b *builder) routable(path string, r *spec.Route, vnet hub.VNet, hop ramp) 
 	if wan && !vnet.Default {
 		b.fail(path+".vnet", "%s is a WAN connection and those are in the default virtual network only, not in %q (SEMANTICS 3.1)", hop.Name, vnet.Name)
 	}
+	if hop.ID != 0 && !wan && !spec.IsPrivate(r.Prefix) {
+		b.fail(path+".prefix", "%v is not private, and %s has a private network: want a part of %s", r.Prefix, hop.Name, spec.PrivateRanges)
+	}
 	if !wan && r.Source == string(route.BGP) {
 		b.fail(path+".via", "%s does not speak BGP: want an on-ramp that a route can be learned by", cmp.Or(hop.Name, "null"))
 	}
