@@ -40,7 +40,11 @@ type Load struct {
 	data      [Batch][]byte
 	in        []hub.Packet
 	table     bart.Table[uint32] // of the baseline
-	meta      pkt.Meta
+	// bytes is the heap that each of the first flows took, held how many there
+	// were.
+	bytes float64
+	held  uint64
+	meta  pkt.Meta
 }
 
 // NewLoad makes a hub with that many established TCP flows, of IPv6 if six, and
@@ -60,10 +64,14 @@ func NewLoad(flows int, six bool) (*Load, error) {
 	for i := range l.data {
 		l.data[i] = make([]byte, 128)
 	}
+	before := heap()
 	for i := range flows {
 		if err := l.establish(i); err != nil {
 			return nil, err
 		}
+	}
+	l.bytes, l.held = float64(heap()-before)/float64(flows), l.Hub.Counters().Flows
+	for i := range flows {
 		client := l.ends(i).Src.Addr()
 		l.table.Insert(netip.PrefixFrom(client, client.BitLen()), uint32(i))
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 )
@@ -82,9 +84,9 @@ const (
 	baseline   = "plain look-up"
 )
 
-// Run measures the hub at a thousand and at a million flows. Ids with the
-// suffix _1m are of the latter. Of IPv6, ids with v6, it measures live flows
-// alone: the rest is the same.
+// Run measures the hub at a thousand and at a million flows. Ids with _1m are of
+// the latter, and there a flow's memory is measured too. Of IPv6, ids with a 6,
+// it measures live flows alone: the rest is the same.
 func Run(ctx context.Context) ([]Row, error) {
 	var rows []Row
 	for _, six := range []bool{false, true} {
@@ -151,7 +153,11 @@ func measure(ctx context.Context, flows int, suffix string, six bool) ([]Row, er
 	}
 	equal[1] = equal[1] && l.sound()
 	equal[0] = found == rounds*roundBatches*Batch
-	return rowsOf(paths, equal, allocations(l), six, suffix), nil
+	rows := rowsOf(paths, equal, allocations(l), six, suffix)
+	if flows == large {
+		rows = append(rows, l.memory(six))
+	}
+	return rows, nil
 }
 
 // round runs a path some batches long and returns the time per packet; making
@@ -199,6 +205,37 @@ func allocations(l *Load) float64 {
 	return float64(least) / Batch
 }
 
+func rowName(what string, six bool) string {
+	if six {
+		what += "6"
+	}
+	return "hub." + what
+}
+
+// memory is the heap that a live flow takes, keys in both directions, state and
+// timer, beside a map that knows no more than where a flow left.
+func (l *Load) memory(six bool) Row {
+	before := heap()
+	plain := make(map[flow.Key]netip.AddrPort)
+	for i, egress := range l.flows {
+		ends := l.ends(i)
+		m := pkt.Meta{Src: ends.Src.Addr(), SrcPort: ends.Src.Port(), Dst: ends.Dst.Addr(), DstPort: ends.Dst.Port(), Proto: pkt.ProtoTCP}
+		plain[flow.ForwardKey(1, 1, 1, &m)] = egress
+	}
+	base := float64(heap()-before) / float64(len(plain))
+	same := len(plain) == len(l.flows) && l.held == uint64(len(l.flows))
+	runtime.KeepAlive(plain)
+	return Row{ID: rowName("flow", six) + "_bytes", Value: l.bytes, Unit: "bytes", Baseline: "plain map", BaselineValue: base, Ratio: l.bytes / base, Equal: &same}
+}
+
+// heap is the memory in use, bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string) []Row {
 	median := func(p *path) float64 {
 		slices.Sort(p.took)
@@ -208,17 +245,14 @@ func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string
 	var rows []Row
 	for i, p := range paths[1:] {
 		v, same := median(p), equal[i+1] && equal[0]
-		name := "hub." + p.id
-		if six {
-			name += "_v6"
-		}
-		r := Row{ID: name + "_ns" + suffix, Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
+		name := rowName(p.id, six) + suffix
+		r := Row{ID: name + "_ns", Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
 		if p.id == "hit" && suffix == "" {
 			r.goal(goalHit)
 		}
 		rows = append(rows, r)
 		if p.id == "hit" {
-			a := Row{ID: name + "_allocs" + suffix, Value: allocs, Unit: "allocs"}
+			a := Row{ID: name + "_allocs", Value: allocs, Unit: "allocs"}
 			a.goal(goalAllocs)
 			rows = append(rows, a)
 		}

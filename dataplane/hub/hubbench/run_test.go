@@ -15,10 +15,14 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows = append(rows, six...)
+	l, err := NewLoad(5000, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows = append(append(rows, six...), l.memory(true))
 	ids := []string{
 		"hub.hit_ns", "hub.hit_allocs", "hub.return_ns", "hub.miss_ns", "hub.drop_ns",
-		"hub.hit_v6_ns_1m", "hub.hit_v6_allocs_1m", "hub.return_v6_ns_1m",
+		"hub.hit6_1m_ns", "hub.hit6_1m_allocs", "hub.return6_1m_ns", "hub.flow6_bytes",
 	}
 	if len(rows) != len(ids) {
 		t.Fatalf("%d rows, want %d", len(rows), len(ids))
@@ -32,6 +36,9 @@ func TestMeasure(t *testing.T) {
 		}
 		if r.Unit == "ns" && (r.Value <= 0 || r.BaselineValue <= 0 || r.RatioFigure() == "-") {
 			t.Errorf("%s: %+v", r.ID, r)
+		}
+		if r.Unit == "bytes" && (r.Value < 128 || r.Value > 1024 || r.BaselineValue < 72) {
+			t.Errorf("%s: %+v, want a flow and a little more", r.ID, r)
 		}
 		if r.Unit == "allocs" && r.Value != 0 {
 			t.Errorf("%v allocations per hit, want 0", r.Value)
