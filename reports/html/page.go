@@ -40,6 +40,7 @@ type scenario struct {
 	// Decisions and Written are empty where they would say nothing.
 	Decisions []decision
 	Written   []written
+	Wires     []wires
 	Counters  grid
 }
 
@@ -187,7 +188,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 	}
 	s.Timings = timings(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
-	s.Decisions, s.Written = decisions(recs), configurations(recs)
+	s.Decisions, s.Written, s.Wires = decisions(recs), configurations(recs), impaired(recs)
 	return nil
 }
 

@@ -1,0 +1,38 @@
+package html
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// TestImpaired: links that were not what was asked for come first, idle ones
+// not at all, and what is left out is counted.
+func TestImpaired(t *testing.T) {
+	rec := &record.Records{Run: record.Run{Variant: "base"}}
+	for i := range mostWires + 5 {
+		w := record.Wire{From: fmt.Sprintf("shop.%d.router", i), To: "transit.lhr", Packets: 1000, Lost: 12, Asked: record.Times{N: 9, P50Ns: 4e6}, Measured: record.Times{N: 9, P50Ns: 41e5}}
+		switch i {
+		case 2:
+			w.Packets = 0
+		case mostWires + 4:
+			w.Saturated = "half of the packets took 9ms longer than the 4ms asked"
+		}
+		rec.Run.Metrics.Wires = append(rec.Run.Metrics.Wires, w)
+	}
+	got := impaired([]*record.Records{rec, {Run: record.Run{Variant: "plain"}}})
+	if len(got) != 1 || len(got[0].Rows) != mostWires || got[0].More != 4 {
+		t.Fatalf("got %d runs, want one with %d links and 4 more", len(got), mostWires)
+	}
+	if first := got[0].Rows[0]; first.Saturated == "" {
+		t.Errorf("the first is %s, want the one that is not as asked", first.From)
+	}
+	text := page1(t, &record.Results{Runs: []*record.Records{rec}})
+	for _, want := range []string{"Links, asked and measured", "12 (1.2 %)", "4.10", "9ms longer than", "4 more in"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
