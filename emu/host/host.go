@@ -64,6 +64,10 @@ type Config struct {
 	// Base is the start of traffic: Flow.Start counts from it. Half a second
 	// in the future leaves time to open the first sockets.
 	Base time.Time
+	// Breaks are when the TCP connections that a client has then are broken off by
+	// itself, by client, from Base and in order of time: its tunnel begins anew,
+	// and with it everything that went through (SEMANTICS 3.2).
+	Breaks map[string][]time.Duration
 	// Done, if not nil, is called once per flow when its outcome is known, from
 	// any goroutine; i is its index in flows.
 	Done func(i int, o Outcome)

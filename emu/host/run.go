@@ -3,6 +3,7 @@ package host
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -167,7 +168,7 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 	if f.Proto == plan.TCP {
 		buf, put := r.buffers.get(int64(max(f.Request, f.Response)))
 		defer put()
-		o = tcp(ctx, f, fd, s, buf, time.Now())
+		o = r.untilBreak(ctx, f, func(ctx context.Context) Outcome { return tcp(ctx, f, fd, s, buf, time.Now()) })
 	} else {
 		o = datagrams(ctx, f, fd, s, time.Now())
 	}
@@ -176,6 +177,27 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 	}
 	o.Late = max(o.Start.Sub(r.at(i)), 0)
 	return o
+}
+
+var errBroken = errors.New("its client's tunnel began anew")
+
+// untilBreak runs a flow until its client breaks it off, if that comes first.
+func (r *runner) untilBreak(ctx context.Context, f *plan.Flow, run func(context.Context) Outcome) Outcome {
+	now := time.Now()
+	for _, b := range r.cfg.Breaks[f.Client] {
+		at := r.cfg.Base.Add(b)
+		if at.Before(now) {
+			continue
+		}
+		ctx, cancel := context.WithDeadlineCause(ctx, at, errBroken)
+		defer cancel()
+		o := run(ctx)
+		if context.Cause(ctx) == errBroken {
+			o.Result, o.Reason, o.End = record.Reset, errBroken.Error(), time.Now()
+		}
+		return o
+	}
+	return run(ctx)
 }
 
 func (r *runner) unstarted(i int, err error) Outcome {

@@ -22,6 +22,7 @@ type ledger struct {
 	sessions map[string]*entry // by on-ramp and tuple: the flow's own session
 	tuples   map[string]*entry // by datacenter and tuple: a session that the flow joined (flow_key: tuple)
 	origins  map[uint64]asked  // by nonce: who was asked first
+	left     map[string]int    // by server: flows that leave by its own egress ports
 	drops    map[string]string // on-ramp and inner tuple, or a reply's outside tuple → last reason
 }
 
@@ -43,7 +44,7 @@ func newLedger(r *runner) *ledger {
 	return &ledger{
 		run: r, key: host.NewKey(),
 		sessions: map[string]*entry{}, tuples: map[string]*entry{},
-		origins: map[uint64]asked{}, drops: map[string]string{},
+		origins: map[uint64]asked{}, left: map[string]int{}, drops: map[string]string{},
 	}
 }
 
@@ -69,6 +70,13 @@ func (l *ledger) hub(e agent.Event) {
 		l.run.sink.Session(l.run.names.sessionRecord(e.Node, e.Session, l.run.start))
 	case hub.Handover:
 		ev.Kind, ev.Peer = "handover", l.run.names.Servers[e.Peer]
+	case hub.Attached:
+		ev.Kind, ev.Text = "attached", "at "+e.Node
+		if vnet := l.run.names.vnet(e.OnRamp, e.VNet); vnet != "" {
+			ev.Text += " in virtual network " + vnet
+		}
+	case hub.Detached:
+		ev.Kind, ev.Text = "detached", "from "+e.Node
 	case hub.Returned:
 		ev.Kind = "returned"
 		l.returned(e)
@@ -87,9 +95,19 @@ func (l *ledger) start(e agent.Event) {
 	tuple := text(e.Session.Tuple)
 	at := &entry{id: sessionID(e.Session), server: e.Node, session: *e.Session}
 	l.sessions[sessionKey(l.run.names.OnRamps[e.Session.OnRamp], tuple)] = at
+	if e.Session.OffRamp == 0 && l.run.names.owns(e.Node, e.Session.Egress) {
+		l.left[e.Node]++
+	}
 	if joinable := sessionKey(l.run.names.datacenter[e.Node], tuple); l.tuples[joinable] == nil {
 		l.tuples[joinable] = at
 	}
+}
+
+// leftBy is how many flows left for the Internet by a server's own ports.
+func (l *ledger) leftBy(server string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.left[server]
 }
 
 // refuse notes a flow that was not set up, unless it was at another attempt: why

@@ -1,10 +1,12 @@
 package run
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -13,12 +15,28 @@ type names struct {
 	plan.Names
 	datacenter map[string]string // of a server
 	ingress    map[string]string // the datacenter in which an on-ramp lands
+	ramps      map[ident.OnRamp]*hub.OnRamp
+	owner      map[string]func(netip.Addr, uint16) bool // of a server
 }
 
 func namesOf(p *plan.Plan) *names {
-	n := &names{Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{}}
-	for _, s := range p.Servers {
+	n := &names{
+		Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{},
+		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]func(netip.Addr, uint16) bool{},
+	}
+	for i, s := range p.Servers {
 		n.datacenter[s.Node] = s.Datacenter
+		n.owner[s.Node] = owner(s)
+		for k := range s.Config.OnRamps {
+			if i == 0 { // the same on all of them
+				n.ramps[s.Config.OnRamps[k].ID] = &s.Config.OnRamps[k]
+			}
+		}
+	}
+	for _, x := range p.Interconnects {
+		if node, ok := p.Node(x.Edge); ok {
+			n.ingress[x.Name] = node.Datacenter
+		}
 	}
 	for _, b := range p.Branches {
 		if node, ok := p.Node(b.Node); ok {
@@ -28,6 +46,21 @@ func namesOf(p *plan.Plan) *names {
 		}
 	}
 	return n
+}
+
+// vnet is the name of a virtual network of an on-ramp's tenant.
+func (n *names) vnet(ramp ident.OnRamp, v ident.VNet) string {
+	o := n.ramps[ramp]
+	if o == nil {
+		return ""
+	}
+	return n.VNets[o.Tenant][v]
+}
+
+// owns reports whether a server has that egress port.
+func (n *names) owns(server string, egress netip.AddrPort) bool {
+	owner := n.owner[server]
+	return owner != nil && owner(egress.Addr(), egress.Port())
 }
 
 // protocol names an IANA number as the session log does.

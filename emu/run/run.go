@@ -104,14 +104,17 @@ type runner struct {
 	byNonce map[uint64]*plan.Flow // of the round that runs; the ledger's lock guards it
 	joins   bool                  // a flow may join another site's session (flow_key: tuple)
 
-	lab     *keeper.Lab
-	closers []func() error // in reverse
-	agents  []*agent.Agent
-	taps    map[string]*probe.Tap
-	egress  []*probe.Egress
-	capture *capture.Capture
-	pump    *pump.Pump // nil without impaired links
-	meter   *pump.Meter
+	lab       *keeper.Lab
+	closers   []func() error // in reverse
+	agents    []*agent.Agent
+	store     *store
+	connected []attached
+	first     time.Time // start of the first traffic
+	taps      map[string]*probe.Tap
+	egress    []*probe.Egress
+	capture   *capture.Capture
+	pump      *pump.Pump // nil without impaired links
+	meter     *pump.Meter
 
 	ledger   *ledger
 	manifest record.Run
@@ -124,6 +127,11 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 			r.joins = r.joins || t.FlowKey == hub.FlowKeyTuple
 		}
 	}
+	delays := map[string]time.Duration{}
+	for _, d := range p.Datacenters {
+		delays[d.Name] = d.Propagation
+	}
+	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
 		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: Topology(p), Traffic: p.Traffic,
@@ -176,11 +184,12 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow) round {
 	began := time.Now().Add(lead)
 	r.ledger.begin(flows)
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
+	breaks := r.begin(began)
 	var mu sync.Mutex
 	done := 0
 	r.sink.Progress(StageFlows, 0, len(flows))
 	outcomes := host.Run(ctx, flows, host.Config{
-		Namespace: r.lab.NS, Key: r.ledger.key, Base: began,
+		Namespace: r.lab.NS, Key: r.ledger.key, Base: began, Breaks: breaks,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -200,19 +209,20 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow) round {
 func (r *runner) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
 	defer cancel()
+	r.store.close()
 	var errs []error
 	for i, a := range r.agents {
 		node := r.plan.Servers[i].Node
 		final, err := a.Stop(ctx)
 		r.count(node, final)
-		errs = append(errs, err, r.slices(node, r.egress[i].Count(), final.Counters.Forwarded))
+		errs = append(errs, err, r.slices(node, r.egress[i].Count(), r.ledger.leftBy(node)))
 	}
 	return errors.Join(append(errs, r.measure())...)
 }
 
 // slices notes what the tap beside a server saw of its ports (SU-3). A tap that
 // did not see every packet proves nothing: that is an error.
-func (r *runner) slices(server string, c probe.EgressCount, forwarded uint64) error {
+func (r *runner) slices(server string, c probe.EgressCount, flows int) error {
 	r.manifest.Metrics.PortOutsideSlice += c.Outside
 	if c.Outside > 0 {
 		r.event(record.Event{Kind: "error", Node: server, Count: c.Outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", c.Outside, c.First)})
@@ -221,8 +231,8 @@ func (r *runner) slices(server string, c probe.EgressCount, forwarded uint64) er
 	switch {
 	case c.Dropped > 0:
 		return fmt.Errorf("the tap beside %s missed %d packets: %s", server, c.Dropped, unknown)
-	case c.Checked == 0 && forwarded > 0:
-		return fmt.Errorf("the tap beside %s saw none of %d packets: %s", server, forwarded, unknown)
+	case c.Checked == 0 && flows > 0:
+		return fmt.Errorf("the tap beside %s saw none of the packets of %d flows: %s", server, flows, unknown)
 	}
 	return nil
 }

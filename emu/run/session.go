@@ -8,6 +8,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/policy"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -26,13 +27,13 @@ func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) rec
 		BytesReceived:         int64(s.BytesReceived),
 		BytesSent:             int64(s.BytesSent),
 		ConnectionCloseReason: s.Close.String(),
-		DestinationTunnelID:   nilUUID,
+		DestinationTunnelID:   n.tunnelID(s),
 		EgressColoName:        n.datacenter[server],
 		EgressRuleID:          policy.RuleUUID(n.Tenants[s.Tenant], s.Rules.Egress.ID),
 		EgressRuleName:        s.Rules.Egress.Name,
 		IngressColoName:       n.ingress[onramp],
-		Offramp:               "INTERNET",
-		OnrampType:            "MAGIC",
+		Offramp:               n.offRamp(s.OffRamp),
+		OnrampType:            n.onRampType(s.OnRamp),
 		OriginIP:              s.Tuple.Dst.Addr().String(),
 		OriginPort:            int(s.Tuple.Dst.Port()),
 		Protocol:              protocol(s.Tuple.Proto),
@@ -51,6 +52,9 @@ func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) rec
 		Rules:                 rules(&s.Rules),
 		StartNs:               int64(s.Start),
 		EndNs:                 int64(s.End),
+	}
+	if o := n.ramps[s.OnRamp]; o != nil && o.Kind == tunnel.Device {
+		r.DeviceID, r.DeviceName, r.Email, r.RegistrationID = uuid(o.Registration), o.Name, o.User, uuid(o.Registration)
 	}
 	if s.Refused != drop.None {
 		r.Refused = s.Refused.String()
@@ -73,6 +77,53 @@ func rules(r *hub.Rules) []string {
 		}
 	}
 	return all
+}
+
+// onRampType is how the session log calls the kind of a flow's on-ramp.
+func (n *names) onRampType(id ident.OnRamp) string {
+	o := n.ramps[id]
+	if o == nil {
+		return "OTHER"
+	}
+	switch o.Kind {
+	case tunnel.Device:
+		return "CF1_CLIENT"
+	case tunnel.Connector:
+		return "MESH"
+	}
+	return "MAGIC"
+}
+
+// offRamp is how it calls where a flow goes; 0 is the Internet.
+func (n *names) offRamp(id ident.OnRamp) string {
+	o := n.ramps[id]
+	switch {
+	case id == 0:
+		return "INTERNET"
+	case o == nil:
+		return ""
+	case o.Kind == tunnel.Device:
+		return "WARP"
+	case o.Kind == tunnel.Connector && o.Translate:
+		return "CFD_TUNNEL"
+	case o.Kind == tunnel.Connector:
+		return "MESH"
+	}
+	return "MAGIC"
+}
+
+// tunnelID is the connector that a flow goes to.
+func (n *names) tunnelID(s *hub.Session) string {
+	if o := n.ramps[s.OffRamp]; o != nil && o.Kind == tunnel.Connector {
+		return uuid(o.Registration)
+	}
+	return nilUUID
+}
+
+// uuid writes a registration as one.
+func uuid(r hub.Registration) string {
+	b := hex.EncodeToString(r[:])
+	return b[:8] + "-" + b[8:12] + "-" + b[12:16] + "-" + b[16:20] + "-" + b[20:]
 }
 
 // vnetID writes a virtual network as a UUID: the default one is number 1.

@@ -13,20 +13,20 @@ import (
 // another's.
 func TestSlicesNeedAWitness(t *testing.T) {
 	for name, tt := range map[string]struct {
-		count     probe.EgressCount
-		forwarded uint64
-		want      string // in the error; empty means none
-		events    int
+		count  probe.EgressCount
+		flows  int
+		want   string // in the error; empty means none
+		events int
 	}{
 		"all seen":     {probe.EgressCount{Checked: 10}, 10, "", 0},
 		"nothing sent": {probe.EgressCount{}, 0, "", 0},
 		"outside":      {probe.EgressCount{Checked: 10, Outside: 2, First: netip.MustParseAddrPort("198.51.100.0:1")}, 10, "", 1},
 		"overflow":     {probe.EgressCount{Checked: 9, Dropped: 1}, 10, "missed 1 packets", 0},
-		"blind":        {probe.EgressCount{}, 10, "saw none of 10 packets", 0},
+		"blind":        {probe.EgressCount{}, 10, "saw none of the packets of 10 flows", 0},
 	} {
 		sink := &record.Memory{}
 		r := &runner{sink: sink}
-		err := r.slices("lhr.1", tt.count, tt.forwarded)
+		err := r.slices("lhr.1", tt.count, tt.flows)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tt.want)
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
-	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
@@ -20,7 +19,7 @@ import (
 )
 
 // up brings everything up in the order in which it is needed: wires, witnesses,
-// servers, branches, origins.
+// servers, branches and what is like them, origins.
 func (r *runner) up(ctx context.Context) error {
 	r.ledger = newLedger(r)
 	lab, err := keeper.Up(ctx, r.plan, r.sink.Progress)
@@ -32,40 +31,54 @@ func (r *runner) up(ctx context.Context) error {
 	if err := r.wires(); err != nil {
 		return err
 	}
+	edges := r.edges()
 	steps := []struct {
 		stage string
-		total int
+		total func() int
 		each  func(i int) error
 	}{
-		{"taps", len(r.plan.Nodes), r.tap},
-		{"servers", len(r.plan.Servers), r.server},
-		{"branches", len(r.plan.Branches), r.branch},
-		{"origins", len(r.plan.Services), r.origin},
+		{"taps", func() int { return len(r.plan.Nodes) }, r.tap},
+		{"servers", func() int { return len(r.plan.Servers) }, r.server},
+		{"branches", func() int { return len(r.plan.Branches) }, r.branch},
+		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }},
+		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }},
+		{"origins", func() int { return len(r.plan.Services) }, r.origin},
 	}
 	if err := r.startCapture(); err != nil {
 		return err
 	}
 	for _, s := range steps {
-		for i := range s.total {
+		total := s.total()
+		for i := range total {
 			if err := context.Cause(ctx); err != nil {
 				return err
 			}
 			if err := s.each(i); err != nil {
 				return err
 			}
-			r.sink.Progress(s.stage, i+1, s.total)
+			r.sink.Progress(s.stage, i+1, total)
 		}
 	}
 	return nil
 }
 
-// tap listens on the wire of a host that asks, for replies to anybody.
+// tap listens on the wire of a host that asks, for replies to anybody; of a
+// device that is its tunnel.
 func (r *runner) tap(i int) error {
 	node := r.plan.Nodes[i]
-	if node.Kind != plan.KindHost {
+	iface := hostInterface
+	switch node.Kind {
+	case plan.KindHost:
+	case plan.KindDevice:
+		b, ok := r.plan.Branch(node.ID)
+		if !ok || len(b.Tunnels) == 0 {
+			return fmt.Errorf("plan: device %s has no tunnel", node.ID)
+		}
+		iface = b.Tunnels[0].Interface
+	default:
 		return nil
 	}
-	t, err := probe.Start(node.ID, r.lab.NS(node.ID), hostInterface)
+	t, err := probe.Start(node.ID, r.lab.NS(node.ID), iface)
 	if err != nil {
 		return fmt.Errorf("tap on %s: %w", node.ID, err)
 	}
@@ -74,8 +87,13 @@ func (r *runner) tap(i int) error {
 	return nil
 }
 
-// hostInterface is a host's only link (topologies/plan).
-const hostInterface = "eth0"
+const (
+	// hostInterface is a host's only link (topologies/plan).
+	hostInterface = "eth0"
+	// hubSocket is where programs inside a server connect to its hub; no other
+	// node sees the name.
+	hubSocket = "@homeward"
+)
 
 func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
@@ -85,12 +103,13 @@ func (r *runner) server(i int) error {
 	}
 	a, err := agent.Start(r.lab.Spawn, s, agent.Options{
 		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
-		UplinkMAC: uplink, GatewayMAC: gateway, OnEvent: r.ledger.hub,
+		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
 	})
 	if err != nil {
 		return err
 	}
 	r.agents = append(r.agents, a)
+	r.store.add(known{datacenter: s.Datacenter, learn: a.Learn, id: s.Config.Self})
 	r.manifest.Features["io"] = string(a.Hello().IO)
 	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: owner(s)})
 	if err != nil {
@@ -135,21 +154,6 @@ func (r *runner) link(node, iface string) (own, other net.HardwareAddr, far plan
 		}
 	}
 	return nil, nil, plan.Endpoint{}, fmt.Errorf("plan: %s has no link %s", node, iface)
-}
-
-func (r *runner) branch(i int) error {
-	b := r.plan.Branches[i]
-	_, gateway, _, err := r.link(b.Node, b.WAN)
-	if err != nil {
-		return err
-	}
-	t, err := branch.Attach(r.lab.NS(b.Node), b, branch.Options{GatewayMAC: gateway, IO: branchIO(r.options.IO)})
-	if err != nil {
-		return err
-	}
-	r.manifest.Features["tunnel"] = t.Feature()
-	r.closers = append(r.closers, t.Close)
-	return nil
 }
 
 func (r *runner) origin(i int) error {

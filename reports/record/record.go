@@ -71,17 +71,21 @@ type Session struct {
 	ConnectionCloseReason string `json:"ConnectionCloseReason"`
 	DestinationTunnelID   string `json:"DestinationTunnelID"`
 	DetectedProtocol      string `json:"DetectedProtocol"`
+	DeviceID              string `json:"DeviceID"`
+	DeviceName            string `json:"DeviceName"`
 	EgressColoName        string `json:"EgressColoName"`
 	EgressIP              string `json:"EgressIP"`
 	EgressPort            int    `json:"EgressPort"`
 	EgressRuleID          string `json:"EgressRuleID"`
 	EgressRuleName        string `json:"EgressRuleName"`
+	Email                 string `json:"Email"`
 	IngressColoName       string `json:"IngressColoName"`
 	Offramp               string `json:"Offramp"`
 	OnrampType            string `json:"OnrampType"`
 	OriginIP              string `json:"OriginIP"`
 	OriginPort            int    `json:"OriginPort"`
 	Protocol              string `json:"Protocol"`
+	RegistrationID        string `json:"RegistrationID"`
 	SessionStartTime      int64  `json:"SessionStartTime"` // Unix ns
 	SessionEndTime        int64  `json:"SessionEndTime"`
 	SessionID             string `json:"SessionID"` // 32 hex digits
@@ -113,7 +117,7 @@ type Event struct {
 	AtNs int64  `json:"at_ns"` // since the start of the run
 	Node string `json:"node"`
 	// Kind: run, traffic, flow_start, flow_end, flow_refused, handover, returned,
-	// drop, misdelivered, origin, fault, saturated, error.
+	// drop, misdelivered, origin, attached, detached, switch, fault, saturated, error.
 	Kind string `json:"kind"`
 	// Flow is the inner tuple the event is about, "tcp 10.0.1.5:40000 > 203.0.113.9:443", if any.
 	Flow   string `json:"flow,omitempty"`

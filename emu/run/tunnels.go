@@ -1,0 +1,150 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/branch"
+	"github.com/homeward-lab/homeward/emu/connected"
+	"github.com/homeward-lab/homeward/emu/interconnect"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// acceptLimit is how long a server may take to accept a device or connector: a
+// few contexts may get lost.
+const acceptLimit = 5 * time.Second
+
+// branch brings the tunnels of a router or device to life, GRE in one piece,
+// connected ones each by itself.
+func (r *runner) branch(i int) error {
+	b := r.plan.Branches[i]
+	gre := b
+	gre.Tunnels = nil
+	for _, t := range b.Tunnels {
+		if t.Connect == nil {
+			gre.Tunnels = append(gre.Tunnels, t)
+			continue
+		}
+		if err := r.connect(b.Node, t); err != nil {
+			return err
+		}
+	}
+	if len(gre.Tunnels) == 0 {
+		return nil
+	}
+	_, gateway, _, err := r.link(b.Node, b.WAN)
+	if err != nil {
+		return err
+	}
+	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{GatewayMAC: gateway, IO: branchIO(r.options.IO)})
+	if err != nil {
+		return err
+	}
+	r.manifest.Features["tunnel"] = t.Feature()
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+// connect attaches a connected tunnel, which begins to ask for its server.
+func (r *runner) connect(node string, b plan.BranchTunnel) error {
+	t, err := connected.Attach(r.lab.NS(node), b, connected.Options{Seed: r.plan.Seed})
+	if err != nil {
+		return err
+	}
+	r.manifest.Features["connected"] = connected.Feature
+	r.connected = append(r.connected, attached{node, b, t})
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+// attached is a connected tunnel of the lab.
+type attached struct {
+	node   string
+	plan   plan.BranchTunnel
+	tunnel *connected.Tunnel
+}
+
+// accepted waits until a server has taken the i-th connected tunnel, so that no
+// first packet of the traffic has to wait for that.
+func (r *runner) accepted(ctx context.Context, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, acceptLimit)
+	defer cancel()
+	return r.connected[i].tunnel.Ready(ctx)
+}
+
+// edge brings the interconnects of one edge to life, and the tags at the sites'
+// ends of their links.
+func (r *runner) edge(node string) error {
+	var own []plan.Interconnect
+	for _, x := range r.plan.Interconnects {
+		if x.Edge != node {
+			continue
+		}
+		own = append(own, x)
+		if x.VLAN == 0 {
+			continue
+		}
+		if err := r.tag(x); err != nil {
+			return err
+		}
+	}
+	e, err := interconnect.Attach(r.lab.NS(node), own, r.plan.Seed)
+	if err != nil {
+		return err
+	}
+	r.manifest.Features["interconnect"] = interconnect.Feature
+	r.closers = append(r.closers, e.Close)
+	return nil
+}
+
+func (r *runner) tag(x plan.Interconnect) error {
+	i := slices.IndexFunc(r.plan.Links, func(l plan.Link) bool { return l.B.Node == x.Edge && l.B.Interface == x.Interface })
+	if i < 0 {
+		return fmt.Errorf("plan: %s has no link %s", x.Edge, x.Interface)
+	}
+	l := r.plan.Links[i]
+	t, err := interconnect.Tag(r.lab.NS(l.A.Node), l)
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, t.Close)
+	return nil
+}
+
+// edges are the nodes at which interconnects end.
+func (r *runner) edges() []string {
+	var all []string
+	for _, x := range r.plan.Interconnects {
+		if !slices.Contains(all, x.Edge) {
+			all = append(all, x.Edge)
+		}
+	}
+	return all
+}
+
+// begin tells the connected tunnels when the first traffic starts, from which
+// their switches are counted, and returns when the devices among them begin
+// anew, counted from start: the connections that a device has then are over
+// (SEMANTICS 3.2).
+func (r *runner) begin(start time.Time) map[string][]time.Duration {
+	if r.first.IsZero() {
+		r.first = start
+		r.store.begin()
+		for _, a := range r.connected {
+			a.tunnel.Begin(start)
+		}
+	}
+	breaks := map[string][]time.Duration{}
+	for _, a := range r.connected {
+		if a.plan.Kind != tunnel.Device {
+			continue
+		}
+		for _, s := range a.plan.Connect.Switch {
+			breaks[a.node] = append(breaks[a.node], r.first.Add(s.At).Sub(start))
+		}
+	}
+	return breaks
+}
