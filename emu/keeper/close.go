@@ -3,13 +3,10 @@ package keeper
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -129,28 +126,6 @@ func killInside(inodes map[uint64]string) error {
 		c.pidfd.Close()
 	}
 	return err
-}
-
-// hastenGoodbyes has TCP give up on connections that no process holds any more:
-// the kernel repeats their last data and FIN for minutes, and each keeps its
-// namespace. Best effort; a namespace that is closed already is on its own.
-func hastenGoodbyes(ns *netns.NS) {
-	_ = ns.Do(func() error {
-		// Where the kernel cannot end connections at once (INET_DIAG_DESTROY), it
-		// gives up when next it would repeat. 0 would stand for 8.
-		err := os.WriteFile("/proc/sys/net/ipv4/tcp_orphan_retries", []byte("1"), 0)
-		all, listed := netlink.SocketDiagTCP(unix.AF_INET)
-		err = errors.Join(err, listed)
-		for _, s := range all {
-			if s.State == netlink.TCP_TIME_WAIT || s.State == netlink.TCP_LISTEN {
-				continue // keeps nothing; ends with its process
-			}
-			local := net.TCPAddr{IP: s.ID.Source, Port: int(s.ID.SourcePort)}
-			remote := net.TCPAddr{IP: s.ID.Destination, Port: int(s.ID.DestinationPort)}
-			err = errors.Join(err, netlink.SocketDestroy(&local, &remote))
-		}
-		return err
-	})
 }
 
 // gone waits until the kernel has taken down every namespace.

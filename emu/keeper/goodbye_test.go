@@ -16,6 +16,12 @@ import (
 // namespace: it is ended, however long the kernel would wait to repeat it.
 func TestGoodbyesEnd(t *testing.T) {
 	need.Root(t)
+	for network, at := range map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0"} {
+		t.Run(network, func(t *testing.T) { goodbyesEnd(t, network, at) })
+	}
+}
+
+func goodbyesEnd(t *testing.T, network, at string) {
 	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
@@ -30,12 +36,12 @@ func TestGoodbyesEnd(t *testing.T) {
 		if err := netlink.LinkSetUp(lo); err != nil {
 			return err
 		}
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		l, err := net.Listen(network, at)
 		if err != nil {
 			return err
 		}
 		defer l.Close()
-		c, err := net.Dial("tcp4", l.Addr().String())
+		c, err := net.Dial(network, l.Addr().String())
 		if err != nil {
 			return err
 		}
@@ -63,13 +69,18 @@ func TestGoodbyesEnd(t *testing.T) {
 func connections(t *testing.T, ns *netns.NS) (n int) {
 	t.Helper()
 	err := ns.Do(func() error {
-		all, err := netlink.SocketDiagTCP(unix.AF_INET)
-		for _, s := range all {
-			if s.State != netlink.TCP_LISTEN && s.State != netlink.TCP_TIME_WAIT {
-				n++
+		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+			all, err := netlink.SocketDiagTCP(family)
+			if err != nil {
+				return err
+			}
+			for _, s := range all {
+				if s.State != netlink.TCP_LISTEN && s.State != netlink.TCP_TIME_WAIT {
+					n++
+				}
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -172,6 +172,9 @@ func arr1(t *testing.T, w world) {
 			}
 			r := live(t, p, run.Options{IO: io})
 			wantAll(t, r, record.OK)
+			if n := superpackets(r); (n == 0) == (io == agent.IOVnet) {
+				t.Errorf("servers sent %d superpackets", n)
+			}
 			egresses := map[string]bool{}
 			sessions := map[string]record.Session{}
 			for _, s := range r.Sessions {
@@ -195,6 +198,14 @@ func arr1(t *testing.T, w world) {
 			}
 		})
 	}
+}
+
+// superpackets is how many the servers sent whole.
+func superpackets(r *record.Records) (n int64) {
+	for _, s := range r.Run.Metrics.Servers {
+		n += s["io.tx_superpackets"]
+	}
+	return n
 }
 
 // ARR-3: no ARR and equal routes: (N-1)/N of the flows are misdelivered, within
