@@ -118,7 +118,7 @@ func (g *geometry) columns(left, right []*unit) {
 				y += accountHead + gap
 			}
 			b := Box{ID: u.id(), Kind: u.kind, Text: u.name(), By: u.by(), X: x, Y: y, W: w, H: plainH, Hue: g.hue(u, hue+i, accounts), Stacked: len(u.members) > 1, Right: x == rightX}
-			b.Small = short(u.hosts, 1)
+			b.Small = fitting("", u.hosts, w-32)
 			switch {
 			case u.kind == "site":
 				b.Tag = u.kinds()
@@ -184,6 +184,35 @@ func stack(boxes []Box) float64 {
 	return last.Y + last.H
 }
 
+// Widths of characters, about those of common fonts.
+const (
+	boldW = 8.6
+	monoW = 6.9
+)
+
+// fitting joins as many of the texts as there is room for, and counts the rest.
+func fitting(before string, texts []string, room float64) string {
+	most := int(room / monoW)
+	for n := len(texts); n > 0; n-- {
+		text := before + strings.Join(texts[:n], ", ")
+		if n < len(texts) {
+			text += fmt.Sprintf(" +%d", len(texts)-n)
+		}
+		if len([]rune(text)) <= most {
+			return text
+		}
+	}
+	return cut(before+strings.Join(texts, ", "), most)
+}
+
+// cut shortens a text to at most so many characters.
+func cut(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:max(1, most-1)]) + "…"
+	}
+	return text
+}
+
 // short joins the first n texts and says how many more there are.
 func short(texts []string, n int) string {
 	if len(texts) <= n {
@@ -202,17 +231,16 @@ func (g *geometry) datacenters(t record.Topology) {
 			servers[node.Datacenter] = append(servers[node.Datacenter], node)
 			set[node.Datacenter] = true
 		case "edge":
-			edge[node.Datacenter] = short(node.Addresses, 2)
+			if len(node.Addresses) > 0 {
+				edge[node.Datacenter] = fitting("egress ", node.Addresses, dcW-76)
+			}
 			set[node.Datacenter] = true
 		}
 	}
 	y := top
 	for _, dc := range sortedByTraffic(set, t) {
 		slices.SortFunc(servers[dc], func(a, b record.TopologyNode) int { return Natural(a.ID, b.ID) })
-		b := Box{ID: "dc:" + dc, Text: dc, X: dcX, Y: y, W: dcW}
-		if edge[dc] != "" {
-			b.Small = "egress " + edge[dc]
-		}
+		b := Box{ID: "dc:" + dc, Text: dc, Small: edge[dc], X: dcX, Y: y, W: dcW}
 		sy := y + dcHead
 		for i, s := range servers[dc] {
 			if i == mostServers {
@@ -220,7 +248,7 @@ func (g *geometry) datacenters(t record.Topology) {
 				sy += gap
 				break
 			}
-			sb := Box{ID: s.ID, Text: s.ID, Small: short(s.Addresses, 1), X: serverX, Y: sy, W: serverW, H: serverH}
+			sb := Box{ID: s.ID, Text: s.ID, Small: fitting("", s.Addresses, serverW-34), X: serverX, Y: sy, W: serverW, H: serverH}
 			g.boxes[s.ID] = sb
 			g.d.Servers = append(g.d.Servers, sb)
 			sy += serverH + gap/2

@@ -51,17 +51,9 @@ type Box struct {
 	Pattern     int    // from 1; 0 is a prefix of one site alone
 }
 
-// clip are Text and Small, cut to the room that they have; widths are about
-// those of common fonts.
+// clip are Text and Small, cut to the room that they have.
 func (b Box) clip() (text, small string) {
-	const bold, mono = 8.6, 6.9
-	cut := func(s string, room, width float64) string {
-		if r := []rune(s); float64(len(r))*width > room {
-			return string(r[:max(1, int(room/width)-1)]) + "…"
-		}
-		return s
-	}
-	return cut(b.Text, b.W-58-mono*float64(len(b.Tag)), bold), cut(b.Small, b.W-32, mono)
+	return cut(b.Text, int((b.W-58-monoW*float64(len(b.Tag)))/boldW)), cut(b.Small, int((b.W-32)/monoW))
 }
 
 // CY is the middle of the box.

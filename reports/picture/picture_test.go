@@ -21,6 +21,8 @@ import (
 
 var keep = flag.String("keep", "", "also write the picture of the mixed network to this file, to look at it")
 
+var keepFlows = flag.String("keep-flows", "", "the same with flows, as a page")
+
 // mixed has one of everything: two accounts, every kind of on-ramp, virtual
 // networks.
 func mixed() record.Topology {
@@ -145,6 +147,23 @@ func TestBoxesAreApart(t *testing.T) {
 	}
 }
 
+func TestFitting(t *testing.T) {
+	for _, tt := range []struct {
+		texts []string
+		chars int
+		want  string
+	}{
+		{[]string{"198.51.100.0/31", "2001:db8::/64"}, 40, "egress 198.51.100.0/31, 2001:db8::/64"},
+		{[]string{"198.51.100.0/31", "2001:db8::/64"}, 30, "egress 198.51.100.0/31 +1"},
+		{[]string{"198.51.100.0/31"}, 15, "egress 198.51.…"},
+		{nil, 9, "egress "},
+	} {
+		if got := fitting("egress ", tt.texts, float64(tt.chars)*monoW); got != tt.want {
+			t.Errorf("%d characters: got %q, want %q", tt.chars, got, tt.want)
+		}
+	}
+}
+
 func TestLongNamesAreCut(t *testing.T) {
 	b := Box{Text: "headquarters_of_the_whole_company.12", Small: strings.Repeat("x", 80), Tag: "interconnect", W: siteW}
 	text, small := b.clip()
@@ -198,6 +217,49 @@ func TestLayersSumUp(t *testing.T) {
 		}
 		if sum != len(rec.Flows) {
 			t.Errorf("%s: the ways hold %d flows, want %d", rec.Run.Variant, sum, len(rec.Flows))
+		}
+	}
+}
+
+// Ways lead to private networks and devices as they do to the Internet, and
+// come back from the side that they left by.
+func TestPrivateWays(t *testing.T) {
+	way := func(traffic, client, server string) record.Flow {
+		return record.Flow{Traffic: traffic, Client: client, Server: server, HomeServer: "lhr.1", EgressServer: "lhr.1", Result: record.OK, DeliveredTo: client}
+	}
+	rec := &record.Records{Run: record.Run{Topology: mixed()}, Flows: []record.Flow{way("in", "shop.1.till", "db.pg"), way("in", "laptop.1", "db.pg"), way("out", "db.pg", "laptop.2"), way("web", "plant.1.till", "web")}}
+	d := Draw(rec, []string{"in", "out", "web"})
+	want := [][]string{
+		{"shop.1 → db by lhr.1: reply came home (1 flow)", "laptop.1 → db by lhr.1: reply came home (1 flow)"},
+		{"db → laptop.2 by lhr.1: reply came home (1 flow)"},
+		{"plant.1 → web by lhr.1: reply came home (1 flow)"},
+	}
+	boxes := map[string]Box{}
+	for _, b := range d.Cards {
+		boxes[b.ID] = b
+	}
+	for i, l := range d.Layers[1:] {
+		slices.Sort(l.Story)
+		slices.Sort(want[i])
+		if diff := cmp.Diff(want[i], l.Story); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", l.Traffic, diff)
+		}
+		if n := len(l.Story) * 4; len(l.Paths) != n && l.Traffic != "in" || l.Traffic == "in" && len(l.Paths) < 6 {
+			t.Errorf("%s: %d stretches are drawn, want %d: out and back on both sides of the server", l.Traffic, len(l.Paths), n)
+		}
+	}
+	var left float64
+	if _, err := fmt.Sscanf(d.Layers[2].Paths[0].D, "M%f", &left); err != nil || left != boxes["db"].X {
+		t.Errorf("what the private network asks begins at %v (%v), want %v, the left side of its card", left, err, boxes["db"].X)
+	}
+	if *keepFlows != "" {
+		svg, err := d.Inline("p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := "<meta charset=utf-8><style>" + string(Style()) + "[data-layer]:not([data-layer=all]) { display: none; } body { background: var(--panel); }</style>" + string(svg)
+		if err := os.WriteFile(*keepFlows, []byte(page), 0o666); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
