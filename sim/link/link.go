@@ -1,0 +1,149 @@
+// Package link carries packets in virtual time: one direction of a link, with
+// everything that the lab's wires do (dataplane/impair).
+//
+// Only a wire's next arrival is an event; the packets behind it wait here. Its
+// law: packets come out as impair.Line says, in the order of their times, and
+// those of one time in the order in which they went in.
+package link
+
+import (
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/sim/engine"
+	"github.com/homeward-lab/homeward/sim/packet"
+)
+
+// Wire is one direction of a link. Use New.
+type Wire struct {
+	engine *engine.Engine
+	pool   *packet.Pool
+	line   *impair.Line // nil for a plain wire
+	timer  engine.Timer
+	// flight are the packets under way, a heap by arrival.
+	flight []arrival
+	sent   uint64
+	// down: nothing comes out, as of a cut cable.
+	down    bool
+	dropped uint64
+}
+
+type arrival struct {
+	at vt.Instant
+	n  uint64
+	h  packet.Handle
+}
+
+func (a *arrival) before(b *arrival) bool { return a.at < b.at || a.at == b.at && a.n < b.n }
+
+// New is a wire that does what c says with the chance of s. timer goes off when a
+// packet comes out: call Receive then.
+func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Config, s impair.Stream) (*Wire, error) {
+	w := &Wire{engine: e, pool: pool, timer: timer}
+	if c.Plain() {
+		return w, nil
+	}
+	line, err := impair.New(c, s, e.Now())
+	w.line = line
+	return w, err
+}
+
+// Line is what the wire does; nil for a plain one.
+func (w *Wire) Line() *impair.Line { return w.line }
+
+// SetDown cuts the wire, or mends it. What is under way is lost.
+func (w *Wire) SetDown(down bool) {
+	w.down = down
+	if !down {
+		return
+	}
+	for _, a := range w.flight {
+		w.lose(a.h)
+	}
+	w.flight = w.flight[:0]
+	w.engine.Stop(w.timer)
+}
+
+func (w *Wire) lose(h packet.Handle) {
+	w.dropped++
+	w.pool.Free(h)
+}
+
+// Dropped is how many packets the wire lost, for whatever reason.
+func (w *Wire) Dropped() uint64 { return w.dropped }
+
+// Send puts a packet on the wire, which is the wire's from then on.
+func (w *Wire) Send(h packet.Handle) {
+	now := w.engine.Now()
+	switch {
+	case w.down:
+		w.lose(h)
+		return
+	case w.line == nil:
+		w.push(now, h)
+		return
+	}
+	data := w.pool.Data(h)
+	fate := w.line.Send(now, len(data))
+	if fate.End != impair.Passed {
+		w.lose(h)
+		return
+	}
+	if fate.Flip >= 0 {
+		data[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
+	}
+	w.push(fate.At, h)
+	if fate.Twice {
+		w.push(fate.At, w.pool.Copy(h))
+	}
+}
+
+func (w *Wire) push(at vt.Instant, h packet.Handle) {
+	w.sent++
+	a := arrival{at, w.sent, h}
+	i := len(w.flight)
+	w.flight = append(w.flight, a)
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !a.before(&w.flight[parent]) {
+			break
+		}
+		w.flight[i] = w.flight[parent]
+		i = parent
+	}
+	w.flight[i] = a
+	if i == 0 {
+		w.engine.Arm(w.timer, at)
+	}
+}
+
+// Receive is the packet that comes out now; 0 if there is none, or no more. It is
+// the caller's.
+func (w *Wire) Receive() packet.Handle {
+	if len(w.flight) == 0 {
+		return 0
+	}
+	if w.flight[0].at > w.engine.Now() {
+		w.engine.Arm(w.timer, w.flight[0].at)
+		return 0
+	}
+	first := w.flight[0].h
+	n := len(w.flight) - 1
+	a := w.flight[n]
+	w.flight = w.flight[:n]
+	i := 0
+	for 2*i+1 < n {
+		child := 2*i + 1
+		if child+1 < n && w.flight[child+1].before(&w.flight[child]) {
+			child++
+		}
+		if !w.flight[child].before(&a) {
+			break
+		}
+		w.flight[i] = w.flight[child]
+		i = child
+	}
+	if n > 0 {
+		w.flight[i] = a
+	}
+	return first
+}

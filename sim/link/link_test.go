@@ -1,0 +1,126 @@
+package link_test
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/sim/engine"
+	"github.com/homeward-lab/homeward/sim/link"
+	"github.com/homeward-lab/homeward/sim/packet"
+)
+
+// world sends packets of numbers over one wire, one each gap.
+type world struct {
+	e    *engine.Engine
+	pool packet.Pool
+	wire *link.Wire
+	got  []arrival
+	gap  vt.Instant
+	left uint32
+	cut  vt.Instant
+}
+
+type arrival struct {
+	n  uint32
+	at vt.Instant
+}
+
+const (
+	kindSend engine.Kind = iota
+	kindArrive
+	kindCut
+)
+
+func (w *world) Handle(ev engine.Event) {
+	switch ev.Kind {
+	case kindSend:
+		h, b := w.pool.New(1000)
+		binary.BigEndian.PutUint32(b, ev.Arg)
+		w.wire.Send(h)
+		if ev.Arg+1 < w.left {
+			w.e.At(ev.At+w.gap, 0, 1, kindSend, ev.Arg+1)
+		}
+	case kindCut:
+		w.wire.SetDown(ev.Arg == 1)
+	case kindArrive:
+		for h := w.wire.Receive(); h != 0; h = w.wire.Receive() {
+			w.got = append(w.got, arrival{binary.BigEndian.Uint32(w.pool.Data(h)), ev.At})
+			w.pool.Free(h)
+		}
+	}
+}
+
+func run(t *testing.T, c impair.Config, n uint32, gap time.Duration, edit func(*world)) *world {
+	t.Helper()
+	w := &world{e: engine.New(engine.Options{}), gap: vt.Instant(gap), left: n}
+	wire, err := link.New(w.e, &w.pool, w.e.NewTimer(0, 2, kindArrive, 0), c, impair.NewStream(1, "a-b", impair.AB))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wire = wire
+	w.e.At(0, 0, 1, kindSend, 0)
+	if edit != nil {
+		edit(w)
+	}
+	if err := w.e.Run(w, engine.Horizon); err != nil {
+		t.Fatal(err)
+	}
+	if w.pool.Live() != 0 {
+		t.Errorf("%d packets are lost track of", w.pool.Live())
+	}
+	return w
+}
+
+// TestAsTheModelSays: each packet comes out when and how impair.Line says, and
+// nothing else does.
+func TestAsTheModelSays(t *testing.T) {
+	for name, c := range map[string]impair.Config{
+		"plain":     {},
+		"delay":     {Delay: 20 * time.Millisecond},
+		"jitter":    {Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond},
+		"loss":      {Loss: 0.3},
+		"reorder":   {Delay: 5 * time.Millisecond, Reorder: 0.2},
+		"duplicate": {Duplicate: 0.3, Delay: time.Millisecond},
+		"rate":      {Rate: 10_000_000, Queue: 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n, gap = 2000, 500 * time.Microsecond
+			got := run(t, c, n, gap, nil).got
+			line, err := impair.New(c, impair.NewStream(1, "a-b", impair.AB), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []arrival
+			for i := range uint32(n) {
+				at := vt.Instant(i) * vt.Instant(gap)
+				f := line.Send(at, 1000)
+				if f.End != impair.Passed {
+					continue
+				}
+				want = append(want, arrival{i, f.At})
+				if f.Twice {
+					want = append(want, arrival{i, f.At})
+				}
+			}
+			slices.SortStableFunc(want, func(a, b arrival) int { return int(min(max(a.at-b.at, -1), 1)) })
+			if !slices.Equal(got, want) {
+				t.Errorf("%d arrivals, want %d, or another order", len(got), len(want))
+			}
+		})
+	}
+}
+
+// TestCut: nothing passes a cut wire, what was under way is lost, and it heals.
+func TestCut(t *testing.T) {
+	w := run(t, impair.Config{Delay: 10 * time.Millisecond}, 100, time.Millisecond, func(w *world) {
+		w.e.At(vt.Instant(30*time.Millisecond+1), 0, 3, kindCut, 1)
+		w.e.At(vt.Instant(60*time.Millisecond+1), 0, 3, kindCut, 0)
+	})
+	if len(w.got) != 100-40 || w.wire.Dropped() != 40 || w.got[20].n != 20 || w.got[21].n != 61 {
+		t.Errorf("%d arrived, %d dropped: %v", len(w.got), w.wire.Dropped(), w.got)
+	}
+}

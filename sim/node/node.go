@@ -1,0 +1,240 @@
+// Package node is a machine of a simulated network as its kernel is: it routes
+// by a plan's table, decrements TTLs, reports what it cannot send, cuts what is
+// too big, and gives what is for itself to its Stack.
+//
+// It knows no tunnel and no server: a Port is where packets leave, and who makes
+// a tunnel or a server puts a Port of its own there. Its law: a packet that is
+// handed in leaves by one port, goes to the stack, or is freed and counted.
+package node
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/sim/packet"
+)
+
+// Port is where packets leave a node: a wire, or a tunnel.
+type Port interface {
+	// Send takes the packet over.
+	Send(h packet.Handle)
+	// MTU is the largest packet that Send takes.
+	MTU() int
+}
+
+// Stack gets what is for the node itself, and may send by the node's Output.
+type Stack interface {
+	// Receive takes the packet over. m describes it.
+	Receive(h packet.Handle, m *pkt.Meta)
+}
+
+// Drop is why a node freed a packet.
+type Drop uint8
+
+const (
+	NoRoute    Drop = iota // no route, or a black hole
+	Expired                // the TTL ran out; the sender was told
+	TooBig                 // DF was set; the sender was told
+	Junk                   // not IP, or damaged
+	NotForUs               // nobody here listens
+	Forwarding             // the node forwards nothing
+	Drops
+)
+
+var dropNames = [Drops]string{"no_route", "ttl_expired", "too_big", "malformed", "not_for_us", "not_forwarding"}
+
+// String names the reason in records.
+func (d Drop) String() string { return dropNames[d] }
+
+// Node is a machine. Use New; add its addresses and routes before it works.
+type Node struct {
+	name    string
+	pool    *packet.Pool
+	seed    uint64
+	forward bool
+	stack   Stack
+	own     map[netip.Addr]bool
+	table   bart.Table[*route]
+	// Address is where the node's own errors come from, by family.
+	address, address6 netip.Addr
+	count             [Drops]uint64
+	meta              pkt.Meta // scratch
+	arena             []byte   // scratch
+}
+
+// route is a destination's ports; none is a black hole.
+type route struct{ ports []Port }
+
+// New returns a node without addresses. seed chooses among equal routes.
+func New(name string, pool *packet.Pool, seed uint64, forward bool) *Node {
+	return &Node{name: name, pool: pool, seed: seed, forward: forward, own: make(map[netip.Addr]bool)}
+}
+
+// Name is the node's id in the plan.
+func (n *Node) Name() string { return n.name }
+
+// SetStack gives the node a stack. Without one it answers pings and nothing else.
+func (n *Node) SetStack(s Stack) { n.stack = s }
+
+// AddAddress makes an address the node's own. The first of each family is where
+// its errors come from.
+func (n *Node) AddAddress(a netip.Addr) {
+	n.own[a] = true
+	switch {
+	case a.Is4() && !n.address.IsValid():
+		n.address = a
+	case a.Is6() && !n.address6.IsValid():
+		n.address6 = a
+	}
+}
+
+// AddRoute sends a prefix to one of the ports, by hash of addresses and ports;
+// to none is a black hole. A route that is there already is replaced.
+func (n *Node) AddRoute(to netip.Prefix, ports ...Port) { n.table.Insert(to.Masked(), &route{ports}) }
+
+// DeleteRoute removes the route of exactly that prefix.
+func (n *Node) DeleteRoute(to netip.Prefix) { n.table.Delete(to.Masked()) }
+
+// Count is how many packets were freed for a reason.
+func (n *Node) Count(d Drop) uint64 { return n.count[d] }
+
+func (n *Node) drop(h packet.Handle, d Drop) {
+	n.count[d]++
+	n.pool.Free(h)
+}
+
+// Input takes a packet that came in.
+func (n *Node) Input(h packet.Handle) {
+	m := &n.meta
+	data := n.pool.Data(h)
+	m.Parse(data)
+	if m.Kind == pkt.Malformed {
+		n.drop(h, Junk)
+		return
+	}
+	n.pool.Resize(h, m.Len)
+	if n.own[m.Dst] {
+		n.local(h, m)
+		return
+	}
+	if !n.forward {
+		n.drop(h, Forwarding)
+		return
+	}
+	if m.TTL <= 1 {
+		n.complain(h, m, Expired, 0)
+		return
+	}
+	p := n.route(m)
+	switch {
+	case p == nil:
+		n.drop(h, NoRoute)
+		return
+	case m.Len > p.MTU() && m.DF:
+		n.complain(h, m, TooBig, p.MTU())
+		return
+	}
+	m.DecTTL(data)
+	n.leave(h, m, p)
+}
+
+// Output sends a packet of the node's own.
+func (n *Node) Output(h packet.Handle) {
+	m := &n.meta
+	m.Parse(n.pool.Data(h))
+	if n.own[m.Dst] {
+		n.local(h, m)
+		return
+	}
+	p := n.route(m)
+	switch {
+	case p == nil:
+		n.drop(h, NoRoute)
+	case m.Len > p.MTU() && m.DF:
+		n.complain(h, m, TooBig, p.MTU())
+	default:
+		n.leave(h, m, p)
+	}
+}
+
+// leave sends a packet by p, in fragments if it must be.
+func (n *Node) leave(h packet.Handle, m *pkt.Meta, p Port) {
+	if m.Len <= p.MTU() {
+		p.Send(h)
+		return
+	}
+	data, from := n.pool.Data(h), 0
+	for more := true; more; more = from != 0 {
+		n.arena, from = m.AppendFragment(n.arena[:0], data, p.MTU(), from)
+		f := n.pool.Make(n.arena)
+		n.pool.Mark(f, n.pool.Flow(h))
+		p.Send(f)
+	}
+	n.pool.Free(h)
+}
+
+// route chooses the port toward a packet's destination; nil if there is none.
+func (n *Node) route(m *pkt.Meta) Port {
+	r, ok := n.table.Lookup(m.Dst)
+	switch {
+	case !ok || len(r.ports) == 0:
+		return nil
+	case len(r.ports) == 1:
+		return r.ports[0]
+	}
+	k := flow.Key{Src: m.Src.As16(), Dst: m.Dst.As16(), SrcPort: m.SrcPort, DstPort: m.DstPort, Proto: m.Proto}
+	return r.ports[flow.Hash(n.seed, &k)%uint64(len(r.ports))]
+}
+
+// PathMTU is the MTU of the port toward an address; 0 without a route.
+func (n *Node) PathMTU(to netip.Addr) int {
+	if r, ok := n.table.Lookup(to); ok && len(r.ports) > 0 {
+		return r.ports[0].MTU()
+	}
+	return 0
+}
+
+// local takes a packet to the node itself.
+func (n *Node) local(h packet.Handle, m *pkt.Meta) {
+	switch {
+	case n.stack != nil:
+		n.stack.Receive(h, m)
+	case m.Kind == pkt.EchoRequest:
+		n.arena = m.AppendEchoReply(n.arena[:0], n.pool.Data(h))
+		n.pool.Free(h)
+		n.Output(n.pool.Make(n.arena))
+	default:
+		n.drop(h, NotForUs)
+	}
+}
+
+// complain frees a packet and tells its sender why, unless nobody may be told
+// (RFC 1122 section 3.2.2).
+func (n *Node) complain(h packet.Handle, m *pkt.Meta, d Drop, mtu int) {
+	from := n.address
+	if m.Version == 6 {
+		from = n.address6
+	}
+	if !m.Blameable() || !from.IsValid() {
+		n.drop(h, d)
+		return
+	}
+	data := n.pool.Data(h)
+	if d == TooBig {
+		n.arena = m.AppendTooBig(n.arena[:0], data, mtu, 0)
+	} else {
+		n.arena = m.AppendTimeExceeded(n.arena[:0], data, from, 0)
+	}
+	mark := n.pool.Flow(h)
+	n.drop(h, d)
+	e := n.pool.Make(n.arena)
+	n.pool.Mark(e, mark)
+	n.Output(e)
+}
+
+// String is for people.
+func (n *Node) String() string { return fmt.Sprintf("node %s", n.name) }

@@ -1,0 +1,138 @@
+package node_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/sim/node"
+	"github.com/homeward-lab/homeward/sim/packet"
+)
+
+// port keeps what leaves.
+type port struct {
+	pool *packet.Pool
+	mtu  int
+	sent []hubtest.View
+	raw  [][]byte
+}
+
+func (p *port) MTU() int { return p.mtu }
+
+func (p *port) Send(h packet.Handle) {
+	b := append([]byte(nil), p.pool.Data(h)...)
+	p.raw = append(p.raw, b)
+	p.sent = append(p.sent, hubtest.Decode(b))
+	p.pool.Free(h)
+}
+
+var (
+	inside = netip.MustParseAddrPort("10.0.1.5:4000")
+	web    = netip.MustParseAddrPort("203.0.113.9:443")
+	router = netip.MustParseAddr("10.0.1.1")
+)
+
+// machine is a router with a LAN and the Internet.
+func machine(pool *packet.Pool, mtu int) (n *node.Node, lan, wan *port) {
+	n = node.New("router", pool, 1, true)
+	lan, wan = &port{pool: pool, mtu: 1500}, &port{pool: pool, mtu: mtu}
+	n.AddAddress(router)
+	n.AddRoute(netip.MustParsePrefix("10.0.1.0/24"), lan)
+	n.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), wan)
+	n.AddRoute(netip.MustParsePrefix("192.168.0.0/16"))
+	return n, lan, wan
+}
+
+// TestRouter: what a kernel's router does with packets.
+func TestRouter(t *testing.T) {
+	var pool packet.Pool
+	n, lan, wan := machine(&pool, 1400)
+	send := func(b []byte) { n.Input(pool.Make(b)) }
+	send(hubtest.IP{Src: inside, Dst: web, Payload: []byte("x")}.UDP())
+	if len(wan.sent) != 1 || !wan.sent[0].Sound || wan.sent[0].TTL != 63 || wan.sent[0].Src != inside {
+		t.Errorf("forwarded %+v", wan.sent)
+	}
+	send(hubtest.IP{Src: inside, Dst: web, TTL: 1}.UDP())
+	if len(lan.sent) != 1 || lan.sent[0].ICMP == nil || lan.sent[0].Src.Addr() != router || hubtest.Decode(lan.sent[0].Payload).Src != inside || n.Count(node.Expired) != 1 {
+		t.Errorf("TTL 1: %+v", lan.sent)
+	}
+	send(hubtest.IP{Src: inside, Dst: web, Payload: make([]byte, 1400)}.UDP())
+	if len(lan.sent) != 2 || lan.sent[1].ICMP == nil || lan.sent[1].ICMP.Seq != 1400 || n.Count(node.TooBig) != 1 {
+		t.Errorf("too big: %+v", lan.sent)
+	}
+	send(hubtest.IP{Src: inside, Dst: web, ClearDF: true, Payload: make([]byte, 1400)}.UDP())
+	if len(wan.sent) != 3 || len(wan.raw[1]) > 1400 || len(wan.raw[1])+len(wan.raw[2]) != 1428+20 {
+		t.Errorf("fragments: %d packets", len(wan.sent)-1)
+	}
+	send(hubtest.IP{Src: inside, Dst: netip.AddrPortFrom(router, 7)}.Ping())
+	if len(lan.sent) != 3 || lan.sent[2].ICMP == nil || lan.sent[2].Dst.Port() != 4000 {
+		t.Errorf("ping: %+v", lan.sent)
+	}
+	send(hubtest.IP{Src: inside, Dst: netip.MustParseAddrPort("192.168.1.1:1")}.UDP())
+	send([]byte{1, 2, 3})
+	send(hubtest.IP{Src: inside, Dst: netip.AddrPortFrom(router, 7)}.UDP())
+	if n.Count(node.NoRoute) != 1 || n.Count(node.Junk) != 1 || n.Count(node.NotForUs) != 1 || pool.Live() != 0 {
+		t.Errorf("black hole %d, junk %d, not for us %d, %d packets live", n.Count(node.NoRoute), n.Count(node.Junk), n.Count(node.NotForUs), pool.Live())
+	}
+}
+
+// TestECMP: a flow sticks to one of equal routes, flows spread.
+func TestECMP(t *testing.T) {
+	var pool packet.Pool
+	n := node.New("edge", &pool, 1, true)
+	a, b := &port{pool: &pool, mtu: 1500}, &port{pool: &pool, mtu: 1500}
+	n.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), a, b)
+	for i := range uint16(1000) {
+		p := hubtest.IP{Src: netip.AddrPortFrom(inside.Addr(), 1000+i), Dst: web}.UDP()
+		n.Input(pool.Make(p))
+		n.Input(pool.Make(p))
+	}
+	if len(a.sent)%2 != 0 || len(a.sent) < 800 || len(b.sent) < 800 {
+		t.Errorf("%d and %d", len(a.sent), len(b.sent))
+	}
+}
+
+// TestGRE: what goes into the tunnel comes out at the other end as it was, but
+// for the MSS, which the tunnel has no room for.
+func TestGRE(t *testing.T) {
+	var pool packet.Pool
+	n, lan, wan := machine(&pool, 1500)
+	outer := tunnel.Encap{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1")}
+	g := node.NewGRE(n, wan, outer, tunnel.GREMTU)
+	n.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), g)
+	n.Input(pool.Make(hubtest.IP{Src: inside, Dst: web}.TCP(hubtest.Flags{SYN: true}, 1, 0, 1460)))
+	if len(wan.sent) != 1 || wan.sent[0].GRE == nil {
+		t.Fatalf("%+v", wan.sent)
+	}
+	inner := hubtest.Decode(wan.sent[0].Payload)
+	if inner.Src != inside || !inner.Sound || inner.TCP.Options[1].OptionData[0] != 1436>>8 || inner.TCP.Options[1].OptionData[1] != 1436&0xff {
+		t.Errorf("inside: %+v", inner)
+	}
+	back := hubtest.IP{Src: web, Dst: inside}.UDP()
+	for _, tt := range []struct {
+		name  string
+		b     []byte
+		takes bool
+	}{
+		{"of the tunnel", hubtest.GRE(outer.Dst, outer.Src, nil, back), true},
+		{"of another", hubtest.GRE(router, outer.Src, nil, back), false},
+		{"bare", back, false},
+	} {
+		h := pool.Make(tt.b)
+		if got := g.Takes(h); got != tt.takes {
+			t.Errorf("%s: %v", tt.name, got)
+		} else if !got {
+			pool.Free(h)
+		}
+	}
+	if len(lan.sent) != 1 || lan.sent[0].Dst != inside || lan.sent[0].TTL != 63 || pool.Live() != 0 {
+		t.Errorf("came out: %+v, %d live", lan.sent, pool.Live())
+	}
+	var m pkt.Meta
+	m.Parse(lan.raw[0])
+	if m.Kind != pkt.UDP {
+		t.Errorf("%+v", m)
+	}
+}

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/sim/packet"
+)
+
+// GRE is a site's end of a GRE tunnel: a port that wraps packets and sends them
+// by the WAN, and what unwraps those that come back.
+type GRE struct {
+	pool  *packet.Pool
+	node  *Node
+	wan   Port
+	encap tunnel.Encap
+	mtu   int
+	// mss and mss6 are what TCP may send in one segment; both ends are told on
+	// the first packets (SEMANTICS 2.10).
+	mss, mss6 uint16
+	meta      pkt.Meta
+}
+
+// NewGRE makes the tunnel of a node. encap is the outer header toward the
+// servers, mtu the largest packet inside.
+func NewGRE(n *Node, wan Port, encap tunnel.Encap, mtu int) *GRE {
+	return &GRE{pool: n.pool, node: n, wan: wan, encap: encap, mtu: mtu, mss: tunnel.MSS(mtu), mss6: tunnel.MSS6(mtu)}
+}
+
+// MTU implements Port.
+func (g *GRE) MTU() int { return g.mtu }
+
+func (g *GRE) clamp(data []byte) {
+	m := &g.meta
+	m.Parse(data)
+	mss := g.mss
+	if m.Version == 6 {
+		mss = g.mss6
+	}
+	m.ClampMSS(data, mss, pkt.Offload{})
+}
+
+// Send implements Port.
+func (g *GRE) Send(h packet.Handle) {
+	inner := g.pool.Data(h)
+	g.clamp(inner)
+	n := g.encap.Overhead()
+	buf := g.pool.Buffer(h)
+	copy(buf[n:], inner)
+	g.encap.AppendHeader(buf[:0], buf[n:n+len(inner)])
+	g.pool.Resize(h, n+len(inner))
+	g.wan.Send(h)
+}
+
+// Takes reports whether a packet that came by the WAN is of the tunnel; it has
+// gone on without its outer header then, or is freed.
+func (g *GRE) Takes(h packet.Handle) bool {
+	data := g.pool.Data(h)
+	o, ok := pkt.ParseOuter(data)
+	if !ok || o.Proto != pkt.ProtoGRE || o.Fragment || o.Src != pkt.NumberOf(g.encap.Dst) || o.Dst != pkt.NumberOf(g.encap.Src) {
+		return false
+	}
+	gre, reason := tunnel.ParseGRE(data[o.Head:o.Len], true)
+	if reason != drop.None || gre.HasKey != g.encap.HasKey || gre.Key != g.encap.Key {
+		return false
+	}
+	inner := data[o.Head+gre.Len : o.Len]
+	copy(data, inner)
+	g.pool.Resize(h, len(inner))
+	g.clamp(g.pool.Data(h))
+	g.node.Input(h)
+	return true
+}
