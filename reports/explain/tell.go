@@ -27,7 +27,7 @@ func (t *teller) tell(e record.Event) {
 		if e.Flow != tuple(t.flow) {
 			s.text = fmt.Sprintf("gets the reply and hands it over to %s", e.Peer)
 		}
-		s.why = t.handover(e.Reason)
+		s.why = t.handover(e.Reason, e.Flow != tuple(t.flow))
 	case "origin":
 		s.text, s.why = "gets the request: "+e.Text, ""
 	case "returned":
@@ -160,10 +160,15 @@ func (t *teller) slice() string {
 }
 
 // handover explains the hub's phrase.
-func (t *teller) handover(reason string) string {
+func (t *teller) handover(reason string, reply bool) string {
 	switch reason {
 	case "bucket":
+		if reply {
+			return "bucket: by the addresses of the reply, that server is the flow's home"
+		}
 		return "bucket: the inner flow's bucket belongs to that server"
+	case "answer":
+		return "answer: the flow was asked from that server's datacenter, and its state is there"
 	case "slice":
 		return fmt.Sprintf("slice: %s belongs to that server", t.endpoint(t.egress()))
 	case "second hop":

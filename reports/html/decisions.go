@@ -61,9 +61,12 @@ func decisions(recs []*record.Records) []decision {
 }
 
 // offRamp is where a session went: by name, all devices and equal connectors
-// as one.
+// as one; empty where it was refused before anybody looked for a way.
 func offRamp(s *record.Session) string {
-	if s.OffRamp == "" {
+	switch {
+	case s.OffRamp == "" && s.Refused != "":
+		return ""
+	case s.OffRamp == "":
 		return strings.ToLower(s.Offramp)
 	}
 	return picture.Base(s.OffRamp)

@@ -28,7 +28,7 @@ func TestDecisions(t *testing.T) {
 		rec.Sessions = append(rec.Sessions, s)
 	}
 	want := []decision{
-		{Run: "base", Account: "acme", Kind: "CF1_CLIENT", OffRamp: "internet", Rules: "firewall no_mail", Refused: "policy_denied", Sessions: 1},
+		{Run: "base", Account: "acme", Kind: "CF1_CLIENT", Rules: "firewall no_mail", Refused: "policy_denied", Sessions: 1},
 		{Run: "base", Account: "acme", Kind: "gre", VNet: "default", OffRamp: "internet", Sessions: 2},
 		{Run: "base", Account: "acme", Kind: "gre", VNet: "red", OffRamp: "db", Rules: "firewall known, network rest", Sessions: 1},
 		{Run: "base", Account: "acme", Kind: "gre", VNet: "red", OffRamp: "laptop", Sessions: 2},

@@ -1,7 +1,6 @@
 package html
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -81,7 +80,10 @@ func newTable(r *record.Results) table {
 			r := newRow(i, f)
 			r.Kind = kinds[f.OnRamp]
 			if s := sessions[f.SessionID]; s != nil {
-				r.VNet, r.OffRamp, r.Rules = s.VNet, cmp.Or(s.OffRamp, strings.ToLower(s.Offramp)), strings.Join(s.Rules, ", ")
+				r.VNet, r.OffRamp, r.Rules = s.VNet, s.OffRamp, strings.Join(s.Rules, ", ")
+				if s.OffRamp == "" && s.Refused == "" {
+					r.OffRamp = strings.ToLower(s.Offramp)
+				}
 			}
 			t.Rows = append(t.Rows, r)
 		}

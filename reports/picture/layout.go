@@ -105,7 +105,7 @@ func (g *geometry) columns(left, right []*unit) {
 		holders[u.prefix] += len(u.members)
 		if u.kind != "origin" {
 			accounts[u.account] = true
-			vnets[u.account+" "+u.vnet] = true
+			vnets[u.vnet] = u.vnet != ""
 		}
 	}
 	patterns := map[string]int{}
@@ -122,7 +122,7 @@ func (g *geometry) columns(left, right []*unit) {
 			switch {
 			case u.kind == "site":
 				b.Tag = u.kinds()
-			case u.vnet != "" && len(vnets) > len(accounts):
+			case !defaultAlone(vnets):
 				b.Tag = u.vnet
 			}
 			if u.kind == "device" && u.user != "" {
@@ -160,6 +160,17 @@ func (g *geometry) hue(u *unit, i int, accounts map[string]bool) int {
 		return max(0, slices.Index(sorted(accounts), u.account)) % hues
 	}
 	return i % hues
+}
+
+// defaultAlone says that virtual networks are not worth telling: there is none
+// but the one that every account has.
+func defaultAlone(vnets map[string]bool) bool {
+	for name, named := range vnets {
+		if named && name != "default" {
+			return false
+		}
+	}
+	return true
 }
 
 func (g *geometry) side(right bool) []Box {

@@ -101,6 +101,21 @@ func TestCards(t *testing.T) {
 	}
 }
 
+// The virtual network that every account has is not worth telling where it is alone.
+func TestDefaultAlone(t *testing.T) {
+	top := mixed()
+	for i := range top.Nodes {
+		if top.Nodes[i].VNet != "" {
+			top.Nodes[i].VNet = "default"
+		}
+	}
+	for _, b := range Plain(top).Cards {
+		if b.Tag == "default" {
+			t.Errorf("%s is said to be in the default virtual network", b.Text)
+		}
+	}
+}
+
 // Every on-ramp is in the drawing, by its kind.
 func TestOnRampsAreDrawn(t *testing.T) {
 	d := Plain(mixed())
