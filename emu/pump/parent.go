@@ -71,7 +71,7 @@ func start(spawn func(id string, cmd *exec.Cmd) error, h header, o Options) (*Pu
 		return nil, err
 	}
 	if err := spawn(wire.Middle, p.cmd); err != nil {
-		return nil, errors.Join(err, p.stdin.Close(), stdout.Close())
+		return nil, err
 	}
 	go p.read(stdout)
 	r, err := p.ask(h)
@@ -98,8 +98,9 @@ func (p *Pump) read(stdout io.Reader) {
 		p.replies <- r
 	}
 	_, _ = io.Copy(io.Discard, stdout) // a full pipe would keep the child from ending
-	if err := p.cmd.Wait(); err != nil {
-		p.exit = fmt.Errorf("%w: %s", err, bytes.TrimSpace(p.stderr.Bytes()))
+	p.exit = p.cmd.Wait()
+	if said := bytes.TrimSpace(p.stderr.Bytes()); p.exit != nil && len(said) > 0 {
+		p.exit = fmt.Errorf("%w: %s", p.exit, said)
 	}
 }
 
