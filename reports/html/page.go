@@ -67,7 +67,7 @@ type run struct {
 	verdict
 	Key      string // unique in the page: an HTML id
 	Partial  bool
-	Flows    int
+	Flows    int64
 	Topology picture.Drawing
 	Picture  template.HTML
 	Matrices []matrix // one per traffic, and "all"
@@ -171,7 +171,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 		if rec.Run.Title != s.Title {
 			v.Title = rec.Run.Title
 		}
-		one := run{verdict: v, Key: fmt.Sprintf("r%d-%d", index, i), Partial: rec.Run.Partial, Flows: len(rec.Flows)}
+		one := run{verdict: v, Key: fmt.Sprintf("r%d-%d", index, i), Partial: rec.Run.Partial, Flows: int64(len(rec.Flows))}
 		sites := picture.NewSites(rec.Run.Topology)
 		for _, t := range append([]string{"all"}, s.Traffic...) {
 			one.Matrices = append(one.Matrices, newMatrix(t, picture.OfTraffic(rec.Flows, t), sites))

@@ -304,25 +304,24 @@ func (g *geometry) center() {
 			}
 		}
 	}
-	any := func(Box) bool { return true }
+	every := func(Box) bool { return true }
 	free := func(boxes []Box) float64 { return (g.d.Height - bottom - stack(boxes)) / 2 }
 	left, right, dc := free(g.left()), free(g.right()), free(g.d.Datacenters)
 	shift(g.d.Cards, left, func(b Box) bool { return !b.Right })
 	shift(g.d.Cards, right, func(b Box) bool { return b.Right })
-	shift(g.d.Datacenters, dc, any)
-	shift(g.d.Servers, dc, any)
+	shift(g.d.Datacenters, dc, every)
+	shift(g.d.Servers, dc, every)
 	for _, h := range []struct {
-		x      float64
-		boxes  []Box
-		one    string
-		second string
-		kind   string
+		x             float64
+		boxes         []Box
+		first, second string
+		kind          string // of the second
 	}{
 		{siteX, g.left(), "Sites", "Devices", "device"},
 		{dcX, g.d.Datacenters, "Datacenters and their servers", "", ""},
 		{rightX, g.right(), "Internet", "Private networks", "connector"},
 	} {
-		if text := heading(h.boxes, h.one, h.second, h.kind); text != "" {
+		if text := heading(h.boxes, h.first, h.second, h.kind); text != "" {
 			g.d.Headings = append(g.d.Headings, Text{X: h.x, Text: text})
 		}
 	}
