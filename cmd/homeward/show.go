@@ -89,10 +89,36 @@ func show(cmd *cobra.Command, name string, f showFlags) error {
 		fmt.Fprint(out, ": ", v.plan.Title)
 	}
 	fmt.Fprintf(out, "\nseed %d, plan %.16s, %s, %s\n", v.plan.Seed, v.plan.Fingerprint(), count(len(v.plan.Nodes), "node"), count(len(v.plan.Flows), "flow"))
+	fmt.Fprintf(out, "to write: %s\n", objects(&v.plan.Objects))
 	for _, t := range tables(v, f.all) {
 		t.print(out, f.all)
 	}
 	return nil
+}
+
+// objects says what somebody has to write: "7 objects (6 on-ramps, 1 prefix)".
+func objects(o *plan.Objects) string {
+	total, parts := 0, []string(nil)
+	for _, k := range []struct {
+		n         int
+		one, many string
+	}{
+		{o.OnRamps, "on-ramp", "on-ramps"}, {o.Networks, "prefix", "prefixes"}, {o.Routes, "route", "routes"}, {o.Connectors, "connector", "connectors"},
+		{o.VNets, "virtual network", "virtual networks"}, {o.Policies, "policy", "policies"}, {o.Addresses, "egress address", "egress addresses"}, {o.Groups, "group", "groups"},
+	} {
+		total += k.n
+		switch {
+		case k.n == 1:
+			parts = append(parts, "1 "+k.one)
+		case k.n > 1:
+			parts = append(parts, fmt.Sprint(k.n, " ", k.many))
+		}
+	}
+	text := count(total, "object")
+	if total > 0 {
+		text += " (" + strings.Join(parts, ", ") + ")"
+	}
+	return text
 }
 
 // drawPlan writes the picture that the report would draw.
