@@ -15,6 +15,7 @@ const release = "0.1.0"
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the versions that results depend on", GroupID: "machine", Args: cobra.NoArgs,
+		Example: "  homeward version",
 		Run: func(cmd *cobra.Command, _ []string) {
 			v := versions()
 			fmt.Fprintf(cmd.OutOrStdout(), "homeward %s\n%s %s/%s\nkernel %s\n", v["homeward"], v["go"], runtime.GOOS, runtime.GOARCH, v["kernel"])
