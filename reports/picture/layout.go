@@ -29,7 +29,6 @@ const (
 	gap         = 18.0
 	dcHead      = 50.0
 	accountHead = 28.0
-	mostOrigins = 8
 	mostServers = 8 // of one datacenter
 	hues        = 8
 )
@@ -83,17 +82,17 @@ func (g *geometry) gathered(rec *record.Records) (left, right []*unit) {
 			left = append(left, u)
 		}
 	}
-	most := MostSites
+	few := MostSites
 	if !g.flows {
-		most = mostPlain
+		few = fewPlain
 	}
-	left, moreLeft := gather(left, most)
-	right, moreRight := gather(right, mostPlain)
-	origins, _ = gather(origins, mostOrigins)
+	left, moreLeft := gather(left, few)
+	right, moreRight := gather(right, fewPlain)
+	origins, moreOrigins := gather(origins, fewPlain)
 	slices.SortStableFunc(left, func(a, b *unit) int {
 		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(b.kind, a.kind)) // sites before devices
 	})
-	g.d.More = moreLeft + moreRight
+	g.d.More = moreLeft + moreRight + moreOrigins
 	return left, append(origins, right...)
 }
 

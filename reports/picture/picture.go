@@ -19,8 +19,9 @@ import (
 // are drawn as one.
 const MostSites = 12
 
-// mostPlain is the same where no flows are told apart.
-const mostPlain = 6
+// fewPlain is from where on equal sites are drawn as one if no flows have to be
+// told apart.
+const fewPlain = 6
 
 // Drawing is a topology with the flows of each traffic on it.
 type Drawing struct {
@@ -33,7 +34,7 @@ type Drawing struct {
 	Transits      []Box
 	Links         []Line
 	Layers        []Layer
-	More          int // sites, devices and connectors that are not drawn
+	More          int // sites, devices, connectors and origins that are not drawn
 	Legend        []Entry
 }
 

@@ -202,6 +202,12 @@ func TestLeftOut(t *testing.T) {
 	if len(d.Cards) != MostSites || d.More != 30-MostSites {
 		t.Errorf("got %d cards and %d more, want %d and %d", len(d.Cards), d.More, MostSites, 30-MostSites)
 	}
+	if text := svg(t, top, "many"); !strings.Contains(text, "18 more are not drawn") {
+		t.Error("the picture does not say that sites are missing from it")
+	}
+	if d := Plain(record.Topology{Nodes: top.Nodes[:fewPlain+3]}); len(d.Cards) != fewPlain+3 || d.More != 0 {
+		t.Errorf("got %d cards and %d more of a few that differ, want all of them", len(d.Cards), d.More)
+	}
 	if !slices.ContainsFunc(d.Cards, func(b Box) bool { return b.ID == "s29" }) {
 		t.Error("the only site that asks is not drawn")
 	}

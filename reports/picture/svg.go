@@ -70,6 +70,9 @@ func (d Drawing) Write(w io.Writer, title, subtitle string) error {
 		return fmt.Errorf("picture: %w", err)
 	}
 	f := file{Drawing: d, Key: "p", Title: title, Subtitle: subtitle, Style: Style(), Head: headH, Total: d.Height + headH}
+	if d.More > 0 {
+		f.Subtitle += fmt.Sprintf(" · %d more are not drawn", d.More)
+	}
 	x := siteX
 	for _, e := range d.Legend {
 		f.Entries = append(f.Entries, entryAt{e, x})

@@ -112,9 +112,9 @@ func units(t record.Topology, sites Sites) []*unit {
 // isOnRamp: tunnels and interconnects are links of their own beside the wires.
 func isOnRamp(l record.TopologyLink) bool { return l.Class == "tunnel" || l.Class == "interconnect" }
 
-// gather draws as one what is equal, as far as it takes to be at most units,
-// and says how many members had to be left out all the same.
-func gather(all []*unit, most int) (shown []*unit, left int) {
+// gather draws as one what is equal, as far as it takes to be no more than a few
+// units; where that cannot be, at most MostSites, and says how many members had to be left out.
+func gather(all []*unit, few int) (shown []*unit, left int) {
 	alike := []func(*unit) string{
 		func(u *unit) string { return u.id() },
 		func(u *unit) string {
@@ -123,9 +123,12 @@ func gather(all []*unit, most int) (shown []*unit, left int) {
 		func(u *unit) string { return strings.Join([]string{u.kind, Base(u.id()), u.account}, "\x00") },
 	}
 	for _, key := range alike {
-		if shown = merged(all, key); len(shown) <= most {
+		if shown = merged(all, key); len(shown) <= few {
 			return shown, 0
 		}
+	}
+	if len(shown) <= MostSites {
+		return shown, 0
 	}
 	slices.SortStableFunc(shown, func(a, b *unit) int { // those that ask first
 		switch {
@@ -136,10 +139,10 @@ func gather(all []*unit, most int) (shown []*unit, left int) {
 		}
 		return 1
 	})
-	for _, u := range shown[most:] {
+	for _, u := range shown[MostSites:] {
 		left += len(u.members)
 	}
-	shown = shown[:most]
+	shown = shown[:MostSites]
 	slices.SortStableFunc(shown, func(a, b *unit) int { return Natural(a.id(), b.id()) })
 	return shown, left
 }
