@@ -31,7 +31,8 @@ type Probing struct {
 	Burst  time.Duration `json:"burst,omitempty"`
 }
 
-func (p *Probing) timing() health.Timing {
+// Timing is how a tracker of the tunnel keeps time.
+func (p *Probing) Timing() health.Timing {
 	or := func(d, standard time.Duration) time.Duration {
 		if d > 0 {
 			return d
@@ -80,7 +81,7 @@ func (h *Hub) watch(now vt.Instant) {
 		}
 		t := old[o.ID]
 		if t == nil {
-			timing := o.Probing.timing()
+			timing := o.Probing.Timing()
 			spread := flow.Combine(h.v.cfg.Seed, uint64(o.ID), uint64(h.v.cfg.Self)) % uint64(timing.Interval)
 			t = health.New(timing, now.Add(time.Duration(spread)))
 		}

@@ -127,7 +127,7 @@ func raise(t testing.TB, core string, key *uint32, io IO, branchIO branch.IO) *l
 			t.Errorf("close lab: %v", err)
 		}
 	})
-	tunnels, err := branch.Attach(k.NS("branch"), p.Branches[0], branch.Options{GatewayMAC: mac(0x22), IO: branchIO})
+	tunnels, err := branch.Attach(k.NS("branch"), p.Branches[0], branch.Options{Gateways: map[string]net.HardwareAddr{p.Branches[0].WAN: mac(0x22)}, IO: branchIO})
 	if err != nil {
 		t.Fatal(err)
 	}

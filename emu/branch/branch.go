@@ -11,6 +11,7 @@
 package branch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -33,8 +34,8 @@ const (
 
 // Options say how Attach works.
 type Options struct {
-	// GatewayMAC is the next hop's address on the WAN. Required.
-	GatewayMAC net.HardwareAddr
+	// Gateways are the next hops' addresses, by WAN. Required.
+	Gateways map[string]net.HardwareAddr
 	// IO is the engine; the zero value takes the best that works.
 	IO IO
 }
@@ -140,12 +141,13 @@ func (t *Tunnels) closeAll() error {
 
 // findLinks looks up, in the calling thread's namespace, what the plan names.
 func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
-	wan, err := net.InterfaceByName(b.WAN)
-	if err != nil {
-		return nil, fmt.Errorf("WAN %q: %w", b.WAN, err)
-	}
 	var all []bpf.BranchOptions
 	for _, p := range b.Tunnels {
+		name := cmp.Or(p.WAN, b.WAN)
+		wan, err := net.InterfaceByName(name)
+		if err != nil {
+			return nil, fmt.Errorf("WAN %q: %w", name, err)
+		}
 		gre, err := net.InterfaceByName(p.Interface)
 		if err != nil {
 			return nil, fmt.Errorf("tunnel %q: %w", p.Interface, err)
@@ -156,7 +158,7 @@ func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
 		}
 		all = append(all, bpf.BranchOptions{
 			Local: p.Local, Remote: p.Remote, Key: p.Key, MTU: p.MTU,
-			WAN: wan.Index, WANMAC: wan.HardwareAddr, GatewayMAC: o.GatewayMAC,
+			WAN: wan.Index, WANMAC: wan.HardwareAddr, GatewayMAC: o.Gateways[name],
 			Tunnel: gre.Index, TunnelMAC: gre.HardwareAddr,
 			TunnelPeer: peer.Index, TunnelPeerMAC: peer.HardwareAddr,
 		})

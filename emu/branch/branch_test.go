@@ -252,12 +252,12 @@ func TestAttachNamesWhatIsMissing(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {
 		b := site(nil).Branches[0]
 		b.WAN = "nowhere"
-		if _, err := Attach(l.NS("branch"), b, Options{GatewayMAC: farMAC}); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
+		if _, err := Attach(l.NS("branch"), b, Options{Gateways: gateways}); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
 			t.Errorf("Attach = %v, want the WAN's name in it", err)
 		}
 		b = site(nil).Branches[0]
 		b.Tunnels[0].Interface = "gre9"
-		if _, err := Attach(l.NS("branch"), b, Options{GatewayMAC: farMAC}); err == nil || !strings.Contains(err.Error(), `"gre9"`) {
+		if _, err := Attach(l.NS("branch"), b, Options{Gateways: gateways}); err == nil || !strings.Contains(err.Error(), `"gre9"`) {
 			t.Errorf("Attach = %v, want the tunnel's name in it", err)
 		}
 	})

@@ -26,6 +26,7 @@ var (
 	wanAddr  = netip.MustParseAddr("192.0.2.2")
 	wanMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 0x21}
 	farMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 0x22}
+	gateways = map[string]net.HardwareAddr{"wan0": farMAC}
 )
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
@@ -119,7 +120,7 @@ func raise(t *testing.T, io IO, key *uint32) *lab {
 	}
 	l.wire, l.lan = l.tap(t, "far", "b1"), l.tap(t, "host", "eth0")
 	l.send = afpacket.NewSender(l.wire.socket, farMAC, wanMAC)
-	if l.tunnels, err = Attach(k.NS("branch"), p.Branches[0], Options{GatewayMAC: farMAC, IO: io}); err != nil {
+	if l.tunnels, err = Attach(k.NS("branch"), p.Branches[0], Options{Gateways: gateways, IO: io}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

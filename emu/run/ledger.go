@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"sync"
@@ -83,6 +84,12 @@ func (l *ledger) hub(e agent.Event) {
 	case hub.Dropped:
 		ev.Kind, ev.Reason, ev.Count = "drop", e.Reason.String(), 1
 		l.drop(ev.OnRamp, ev.Flow, ev.Reason)
+	case hub.HealthChanged:
+		ev.Kind = "health"
+		ev.Text = fmt.Sprintf("to this server the tunnel is %s", e.Why)
+	case hub.Moved:
+		ev.Kind = "moved"
+		ev.Text = "replies leave by " + ev.OnRamp
 	default:
 		ev.Kind = "error"
 	}
@@ -185,8 +192,10 @@ func planText(f *plan.Flow) string { return flowText(string(f.Proto), f.Src.Stri
 func (l *ledger) of(f *plan.Flow) *entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if at := l.sessions[sessionKey(f.OnRamp, planText(f))]; at != nil {
-		return at
+	for _, onramp := range append([]string{f.OnRamp}, l.run.names.siblings[f.OnRamp]...) {
+		if at := l.sessions[sessionKey(onramp, planText(f))]; at != nil {
+			return at
+		}
 	}
 	if !l.run.joins {
 		return nil

@@ -17,12 +17,14 @@ type names struct {
 	ingress    map[string]string // the datacenter in which an on-ramp lands
 	ramps      map[ident.OnRamp]*hub.OnRamp
 	owner      map[string]func(netip.Addr, uint16) bool // of a server
+	// siblings are the other on-ramps of a site, whose router may have chosen them.
+	siblings map[string][]string
 }
 
 func namesOf(p *plan.Plan) *names {
 	n := &names{
 		Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{},
-		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]func(netip.Addr, uint16) bool{},
+		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]func(netip.Addr, uint16) bool{}, siblings: map[string][]string{},
 	}
 	for i, s := range p.Servers {
 		n.datacenter[s.Node] = s.Datacenter
@@ -39,6 +41,9 @@ func namesOf(p *plan.Plan) *names {
 		}
 	}
 	for _, b := range p.Branches {
+		if b.Choice != nil {
+			n.siblingsOf(b.Choice)
+		}
 		if node, ok := p.Node(b.Node); ok {
 			for _, t := range b.Tunnels {
 				n.ingress[t.Name] = node.Datacenter
@@ -61,6 +66,16 @@ func (n *names) vnet(ramp ident.OnRamp, v ident.VNet) string {
 func (n *names) owns(server string, egress netip.AddrPort) bool {
 	owner := n.owner[server]
 	return owner != nil && owner(egress.Addr(), egress.Port())
+}
+
+func (n *names) siblingsOf(c *plan.Choice) {
+	for i, w := range c.Ways {
+		for j, other := range c.Ways {
+			if i != j {
+				n.siblings[w.OnRamp] = append(n.siblings[w.OnRamp], other.OnRamp)
+			}
+		}
+	}
 }
 
 // protocol names an IANA number as the session log does.

@@ -1,8 +1,10 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -35,11 +37,16 @@ func (r *runner) branch(i int) error {
 	if len(gre.Tunnels) == 0 {
 		return nil
 	}
-	_, gateway, _, err := r.link(b.Node, b.WAN)
-	if err != nil {
-		return err
+	gateways := map[string]net.HardwareAddr{}
+	for _, t := range gre.Tunnels {
+		wan := cmp.Or(t.WAN, b.WAN)
+		_, gateway, _, err := r.link(b.Node, wan)
+		if err != nil {
+			return err
+		}
+		gateways[wan] = gateway
 	}
-	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{GatewayMAC: gateway, IO: branchIO(r.options.IO)})
+	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{Gateways: gateways, IO: branchIO(r.options.IO)})
 	if err != nil {
 		return err
 	}

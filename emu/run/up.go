@@ -59,7 +59,7 @@ func (r *runner) up(ctx context.Context) error {
 			r.sink.Progress(s.stage, i+1, total)
 		}
 	}
-	return nil
+	return r.probing(ctx)
 }
 
 // tap listens on the wire of a host that asks, for replies to anybody; of a
@@ -101,7 +101,7 @@ func (r *runner) server(i int) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.Start(r.lab.Spawn, s, agent.Options{
+	a, err := agent.Start(r.lab.Spawn, unprobed(s), agent.Options{
 		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
 		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
 	})

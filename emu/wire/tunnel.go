@@ -23,6 +23,7 @@ func tunnel(p *place, t *plan.BranchTunnel) pair {
 		node:      p,
 		addresses: []netip.Prefix{t.InnerPrefix()},
 		neighbors: []netip.Addr{t.Peer},
+		own:       true,
 	}
 	if t.Inner6.IsValid() {
 		a.addresses = append(a.addresses, netip.PrefixFrom(t.Inner6, t.Inner6.BitLen()-1))

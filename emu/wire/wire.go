@@ -114,6 +114,9 @@ type side struct {
 	// whole lets out only what a wire would carry: no superpackets, no
 	// checksums left to fill in.
 	whole bool
+	// own lets in packets that come from an address of the node itself: a tunnel's
+	// probe of type reply is one, and is to be forwarded back (SEMANTICS 2.8).
+	own bool
 }
 
 // pair is a veth to be made.
@@ -272,6 +275,12 @@ func (s *side) dress(other end) error {
 	if s.whole {
 		if err := s.node.space.Do(func() error { return stopOffloads(s.name) }); err != nil {
 			return fmt.Errorf("whole packets on %s: %w", s.name, err)
+		}
+	}
+	if s.own {
+		accept := []setting{{"net.ipv4.conf." + s.name + ".accept_local", "1", false}}
+		if err := s.node.space.Do(func() error { return apply(accept) }); err != nil {
+			return err
 		}
 	}
 	for _, a := range s.addresses {

@@ -32,6 +32,7 @@ func (r *resolver) sites() {
 		r.account(path+".account", o.Account, accounts)
 		r.onramps(path, o, accounts[o.Account])
 		r.group(path, o)
+		r.cpe(path, o)
 	}
 	r.devices(accounts)
 	r.connectors(accounts)
@@ -163,33 +164,10 @@ func (r *resolver) onramps(path string, o *spec.Site, a *spec.Account) {
 		}
 		r.mtu(at+".mtu", ramp.MTU, least)
 		r.interconnect(at, ramp)
+		r.health(at, ramp)
 		if ramp.ARR && a != nil && a.Routing == "legacy" {
 			// SEMANTICS 1.2, ARR-9.
 			r.fail(at+".arr", "", "automatic return routing needs routing: unified, but account %s has routing: legacy", a.ID)
 		}
-	}
-}
-
-func (r *resolver) group(path string, o *spec.Site) {
-	if o.Group == nil {
-		return
-	}
-	path += ".group"
-	ids := each(o.OnRamps, func(ramp spec.OnRamp) string { return ramp.ID })
-	if o.Group.Primary == "" {
-		r.missing(path, "primary", "a group without primary, want the id of an on-ramp")
-	} else if !slices.Contains(ids, o.Group.Primary) {
-		r.fail(path+".primary", suggest(o.Group.Primary, ids), "no on-ramp %q in this site, want one of %s", clip(o.Group.Primary), oneOf(ids))
-	}
-	seen := map[string]bool{o.Group.Primary: true}
-	for i, b := range o.Group.Backups {
-		at := fmt.Sprintf("%s.backups[%d]", path, i)
-		switch {
-		case !slices.Contains(ids, b):
-			r.fail(at, suggest(b, ids), "no on-ramp %q in this site, want one of %s", clip(b), oneOf(ids))
-		case seen[b]:
-			r.fail(at, "", "on-ramp %q is in the group twice", b)
-		}
-		seen[b] = true
 	}
 }

@@ -151,21 +151,7 @@ func (r *resolver) text(path string, n int) string {
 // judging checks faults and checks.
 func (r *resolver) judging(ix *names) {
 	faults := each(r.s.Faults, func(f spec.Fault) string { return f.ID })
-	for i := range r.s.Faults {
-		f := &r.s.Faults[i]
-		path := item("faults", i)
-		if f.Do == "" {
-			r.missing(path, "do", "a fault that does nothing, want do: such as cut")
-		}
-		if f.On == "" {
-			r.missing(path, "on", "a fault on nothing, want on: such as shop.1.wan")
-		} else {
-			r.linkTarget(ix, path+".on", f.On)
-		}
-		if f.Pick < 0 {
-			r.fail(path+".pick", "", "pick %d, want 1 or more", f.Pick)
-		}
-	}
+	r.faults(ix)
 	variants := r.doc.Variants()
 	for i := range r.s.Checks {
 		c := &r.s.Checks[i]

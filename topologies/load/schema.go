@@ -139,11 +139,18 @@ func parameters(def *jsonschema.Schema) {
 // comments are the doc comments of the language's types, by "Type.Field";
 // those of a type by "Type.".
 func comments() (map[string]string, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "spec.go", spec.Source(), parser.ParseComments)
-	if err != nil {
-		return nil, fmt.Errorf("schema: %w", err)
-	}
 	out := map[string]string{}
+	for _, source := range spec.Sources() {
+		file, err := parser.ParseFile(token.NewFileSet(), "spec", source, parser.ParseComments)
+		if err != nil {
+			return nil, fmt.Errorf("schema: %w", err)
+		}
+		learnComments(file, out)
+	}
+	return out, nil
+}
+
+func learnComments(file *ast.File, out map[string]string) {
 	for _, decl := range file.Decls {
 		gen, ok := decl.(*ast.GenDecl)
 		if !ok || gen.Tok != token.TYPE {
@@ -167,7 +174,6 @@ func comments() (map[string]string, error) {
 			}
 		}
 	}
-	return out, nil
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

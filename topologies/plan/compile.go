@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -83,6 +84,7 @@ type builder struct {
 	hosts    []*machine
 	origin   []*machine
 	ramps    []ramp
+	groups   []hub.Group
 	infra    *pool   // between routers
 	outer    *pool   // branches' outer addresses
 	inner    *pool   // tunnel interfaces

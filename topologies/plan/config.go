@@ -46,6 +46,7 @@ func (b *builder) servers() {
 	for _, r := range b.ramps {
 		common.OnRamps = append(common.OnRamps, r.OnRamp)
 	}
+	common.Groups = b.groups
 	for _, d := range b.dcs {
 		local := b.routesOf(d, routes)
 		for _, s := range d.servers {
@@ -62,19 +63,22 @@ func (b *builder) servers() {
 	}
 }
 
-// timers fills in the defaults of SEMANTICS 1.9 and 5.5 and scales them.
-func timers(t spec.Timers) hub.Timers {
+// scaled is a time, or what stands for it if it is not given, times the scale.
+func scaled(t spec.Timers, d unit.Duration, standard time.Duration) time.Duration {
 	scale := t.Scale
 	if scale == 0 {
 		scale = 1
 	}
-	of := func(d unit.Duration, standard time.Duration) time.Duration {
-		if d != 0 {
-			standard = d.D()
-		}
-		// Zero would mean the default again.
-		return max(time.Duration(float64(standard)*scale), 1)
+	if d != 0 {
+		standard = d.D()
 	}
+	// Zero would mean the default again.
+	return max(time.Duration(float64(standard)*scale), 1)
+}
+
+// timers fills in the defaults of SEMANTICS 1.9 and 5.5 and scales them.
+func timers(t spec.Timers) hub.Timers {
+	of := func(d unit.Duration, standard time.Duration) time.Duration { return scaled(t, d, standard) }
 	return hub.Timers{
 		TCPConnect:     of(t.TCPConnect, 30*time.Second),
 		TCPEstablished: of(t.TCPEstablished, 8*time.Hour),

@@ -54,7 +54,7 @@ func (b *builder) connector(s *spec.Connector, path string) {
 		Name: s.ID, Tenant: tenant, VNet: vnet, Kind: tunnel.Connector, Address: peer, Address6: peer6, MTU: mtu,
 		Translate: !preserve, ARR: !a.legacy(),
 	})
-	b.tunnel(r, o, BranchTunnel{Interface: "con1", Local: r.outer(), Inner: inner, Inner6: inner6, Connect: &Connect{
+	b.tunnel(r, r.link, o, BranchTunnel{Interface: "con1", Local: r.outer(), Inner: inner, Inner6: inner6, Connect: &Connect{
 		Port: tunnel.ConnectedPort, Context: b.context(path, &o, chosen), NAT: r.nat,
 	}})
 }

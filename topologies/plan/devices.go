@@ -58,7 +58,7 @@ func (b *builder) device(s *spec.Device, path string, tenant ident.Tenant, addre
 		_, chosen := b.choice(a, at(path+".switch", i)+".vnet", w.VNet)
 		c.Switch = append(c.Switch, Reconnect{At: w.At.D(), Context: b.context(path, &o, chosen)})
 	}
-	b.tunnel(r, o, BranchTunnel{Interface: "dev1", Local: r.outer(), Inner: address, Connect: c})
+	b.tunnel(r, r.link, o, BranchTunnel{Interface: "dev1", Local: r.outer(), Inner: address, Connect: c})
 	b.hosts = append(b.hosts, &machine{node: r.node, addr: address, branch: r, town: r.town})
 }
 

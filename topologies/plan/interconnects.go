@@ -50,7 +50,7 @@ func (b *builder) interconnect(r *branch, o spec.OnRamp, tenant ident.Tenant, pa
 		hop.Via = peer6
 	}
 	r.crossing[l] = append(r.crossing[l], made.Name)
-	r.ways = append(r.ways, way{made.Name, hop})
+	r.ways = append(r.ways, way{made.Name, hop, inner, peer})
 	b.plain = append(b.plain, l)
 	b.p.Interconnects = append(b.p.Interconnects, Interconnect{
 		OnRamp: made.ID, Tenant: tenant, Name: made.Name, Edge: d.edge.ID, Interface: l.B.Interface, VLAN: o.VLAN,

@@ -107,8 +107,7 @@ type Node struct {
 	LAN netip.Prefix `json:"lan,omitzero"`
 	// Forward is ip_forward: set explicitly, because a new namespace inherits the host's.
 	Forward bool `json:"forward"`
-	// Loopback holds addresses of the loopback interface: the outer addresses
-	// of a branch's second tunnel and later.
+	// Loopback holds addresses of the loopback interface: an edge's own for GUE.
 	Loopback []netip.Prefix `json:"loopback,omitempty"`
 	Routes   []KernelRoute  `json:"routes,omitempty"`
 	// Multipath says the node balances over next hops: fib_multipath_hash_policy 3,
@@ -202,6 +201,9 @@ type Branch struct {
 	WAN     string         `json:"wan,omitempty"`
 	LANs    []string       `json:"lans"`
 	Tunnels []BranchTunnel `json:"tunnels"`
+	// Choice is how it chooses among several on-ramps; nil where the first takes
+	// all for ever.
+	Choice *Choice `json:"choice,omitempty"`
 }
 
 // BranchTunnel is a tunnel as the branch sees it.
@@ -210,11 +212,13 @@ type BranchTunnel struct {
 	Name   string       `json:"name"` // "shop.1.wan"
 	Kind   tunnel.Kind  `json:"kind"` // gre, device or connector
 	// Interface is the tunnel device ("gre1") that the kernel routes into.
-	Interface string     `json:"interface"`
-	Local     netip.Addr `json:"local"`  // the branch's outer address
-	Remote    netip.Addr `json:"remote"` // the anycast tunnel address
-	Key       *uint32    `json:"key,omitempty"`
-	MTU       int        `json:"mtu"`
+	Interface string `json:"interface"`
+	// WAN is the interface that its packets leave by, where that is not the branch's.
+	WAN    string     `json:"wan,omitempty"`
+	Local  netip.Addr `json:"local"`  // the branch's outer address
+	Remote netip.Addr `json:"remote"` // the anycast tunnel address
+	Key    *uint32    `json:"key,omitempty"`
+	MTU    int        `json:"mtu"`
 	// Inner and Peer are the interface addresses, a /31 of SEMANTICS 2.8: Inner
 	// is the branch's, Peer the servers'. A device's Inner is its own address,
 	// alone in its prefix: InnerPrefix.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // kernelRoutes gives every router the routes by which plain IP works. There is
@@ -49,17 +51,12 @@ func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
 	}
 	t.node.Routes = append(t.node.Routes, KernelRoute{To: ownRange})
 	for _, r := range b.branch {
-		if r.link == nil {
-			continue
+		if r.town == t {
+			continue // it is on the link
 		}
-		outer := slices.Clone(r.node.Loopback)
-		next := r.node
-		if r.town != t {
-			outer = append(outer, host(r.link.A.Addresses[0].Addr()))
-			next = r.town.node
-		}
-		for _, p := range outer {
-			t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop(t.node, next)})
+		for _, line := range r.lines {
+			outer := host(line.A.Addresses[0].Addr())
+			t.node.Routes = append(t.node.Routes, KernelRoute{To: outer, Hops: b.hop(t.node, r.town.node)})
 		}
 	}
 	for _, m := range b.origin {
@@ -105,7 +102,7 @@ func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
 	}
 }
 
-// branchRoutes sends what leaves a branch over its first on-ramp, and the
+// branchRoutes sends what leaves a branch over its on-ramps (Choice), and the
 // tunnels' own packets over the WAN: without the second they would go into the
 // first. What a connector translates comes back into its tunnel, and nothing
 // else goes there.
@@ -120,5 +117,12 @@ func (b *builder) branchRoutes(r *branch) {
 	if r.nat.IsValid() {
 		to = host(r.nat)
 	}
-	r.node.Routes = append(r.node.Routes, KernelRoute{To: to, Hops: []Hop{r.ways[0].hop}})
+	way := KernelRoute{To: to, Hops: []Hop{r.ways[0].hop}}
+	if r.Choice != nil && r.Choice.Select == spec.ECMP {
+		r.node.Multipath, way.Hops = true, nil
+		for _, w := range r.Choice.Ways {
+			way.Hops = append(way.Hops, w.Hop)
+		}
+	}
+	r.node.Routes = append(r.node.Routes, way)
 }

@@ -21,6 +21,8 @@ type branch struct {
 	town *town
 	pos  position
 	link *Link // toward transit; nil for a site that has interconnects alone
+	// lines are all links toward transit, that first: each tunnel of a site has one of its own.
+	lines []*Link
 	// crossing are the names of the on-ramps that cross each access link.
 	crossing map[*Link][]string
 	hosts    []*machine
@@ -33,10 +35,11 @@ type branch struct {
 	nat netip.Addr
 }
 
-// way is an on-ramp as a branch's next hop.
+// way is an on-ramp as a branch's next hop, with its addresses inside.
 type way struct {
-	name string
-	hop  Hop
+	name        string
+	hop         Hop
+	inner, peer netip.Addr
 }
 
 // machine is a host of a site, a device, or an origin.
@@ -89,6 +92,7 @@ func (b *builder) site(s *spec.Site, path string) {
 	for j, o := range s.OnRamps {
 		b.onramp(r, o, account, j, at(path+".onramps", j))
 	}
+	b.resilience(r, s)
 }
 
 // router makes the router of a site or a connector, or a device, near a place.
@@ -109,6 +113,19 @@ func (b *builder) router(path string, near spec.Near, n Node) *branch {
 func (b *builder) access(r *branch) {
 	r.link = b.wire(ClassAccess, r.node, r.town.node, delay(r.pos, r.town.pos))
 	r.WAN = r.link.A.Interface
+	r.lines = []*Link{r.link}
+}
+
+// another links a router to the Internet by a further line, whose end at the
+// router is the outer address of a tunnel. Nothing else is routed by it.
+func (b *builder) another(r *branch) *Link {
+	up, down := [2]string{r.node.ID, r.town.node.ID}, [2]string{r.town.node.ID, r.node.ID}
+	first := [2]Hop{b.hops[up], b.hops[down]}
+	l := b.wire(ClassAccess, r.node, r.town.node, delay(r.pos, r.town.pos))
+	b.hops[up], b.hops[down] = first[0], first[1]
+	l.ID += ":" + l.A.Interface
+	r.lines = append(r.lines, l)
+	return l
 }
 
 // inside is an address of the family that the router speaks inside its tunnels.
@@ -209,16 +226,13 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 		b.interconnect(r, o, tenant, path)
 		return
 	}
-	outer := r.link.A.Addresses[0].Addr()
+	line := r.link
 	if len(r.Tunnels) > 0 {
-		// A tunnel is known by its outer addresses: each further one has its own.
-		_, hi, ok := b.outer.pair()
-		if !ok {
-			b.fail(path, "too many on-ramps: %v is used up", b.outer.prefix)
-		}
-		outer = hi
-		r.node.Loopback = append(r.node.Loopback, host(outer))
+		// A tunnel is known by its outer addresses, and a backup on the line of its
+		// primary would be none.
+		line = b.another(r)
 	}
+	outer := line.A.Addresses[0].Addr()
 	peer, inner, ok := b.inner.pair()
 	if !ok {
 		b.fail(path, "too many tunnels: %v is used up", b.inner.prefix)
@@ -232,7 +246,7 @@ func (b *builder) onramp(r *branch, o spec.OnRamp, tenant ident.Tenant, j int, p
 		Name: r.Site + "." + o.ID, Tenant: tenant, VNet: vnet.ID, Kind: kind, Local: tunnelAddr, Remote: outer,
 		Address: peer, Address6: peer6, Key: o.Key, ARR: o.ARR, MTU: mtu, Country: r.country,
 	})
-	b.tunnel(r, made, BranchTunnel{Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1), Local: outer, Inner: inner, Inner6: inner6})
+	b.tunnel(r, line, made, BranchTunnel{Interface: string(kind[:min(len(kind), 9)]) + strconv.Itoa(j+1), Local: outer, Inner: inner, Inner6: inner6})
 }
 
 // tunnelMTU is the given MTU, or the largest that the access link leaves inside e.
@@ -252,14 +266,18 @@ func (b *builder) ramp(o hub.OnRamp) hub.OnRamp {
 	return o
 }
 
-// tunnel gives a router its end of an on-ramp; t says what servers do not know.
-func (b *builder) tunnel(r *branch, o hub.OnRamp, t BranchTunnel) {
+// tunnel gives a router its end of an on-ramp on a line; t says what servers do
+// not know.
+func (b *builder) tunnel(r *branch, line *Link, o hub.OnRamp, t BranchTunnel) {
+	if line != r.link {
+		t.WAN = line.A.Interface
+	}
 	t.OnRamp, t.Name, t.Kind, t.Key, t.MTU = o.ID, o.Name, o.Kind, o.Key, o.MTU
 	t.Remote, t.Peer, t.Peer6 = o.Local, o.Address, o.Address6
 	t.MAC, t.PeerMAC = mac(macTunnel, int(o.ID), 1), mac(macTunnel, int(o.ID), 2)
 	r.Tunnels = append(r.Tunnels, t)
-	r.crossing[r.link] = append(r.crossing[r.link], t.Name)
-	r.ways = append(r.ways, way{t.Name, Hop{Interface: t.Interface, Via: t.peerOf(r.inside())}})
+	r.crossing[line] = append(r.crossing[line], t.Name)
+	r.ways = append(r.ways, way{t.Name, Hop{Interface: t.Interface, Via: t.peerOf(r.inside())}, t.Inner, t.Peer})
 }
 
 // unplanned says whether a selector names something that the file has and the

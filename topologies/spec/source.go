@@ -2,9 +2,13 @@ package spec
 
 import _ "embed"
 
-//go:embed spec.go
-var source string
+var (
+	//go:embed spec.go
+	source string
+	//go:embed failure.go
+	failure string
+)
 
-// Source is the text of the language's types. Their comments are the
+// Sources are the texts of the language's types. Their comments are the
 // language's reference, and the schema takes its descriptions from them.
-func Source() string { return source }
+func Sources() []string { return []string{source, failure} }

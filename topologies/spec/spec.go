@@ -298,28 +298,6 @@ type OnRamp struct {
 	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
 }
 
-// Health is a tunnel's probing (SEMANTICS 2.8).
-type Health struct {
-	Type string `yaml:"type,omitempty" json:"type,omitempty" jsonschema:"enum=reply,enum=request"`
-	Rate string `yaml:"rate,omitempty" json:"rate,omitempty" jsonschema:"enum=low,enum=mid,enum=high"`
-}
-
-// Group joins on-ramps for failover (SEMANTICS 1.8).
-type Group struct {
-	Primary    string        `yaml:"primary" json:"primary"`
-	Backups    []string      `yaml:"backups,omitempty" json:"backups,omitempty"`
-	Failback   string        `yaml:"failback,omitempty" json:"failback,omitempty"`
-	Repin      string        `yaml:"repin,omitempty" json:"repin,omitempty"`
-	RepinAfter unit.Duration `yaml:"repin_after,omitempty" json:"repin_after,omitempty"`
-	Predictive *bool         `yaml:"predictive,omitempty" json:"predictive,omitempty"`
-}
-
-// CPE is how the branch router chooses among on-ramps.
-type CPE struct {
-	Select string `yaml:"select,omitempty" json:"select,omitempty"`
-	Detect string `yaml:"detect,omitempty" json:"detect,omitempty"`
-}
-
 // Device is a client device, or Count of them: a machine with a connected
 // tunnel of its own and an address of the network's device range (SEMANTICS 7.1).
 type Device struct {
@@ -491,32 +469,6 @@ type Workload struct {
 	Close      string             `yaml:"close,omitempty" json:"close,omitempty"`
 	Retries    int                `yaml:"retries,omitempty" json:"retries,omitempty"`
 	For        unit.Duration      `yaml:"for,omitempty" json:"for,omitempty"`
-}
-
-// Fault is something that goes wrong, and heals.
-type Fault struct {
-	ID   string        `yaml:"id" json:"id"`
-	At   unit.Duration `yaml:"at" json:"at"`
-	Do   string        `yaml:"do" json:"do"`
-	On   string        `yaml:"on" json:"on"`
-	For  unit.Duration `yaml:"for,omitempty" json:"for,omitempty"`
-	Pick int           `yaml:"pick,omitempty" json:"pick,omitempty"`
-}
-
-// Check is what must hold. Exactly one of Expect, Always, Eventually and Never is given.
-type Check struct {
-	ID         string        `yaml:"id" json:"id"`
-	Expect     string        `yaml:"expect,omitempty" json:"expect,omitempty"`
-	Always     string        `yaml:"always,omitempty" json:"always,omitempty"`
-	Eventually string        `yaml:"eventually,omitempty" json:"eventually,omitempty"`
-	Within     unit.Duration `yaml:"within,omitempty" json:"within,omitempty"`
-	Never      string        `yaml:"never,omitempty" json:"never,omitempty"`
-	// After starts judging at a fault.
-	After string `yaml:"after,omitempty" json:"after,omitempty"`
-	// Vs compares with another variant, whose measures the expression reaches as vs.<traffic>.<measure>.
-	Vs string `yaml:"vs,omitempty" json:"vs,omitempty"`
-	// Level warning does not fail the run; empty means error.
-	Level string `yaml:"level,omitempty" json:"level,omitempty" jsonschema:"enum=error,enum=warning"`
 }
 
 // Base is the name of the variant that is the file itself.
