@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Tests start this binary again as the program, and labs as their agents.
-	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && os.Args[1] == agentCommand {
+	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && (os.Args[1] == agentCommand || os.Args[1] == keeperCommand) {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	testscript.Main(m, map[string]func(){

@@ -20,7 +20,10 @@ const together = 100 * time.Millisecond
 // the process. Once a run has begun, the first one ends the context, so that
 // the run writes what it knows; the second ends the process at once, and the
 // kernel takes the lab down.
-type lifeline struct{ begun atomic.Bool }
+type lifeline struct {
+	begun atomic.Bool
+	lent  atomic.Bool // signals are for a program that runs elsewhere
+}
 
 type lifelineKey struct{}
 
@@ -39,14 +42,16 @@ func watch(parent context.Context) (ctx context.Context, stop func()) {
 }
 
 func (l *lifeline) listen(got <-chan os.Signal, cancel context.CancelCauseFunc) {
-	s := <-got
-	if !l.begun.Load() {
-		os.Exit(exitInterrupted)
-	}
-	first := time.Now()
-	cancel(interruption(s))
-	for range got {
-		if time.Since(first) > together {
+	var first time.Time
+	for s := range got {
+		switch {
+		case l.lent.Load(): // somebody else's
+		case !l.begun.Load():
+			os.Exit(exitInterrupted)
+		case first.IsZero():
+			first = time.Now()
+			cancel(interruption(s))
+		case time.Since(first) > together:
 			os.Exit(exitInterrupted)
 		}
 	}
@@ -64,5 +69,12 @@ func interruption(s os.Signal) error {
 func begin(ctx context.Context) {
 	if l, ok := ctx.Value(lifelineKey{}).(*lifeline); ok {
 		l.begun.Store(true)
+	}
+}
+
+// lend leaves signals to somebody else from here on.
+func lend(ctx context.Context) {
+	if l, ok := ctx.Value(lifelineKey{}).(*lifeline); ok {
+		l.lent.Store(true)
 	}
 }

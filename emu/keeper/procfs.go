@@ -133,6 +133,7 @@ func socketNets() map[int]uint64 {
 // stat is what /proc/<pid>/stat says, as far as anybody here asks.
 type stat struct {
 	name   string
+	state  string // one letter; Z has ended and was not waited for
 	parent int
 }
 
@@ -151,5 +152,5 @@ func status(pid int) (stat, error) {
 		return stat{}, errors.New("malformed /proc stat line")
 	}
 	parent, err := strconv.Atoi(f[1])
-	return stat{string(b[open+1 : shut]), parent}, err
+	return stat{string(b[open+1 : shut]), f[0], parent}, err
 }

@@ -61,6 +61,12 @@ func (l *Lab) NS(node string) *netns.NS { return l.r.lab.NS(node) }
 // Spawn starts a program inside a node (keeper.Lab.Spawn).
 func (l *Lab) Spawn(node string, cmd *exec.Cmd) error { return l.r.lab.Spawn(node, cmd) }
 
+// UpMs is how long it took to bring the lab up.
+func (l *Lab) UpMs() int64 { return l.r.manifest.Metrics.UpMs }
+
+// ReapOrphans is keeper.Lab.ReapOrphans.
+func (l *Lab) ReapOrphans() { l.r.lab.ReapOrphans() }
+
 // TrafficError says that the file has no such traffic.
 type TrafficError struct {
 	ID  string
@@ -72,12 +78,19 @@ func (e *TrafficError) Error() string {
 	return fmt.Sprintf("no traffic %q (there is: %s)", e.ID, strings.Join(e.Has, ", "))
 }
 
-// Traffic sends the flows of the named traffic now, all if none is named, and
-// returns what became of each. Every round has nonces of its own, so that a late
+// Round says which flows are sent.
+type Round struct {
+	// IDs of traffic; none means all.
+	IDs []string
+	// Progress, if not nil, is told how many flows are over, one call at a time.
+	Progress func(done, total int)
+}
+
+// Traffic sends flows now, and returns what became of each. Every round has nonces of its own, so that a late
 // reply of an earlier one is nobody's. Rounds wait for each other.
-func (l *Lab) Traffic(ctx context.Context, ids ...string) ([]record.Flow, error) {
+func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 	p := l.Plan()
-	for _, id := range ids {
+	for _, id := range round.IDs {
 		if !slices.Contains(p.Traffic, id) {
 			return nil, &TrafficError{id, p.Traffic}
 		}
@@ -89,7 +102,7 @@ func (l *Lab) Traffic(ctx context.Context, ids ...string) ([]record.Flow, error)
 	}
 	var flows []plan.Flow
 	for _, f := range p.Flows {
-		if len(ids) == 0 || slices.Contains(ids, f.Traffic) {
+		if len(round.IDs) == 0 || slices.Contains(round.IDs, f.Traffic) {
 			f.Nonce ^= l.rounds << roundShift
 			flows = append(flows, f)
 		}
@@ -98,7 +111,11 @@ func (l *Lab) Traffic(ctx context.Context, ids ...string) ([]record.Flow, error)
 	for _, t := range l.r.taps {
 		t.Forget()
 	}
-	sent := l.r.traffic(ctx, flows)
+	tell := round.Progress
+	if tell == nil {
+		tell = func(int, int) {}
+	}
+	sent := l.r.traffic(ctx, flows, tell)
 	_, late := l.Look(ctx) // and so has every server's account
 	lines, err := l.r.collect(sent)
 	return lines, errors.Join(err, late, context.Cause(ctx))
@@ -153,7 +170,7 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 	for i, s := range l.r.plan.Servers {
 		m.Metrics.PortOutsideSlice += l.r.egress[i].Count().Outside
 		if look, ok := looks[s.Node]; ok {
-			m.Metrics.Servers[s.Node] = totals(look.Final)
+			m.Metrics.Servers[s.Node] = Totals(look.Final)
 			m.Metrics.ReturnRouteLookups += m.Metrics.Servers[s.Node]["route_lookups"]
 		}
 	}
@@ -191,8 +208,8 @@ func (l *Lab) Logs() map[string]string {
 	return logs
 }
 
-// totals names a server's counters, drops and driver's counts as run.json does.
-func totals(f agent.Final) map[string]int64 {
+// Totals names a server's counters, drops and driver's counts as run.json does.
+func Totals(f agent.Final) map[string]int64 {
 	m := counterMap(f.Counters)
 	for reason, n := range f.Drops {
 		m["drop."+reason] = int64(n)

@@ -155,7 +155,7 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
 	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
 
-	sent := r.traffic(ctx, r.plan.Flows)
+	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
@@ -180,21 +180,22 @@ type round struct {
 	began    time.Time
 }
 
-func (r *runner) traffic(ctx context.Context, flows []plan.Flow) round {
+// traffic sends flows; tell is told how many are over.
+func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done, total int)) round {
 	began := time.Now().Add(lead)
 	r.ledger.begin(flows)
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
 	breaks := r.begin(began)
 	var mu sync.Mutex
 	done := 0
-	r.sink.Progress(StageFlows, 0, len(flows))
+	tell(0, len(flows))
 	outcomes := host.Run(ctx, flows, host.Config{
 		Namespace: r.lab.NS, Key: r.ledger.key, Base: began, Breaks: breaks,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
 			done++
-			r.sink.Progress(StageFlows, done, len(flows))
+			tell(done, len(flows))
 		},
 	})
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
@@ -238,7 +239,7 @@ func (r *runner) slices(server string, c probe.EgressCount, flows int) error {
 }
 
 func (r *runner) count(server string, f agent.Final) {
-	m := totals(f)
+	m := Totals(f)
 	for reason, n := range f.Drops {
 		r.event(record.Event{Kind: "drop", Node: server, Reason: reason, Count: int64(n), Text: fmt.Sprintf("%d packets dropped in all: %s", n, reason)})
 	}

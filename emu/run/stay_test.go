@@ -45,7 +45,7 @@ func TestLiveRounds(t *testing.T) {
 	var memory record.Memory
 	l := stays(t, true, &memory)
 	for i, ids := range [][]string{nil, {"same"}, {"ask", "ping"}, nil} {
-		flows, err := l.Traffic(t.Context(), ids...)
+		flows, err := l.Traffic(t.Context(), run.Round{IDs: ids})
 		if err != nil {
 			t.Fatalf("round %d: %v", i, err)
 		}
@@ -58,7 +58,7 @@ func TestLiveRounds(t *testing.T) {
 			}
 		}
 	}
-	if _, err := l.Traffic(t.Context(), "sane"); !errors.As(err, new(*run.TrafficError)) || !strings.Contains(err.Error(), "same, ask, ping") {
+	if _, err := l.Traffic(t.Context(), run.Round{IDs: []string{"sane"}}); !errors.As(err, new(*run.TrafficError)) || !strings.Contains(err.Error(), "same, ask, ping") {
 		t.Errorf("traffic that there is not: %v", err)
 	}
 	looks, err := l.Look(t.Context())
@@ -85,7 +85,7 @@ func TestLiveRounds(t *testing.T) {
 func TestLiveRoundsMisdeliver(t *testing.T) {
 	l := stays(t, false, &record.Memory{})
 	for i := range 2 {
-		flows, err := l.Traffic(t.Context(), "ask")
+		flows, err := l.Traffic(t.Context(), run.Round{IDs: []string{"ask"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
@@ -15,6 +17,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -187,6 +190,13 @@ func Possible(p *plan.Plan) error {
 		return fmt.Errorf("a lab needs the right to make network namespaces: run as root, for example with sudo; homeward doctor says what else is missing (%w)", err)
 	}
 	return errors.Join(ns.Close(), keeper.Fits(p))
+}
+
+// Lacks says whether an error of Up or Run is a lack of the machine's: of rights,
+// of a kernel's feature, of open files.
+func Lacks(err error) bool {
+	return errors.As(err, new(*keeper.LimitError)) ||
+		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Refused are the words of the plan that this engine cannot do. It does

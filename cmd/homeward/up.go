@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/resident"
+	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// keeperCommand is the hidden subcommand that stays behind `up`.
+const keeperCommand = "keeper"
+
+type upFlags struct {
+	name    string
+	variant string
+	sets    []string
+	io      string
+}
+
+func newUp() *cobra.Command {
+	var f upFlags
+	c := &cobra.Command{
+		Use: "up SCENARIO", Short: "Bring a lab up and leave it there", GroupID: "lab", Args: cobra.ExactArgs(1), ValidArgsFunction: completeScenarios(1),
+		Long: `Up builds one variant of a scenario and returns when the lab is ready. It sends
+no traffic. The lab stays until homeward down takes it down; a keeper process
+holds all of it, and if that is killed, nothing is left.
+
+Any number of labs can be up at once, the same scenario under several names.
+Their names are what the other commands take; where one lab alone is up, its
+name can be left out.`,
+		Example: `  sudo homeward up overlapping_branches
+  sudo homeward up my.yaml --variant routes_only --set shop.count=10 --name big
+  sudo homeward exec overlapping_branches shop.1.till -- curl -s http://203.0.113.9/
+  sudo homeward traffic overlapping_branches same && sudo homeward check overlapping_branches
+  sudo homeward down overlapping_branches`,
+		RunE: func(cmd *cobra.Command, args []string) error { return up(cmd, args[0], f) },
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.name, "name", "", "name of the lab (default the scenario's)")
+	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
+	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
+	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
+	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
+	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
+	return c
+}
+
+func up(cmd *cobra.Command, file string, f upFlags) error {
+	if io := agent.IO(f.io); io != agent.IOAuto && io != agent.IOVnet && io != agent.IOPlain {
+		return usagef("--io %s: want vnet or plain", f.io)
+	}
+	v, scenario, err := oneVariant(file, f.variant, f.sets)
+	if err != nil {
+		return err
+	}
+	if f.name == "" {
+		f.name = v.plan.Scenario
+	}
+	if err := control.CheckName(f.name); err != nil {
+		return usage(err)
+	}
+	if err := emurun.Possible(v.plan); err != nil {
+		return lacking(err)
+	}
+	begin(cmd.Context())
+	s := newScreen(cmd.ErrOrStderr())
+	info, err := resident.Launch(cmd.Context(), "/proc/self/exe", []string{keeperCommand},
+		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, IO: agent.IO(f.io), Versions: versions()},
+		func(stage string, done, total int) { s.progress(f.name, stage, done, total) })
+	s.clear()
+	if err != nil {
+		return refusal(err)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "lab %s is up: %s/%s, %s, %s, in %.1f s\n", info.Name, info.Scenario, info.Variant, count(info.Nodes, "node"), count(info.Links, "link"), float64(info.UpMs)/1000)
+	return nil
+}
+
+// oneVariant compiles one variant of a file, which the engine must be able to
+// do, and gives its resolved text.
+func oneVariant(file, name string, sets []string) (*variant, json.RawMessage, error) {
+	doc, err := open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	ch, err := parseChanges(sets, 0, []string{name})
+	if err != nil {
+		return nil, nil, err
+	}
+	vs, err := prepare(doc, ch)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := refuse(vs, emurun.Engine); err != nil {
+		return nil, nil, err
+	}
+	text, err := json.Marshal(vs[0].spec)
+	if err != nil {
+		return nil, nil, judgeless(err)
+	}
+	return vs[0], text, nil
+}
+
+func newKeeper() *cobra.Command {
+	return &cobra.Command{
+		Use: keeperCommand, Hidden: true, Args: cobra.NoArgs,
+		Short: "Keep a lab (started by up)",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			begin(cmd.Context())
+			if err := resident.Main(cmd.Context(), os.Stdin, os.Stdout, []string{agentCommand}); err != nil {
+				return judgeless(err)
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,190 @@
+// Package resident is the process that stays behind `homeward up`: it brings a
+// lab up, keeps it, and does what commands ask of it over emu/control.
+//
+// It is started (Launch) as the first process of a process namespace of its
+// own, with its own view of /proc, so that the kernel ends everything that was
+// ever started in the lab, however far removed, in the moment in which the
+// keeper ends. It judges no check and prints nothing. The law: from the moment
+// in which its starter was told that the lab is ready, only down, a signal or
+// its own death ends it; until then, the starter's death does.
+package resident
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Start is what a keeper is to keep.
+type Start struct {
+	Name string     `json:"name"`
+	Plan *plan.Plan `json:"plan"`
+	// Scenario is the resolved file, which the plan is made of: changes are told
+	// in its words.
+	Scenario json.RawMessage   `json:"scenario"`
+	IO       agent.IO          `json:"io,omitempty"`
+	Versions map[string]string `json:"versions,omitempty"`
+}
+
+// report is a line of the keeper's to its starter. Exactly one field is set.
+type report struct {
+	Stage *stage         `json:"stage,omitempty"`
+	Ready *control.Info  `json:"ready,omitempty"`
+	Error *control.Error `json:"error,omitempty"`
+}
+
+type stage struct {
+	Name  string `json:"name"`
+	Done  int    `json:"done"`
+	Total int    `json:"total"`
+}
+
+// stay is the starter's last word: it knows that the lab is ready.
+const stay = "stay"
+
+// keeper is the process.
+type keeper struct {
+	start   Start
+	began   time.Time
+	claim   *control.Claim
+	store   *store
+	out     *json.Encoder
+	console *os.File
+
+	// ask wakes the main goroutine to take everything down.
+	ask  context.CancelFunc
+	gone chan struct{} // closed when all is down
+	end  error         // of taking it down, before gone is closed
+
+	mu    sync.Mutex
+	lab   *run.Lab // nil until it is up
+	state control.State
+	busy  int             // rounds of traffic
+	plan  json.RawMessage // the resolved file in force
+	apply sync.Mutex      // one change at a time
+}
+
+// Main is the keeper's life: a Start on in, reports to out. agentArgs make this
+// program an edge server's. It returns when nothing of the lab is left; an
+// error has been reported.
+func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs []string) error {
+	k := &keeper{began: time.Now(), out: json.NewEncoder(out), store: newStore(), gone: make(chan struct{}), state: control.Starting}
+	err := k.main(ctx, in, agentArgs)
+	if err != nil {
+		refusal, ok := errors.AsType[*control.Error](err)
+		if !ok {
+			refusal = &control.Error{Kind: kindOf(err), Text: err.Error()}
+		}
+		_ = k.out.Encode(report{Error: refusal}) // a starter that is gone needs none
+	}
+	return err
+}
+
+func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs []string) error {
+	if err := ownProcesses(); err != nil {
+		return err
+	}
+	lines := bufio.NewReader(in)
+	first, err := lines.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(first, &k.start)
+	}
+	if err != nil {
+		return fmt.Errorf("keeper: what to keep: %w", err)
+	}
+	k.plan = k.start.Scenario
+	if k.claim, err = control.Listen(k.start.Name); err != nil {
+		return err
+	}
+	ctx, k.ask = context.WithCancel(ctx)
+	defer k.ask()
+	serving := make(chan error, 1)
+	calls, hangUp := context.WithCancel(context.Background())
+	go func() { serving <- control.Serve(calls, k.claim.UnixListener, k.handlers()) }()
+	err = k.live(ctx, lines, agentArgs)
+	k.end = err
+	close(k.gone)
+	err = errors.Join(err, k.claim.Close())
+	time.AfterFunc(lastAnswers, hangUp)
+	return errors.Join(err, <-serving)
+}
+
+// lastAnswers is how long calls have to end by themselves when the lab is down.
+const lastAnswers = time.Second
+
+// live is up, ready, down.
+func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs []string) error {
+	ready, abandon := context.WithCancelCause(ctx)
+	defer abandon(nil)
+	staying := make(chan bool, 1)
+	go func() { // the starter says one more word, or dies
+		word, _ := lines.ReadString('\n')
+		if word != stay+"\n" {
+			abandon(errors.New("the command that began the lab has gone"))
+		}
+		staying <- word == stay+"\n"
+	}()
+	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
+	lab, err := run.Up(ready, k.start.Plan, k.store, run.Options{AgentArgs: agentArgs, IO: k.start.IO, Versions: k.start.Versions})
+	k.store.toStarter(nil)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.lab, k.state = lab, control.Ready
+	k.mu.Unlock()
+	stopReaping := reapOrphans(lab)
+	defer stopReaping()
+	info := k.info()
+	err = k.out.Encode(report{Ready: &info})
+	if err == nil && <-staying {
+		err = k.detach()
+		if err == nil {
+			<-ctx.Done()
+		}
+	}
+	k.mu.Lock()
+	k.state = control.Stopping
+	k.mu.Unlock()
+	return errors.Join(err, lab.Down())
+}
+
+// detach lets go of all that its starter gave, so that nobody waits for the end
+// of it; what Go has to say in a crash goes to the lab's log.
+func (k *keeper) detach() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd, to := range map[int]*os.File{0: null, 1: null, 2: k.claim.Log} {
+		if err := unix.Dup2(int(to.Fd()), fd); err != nil {
+			return fmt.Errorf("keeper: let go of the terminal: %w", err)
+		}
+	}
+	return os.Chdir("/")
+}
+
+// kindOf says whose fault it is that a lab cannot come up.
+func kindOf(err error) control.Kind {
+	if run.Lacks(err) {
+		return control.Lack
+	}
+	if errors.As(err, new(*control.TakenError)) {
+		return control.Usage
+	}
+	return control.Failed
+}
