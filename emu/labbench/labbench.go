@@ -1,0 +1,127 @@
+// Package labbench measures the lab for `homeward bench lab`: how exactly an
+// impaired link delays, how many packets it can carry, and what a link costs to
+// make.
+//
+// Its law is that of all benches: a number is printed beside what it is compared
+// with, measured in the same run and interleaved, and results are checked before
+// speed is. It brings up labs of its own and leaves nothing.
+package labbench
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// Goals of PERFORMANCE 1, and how they are measured.
+const (
+	goalP50    = 100  // µs beyond the delay
+	goalP99    = 300  // µs
+	goalPacket = 1000 // ns of a processor for each packet: a million a second
+	goalWiring = 40   // times faster than create-then-move
+
+	delay = 5 * time.Millisecond
+	rate  = 20000 // packets a second
+)
+
+// Bench says how to measure. Pump is required: how its child is started.
+type Bench struct {
+	Pump pump.Options
+	// Rounds, of which medians are taken; 0 means 5.
+	Rounds int
+	// Length of the packets' part of a round; 0 means a second.
+	Length time.Duration
+}
+
+// Run measures.
+func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
+	b.Rounds, b.Length = cmp.Or(b.Rounds, 5), cmp.Or(b.Length, time.Second)
+	rows, err := b.wireRows(ctx)
+	if err != nil {
+		return rows, err
+	}
+	wiring, err := b.wiringRow(ctx)
+	return append(rows, wiring), err
+}
+
+// wireRows are the delay beside the machine's timers, and the price of a packet.
+func (b *Bench) wireRows(ctx context.Context) ([]hubbench.Row, error) {
+	var wire, floor [2][]float64 // 50th and 99th percentile, µs
+	var price []float64          // ns
+	sound := true
+	for range b.Rounds {
+		f, err := timerFloor(b.Length / 2)
+		if err != nil {
+			return nil, err
+		}
+		d, err := b.delayed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		n, err := b.flooded(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range wire {
+			wire[i], floor[i] = append(wire[i], d.over[i]), append(floor[i], f[i])
+		}
+		sound = sound && d.sound
+		price = append(price, n)
+	}
+	var rows []hubbench.Row
+	for i, at := range []struct {
+		id   string
+		goal float64
+	}{{"lab.delay_p50_us", goalP50}, {"lab.delay_p99_us", goalP99}} {
+		r := hubbench.Row{ID: at.id, Value: median(wire[i]), Unit: "µs", Baseline: "timer floor", BaselineValue: median(floor[i]), Equal: &sound}
+		rows = append(rows, most(r, at.goal))
+	}
+	return append(rows, most(hubbench.Row{ID: "lab.wire_packet_ns", Value: median(price), Unit: "ns"}, goalPacket)), nil
+}
+
+// most sets the goal that the value should not exceed, and the ratio.
+func most(r hubbench.Row, goal float64) hubbench.Row {
+	met := r.Value <= goal
+	r.Goal, r.Met = &goal, &met
+	if r.BaselineValue > 0 {
+		r.Ratio = r.Value / r.BaselineValue
+	}
+	return r
+}
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// addresses of the two hosts of every lab here.
+var left, right = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+
+// pair is a plan of two hosts with some links between them, the first of which
+// has addresses and does this to packets.
+func pair(links int, im spec.Impairment) *plan.Plan {
+	p := &plan.Plan{Scenario: "bench", Seed: 1, Nodes: []plan.Node{{ID: "left", Kind: plan.KindHost}, {ID: "right", Kind: plan.KindHost}}}
+	for i := range links {
+		l := plan.Link{ID: fmt.Sprintf("link%d", i), MTU: 1500}
+		for side, e := range map[byte]*plan.Endpoint{1: &l.A, 2: &l.B} {
+			*e = plan.Endpoint{Node: map[byte]string{1: "left", 2: "right"}[side], Interface: fmt.Sprintf("eth%d", i), MAC: net.HardwareAddr{2, side, 0, 0, byte(i >> 8), byte(i)}}
+		}
+		if i == 0 {
+			l.AB, l.BA = im, im
+			l.A.Addresses, l.A.Neighbors = []netip.Prefix{netip.PrefixFrom(left, 24)}, []netip.Addr{right}
+			l.B.Addresses, l.B.Neighbors = []netip.Prefix{netip.PrefixFrom(right, 24)}, []netip.Addr{left}
+		}
+		p.Links = append(p.Links, l)
+	}
+	return p
+}
