@@ -193,40 +193,45 @@ func mss(t *testing.T, tcp *layers.TCP) uint16 {
 // "fragmentation needed", naming the tunnel's MTU (RT-14).
 func TestTooBigIsRefusedByTheKernel(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {
-		want := l.encap.InnerMTU(1500)
-		c := l.udp(t, netip.AddrPortFrom(farAddr, 7))
-		raw, err := c.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e := raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
-		}); err != nil || e != nil {
-			t.Fatal(err, e)
-		}
-		if _, err := c.Write(make([]byte, 1472)); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.EMSGSIZE) || timedOut(err) {
-			t.Errorf("read after a packet too big = %v, want EMSGSIZE", err)
-		}
-		var mtu int
-		if e := raw.Control(func(fd uintptr) { mtu, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU) }); err != nil || e != nil {
-			t.Fatal(err, e)
-		}
-		if mtu != want {
-			t.Errorf("path MTU at the host = %d, want %d", mtu, want)
-		}
-		if _, err := c.Write(make([]byte, want-28)); err != nil {
-			t.Errorf("a packet of %d bytes: %v, want it sent", want, err)
-		}
-		if got := ips(l.wire.must(t))[0].Length; got != 1500 {
-			t.Errorf("outer packet of %d bytes, want 1500", got)
-		}
+		refused(t, l, l.udp(t, netip.AddrPortFrom(farAddr, 7)), pmtud{28, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO, unix.IP_MTU})
 	})
+}
+
+// pmtud is how a socket discovers the path MTU: the headers of UDP, and options.
+type pmtud struct{ headers, level, discover, never, mtu int }
+
+// refused sends what does not fit the tunnel, and then what just does.
+func refused(t *testing.T, l *lab, c *net.UDPConn, o pmtud) {
+	want := l.encap.InnerMTU(1500)
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), o.level, o.discover, o.never) }); err != nil || e != nil {
+		t.Fatal(err, e)
+	}
+	if _, err := c.Write(make([]byte, 1500-o.headers)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.EMSGSIZE) || timedOut(err) {
+		t.Errorf("read after a packet too big = %v, want EMSGSIZE", err)
+	}
+	var mtu int
+	if e := raw.Control(func(fd uintptr) { mtu, err = unix.GetsockoptInt(int(fd), o.level, o.mtu) }); err != nil || e != nil {
+		t.Fatal(err, e)
+	}
+	if mtu != want {
+		t.Errorf("path MTU at the host = %d, want %d", mtu, want)
+	}
+	if _, err := c.Write(make([]byte, want-o.headers)); err != nil {
+		t.Errorf("a packet of %d bytes: %v, want it sent", want, err)
+	}
+	if got := ips(l.wire.must(t))[0].Length; got != 1500 {
+		t.Errorf("outer packet of %d bytes, want 1500", got)
+	}
 }
 
 // Close leaves the branch's settings as they were; what was counted can still

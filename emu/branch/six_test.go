@@ -1,11 +1,9 @@
 package branch
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,40 +136,7 @@ func TestSixMSSIsClampedBothWays(t *testing.T) {
 // (RFC 4443 section 3.2), naming the tunnel's MTU.
 func TestSixTooBigIsRefusedByTheKernel(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {
-		want := l.encap.InnerMTU(1500)
-		c := l.udp6(t)
-		raw, err := c.SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e := raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
-		}); err != nil || e != nil {
-			t.Fatal(err, e)
-		}
-		if _, err := c.Write(make([]byte, 1452)); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.EMSGSIZE) || timedOut(err) {
-			t.Errorf("read after a packet too big = %v, want EMSGSIZE", err)
-		}
-		var mtu int
-		if e := raw.Control(func(fd uintptr) { mtu, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU) }); err != nil || e != nil {
-			t.Fatal(err, e)
-		}
-		if mtu != want {
-			t.Errorf("path MTU at the host = %d, want %d", mtu, want)
-		}
-		if _, err := c.Write(make([]byte, want-48)); err != nil {
-			t.Errorf("a packet of %d bytes: %v, want it sent", want, err)
-		}
-		p, _ := l.wire.mustSix(t)
-		if got := ips(p)[0].Length; got != 1500 {
-			t.Errorf("outer packet of %d bytes, want 1500", got)
-		}
+		refused(t, l, l.udp6(t), pmtud{48, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO, unix.IPV6_MTU})
 	})
 }
 
