@@ -157,7 +157,7 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 		return err
 	}
 	if p.nat != nil {
-		if err := takeOver(b.Connect.NAT, b.Peer, outside); err != nil {
+		if err := takeOver(b.Connect.NAT, b.PeerOf(b.Connect.NAT), outside); err != nil {
 			return err
 		}
 	}

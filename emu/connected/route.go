@@ -28,8 +28,10 @@ func takeOver(address, via netip.Addr, tunnel *net.Interface) error {
 			return fmt.Errorf("let go of %v: %w", address, err)
 		}
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+tunnel.Name+"/accept_local", []byte("1\n"), 0); err != nil {
-		return fmt.Errorf("accept packets from %v: %w", address, err)
+	if address.Is4() { // IPv6 accepts them anyhow
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+tunnel.Name+"/accept_local", []byte("1\n"), 0); err != nil {
+			return fmt.Errorf("accept packets from %v: %w", address, err)
+		}
 	}
 	into := &netlink.Route{LinkIndex: tunnel.Index, Dst: to, Gw: via.AsSlice(), Flags: int(netlink.FLAG_ONLINK)}
 	if err := netlink.RouteReplace(into); err != nil {

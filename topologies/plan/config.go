@@ -28,9 +28,7 @@ func (b *builder) servers() {
 			common.Servers = append(common.Servers, hub.Server{
 				ID: s.id, Name: s.node.ID, Datacenter: d.ID, Handover: s.handover, Live: true, WasLive: true,
 			})
-			if b.connected() {
-				common.Sources = append(common.Sources, hub.Source{Addr: advance(sourceRange.Addr(), int(s.id)), Server: s.id})
-			}
+			common.Sources = append(common.Sources, b.sources(s)...)
 		}
 		common.Egress = append(common.Egress, d.directory...)
 	}

@@ -277,7 +277,7 @@ func (b *builder) tunnel(r *branch, line *Link, o hub.OnRamp, t BranchTunnel) {
 	t.MAC, t.PeerMAC = mac(macTunnel, int(o.ID), 1), mac(macTunnel, int(o.ID), 2)
 	r.Tunnels = append(r.Tunnels, t)
 	r.crossing[line] = append(r.crossing[line], t.Name)
-	r.ways = append(r.ways, way{t.Name, Hop{Interface: t.Interface, Via: t.peerOf(r.inside())}, t.Inner, t.Peer})
+	r.ways = append(r.ways, way{t.Name, Hop{Interface: t.Interface, Via: t.PeerOf(r.inside())}, t.Inner, t.Peer})
 }
 
 // unplanned says whether a selector names something that the file has and the

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -16,6 +17,8 @@ var (
 	infraRange6 = netip.MustParsePrefix("2001:2:0:1::/64")
 	// innerRange6 numbers tunnel interfaces.
 	innerRange6 = netip.MustParsePrefix("2001:2:0:2::/64")
+	// sourceRange6 holds the network's own sources (SEMANTICS 2.3).
+	sourceRange6 = netip.MustParsePrefix("2606:4700:cf1:5000::/64")
 )
 
 // minMTU6 is what every link of IPv6 passes at the least (RFC 8200 section 5).
@@ -105,8 +108,8 @@ func (b *builder) inner6(r *branch, mtu int, path string) (peer, inner netip.Add
 	return peer, inner
 }
 
-// peerOf is the servers' end of the tunnel, of a's family.
-func (t *BranchTunnel) peerOf(a netip.Addr) netip.Addr {
+// PeerOf is the servers' end of the tunnel, of a's family.
+func (t *BranchTunnel) PeerOf(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		return t.Peer6
 	}
@@ -140,6 +143,18 @@ func (b *builder) assign6(d *dc, servers []ident.Server) {
 			d.directory = append(d.directory, entry)
 		}
 	}
+}
+
+// sources are a server's part of the network's own sources (SEMANTICS 2.3), of
+// the families that connected networks have.
+func (b *builder) sources(s *server) (all []hub.Source) {
+	if b.connected() {
+		all = append(all, hub.Source{Addr: advance(sourceRange.Addr(), int(s.id)), Server: s.id})
+	}
+	if slices.ContainsFunc(b.s.Connectors, func(o spec.Connector) bool { return o.Lan.Addr().Is6() }) {
+		all = append(all, hub.Source{Addr: advance(sourceRange6.Addr(), int(s.id)), Server: s.id})
+	}
+	return all
 }
 
 // kernelRoutes6 gives routers their IPv6 routes. An egress prefix is announced

@@ -151,6 +151,34 @@ func TestSixInsideFourOutside(t *testing.T) {
 	}
 }
 
+// Servers have a source of IPv6 for flows to private networks of IPv6, where
+// there are any, each out of the reserved range and a server's own.
+func TestSixSources(t *testing.T) {
+	s := withSix(overlapping())
+	for _, lan := range []string{"10.9.0.0/24", "fd00:9::/64"} {
+		s.Connectors = []spec.Connector{{ID: "dc", Lan: prefix(lan), Source: spec.Translate, Near: near("lhr"), Hosts: map[string]spec.Host{}}}
+		p := compile(t, s)
+		six := map[netip.Addr]ident.Server{}
+		for _, src := range p.Servers[0].Config.Sources {
+			if src.Addr.Is6() {
+				six[src.Addr] = src.Server
+			}
+		}
+		want := 0
+		if prefix(lan).Addr().Is6() {
+			want = len(p.Servers)
+		}
+		if len(six) != want {
+			t.Errorf("connector at %s: %d sources of IPv6, want %d: %v", lan, len(six), want, six)
+		}
+		for a := range six {
+			if !sourceRange6.Contains(a) || a == sourceRange6.Addr() {
+				t.Errorf("source %v is outside %v", a, sourceRange6)
+			}
+		}
+	}
+}
+
 func TestSixMistakes(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
