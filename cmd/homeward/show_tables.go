@@ -29,7 +29,7 @@ func tables(v *variant, all bool) []*table {
 		}
 		s.tenants = s.plan.Servers[0].Config.Tenants
 	}
-	list := []*table{s.datacenters(), s.servers(), s.accounts(), s.sites(), s.onramps(), s.devices(), s.connectors(), s.origins(), s.links(), s.routes(), s.policies(), s.traffic(), s.checks()}
+	list := []*table{s.datacenters(), s.servers(), s.accounts(), s.sites(), s.onramps(), s.groups(), s.devices(), s.connectors(), s.origins(), s.links(), s.routes(), s.policies(), s.traffic(), s.faults(), s.checks()}
 	if all {
 		list = append(list, s.nodes(), s.flows())
 	}
