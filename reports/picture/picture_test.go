@@ -101,6 +101,19 @@ func TestCards(t *testing.T) {
 	}
 }
 
+// A site with several ways out says so.
+func TestSeveralOnRamps(t *testing.T) {
+	for want, kinds := range map[string][]string{"gre": {"gre"}, "gre ×2": {"gre", "gre"}, "2 on-ramps": {"gre", "interconnect"}, "": nil} {
+		u := unit{kind: "site", members: []string{"shop.1"}}
+		for _, k := range kinds {
+			u.onramps = append(u.onramps, record.TopologyLink{Class: "tunnel", Kind: k})
+		}
+		if got := u.kinds(); got != want {
+			t.Errorf("%v: got %q, want %q", kinds, got, want)
+		}
+	}
+}
+
 // The virtual network that every account has is not worth telling where it is alone.
 func TestDefaultAlone(t *testing.T) {
 	top := mixed()

@@ -43,8 +43,12 @@ func (u *unit) kinds() string {
 			kinds = append(kinds, l.Kind)
 		}
 	}
-	if len(kinds) > 1 { // the lines say which
-		return fmt.Sprintf("%d on-ramps", len(u.onramps)/len(u.members))
+	each := len(u.onramps) / len(u.members)
+	switch {
+	case len(kinds) > 1: // the lines say which
+		return fmt.Sprintf("%d on-ramps", each)
+	case each > 1:
+		return fmt.Sprintf("%s ×%d", kinds[0], each)
 	}
 	return strings.Join(kinds, "")
 }
