@@ -45,6 +45,7 @@ func (r *runner) up(ctx context.Context) error {
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch},
 		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }},
 		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }},
+		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }},
 		{"origins", func() int { return len(r.plan.Services) }, r.origin},
 	}
 	if err := r.startCapture(); err != nil {
