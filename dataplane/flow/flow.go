@@ -130,26 +130,39 @@ func (t *Table) Reverse(k *Key, hash uint64) (Index, *Flow) {
 	return 0, nil
 }
 
-// Warm touches what a look-up of hash will read and returns something that
-// depends on it, so that the memory of a batch is fetched in parallel.
-func (t *Table) Warm(side Side, hash uint64) uint32 {
-	x := &t.forward
-	if side == Reverse {
-		x = &t.backward
-	}
+// Warm and WarmFlow read what a look-up of hash will read and return something
+// that depends on it, so that the memory of a batch is fetched for all of its
+// packets at once: first Warm for each, the slots, and then WarmFlow, the flows.
+func (t *Table) Warm(side Side, hash uint64) uint8 {
+	x := t.side(side)
 	if len(x.slots) == 0 {
 		return 0
 	}
-	return x.slots[uint32(hash)&x.mask()].ref
+	return uint8(x.slots[uint32(hash)&x.mask()].ref)
 }
 
-// WarmFlow touches the flow that Warm found.
-func (t *Table) WarmFlow(ref uint32) uint8 {
-	if ref == 0 {
+// WarmFlow reads both cache lines of the flow. It looks for the tag from the
+// hash's place on, as the look-up does: with a table half full, a third of all
+// flows stand further on.
+func (t *Table) WarmFlow(side Side, hash uint64) uint8 {
+	x := t.side(side)
+	if len(x.slots) == 0 {
 		return 0
 	}
-	f := t.At(Index(ref - 1))
-	return f.Key.Proto + uint8(f.state)
+	for i := uint32(hash) & x.mask(); x.slots[i].ref != 0; i = (i + 1) & x.mask() {
+		if x.slots[i].tag == uint32(hash) {
+			f := t.At(Index(x.slots[i].ref - 1))
+			return f.Key.Proto + uint8(f.state)
+		}
+	}
+	return 0
+}
+
+func (t *Table) side(s Side) *index {
+	if s == Reverse {
+		return &t.backward
+	}
+	return &t.forward
 }
 
 // Taken reports whether a flow holds this reverse key.

@@ -272,3 +272,28 @@ func TestBytesBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestWarmFlow: what is read ahead is the flow of the hash, wherever in the index
+// it stands, and nothing for a flow that is not there.
+func TestWarmFlow(t *testing.T) {
+	const flows = 1000
+	table := New(3, flows, timeouts)
+	if got := table.WarmFlow(Forward, 1); got != 0 {
+		t.Errorf("an empty table has read %d", got)
+	}
+	for n := range flows {
+		table.Insert(0, udpKey(n), egressOf(n))
+	}
+	want := pkt.ProtoUDP + uint8(UDP)
+	for n := range flows {
+		k := udpKey(n)
+		r := k.Answer(egressOf(n))
+		forward, reverse := table.WarmFlow(Forward, Hash(3, &k)), table.WarmFlow(Reverse, Hash(3, &r))
+		if forward != want || reverse != want {
+			t.Fatalf("flow %d: read %d and %d, want %d", n, forward, reverse, want)
+		}
+		if k = udpKey(flows + n); table.WarmFlow(Forward, Hash(3, &k)) != 0 {
+			t.Fatalf("flow %d is not there, and was read", flows+n)
+		}
+	}
+}

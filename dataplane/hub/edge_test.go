@@ -372,6 +372,35 @@ func TestTooBigError(t *testing.T) {
 	}
 }
 
+// TestOX2: two tenants send the identical tuple at once: separate flows of
+// separate ports, each with its own reply and its own tenant in the record; and
+// what one closes does not touch the other's. SEMANTICS OX-2.
+func TestOX2(t *testing.T) {
+	n := alone(t, func(c *hub.Config) {
+		c.Tenants = append(c.Tenants, hub.Tenant{ID: 2, Name: "other"})
+		c.OnRamps[1].Tenant = 2
+	})
+	var egress [3]netip.AddrPort
+	for site := ident.OnRamp(1); site <= 2; site++ {
+		out := toInternet(n.FromSite(site, client(1).TCP(hubtest.Flags{SYN: true}, 1, 0, 0)))
+		if len(out) != 1 {
+			t.Fatalf("tenant %d: %d packets left, want 1", site, len(out))
+		}
+		egress[site] = hubtest.Decode(out[0].Packet).Src
+	}
+	started := starts(n)
+	if len(started) != 2 || started[0].Tenant != 1 || started[1].Tenant != 2 || started[0].ID == started[1].ID || egress[1] == egress[2] {
+		t.Errorf("sessions %+v leave as %v and %v, want one of each tenant", started, egress[1], egress[2])
+	}
+	n.FromSite(1, client(1).TCP(hubtest.Flags{RST: true}, 2, 0, 0))
+	for site := ident.OnRamp(2); site >= 1; site-- {
+		reply := hubtest.IP{Src: client(1).Dst, Dst: egress[site]}
+		if got := returned(t, n.Send(reply.TCP(hubtest.Flags{SYN: true, ACK: true}, 7, 2, 0))); got != site {
+			t.Errorf("the reply of tenant %d came to site %d", site, got)
+		}
+	}
+}
+
 // TestTenantsApart: two tenants with one tuple have two flows, and a next hop of
 // another tenant is refused. DESIGN 7.
 func TestTenantsApart(t *testing.T) {

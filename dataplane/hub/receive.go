@@ -92,18 +92,19 @@ func (h *Hub) HandleBatch(now vt.Instant, in []Packet, out *Out) {
 }
 
 func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
-	var refs [BatchMax]uint32
 	for i := range in {
 		h.receive(&in[i], &h.batch[i])
 	}
-	for i := range in {
-		if w := &h.batch[i]; w.keyed {
-			refs[i] = h.flows.Warm(w.key.Side, w.hash)
-		}
-	}
 	var touched uint8
 	for i := range in {
-		touched += h.flows.WarmFlow(refs[i])
+		if w := &h.batch[i]; w.keyed {
+			touched += h.flows.Warm(w.key.Side, w.hash)
+		}
+	}
+	for i := range in {
+		if w := &h.batch[i]; w.keyed {
+			touched += h.flows.WarmFlow(w.key.Side, w.hash)
+		}
 	}
 	h.touched = touched // a use, so that the reads above are not optimised away
 	for i := range in {

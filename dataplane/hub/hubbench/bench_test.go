@@ -8,42 +8,44 @@ import (
 )
 
 func BenchmarkHub(b *testing.B) {
-	for i := range 4 {
-		flows, six := []int{1000, 1 << 20}[i%2], i > 1
-		l, err := NewLoad(flows, six)
-		if err != nil {
-			b.Fatal(err)
+	for _, six := range []bool{false, true} {
+		for _, flows := range []int{small, large} {
+			b.Run(fmt.Sprintf("%s/flows=%d", map[bool]string{false: "IPv4", true: "IPv6"}[six], flows), func(b *testing.B) { benchmark(b, flows, six) })
 		}
-		name := func(what string) string {
-			if six {
-				what += "/v6"
+	}
+}
+
+func benchmark(b *testing.B, flows int, six bool) {
+	l, err := NewLoad(flows, six)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("lookup", func(b *testing.B) {
+		for n := 0; n < b.N; n += Batch {
+			b.StopTimer()
+			l.Hits()
+			b.StartTimer()
+			if l.Lookups() != Batch {
+				b.Fatal("a client has no route")
 			}
-			return fmt.Sprintf("%s/flows=%d", what, flows)
 		}
-		b.Run(name("lookup"), func(b *testing.B) {
+	})
+	for _, path := range []struct {
+		name string
+		fill func()
+	}{{"hit", l.Hits}, {"return", l.Returns}, {"miss", l.Misses}, {"drop", l.Drops}} {
+		b.Run(path.name, func(b *testing.B) {
 			for n := 0; n < b.N; n += Batch {
 				b.StopTimer()
-				l.Hits()
+				path.fill()
 				b.StartTimer()
-				if l.Lookups() != Batch {
-					b.Fatal("a client has no route")
-				}
+				l.Run(Batch)
 			}
 		})
-		for what, fill := range map[string]func(){"hit": l.Hits, "return": l.Returns, "miss": l.Misses, "drop": l.Drops} {
-			b.Run(name(what), func(b *testing.B) {
-				for n := 0; n < b.N; n += Batch {
-					b.StopTimer()
-					fill()
-					b.StartTimer()
-					l.Run(Batch)
-				}
-			})
-		}
-		c := l.Hub.Counters()
-		if c.Drops[drop.NoFlow] != sum(c.Drops) {
-			b.Errorf("dropped %v, want replies without a flow alone", c.Drops)
-		}
+	}
+	c := l.Hub.Counters()
+	if c.Drops[drop.NoFlow] != sum(c.Drops) {
+		b.Errorf("dropped %v, want replies without a flow alone", c.Drops)
 	}
 }
 
