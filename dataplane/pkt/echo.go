@@ -47,3 +47,22 @@ func (m *Meta) AppendEchoReply(dst, b []byte) []byte {
 
 // EchoSeq is the sequence number of the echo message m in b.
 func (m *Meta) EchoSeq(b []byte) uint16 { return binary.BigEndian.Uint16(b[m.L4+6:]) }
+
+// TooBig is the MTU that the ICMP error m in b tells to use: "fragmentation
+// needed" of RFC 1191, "packet too big" of RFC 4443; ok is false for any other.
+func (m *Meta) TooBig(b []byte) (mtu int, ok bool) {
+	switch {
+	case m.Kind != ICMPError:
+		return 0, false
+	case m.Version == 4 && m.ICMPType == 3 && m.ICMPCode == 4:
+		return int(binary.BigEndian.Uint16(b[m.L4+6:])), true
+	case m.Version == 6 && m.ICMPType == 2:
+		return int(binary.BigEndian.Uint32(b[m.L4+4:])), true
+	}
+	return 0, false
+}
+
+// PortUnreachable reports whether an ICMP error says that nobody listens.
+func (m *Meta) PortUnreachable() bool {
+	return m.Kind == ICMPError && (m.Version == 4 && m.ICMPType == 3 && m.ICMPCode == 3 || m.Version == 6 && m.ICMPType == 1 && m.ICMPCode == 4)
+}

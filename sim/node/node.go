@@ -161,19 +161,44 @@ func (n *Node) Output(h packet.Handle) {
 	}
 }
 
+// OutputWhole sends a packet of the node's own that may be larger than a packet
+// can be here: it leaves in fragments then. mark is what packet.Pool.Flow says of
+// them. b is copied.
+func (n *Node) OutputWhole(b []byte, mark uint32) {
+	if len(b) <= packet.Size {
+		h := n.pool.Make(b)
+		n.pool.Mark(h, mark)
+		n.Output(h)
+		return
+	}
+	m := &n.meta
+	m.Parse(b)
+	p := n.route(m)
+	if p == nil {
+		n.count[NoRoute]++
+		return
+	}
+	n.cut(m, b, p, mark)
+}
+
+// cut sends b by p in fragments.
+func (n *Node) cut(m *pkt.Meta, b []byte, p Port, mark uint32) {
+	from := 0
+	for more := true; more; more = from != 0 {
+		n.arena, from = m.AppendFragment(n.arena[:0], b, p.MTU(), from)
+		f := n.pool.Make(n.arena)
+		n.pool.Mark(f, mark)
+		p.Send(f)
+	}
+}
+
 // leave sends a packet by p, in fragments if it must be.
 func (n *Node) leave(h packet.Handle, m *pkt.Meta, p Port) {
 	if m.Len <= p.MTU() {
 		p.Send(h)
 		return
 	}
-	data, from := n.pool.Data(h), 0
-	for more := true; more; more = from != 0 {
-		n.arena, from = m.AppendFragment(n.arena[:0], data, p.MTU(), from)
-		f := n.pool.Make(n.arena)
-		n.pool.Mark(f, n.pool.Flow(h))
-		p.Send(f)
-	}
+	n.cut(m, n.pool.Data(h), p, n.pool.Flow(h))
 	n.pool.Free(h)
 }
 
