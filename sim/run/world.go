@@ -1,3 +1,8 @@
+// Package run is a plan in virtual time: its nodes, wires and hosts, and the
+// servers' hubs, unmodified.
+//
+// It decides nothing about a packet that a hub decides, and judges no check. Its
+// law: the same plan gives the same events on any machine.
 package run
 
 import (
