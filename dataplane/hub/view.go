@@ -315,7 +315,13 @@ func (v *view) addTimers() error {
 	if v.bound < 0 {
 		return fmt.Errorf("want a bound of flows of 0 (the default) or more, got %d", v.bound)
 	}
-	v.timeouts = flow.NewTimeouts(
+	v.timeouts = t.Timeouts()
+	return nil
+}
+
+// Timeouts are the lifetimes by state, defaults filled in.
+func (t Timers) Timeouts() flow.Timeouts {
+	return flow.NewTimeouts(
 		cmp.Or(t.TCPConnect, defaultTCPConnect),
 		cmp.Or(t.TCPEstablished, defaultTCPEstablished),
 		cmp.Or(t.TCPTransitory, defaultTCPTransitory),
@@ -323,5 +329,4 @@ func (v *view) addTimers() error {
 		cmp.Or(t.DNS, defaultDNS),
 		cmp.Or(t.ICMP, defaultICMP),
 		cmp.Or(t.PortHold, defaultPortHold))
-	return nil
 }

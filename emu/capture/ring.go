@@ -33,13 +33,16 @@ const (
 	blockPackets = 12 // .num_pkts
 	blockFirst   = 16 // .offset_to_first_pkt
 
-	frameNext = 0 // tpacket3_hdr.tp_next_offset
-	frameSec  = 4
-	frameNsec = 8
-	frameSnap = 12
-	frameLen  = 16
-	frameMAC  = 24
-	frameKind = 48 + 10 // sockaddr_ll.sll_pkttype
+	frameNext   = 0 // tpacket3_hdr.tp_next_offset
+	frameSec    = 4
+	frameNsec   = 8
+	frameSnap   = 12
+	frameLen    = 16
+	frameStatus = 20
+	frameMAC    = 24
+	frameTCI    = 32 // the tag that the kernel took out of the frame
+	frameTPID   = 36
+	frameKind   = 48 + 10 // sockaddr_ll.sll_pkttype
 )
 
 // packet is a packet in the ring; data is valid until the reader returns.
@@ -172,15 +175,38 @@ func (r *ring) parse(block int, batch []packet) []packet {
 	for range u32(base, blockPackets) {
 		f := base[at:]
 		mac := int(binary.NativeEndian.Uint16(f[frameMAC:]))
-		batch = append(batch, packet{
+		p := packet{
 			at:      int64(u32(f, frameSec))*int64(time.Second) + int64(u32(f, frameNsec)),
 			length:  u32(f, frameLen),
 			leaving: f[frameKind] == unix.PACKET_OUTGOING,
 			data:    f[mac : mac+u32(f, frameSnap)],
-		})
+		}
+		if u32(f, frameStatus)&unix.TP_STATUS_VLAN_VALID != 0 {
+			p.tag(binary.NativeEndian.Uint16(f[frameTPID:]), uint16(u32(f, frameTCI)))
+		}
+		batch = append(batch, p)
 		at += u32(f, frameNext)
 	}
 	return batch
+}
+
+// tag puts an IEEE 802.1Q tag back where it was on the wire, behind both MAC
+// addresses. What was cut off stays cut off at the same length.
+func (p *packet) tag(tpid, tci uint16) {
+	const at, size = 12, 4
+	if len(p.data) < at+2 {
+		return
+	}
+	whole := len(p.data) == p.length
+	b := make([]byte, 0, len(p.data)+size)
+	b = append(b, p.data[:at]...)
+	b = binary.BigEndian.AppendUint16(b, tpid)
+	b = binary.BigEndian.AppendUint16(b, tci)
+	b = append(b, p.data[at:]...)
+	if !whole {
+		b = b[:len(p.data)]
+	}
+	p.data, p.length = b, p.length+size
 }
 
 // stats are the counts since the ring was opened. The kernel's own restart

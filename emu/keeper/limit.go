@@ -17,6 +17,16 @@ const spareFiles = 64
 // metersPerCut are the meter's sockets, one at each end.
 const metersPerCut = 2
 
+// What a program that carries packets keeps open: for a tunnel a packet socket,
+// its bell and two kernel parameters, and a UDP socket for each beginning; for an
+// interconnect a packet socket at the edge and two at the site, with a bell; and
+// the UDP sockets of an edge.
+const (
+	filesPerTunnel       = 4
+	filesPerInterconnect = 4
+	filesPerEdge         = 18
+)
+
 // LimitError says that a lab needs more open files than the process may have.
 type LimitError struct {
 	Need, Hard uint64
@@ -29,10 +39,26 @@ func (e *LimitError) Error() string {
 
 // filesNeeded is how many open files a plan takes at its peak: a namespace and
 // a routing socket per node while it is wired; afterwards a capture socket per
-// link, and those of the meter of an impaired one.
+// link, those of the meter of an impaired one, and what carries packets.
 func filesNeeded(p *plan.Plan) uint64 {
 	nodes, links, cuts := uint64(len(p.Nodes)), uint64(len(p.Links)), uint64(len(wire.Cuts(p)))
-	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts)
+	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts+carriers(p))
+}
+
+// carriers is how many open files carry packets between links and sockets.
+func carriers(p *plan.Plan) uint64 {
+	n, edges := filesPerInterconnect*len(p.Interconnects), map[string]bool{}
+	for i := range p.Interconnects {
+		edges[p.Interconnects[i].Edge] = true
+	}
+	for i := range p.Branches {
+		for _, t := range p.Branches[i].Tunnels {
+			if t.Connect != nil {
+				n += filesPerTunnel + 1 + len(t.Connect.Switch)
+			}
+		}
+	}
+	return uint64(n + filesPerEdge*len(edges))
 }
 
 // Fits says whether the process may have the open files that the plan needs;

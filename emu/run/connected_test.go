@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/homeward-lab/homeward/emu/agent"
@@ -187,7 +188,7 @@ traffic:
   - {id: ring, from: eve.2, to: ada.1, udp: 5060}
 `)
 	r := live(t, p, run.Options{})
-	for _, traffic := range []string{"device", "push", "browse", "call"} {
+	for _, traffic := range []string{"files", "device", "push", "browse", "call", "ring"} {
 		want(t, r, traffic, record.OK)
 	}
 	for _, f := range flowsOf(r, "browse") {
@@ -205,9 +206,38 @@ traffic:
 			t.Errorf("session of %s goes to %s", f.Client, s.Offramp)
 		}
 	}
-	for _, tr := range []string{"files", "ring"} {
-		for _, f := range flowsOf(r, tr) {
-			t.Logf("%s of %s: %s (%s)", tr, f.Client, f.Result, f.Reason)
+}
+
+// OX-3: what an edge sends for two interconnects is interleaved on its sockets
+// and stays separate, although the sites have one prefix, one host address and
+// the same ports at the same moment.
+func TestOX3InterconnectsInterleavedLive(t *testing.T) {
+	p := compile(t, connectedLab+`
+traffic:
+  - {id: depot_tcp, from: "depot.*.till", to: web, tcp: 443, source_port: 40000, flows: 40, response: 32KiB}
+  - {id: plant_tcp, from: "plant.*.till", to: web, tcp: 443, source_port: 40000, flows: 40, response: 32KiB}
+  - {id: depot_echo, from: "depot.*.till", to: web, udp: 7, source_port: 50000, flows: 20}
+  - {id: plant_echo, from: "plant.*.till", to: web, udp: 7, source_port: 50000, flows: 20}
+`)
+	r := live(t, p, run.Options{})
+	seen := map[string]bool{}
+	for _, traffic := range []string{"depot_tcp", "plant_tcp", "depot_echo", "plant_echo"} {
+		for _, f := range want(t, r, traffic, record.OK) {
+			if f.DeliveredTo != f.Client || f.ReturnOnRamp != f.OnRamp {
+				t.Errorf("%s %d: delivered to %s by %s, want %s by %s", traffic, f.N, f.DeliveredTo, f.ReturnOnRamp, f.Client, f.OnRamp)
+			}
+			egress := fmt.Sprint(f.Proto, f.Dst, f.EgressIP, f.EgressPort)
+			if seen[egress] {
+				t.Errorf("%s %d left by %s port %d, as another did", traffic, f.N, f.EgressIP, f.EgressPort)
+			}
+			seen[egress] = true
 		}
+	}
+	homes := map[string]bool{}
+	for _, f := range r.Flows {
+		homes[f.HomeServer] = true
+	}
+	if len(homes) != 2 {
+		t.Errorf("flows were at home at %v, want both servers of lhr", homes)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/connected"
@@ -57,7 +58,7 @@ func (r *runner) branch(i int) error {
 
 // connect attaches a connected tunnel, which begins to ask for its server.
 func (r *runner) connect(node string, b plan.BranchTunnel) error {
-	t, err := connected.Attach(r.lab.NS(node), b, connected.Options{Seed: r.plan.Seed})
+	t, err := connected.Attach(r.lab.NS(node), b, connected.Options{Seed: r.plan.Seed, Timeouts: r.timers().Timeouts()})
 	if err != nil {
 		return err
 	}
@@ -65,6 +66,14 @@ func (r *runner) connect(node string, b plan.BranchTunnel) error {
 	r.connected = append(r.connected, attached{node, b, t})
 	r.closers = append(r.closers, t.Close)
 	return nil
+}
+
+// timers are the file's, the same on every server and behind them.
+func (r *runner) timers() hub.Timers {
+	if len(r.plan.Servers) == 0 {
+		return hub.Timers{}
+	}
+	return r.plan.Servers[0].Config.Timers
 }
 
 // attached is a connected tunnel of the lab.
