@@ -41,7 +41,7 @@ func (s *Stack) Start(flow int, at vt.Instant) error {
 	proto := uint8(pkt.ProtoUDP)
 	switch {
 	case f.Proto == plan.TCP:
-		return fmt.Errorf("flow %s#%d: hosts do not speak %s yet", f.Traffic, f.N, f.Proto)
+		return s.startTCP(flow, at)
 	case f.Proto == plan.ICMP && f.Dst.Addr().Is6():
 		proto = pkt.ProtoICMPv6
 	case f.Proto == plan.ICMP:

@@ -19,6 +19,7 @@ import (
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/node"
 	"github.com/homeward-lab/homeward/sim/packet"
+	"github.com/homeward-lab/homeward/sim/tcp"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -52,6 +53,8 @@ type Env struct {
 	// Origin, if not nil, is told the first time that a flow reaches a host that
 	// answers.
 	Origin func(flow int, node string, peer netip.AddrPort)
+	// Congestion is the algorithm of every connection.
+	Congestion tcp.Algorithm
 	// Ended, if not nil, is told of each outcome.
 	Ended func(flow int)
 
@@ -100,6 +103,8 @@ type Stack struct {
 	entity engine.Entity
 	// asks are the flows of this host, by what an answer to them looks like.
 	asks map[socket]*datagrams
+	// streams are the connections of this host.
+	streams map[socket]*stream
 	// serves are the ports that answer.
 	serves map[service]bool
 	// whole puts fragments together; nil until the first comes.
@@ -127,7 +132,7 @@ type service struct {
 func (v *Env) Add(n *node.Node, entity engine.Entity) *Stack {
 	s := &Stack{
 		env: v, node: n, entity: entity,
-		asks: make(map[socket]*datagrams), serves: make(map[service]bool), pmtu: make(map[netip.Addr]int),
+		asks: make(map[socket]*datagrams), streams: make(map[socket]*stream), serves: make(map[service]bool), pmtu: make(map[netip.Addr]int),
 	}
 	n.SetStack(s)
 	v.stacks[n.Name()] = s
@@ -204,6 +209,9 @@ func (s *Stack) take(data []byte, m *pkt.Meta, mark uint32) {
 			s.echo(data, m, mark)
 			return
 		}
+	case pkt.TCP:
+		s.takeTCP(data, m, mark)
+		return
 	case pkt.EchoReply:
 	default:
 		return
@@ -244,6 +252,10 @@ func (s *Stack) complaint(data []byte, m *pkt.Meta) {
 	if mtu, ok := m.TooBig(data); ok {
 		if old := s.pmtu[q.Dst]; old == 0 || mtu < old {
 			s.pmtu[q.Dst] = mtu
+		}
+		if x := s.streams[socket{q.Proto, netip.AddrPortFrom(q.Src, q.SrcPort), netip.AddrPortFrom(q.Dst, q.DstPort)}]; x != nil && x.conn != nil {
+			x.conn.Shrink(s.env.Engine.Now(), mtu-headers(q.Dst))
+			x.work(s.env.Engine.Now())
 		}
 		return
 	}
