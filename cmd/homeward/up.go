@@ -114,7 +114,7 @@ func newKeeper() *cobra.Command {
 		Short: "Keep a lab (started by up)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begin(cmd.Context())
-			if err := resident.Main(cmd.Context(), os.Stdin, os.Stdout, []string{agentCommand}); err != nil {
+			if err := resident.Main(cmd.Context(), os.Stdin, os.Stdout, []string{agentCommand}, []string{pumpCommand}); err != nil {
 				return judgeless(err)
 			}
 			return nil

@@ -78,11 +78,11 @@ type keeper struct {
 }
 
 // Main is the keeper's life: a Start on in, reports to out. agentArgs make this
-// program an edge server's. It returns when nothing of the lab is left; an
-// error has been reported.
-func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs []string) error {
+// program an edge server's, pumpArgs the pump of impaired links (emu/run). It
+// returns when nothing of the lab is left; an error has been reported.
+func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs, pumpArgs []string) error {
 	k := &keeper{began: time.Now(), out: json.NewEncoder(out), store: newStore(), gone: make(chan struct{}), state: control.Starting}
-	err := k.main(ctx, in, agentArgs)
+	err := k.main(ctx, in, agentArgs, pumpArgs)
 	if err != nil {
 		refusal, ok := errors.AsType[*control.Error](err)
 		if !ok {
@@ -93,7 +93,7 @@ func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs []string) 
 	return err
 }
 
-func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs []string) error {
+func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs, pumpArgs []string) error {
 	if err := ownProcesses(); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs []string) err
 	serving := make(chan error, 1)
 	calls, hangUp := context.WithCancel(context.Background())
 	go func() { serving <- control.Serve(calls, k.claim.UnixListener, k.handlers()) }()
-	err = k.live(ctx, lines, agentArgs)
+	err = k.live(ctx, lines, agentArgs, pumpArgs)
 	k.end = err
 	close(k.gone)
 	err = errors.Join(err, k.claim.Close())
@@ -126,7 +126,7 @@ func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs []string) err
 const lastAnswers = time.Second
 
 // live is up, ready, down.
-func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs []string) error {
+func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs, pumpArgs []string) error {
 	ready, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
 	staying := make(chan bool, 1)
@@ -138,7 +138,7 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs []stri
 		staying <- word == stay+"\n"
 	}()
 	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
-	lab, err := run.Up(ready, k.start.Plan, k.store, run.Options{AgentArgs: agentArgs, IO: k.start.IO, Versions: k.start.Versions})
+	lab, err := run.Up(ready, k.start.Plan, k.store, run.Options{AgentArgs: agentArgs, PumpArgs: pumpArgs, IO: k.start.IO, Versions: k.start.Versions})
 	k.store.toStarter(nil)
 	if err != nil {
 		return err

@@ -166,7 +166,9 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 	m.WallMs = time.Since(l.r.start).Milliseconds()
 	m.Metrics.Servers, m.Metrics.PortOutsideSlice, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0, 0
 	looks, err := l.Look(ctx)
-	m.Partial = err != nil
+	var unknown error
+	m.Metrics.Wires, unknown = l.r.measured()
+	m.Partial = err != nil || unknown != nil
 	for i, s := range l.r.plan.Servers {
 		m.Metrics.PortOutsideSlice += l.r.egress[i].Count().Outside
 		if look, ok := looks[s.Node]; ok {

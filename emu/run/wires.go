@@ -48,37 +48,57 @@ func (r *runner) settling() time.Duration {
 // maxSettle bounds what delays add to settle.
 const maxSettle = 5 * time.Second
 
-// measure writes down what impaired links did, beside what they were asked to do.
-func (r *runner) measure() error {
+// measured is what impaired links did so far, beside what they were asked to do.
+func (r *runner) measured() ([]record.Wire, error) {
 	if r.pump == nil {
-		return nil
+		return nil, nil
 	}
 	counts, err := r.pump.Counts()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ends := map[string]*plan.Link{}
 	for i := range r.plan.Links {
 		ends[r.plan.Links[i].ID] = &r.plan.Links[i]
 	}
-	measured := r.meter.Measured() // in the same order
+	seen := r.meter.Measured() // in the same order
+	all := make([]record.Wire, len(counts))
 	for i, c := range counts {
 		l := ends[c.Link]
 		w := record.Wire{
 			Link: c.Link, From: l.A.Node, To: l.B.Node,
 			Packets: int64(c.Model.Packets), Lost: int64(c.Model.Lost), Overflowed: int64(c.Model.Overflowed),
 			Overtook: int64(c.Model.Overtook), Duplicated: int64(c.Model.Duplicated), Corrupted: int64(c.Model.Corrupted),
-			Unasked: int64(c.Unasked()), Asked: times(c.Asked), Measured: times(measured[i].Times),
+			Unasked: int64(c.Unasked()), Asked: times(c.Asked), Measured: times(seen[i].Times),
 		}
 		if c.Direction == impair.BA {
 			w.From, w.To = w.To, w.From
 		}
-		if w.Saturated = saturated(&w); w.Saturated != "" {
+		w.Saturated = saturated(&w)
+		all[i] = w
+	}
+	return all, nil
+}
+
+// measure writes down what impaired links did in all.
+func (r *runner) measure() (err error) {
+	r.manifest.Metrics.Wires, err = r.measured()
+	for _, w := range r.manifest.Metrics.Wires {
+		if w.Saturated != "" {
 			r.event(record.Event{Kind: "saturated", Node: w.From, Peer: w.To, Text: fmt.Sprintf("%s to %s is not the wire that was asked for: %s", w.From, w.To, w.Saturated)})
 		}
-		r.manifest.Metrics.Wires = append(r.manifest.Metrics.Wires, w)
 	}
-	return nil
+	return err
+}
+
+// Impair changes what one direction of an impaired link does to packets that
+// come from now on (pump.Pump.Set). A link that was a plain wire when the lab
+// came up stays one.
+func (l *Lab) Impair(link string, d impair.Direction, c impair.Config) error {
+	if l.r.pump == nil {
+		return fmt.Errorf("impair %s: all links were plain wires when the lab came up", link)
+	}
+	return l.r.pump.Set(link, d, c)
 }
 
 func times(s pump.Spread) record.Times {
