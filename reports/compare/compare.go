@@ -1,0 +1,200 @@
+// Package compare says where two runs of one plan disagree: two engines, two
+// versions, two seeds, two machines (DESIGN 4, "Agreement").
+//
+// It reads records alone and knows no engine. What it compares it names, and
+// what it cannot compare too: agreement about nothing is no agreement. Its law,
+// tested by injection: the smallest difference that matters is found.
+package compare
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// Tolerances of agreement. They are the same for every scenario.
+const (
+	// RTTFloor and RTTShare: medians of a traffic's round-trip times may differ by
+	// the greater of both.
+	RTTFloor = 200 * time.Microsecond
+	RTTShare = 0.05
+	// TimeShare: medians of its completion times may differ by this share.
+	TimeShare = 0.10
+	// sliceSize is that of egress ports: which slice, not which port, is compared.
+	sliceSize = 2048
+)
+
+// Difference is one thing on which the runs disagree.
+type Difference struct {
+	// Flow is "same#1"; empty for what is of a whole traffic or run.
+	Flow    string `json:"flow,omitempty"`
+	Traffic string `json:"traffic,omitempty"`
+	// What is a field of flows.jsonl, "rtt", "completion", "drops", "check home" …
+	What string `json:"what"`
+	A    string `json:"a"`
+	B    string `json:"b"`
+	// Parted are the first events at which the flow's ways part, for people;
+	// empty where the time lines do not tell.
+	Parted [2]string `json:"parted,omitzero"`
+}
+
+// String is the difference in one line.
+func (d *Difference) String() string {
+	where := d.Flow
+	if where == "" {
+		where = d.Traffic
+	}
+	if where != "" {
+		where += ": "
+	}
+	return fmt.Sprintf("%s%s: %s and %s", where, d.What, or(d.A, "none"), or(d.B, "none"))
+}
+
+func or(s, none string) string {
+	if s == "" {
+		return none
+	}
+	return s
+}
+
+// Result is what a comparison found.
+type Result struct {
+	// A and B are the runs, "overlapping_branches/base on sim".
+	A string `json:"a"`
+	B string `json:"b"`
+	// Flows is how many were in both and compared.
+	Flows       int          `json:"flows"`
+	Differences []Difference `json:"differences,omitempty"`
+	// Untimed are the traffics whose times were not compared, each with why.
+	Untimed []string `json:"untimed,omitempty"`
+}
+
+// Agree reports whether the runs agree.
+func (r *Result) Agree() bool { return len(r.Differences) == 0 }
+
+// Runs compares two runs of one plan. The error says why they cannot be compared.
+func Runs(a, b *record.Records) (*Result, error) {
+	r := &Result{A: name(a), B: name(b)}
+	switch {
+	case a.Run.Scenario != b.Run.Scenario || a.Run.Variant != b.Run.Variant:
+		return nil, fmt.Errorf("%s and %s are not one scenario and variant", r.A, r.B)
+	case a.Run.Partial || b.Run.Partial:
+		return nil, fmt.Errorf("%s or %s was interrupted: what is missing cannot be compared", r.A, r.B)
+	case len(a.Flows)+len(b.Flows) == 0:
+		return nil, fmt.Errorf("%s and %s have no flows: agreement about nothing is none", r.A, r.B)
+	}
+	r.flows(a, b)
+	r.drops(a, b)
+	r.times(a, b)
+	return r, nil
+}
+
+func name(r *record.Records) string {
+	return fmt.Sprintf("%s/%s on %s", r.Run.Scenario, r.Run.Variant, r.Run.Engine)
+}
+
+func key(f *record.Flow) string { return f.Traffic + "#" + strconv.Itoa(f.N) }
+
+// fields are those of a flow on which engines must agree: not the port within
+// its slice, nor bytes, which depend on what a program's own headers are.
+var fields = []struct {
+	name string
+	of   func(*record.Flow) string
+}{
+	{"result", func(f *record.Flow) string { return string(f.Result) }},
+	{"reason", reason},
+	{"onramp", func(f *record.Flow) string { return f.OnRamp }},
+	{"return_onramp", func(f *record.Flow) string { return f.ReturnOnRamp }},
+	{"delivered_to", func(f *record.Flow) string { return f.DeliveredTo }},
+	{"ingress_dc", func(f *record.Flow) string { return f.IngressDC }},
+	{"egress_dc", func(f *record.Flow) string { return f.EgressDC }},
+	{"home_server", func(f *record.Flow) string { return f.HomeServer }},
+	{"egress_server", func(f *record.Flow) string { return f.EgressServer }},
+	{"egress_ip", func(f *record.Flow) string { return f.EgressIP }},
+	{"egress slice", func(f *record.Flow) string {
+		if f.EgressIP == "" {
+			return ""
+		}
+		return strconv.Itoa(f.EgressPort / sliceSize)
+	}},
+}
+
+// reason is a drop reason; phrases for people are each engine's own.
+func reason(f *record.Flow) string {
+	for _, c := range f.Reason {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '_' {
+			return ""
+		}
+	}
+	return f.Reason
+}
+
+// flows compares flow by flow.
+func (r *Result) flows(a, b *record.Records) {
+	other := make(map[string]*record.Flow, len(b.Flows))
+	for i := range b.Flows {
+		other[key(&b.Flows[i])] = &b.Flows[i]
+	}
+	for i := range a.Flows {
+		x := &a.Flows[i]
+		y := other[key(x)]
+		if y == nil {
+			r.add(Difference{Flow: key(x), Traffic: x.Traffic, What: "flow", A: string(x.Result)})
+			continue
+		}
+		delete(other, key(x))
+		r.Flows++
+		var parted [2]string
+		looked := false
+		for _, f := range fields {
+			va, vb := f.of(x), f.of(y)
+			if va == vb {
+				continue
+			}
+			if !looked {
+				parted, looked = part(a, b, x, y), true
+			}
+			r.add(Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted})
+		}
+	}
+	for i := range b.Flows {
+		if y := &b.Flows[i]; other[key(y)] != nil {
+			r.add(Difference{Flow: key(y), Traffic: y.Traffic, What: "flow", B: string(y.Result)})
+		}
+	}
+}
+
+func (r *Result) add(d Difference) { r.Differences = append(r.Differences, d) }
+
+// drops compares which reasons packets were dropped for. How often depends on
+// how often a kernel tries again.
+func (r *Result) drops(a, b *record.Records) {
+	x, y := reasons(a), reasons(b)
+	for _, why := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(x), y...)))) {
+		if in, also := slices.Contains(x, why), slices.Contains(y, why); in != also {
+			d := Difference{What: "drops", A: why}
+			if also {
+				d.A, d.B = "", why
+			}
+			r.add(d)
+		}
+	}
+}
+
+const dropPrefix = "drop."
+
+// reasons are the drop reasons of all servers.
+func reasons(r *record.Records) (all []string) {
+	for _, counters := range r.Run.Metrics.Servers {
+		for name, n := range counters {
+			if len(name) > len(dropPrefix) && name[:len(dropPrefix)] == dropPrefix && n > 0 {
+				all = append(all, name[len(dropPrefix):])
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
