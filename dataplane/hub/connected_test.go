@@ -1,0 +1,250 @@
+package hub_test
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
+)
+
+// TestDeviceSpoofs: a device sends from its own address alone.
+func TestDeviceSpoofs(t *testing.T) {
+	n := private(t, hubtest.Options{Devices: 2})
+	for _, src := range []netip.AddrPort{hubtest.Till, netip.AddrPortFrom(hubtest.DeviceAddr(device+1), 5000)} {
+		if all := n.FromSite(device, hubtest.IP{Src: src, Dst: hubtest.Web}.UDP()); len(all) != 0 {
+			t.Errorf("from %v: %+v", src, all)
+		}
+	}
+	if got := n.Counters().Drops[drop.SpoofedSource]; got != 2 {
+		t.Errorf("%d spoofed packets, want 2", got)
+	}
+	// Nor does a site send from a device's address.
+	src := netip.AddrPortFrom(hubtest.DeviceAddr(device), 5000)
+	if all := n.FromSite(1, hubtest.IP{Src: src, Dst: hubtest.Web}.UDP()); len(all) != 0 {
+		t.Errorf("a site as a device: %+v", all)
+	}
+}
+
+// TestConnectedHandshake: what a server answers on a connected tunnel from
+// outside.
+func TestConnectedHandshake(t *testing.T) {
+	n := hubtest.New(t, hubtest.Options{Devices: 2, Connectors: 1})
+	packet := hubtest.IP{Src: netip.AddrPortFrom(hubtest.DeviceAddr(device), 1), Dst: hubtest.Web}.UDP()
+	answer := func(name string, all []hubtest.Arrival, want tunnel.Answer) {
+		t.Helper()
+		if len(all) != 1 || all[0].Answer != want {
+			t.Errorf("%s: %+v, want answer %#x", name, all, want)
+		}
+	}
+	r := n.Config.OnRamps[slices.IndexFunc(n.Config.OnRamps, func(o hub.OnRamp) bool { return o.ID == device })]
+	n.Connect(device, 0)
+	answer("the same context again", n.Datagram(device, hubtest.Context(&r, 0)), tunnel.Accepted)
+	if all := n.Datagram(device, hubtest.Context(&r, 99)); len(all) != 0 {
+		t.Errorf("another context on a tunnel that stands: %+v", all)
+	}
+	if all := n.FromSite(device, packet); len(all) != 1 || all[0].Site != 0 {
+		t.Errorf("after that: %+v", all)
+	}
+	answer("a network that does not exist", n.Connect(device, 99), tunnel.Refused)
+	answer("a packet first", n.FromSite(device, packet), tunnel.Unknown)
+	forged := hubtest.Context(&r, 0)
+	forged[len(forged)-1] ^= 1
+	answer("a forged token", n.Datagram(device, forged), tunnel.Refused)
+	unsigned := tunnel.Context{Kind: tunnel.Device, Tenant: 1, Registration: r.Registration}
+	b, _ := unsigned.Append(nil)
+	answer("no token", n.Datagram(device, b), tunnel.Refused)
+	unsigned.Kind = tunnel.Connector
+	_ = unsigned.Sign(hubtest.Secret)
+	b, _ = unsigned.Append(nil)
+	answer("another kind", n.Datagram(device, b), tunnel.Refused)
+	answer("junk", n.Datagram(device, []byte("junk")), tunnel.Refused)
+	if c := n.Counters(); c.Drops[drop.BadContext] != 5 || c.Drops[drop.UnknownTunnel] != 1 {
+		t.Errorf("drops %v", c.Drops)
+	}
+}
+
+// TestOX1: of a connected tunnel the first datagram is never a packet, and the
+// second is one. What is wrong with a first datagram closes that tunnel alone.
+// SEMANTICS 4.5.
+func TestOX1(t *testing.T) {
+	c := hubtest.Options{Devices: 2, Datacenters: 1, Servers: 1}.Config()
+	h, err := hub.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ramp := func(id ident.OnRamp) *hub.OnRamp {
+		return &c.OnRamps[slices.IndexFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.ID == id })]
+	}
+	packet := hubtest.IP{Src: netip.AddrPortFrom(hubtest.DeviceAddr(device), 1), Dst: hubtest.Web}.UDP()
+	var out hub.Out
+	send := func(port hub.Port, data []byte) {
+		out.Reset()
+		h.HandlePacket(1, &hub.Packet{Data: bytes.Clone(data), Port: port}, &out)
+	}
+	first := hubtest.Context(ramp(device), 0)
+	bad := map[string][]byte{"empty": nil, "a packet": packet, "garbage": []byte("garbage"), "cut off": first[:len(first)-1], "unknown tenant": func() []byte {
+		r := *ramp(device)
+		r.Tenant = 7
+		return hubtest.Context(&r, 0)
+	}()}
+	send(1, first)
+	if len(out.Send) != 0 || len(out.Hangup) != 0 || len(out.Events) != 1 || out.Events[0].Kind != hub.Attached || out.Events[0].OnRamp != device {
+		t.Fatalf("the first datagram: %+v", out)
+	}
+	port := hub.Port(2)
+	for name, datagram := range bad {
+		send(port, datagram)
+		if len(out.Send) != 0 || !slices.Equal(out.Hangup, []hub.Port{port}) {
+			t.Errorf("%s first: sent %d, hung up %v", name, len(out.Send), out.Hangup)
+		}
+		send(port, packet) // before the driver has closed it
+		if len(out.Send) != 0 || len(out.Hangup) != 0 {
+			t.Errorf("%s, after it: sent %d, hung up %v", name, len(out.Send), out.Hangup)
+		}
+		port++
+	}
+	send(1, packet)
+	if len(out.Send) != 1 || len(out.Hangup) != 0 {
+		t.Fatalf("the second datagram of the good tunnel: %+v", out)
+	}
+	egress := hubtest.Decode(out.Send[0].Data).Src
+	send(1, first)
+	if len(out.Send) != 0 || h.Counters().Drops[drop.BadTunnel] != 1 {
+		t.Errorf("a context later: sent %d, drops %v", len(out.Send), h.Counters().Drops)
+	}
+	reply := hubtest.IP{Src: hubtest.Web, Dst: egress}.UDP()
+	send(0, reply)
+	if len(out.Send) != 1 || out.Send[0].Port != 1 || !out.Send[0].Encap.IsZero() {
+		t.Fatalf("the reply: %+v", out.Send)
+	}
+	// The same device from another socket: the first is closed.
+	send(port, first)
+	out2 := hub.Out{}
+	h.HandleTimer(1, &out2)
+	if !slices.Equal(out2.Hangup, []hub.Port{1}) {
+		t.Errorf("the first tunnel: hung up %v", out2.Hangup)
+	}
+	out.Reset()
+	h.Closed(1, 1, &out)
+	send(0, reply)
+	if len(out.Send) != 1 || out.Send[0].Port != port {
+		t.Errorf("the reply: %+v", out.Send)
+	}
+	out.Reset()
+	h.Closed(2, port, &out)
+	if len(out.Events) != 1 || out.Events[0].Kind != hub.Detached {
+		t.Errorf("closed: %+v", out.Events)
+	}
+	send(0, reply)
+	if len(out.Send) != 0 || h.Counters().Drops[drop.Unattached] != 1 {
+		t.Errorf("a reply to nobody: %+v", out.Send)
+	}
+}
+
+// TestOX3Hub: packets of two contexts in GUE, interleaved, stay separate; and only
+// the network's own may write one. SEMANTICS 4.5.
+func TestOX3Hub(t *testing.T) {
+	n := private(t, hubtest.Options{ARR: hubtest.All, Interconnects: 2, Connectors: 1, Devices: 1})
+	for i := range 10 {
+		site := plainLink + ident.OnRamp(i%2)
+		all := n.FromSite(site, hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web, Payload: []byte{byte(i)}}.UDP())
+		back := by(all, site)
+		if len(back) != 1 || hubtest.Decode(back[0].Packet).Payload[0] != byte(i) {
+			t.Fatalf("packet %d: %+v", i, all)
+		}
+	}
+	if c := n.Counters(); c.FlowsStarted != 2 {
+		t.Errorf("%d flows, want 2", c.FlowsStarted)
+	}
+	inner := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}.UDP()
+	context := tunnel.GUEContext{OnRamp: plainLink, Tenant: 1}
+	with := func(edit func(*tunnel.GUEContext)) tunnel.GUEContext { c := context; edit(&c); return c }
+	peer := n.Config.Servers[1].Handover
+	for _, tt := range []struct {
+		name     string
+		src, dst netip.Addr
+		context  tunnel.GUEContext
+		want     drop.Reason
+	}{
+		{"not the edge", hubtest.Till.Addr(), hubtest.Unconnected, context, drop.ForgedHandover},
+		{"another on-ramp's", hubtest.Edge, hubtest.Unconnected, with(func(c *tunnel.GUEContext) { c.OnRamp = 1 }), drop.ForgedHandover},
+		{"no on-ramp's", hubtest.Edge, hubtest.Unconnected, with(func(c *tunnel.GUEContext) { c.OnRamp = 77 }), drop.UnknownTunnel},
+		{"another tenant's", hubtest.Edge, hubtest.Unconnected, with(func(c *tunnel.GUEContext) { c.Tenant = 2 }), drop.BadTunnel},
+		{"with a virtual network", hubtest.Edge, hubtest.Unconnected, with(func(c *tunnel.GUEContext) { c.VNet = 1 }), drop.BadTunnel},
+		{"on the way back", hubtest.Edge, hubtest.Unconnected, with(func(c *tunnel.GUEContext) { c.Return = true }), drop.BadTunnel},
+		{"handed over by nobody", hubtest.Till.Addr(), n.Config.Servers[0].Handover, with(func(c *tunnel.GUEContext) { c.OnRamp, c.Hops = device, 1 }), drop.ForgedHandover},
+		{"handed over for a site", peer, n.Config.Servers[0].Handover, with(func(c *tunnel.GUEContext) { c.OnRamp, c.Hops = 1, 1 }), drop.BadTunnel},
+		{"handed over without a hop", peer, n.Config.Servers[0].Handover, with(func(c *tunnel.GUEContext) { c.OnRamp = device }), drop.BadTunnel},
+		{"to the tunnel address", hubtest.Edge, hubtest.Tunnel, context, drop.Unsupported},
+	} {
+		var out hub.Out
+		h := n.Hubs[1]
+		before := h.Counters().Drops[tt.want]
+		h.HandlePacket(n.Now, &hub.Packet{Data: hubtest.GUE(tt.src, tt.dst, tt.context, inner), Internal: true}, &out)
+		if len(out.Send) != 0 || h.Counters().Drops[tt.want] != before+1 {
+			t.Errorf("%s: sent %d, drops %v", tt.name, len(out.Send), h.Counters().Drops)
+		}
+	}
+	var out hub.Out
+	n.Hubs[1].HandlePacket(n.Now, &hub.Packet{Data: hubtest.GUE(hubtest.Edge, hubtest.Unconnected, context, inner)}, &out)
+	if len(out.Send) != 0 {
+		t.Error("GUE from outside is believed")
+	}
+}
+
+// TestVN4Hub: a device that switches its virtual network reaches the other
+// private network at once, its old flows end everywhere once it is known, and no
+// packet ever goes to the wrong one. SEMANTICS VN-1, VN-4, VN-7.
+func TestVN4Hub(t *testing.T) {
+	n := private(t, hubtest.Options{Connectors: 2, Devices: 1})
+	me := hubtest.DeviceAddr(device)
+	ask := func(port uint16) []hubtest.Arrival {
+		return n.FromSite(device, hubtest.IP{Src: netip.AddrPortFrom(me, port), Dst: hubtest.Host}.TCP(hubtest.Flags{SYN: true}, 1, 0, 0))
+	}
+	for port := range uint16(40) {
+		if all := ask(1000 + port); len(by(all, connector)) != 1 || len(by(all, device)) != 1 {
+			t.Fatalf("in the first network: %+v", all)
+		}
+	}
+	n.Hold, n.Now = true, n.Now.Add(time.Second)
+	n.Events = nil
+	n.Connect(device, route.DefaultVNet+1)
+	for port := range uint16(40) {
+		if all := ask(1000 + port); len(by(all, connector+1)) != 1 || len(by(all, connector)) != 0 || len(by(all, device)) != 1 {
+			t.Fatalf("in the second network, before it is known: %+v", all)
+		}
+	}
+	n.Learn()
+	ended := 0
+	for _, e := range n.Events {
+		if e.Kind == hub.FlowEnd {
+			ended++
+			if e.Session.VNet != route.DefaultVNet || e.Session.OffRamp != connector {
+				t.Errorf("ended: %+v", e.Session)
+			}
+		}
+		if e.Kind == hub.FlowStart && (e.Session.VNet != route.DefaultVNet+1 || e.Session.OffRamp != connector+1) {
+			t.Errorf("started: %+v", e.Session)
+		}
+	}
+	if c := n.Counters(); ended != 40 || c.Flows != 40 {
+		t.Errorf("%d flows of the old network ended and %d live, want 40 and 40", ended, c.Flows)
+	}
+}
+
+// TestUnattached: packets to a device that is nowhere are dropped with a reason.
+func TestUnattached(t *testing.T) {
+	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Devices: 1})
+	dst := netip.AddrPortFrom(hubtest.DeviceAddr(device), 80)
+	if all := n.FromSite(1, hubtest.IP{Src: hubtest.Till, Dst: dst}.UDP()); len(all) != 0 || n.Counters().Drops[drop.Unattached] != 1 {
+		t.Errorf("%+v, drops %v", all, n.Counters().Drops)
+	}
+}
