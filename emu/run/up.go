@@ -63,6 +63,9 @@ func (r *runner) up(ctx context.Context) error {
 			r.sink.Progress(s.stage, i+1, total)
 		}
 	}
+	if err := r.routers(); err != nil {
+		return err
+	}
 	return r.probing(ctx)
 }
 

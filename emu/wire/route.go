@@ -58,25 +58,36 @@ func (r *router) route(k plan.KernelRoute) error {
 	return nil
 }
 
-func (r *router) write(k plan.KernelRoute, hops []hop) error {
-	m := nl.NewRtMsg()
+// routeMessage is a route without its hops; m is the first of the parts.
+func routeMessage(k plan.KernelRoute) (m *nl.RtMsg, parts []nl.NetlinkRequestData) {
+	m = nl.NewRtMsg()
 	m.Family, m.Dst_len = family(k.To.Addr()), uint8(k.To.Bits())
 	m.Protocol = unix.RTPROT_STATIC
-	parts := []nl.NetlinkRequestData{m, nl.NewRtAttr(unix.RTA_DST, k.To.Addr().AsSlice())}
+	parts = []nl.NetlinkRequestData{m, nl.NewRtAttr(unix.RTA_DST, k.To.Addr().AsSlice())}
 	if k.Source.IsValid() {
 		parts = append(parts, nl.NewRtAttr(unix.RTA_PREFSRC, k.Source.AsSlice()))
 	}
+	return m, parts
+}
+
+// single are the attributes of a route over one hop.
+func single(m *nl.RtMsg, h hop) []nl.NetlinkRequestData {
+	parts := []nl.NetlinkRequestData{u32(unix.RTA_OIF, uint32(h.index))}
+	if !h.via.IsValid() {
+		m.Scope = unix.RT_SCOPE_LINK
+		return parts
+	}
+	m.Flags = unix.RTNH_F_ONLINK
+	return append(parts, nl.NewRtAttr(unix.RTA_GATEWAY, h.via.AsSlice()))
+}
+
+func (r *router) write(k plan.KernelRoute, hops []hop) error {
+	m, parts := routeMessage(k)
 	switch len(hops) {
 	case 0:
 		m.Type = unix.RTN_BLACKHOLE
 	case 1:
-		parts = append(parts, u32(unix.RTA_OIF, uint32(hops[0].index)))
-		if via := hops[0].via; via.IsValid() {
-			m.Flags = unix.RTNH_F_ONLINK
-			parts = append(parts, nl.NewRtAttr(unix.RTA_GATEWAY, via.AsSlice()))
-		} else {
-			m.Scope = unix.RT_SCOPE_LINK
-		}
+		parts = append(parts, single(m, hops[0])...)
 	default:
 		id, err := r.group(hops, family(k.To.Addr()))
 		if err != nil {

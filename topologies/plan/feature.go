@@ -22,7 +22,7 @@ func everyEngine(word string) bool {
 	case "accounts", "vnets", "routing.legacy", "on_exhaustion.another_address", "on_exhaustion.another_server",
 		"devices", "connectors", "onramps.interconnect",
 		"policies.firewall", "policies.egress", "policies.network", "policies.country", "policies.user",
-		"routes.regions", "routes.datacenters", "routes.bgp", "ipv6", "health", "group":
+		"routes.regions", "routes.datacenters", "routes.bgp", "ipv6", "health", "group", "cpe":
 		return true
 	}
 	return false
