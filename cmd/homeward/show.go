@@ -37,7 +37,7 @@ them all: shop.*.wan. --all writes each out, and adds every node and flow.`,
 		Example: `  homeward show overlapping_branches
   homeward show overlapping_branches --variant routes_only --set shop.count=10
   homeward show hundred_branches --all | less
-  homeward show merger --svg merger.svg     # a picture, for a browser or a page
+  homeward show virtual_networks --svg vn.svg     # a picture, for a browser or a page
   homeward show my.yaml --json | jq .flows`,
 		RunE: func(cmd *cobra.Command, args []string) error { return show(cmd, args[0], f) },
 	}

@@ -3,6 +3,7 @@ package picture
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,8 +23,8 @@ const (
 	serverX     = dcX + 64
 	serverW     = dcW - 84
 	serverH     = 54.0
-	rightX      = 908.0
-	rightW      = 196.0
+	rightX      = 880.0
+	rightW      = 224.0
 	top         = 44.0
 	bottom      = 16.0
 	gap         = 18.0
@@ -116,7 +117,7 @@ func (g *geometry) columns(left, right []*unit) {
 			} else if framed && list[i-1].account != u.account {
 				y += accountHead + gap
 			}
-			b := Box{ID: u.id(), Kind: u.kind, Text: u.name(), By: u.by(), X: x, Y: y, W: w, H: plainH, Hue: g.hue(u, hue+i, accounts), Stacked: len(u.members) > 1, Right: x == rightX}
+			b := Box{ID: u.id(), Kind: u.kind, Text: u.name(), By: u.by(), X: x, Y: y, W: w, H: plainH, Hue: g.hue(u, hue+i, accounts, vnets), Stacked: len(u.members) > 1, Right: x == rightX}
 			b.Small = fitting("", u.hosts, w-32)
 			switch {
 			case u.kind == "site":
@@ -153,10 +154,18 @@ func (g *geometry) columns(left, right []*unit) {
 }
 
 // hue is the colour number of the unit that is i-th: its own where flows have
-// to be told apart, its account's in a plain drawing of several.
-func (g *geometry) hue(u *unit, i int, accounts map[string]bool) int {
-	if !g.flows && len(accounts) > 1 {
+// to be told apart, in a plain drawing of several accounts or virtual networks
+// the one that it belongs to. Sites are in the default virtual network.
+func (g *geometry) hue(u *unit, i int, accounts, vnets map[string]bool) int {
+	switch {
+	case g.flows:
+	case len(accounts) > 1:
 		return max(0, slices.Index(sorted(accounts), u.account)) % hues
+	case !defaultAlone(vnets):
+		named := maps.Clone(vnets)
+		delete(named, "")
+		named["default"] = true
+		return slices.Index(sorted(named), cmp.Or(u.vnet, "default")) % hues
 	}
 	return i % hues
 }
@@ -196,7 +205,7 @@ func stack(boxes []Box) float64 {
 
 // Widths of characters, about those of common fonts.
 const (
-	boldW = 8.6
+	boldW = 8.2
 	monoW = 6.9
 )
 

@@ -101,6 +101,31 @@ func TestCards(t *testing.T) {
 	}
 }
 
+// In a plain drawing the colour is that of the account, or of the virtual network.
+func TestColours(t *testing.T) {
+	top := mixed()
+	hues := func() map[string]int {
+		got := map[string]int{}
+		for _, b := range Plain(top).Cards {
+			if b.Kind != "origin" {
+				got[b.ID] = b.Hue
+			}
+		}
+		return got
+	}
+	if diff := cmp.Diff(map[string]int{"shop.1": 0, "shop.2": 0, "plant.1": 1, "laptop.1": 1, "laptop.2": 1, "db": 1}, hues()); diff != "" {
+		t.Errorf("by account (-want +got):\n%s", diff)
+	}
+	for i := range top.Nodes {
+		if top.Nodes[i].Account != "" {
+			top.Nodes[i].Account = "one"
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"shop.1": 0, "shop.2": 0, "plant.1": 0, "laptop.1": 1, "laptop.2": 0, "db": 1}, hues()); diff != "" {
+		t.Errorf("by virtual network (-want +got):\n%s", diff)
+	}
+}
+
 // A site with several ways out says so.
 func TestSeveralOnRamps(t *testing.T) {
 	for want, kinds := range map[string][]string{"gre": {"gre"}, "gre ×2": {"gre", "gre"}, "2 on-ramps": {"gre", "interconnect"}, "": nil} {
