@@ -1,0 +1,234 @@
+package compare_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/reports/compare"
+	"github.com/homeward-lab/homeward/reports/fixture"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// pair is one run twice, as two engines would have written it, with a wire whose
+// delay makes times comparable.
+func pair(variant string) (a, b *record.Records) {
+	a, b = fixture.Run(variant), fixture.Run(variant)
+	for _, r := range []*record.Records{a, b} {
+		r.Run.Metrics.Wires = []record.Wire{{Link: "x", Asked: record.Times{N: 1, P50Ns: int64(10 * time.Millisecond)}}}
+	}
+	b.Run.Engine = "sim"
+	return a, b
+}
+
+// TestAgree: a run agrees with itself.
+func TestAgree(t *testing.T) {
+	for _, v := range fixture.Variants() {
+		a, b := pair(v)
+		r, err := compare.Runs(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.Agree() || r.Flows != len(a.Flows) || len(r.Untimed) != 0 {
+			t.Errorf("%s: %d flows, %v, untimed %v", v, r.Flows, r.Differences, r.Untimed)
+		}
+	}
+}
+
+// TestSmallest: the smallest difference that matters is found, named, and nothing
+// else is: one flow on another server, a round trip 3 % beyond the tolerance, one
+// drop reason changed (DESIGN 4).
+func TestSmallest(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		inject func(r *record.Records)
+		what   string
+	}{
+		{"home server", func(r *record.Records) { r.Flows[0].HomeServer = "lhr.9" }, "home_server"},
+		{"result", func(r *record.Records) { r.Flows[3].Result = record.Reset }, "result"},
+		{"return on-ramp", func(r *record.Records) { r.Flows[1].ReturnOnRamp = "shop.2.wan2" }, "return_onramp"},
+		{"delivered to", func(r *record.Records) { r.Flows[2].DeliveredTo = "shop.9.till" }, "delivered_to"},
+		{"egress address", func(r *record.Records) { r.Flows[2].EgressIP = "198.51.100.200" }, "egress_ip"},
+		{"slice", func(r *record.Records) { r.Flows[2].EgressPort += 2048 }, "egress slice"},
+		{"datacenter", func(r *record.Records) { r.Flows[2].EgressDC = "cdg9" }, "egress_dc"},
+		{"round trip", func(r *record.Records) {
+			for i := range r.Flows {
+				r.Flows[i].RTTNs = r.Flows[i].RTTNs*108/100 + int64(10*time.Millisecond)*8/100
+			}
+		}, "rtt"},
+		{"drop reason", func(r *record.Records) {
+			for _, c := range r.Run.Metrics.Servers {
+				c["drop.hop_limit"] = 1
+				break
+			}
+		}, "drops"},
+		{"flow missing", func(r *record.Records) { r.Flows = r.Flows[1:] }, "flow"},
+		{"flow too many", func(r *record.Records) {
+			f := r.Flows[0]
+			f.N = 999
+			r.Flows = append(r.Flows, f)
+		}, "flow"},
+	} {
+		a, b := pair("base")
+		for _, r := range []*record.Records{a, b} {
+			for i := range r.Flows {
+				r.Flows[i].RTTNs = int64(10 * time.Millisecond)
+				r.Flows[i].EndNs = r.Flows[i].StartNs + int64(time.Second)
+			}
+		}
+		tt.inject(b)
+		for _, swap := range []bool{false, true} {
+			x, y := a, b
+			if swap {
+				x, y = b, a
+			}
+			r, err := compare.Runs(x, y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Agree() {
+				t.Errorf("%s, swapped %v: not found", tt.name, swap)
+			}
+			for _, d := range r.Differences {
+				if d.What != tt.what || d.A == d.B {
+					t.Errorf("%s: found %v", tt.name, &d)
+				}
+			}
+		}
+	}
+}
+
+// TestTolerance: times within the tolerances agree, and just beyond do not.
+func TestTolerance(t *testing.T) {
+	ms := int64(time.Millisecond)
+	for _, tt := range []struct {
+		name       string
+		rtt, took  [2]int64
+		difference string
+	}{
+		{"equal", [2]int64{10 * ms, 10 * ms}, [2]int64{1000 * ms, 1000 * ms}, ""},
+		{"short round trips", [2]int64{0, ms / 5}, [2]int64{1000 * ms, 1000 * ms}, ""},
+		{"a little longer", [2]int64{0, ms/5 + 1}, [2]int64{1000 * ms, 1000 * ms}, "rtt"},
+		{"5 %", [2]int64{100 * ms, 105 * ms}, [2]int64{1000 * ms, 1000 * ms}, ""},
+		{"8 %", [2]int64{100 * ms, 108 * ms}, [2]int64{1000 * ms, 1000 * ms}, "rtt"},
+		{"10 % of the whole", [2]int64{10 * ms, 10 * ms}, [2]int64{1000 * ms, 1100 * ms}, ""},
+		{"13 % of the whole", [2]int64{10 * ms, 10 * ms}, [2]int64{1000 * ms, 1130 * ms}, "completion"},
+	} {
+		a, b := pair("base")
+		for side, r := range []*record.Records{a, b} {
+			for i := range r.Flows {
+				f := &r.Flows[i]
+				f.RTTNs, f.EndNs = tt.rtt[side], f.StartNs+tt.took[side]
+			}
+		}
+		r, err := compare.Runs(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range r.Differences {
+			got = append(got, d.What)
+		}
+		got = slices.Compact(got)
+		if want := strings.Fields(tt.difference); !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("%s: %v, want %v", tt.name, r.Differences, want)
+		}
+	}
+}
+
+// TestUntimed: without a delay or a rate anywhere, times say nothing, and it is
+// said that they were not compared.
+func TestUntimed(t *testing.T) {
+	a, b := fixture.Run("base"), fixture.Run("base")
+	for i := range b.Flows {
+		b.Flows[i].RTTNs *= 100
+	}
+	r, err := compare.Runs(a, b)
+	if err != nil || !r.Agree() || len(r.Untimed) == 0 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
+
+// TestParted: the first event at which two lives part is told.
+func TestParted(t *testing.T) {
+	a, b := pair("base")
+	f := &b.Flows[0]
+	tuple := fmt.Sprintf("%s %s > %s", f.Proto, f.Src, f.Dst)
+	changed := false
+	for i := range b.Events {
+		if e := &b.Events[i]; e.Flow == tuple && e.OnRamp == f.OnRamp && e.Kind == "flow_start" {
+			e.Node, changed = "lhr.9", true
+		}
+	}
+	f.HomeServer = "lhr.9"
+	r, err := compare.Runs(a, b)
+	if err != nil || len(r.Differences) != 1 || !changed {
+		t.Fatalf("%v, %+v, changed %v", err, r, changed)
+	}
+	if p := r.Differences[0].Parted; !strings.Contains(p[1], "flow_start at lhr.9") || !strings.Contains(p[0], "flow_start at lhr.") || p[0] == p[1] {
+		t.Errorf("parted at %q", p)
+	}
+}
+
+// TestCannotCompare: agreement about nothing is none.
+func TestCannotCompare(t *testing.T) {
+	for name, edit := range map[string]func(a, b *record.Records){
+		"another variant": func(a, b *record.Records) { b.Run.Variant = "other" },
+		"interrupted":     func(a, b *record.Records) { a.Run.Partial = true },
+		"no flows":        func(a, b *record.Records) { a.Flows, b.Flows = nil, nil },
+	} {
+		a, b := pair("base")
+		edit(a, b)
+		if r, err := compare.Runs(a, b); err == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// TestResults: directories are compared run by run, checks included, and a run
+// that is in one alone is a difference.
+func TestResults(t *testing.T) {
+	a, b := fixture.Results(), fixture.Results()
+	all, err := compare.Results(a, b)
+	if err != nil || len(all) != len(fixture.Variants()) {
+		t.Fatalf("%v, %d pairs", err, len(all))
+	}
+	for _, r := range all {
+		if !r.Agree() {
+			t.Errorf("%s: %v", r.A, r.Differences)
+		}
+	}
+	b.Summaries[0].Checks[0].Verdict = record.Fail
+	b.Runs = b.Runs[:len(b.Runs)-1]
+	for _, swap := range []bool{false, true} {
+		x, y := a, b
+		if swap {
+			x, y = b, a
+		}
+		all, err = compare.Results(x, y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var found []string
+		for _, r := range all {
+			for _, d := range r.Differences {
+				found = append(found, d.What)
+			}
+		}
+		if want := []string{"check " + a.Summaries[0].Checks[0].ID, "run"}; !slices.Equal(found, want) {
+			t.Errorf("%v, want %v", found, want)
+		}
+	}
+	if _, err := compare.Engines(a); !errors.Is(err, compare.ErrNothing) {
+		t.Errorf("one engine: %v", err)
+	}
+	sim := fixture.Run("base")
+	sim.Run.Engine = "sim"
+	a.Runs = append(a.Runs, sim)
+	if all, err := compare.Engines(a); err != nil || len(all) != 1 || !all[0].Agree() || all[0].B != "overlapping_branches/base on sim" {
+		t.Errorf("two engines: %v, %+v", err, all)
+	}
+}

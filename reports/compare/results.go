@@ -1,0 +1,129 @@
+package compare
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// ErrNothing is wrapped where there is no pair of runs to compare.
+var ErrNothing = errors.New("nothing to compare")
+
+// Engines compares the engines of one results directory: each run with that of
+// the first engine of its variant.
+func Engines(r *record.Results) ([]*Result, error) {
+	type variant struct{ scenario, variant string }
+	first := make(map[variant]*record.Records)
+	var all []*Result
+	for _, run := range r.Runs {
+		v := variant{run.Run.Scenario, run.Run.Variant}
+		if first[v] == nil {
+			first[v] = run
+			continue
+		}
+		one, err := with(r, first[v], r, run)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: %w: no variant was run on two engines", r.Dir, ErrNothing)
+	}
+	return all, nil
+}
+
+// Results compares two results directories, run by run: those of one scenario,
+// variant and engine, or, where each has a variant once, whatever the engine. A
+// run that is in one of them alone is a difference.
+func Results(a, b *record.Results) ([]*Result, error) {
+	var all []*Result
+	used := make(map[*record.Records]bool)
+	for _, x := range a.Runs {
+		y := b.Run(x.Run.Scenario, x.Run.Variant, x.Run.Engine)
+		if y == nil && count(a, x) == 1 && count(b, x) == 1 {
+			y = find(b, x)
+		}
+		if y == nil {
+			all = append(all, &Result{A: name(x), Differences: []Difference{{What: "run", A: string(verdict(a, x))}}})
+			continue
+		}
+		used[y] = true
+		one, err := with(a, x, b, y)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	for _, y := range b.Runs {
+		if !used[y] {
+			all = append(all, &Result{B: name(y), Differences: []Difference{{What: "run", B: string(verdict(b, y))}}})
+		}
+	}
+	if len(used) == 0 {
+		return nil, fmt.Errorf("%s and %s: %w: they have no scenario and variant in common", a.Dir, b.Dir, ErrNothing)
+	}
+	return all, nil
+}
+
+func same(x, y *record.Records) bool {
+	return x.Run.Scenario == y.Run.Scenario && x.Run.Variant == y.Run.Variant
+}
+
+// count is how many engines ran the variant of x.
+func count(r *record.Results, x *record.Records) (n int) {
+	for _, y := range r.Runs {
+		if same(x, y) {
+			n++
+		}
+	}
+	return n
+}
+
+func find(r *record.Results, x *record.Records) *record.Records {
+	for _, y := range r.Runs {
+		if same(x, y) {
+			return y
+		}
+	}
+	return nil
+}
+
+// with compares two runs and the verdicts of their checks.
+func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.Records) (*Result, error) {
+	r, err := Runs(a, b)
+	if err != nil {
+		return nil, err
+	}
+	x, y := ra.Summary(a.Run), rb.Summary(b.Run)
+	if x == nil || y == nil {
+		return r, nil
+	}
+	if x.Verdict != y.Verdict {
+		r.add(Difference{What: "verdict", A: string(x.Verdict), B: string(y.Verdict)})
+	}
+	other := make(map[string]record.Verdict)
+	for _, c := range y.Checks {
+		other[c.ID] = c.Verdict
+	}
+	for _, c := range x.Checks {
+		if v, both := other[c.ID]; !both || v != c.Verdict {
+			r.add(Difference{What: "check " + c.ID, A: string(c.Verdict), B: string(v)})
+		}
+		delete(other, c.ID)
+	}
+	for _, c := range y.Checks {
+		if v, alone := other[c.ID]; alone {
+			r.add(Difference{What: "check " + c.ID, B: string(v)})
+		}
+	}
+	return r, nil
+}
+
+func verdict(r *record.Results, x *record.Records) record.Verdict {
+	if s := r.Summary(x.Run); s != nil {
+		return s.Verdict
+	}
+	return record.Error
+}
