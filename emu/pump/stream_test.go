@@ -15,6 +15,9 @@ import (
 // datagram is the payload of one numbered packet, bytes.
 const datagram = 100
 
+// quiet is how long nothing comes when nothing will.
+const quiet = 400 * time.Millisecond
+
 // stream is numbered datagrams from left to right.
 type stream struct {
 	from, to *net.UDPConn
@@ -65,7 +68,7 @@ func (s *stream) receive(t testing.TB) (got []uint32) {
 	t.Helper()
 	b := make([]byte, 2*datagram)
 	for {
-		if err := s.to.SetReadDeadline(time.Now().Add(400 * time.Millisecond)); err != nil {
+		if err := s.to.SetReadDeadline(time.Now().Add(quiet)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := s.to.Read(b)

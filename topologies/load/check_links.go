@@ -50,6 +50,9 @@ func (r *resolver) impairment(path string, im spec.Impairment) {
 	if r.present(path+".reorder_gap") && r.refused(path+".reorder_gap") == "" && im.ReorderGap < 1 {
 		r.fail(path+".reorder_gap", "", "every %d-th packet, want 1 or more", im.ReorderGap)
 	}
+	if im.Rate != 0 && im.Trace.Times != nil {
+		r.fail(path+".trace", "", "a rate and a trace are given together, want one of them")
+	}
 	r.delayed(path+".delay", im.Delay.Fixed)
 	r.delayed(path+".jitter", im.Jitter)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"math"
+	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -28,6 +29,14 @@ type source struct {
 func newSource(name string, data []byte) *source {
 	text := strings.ReplaceAll(string(data), "\r\n", "\n")
 	return &source{name: name, lines: strings.Split(text, "\n")}
+}
+
+// beside is the path of a file that the source names relative to itself.
+func (s *source) beside(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(filepath.Dir(s.name), name)
 }
 
 // mistake is at line and col of the source.

@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"path/filepath"
 	"reflect"
 
 	"go.yaml.in/yaml/v4"
@@ -59,11 +58,7 @@ func (in *includer) include(f *file, i int, inc spec.Include) {
 		fail("prefix", "prefix %q, want [a-z][a-z0-9_]*", clip(inc.Prefix))
 		return
 	}
-	path := inc.File
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(f.src.name), path)
-	}
-	path = filepath.Clean(path)
+	path := f.src.beside(inc.File)
 	if in.open[path] {
 		fail("file", "%s includes itself", inc.File)
 		return

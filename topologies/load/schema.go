@@ -80,6 +80,8 @@ func textType(t reflect.Type) *jsonschema.Schema {
 		}
 	case reflect.TypeFor[spec.Delay]():
 		return text("a duration such as 4ms, or geo", `^geo$|^(`+number+`(ns|us|µs|ms|s|m|h))+$|^0$|`+paramPattern)
+	case reflect.TypeFor[spec.Trace]():
+		return text("a file in Mahimahi's format", "")
 	case reflect.TypeFor[spec.Near]():
 		code := text("", `^[a-z][a-z0-9_]*$|`+paramPattern)
 		return &jsonschema.Schema{

@@ -1,12 +1,14 @@
 package load
 
 import (
+	"bytes"
 	"net/netip"
 	"reflect"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -22,6 +24,8 @@ func shortForm(t reflect.Type) func(*decoder, *yaml.Node, reflect.Value, int) bo
 		return decodeHost
 	case reflect.TypeFor[spec.Delay]():
 		return decodeDelay
+	case reflect.TypeFor[spec.Trace]():
+		return decodeTrace
 	case reflect.TypeFor[[]spec.Variant]():
 		return decodeVariants
 	case reflect.TypeFor[netip.Prefix]():
@@ -118,6 +122,31 @@ func decodeDelay(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
 		return false
 	}
 	v.Set(reflect.ValueOf(spec.Delay{Fixed: fixed}))
+	return true
+}
+
+// decodeTrace reads the file that is named; none, written "", takes back what a
+// the file of a variant says.
+func decodeTrace(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
+	name, _, ok := d.scalar(n, "a file in Mahimahi's format")
+	if !ok {
+		return false
+	}
+	if name == "" {
+		v.Set(reflect.ValueOf(spec.Trace{}))
+		return true
+	}
+	data, err := readFile(d.src.beside(name))
+	if err != nil {
+		d.fail(n, "", "%v", err)
+		return false
+	}
+	times, err := impair.ReadTrace(bytes.NewReader(data))
+	if err != nil {
+		d.fail(n, "", "%s: %v", clip(name), err)
+		return false
+	}
+	v.Set(reflect.ValueOf(spec.Trace{File: name, Times: times}))
 	return true
 }
 

@@ -86,6 +86,12 @@ func over(old, im spec.Impairment) spec.Impairment {
 	if im.Delay != (spec.Delay{}) {
 		delay = im.Delay
 	}
+	switch { // of rate and trace the later one
+	case im.Rate != 0:
+		old.Trace = spec.Trace{}
+	case im.Trace.Times != nil:
+		old.Rate = 0
+	}
 	return spec.Impairment{
 		Delay:              delay,
 		Jitter:             cmp.Or(im.Jitter, old.Jitter),
@@ -99,6 +105,7 @@ func over(old, im spec.Impairment) spec.Impairment {
 		Corrupt:            cmp.Or(im.Corrupt, old.Corrupt),
 		Rate:               cmp.Or(im.Rate, old.Rate),
 		Queue:              cmp.Or(im.Queue, old.Queue),
+		Trace:              cmp.Or(im.Trace, old.Trace),
 	}
 }
 
@@ -122,6 +129,7 @@ func (l *Link) Impair(d impair.Direction) impair.Config {
 		Corrupt:      float64(im.Corrupt),
 		Rate:         im.Rate,
 		Queue:        im.Queue,
+		Trace:        im.Trace.Times,
 	}
 	if im.Delay.Geo {
 		c.Delay = l.Geo

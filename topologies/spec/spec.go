@@ -8,6 +8,7 @@ package spec
 import (
 	"net/netip"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 )
 
@@ -403,6 +404,15 @@ type Impairment struct {
 	Rate    unit.BitRate `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// Queue before the rate, dropping what comes when it is full; not given, 100 ms at the rate and at least 30 kB.
 	Queue unit.Bytes `yaml:"queue,omitempty" json:"queue,omitempty"`
+	// Trace is a file of capacity over time in Mahimahi's format, instead of a rate: on each line a millisecond at which 1500 bytes can leave.
+	Trace Trace `yaml:"trace,omitempty" json:"trace,omitzero"`
+}
+
+// Trace is a file in Mahimahi's format, read. The zero value is none.
+type Trace struct {
+	// File as written: relative to the file that names it.
+	File  string        `json:"file"`
+	Times *impair.Trace `json:"times"`
 }
 
 // Delay is a duration or the word geo.
