@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/userns"
 )
 
 // finding is what doctor says of one capability. Names are the words of a scenario's needs.
@@ -39,6 +41,9 @@ what is missing and the line that mends it. It changes nothing.
 Exit code 0: labs run here. 3: they do not, and the reasons are named.`,
 		Example: "  homeward doctor\n  sudo homeward doctor --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if done, err := rootless(cmd); done && !errors.Is(err, userns.ErrDenied) {
+				return err // it has looked from inside
+			}
 			all := examine()
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
@@ -97,6 +102,14 @@ func examine() []finding {
 	ns, err := netns.New()
 	if ns != nil {
 		defer ns.Close()
+	}
+	if os.Geteuid() != 0 || userns.Inside() {
+		add("userns", "labs without root: a user namespace", userns.Mend(), false, func() (string, error) {
+			if !userns.Inside() {
+				return "", userns.ErrDenied
+			}
+			return "this is one", nil
+		})
 	}
 	root := add("netns", "labs: one namespace for each node", "run as root: sudo homeward …", true, func() (string, error) { return "made one", err })
 	if root {

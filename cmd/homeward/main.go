@@ -66,7 +66,7 @@ func (o *output) Write(p []byte) (int, error) {
 
 // Main runs one command line and returns its exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := watch(context.Background())
+	ctx, stop := watch(withArgs(context.Background(), args))
 	defer stop()
 
 	out := &output{w: stdout}

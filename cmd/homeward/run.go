@@ -95,6 +95,9 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	if err := refuse(variants, engine); err != nil {
 		return err
 	}
+	if done, err := rootless(cmd); done {
+		return err
+	}
 	for _, v := range variants {
 		if err := emurun.Possible(v.plan); err != nil {
 			return lacking(err)

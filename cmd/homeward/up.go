@@ -67,6 +67,9 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	if err := control.CheckName(f.name); err != nil {
 		return usage(err)
 	}
+	if done, err := rootless(cmd); done {
+		return err
+	}
 	if err := emurun.Possible(v.plan); err != nil {
 		return lacking(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/emu/userns"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -190,7 +191,10 @@ func (r *runner) startCapture() error {
 // says what is missing and how to get it.
 func Possible(p *plan.Plan) error {
 	ns, err := netns.New()
-	if err != nil {
+	switch {
+	case err != nil && userns.Inside():
+		return fmt.Errorf("root of a user namespace may not make network namespaces here: %s (%w)", userns.Mend(), err)
+	case err != nil:
 		return fmt.Errorf("a lab needs the right to make network namespaces: run as root, for example with sudo; homeward doctor says what else is missing (%w)", err)
 	}
 	return errors.Join(ns.Close(), keeper.Fits(p))

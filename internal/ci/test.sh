@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 GO=${GO:-go}
 if [ -n "${CI:-}" ]; then
-	HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools}
+	HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools,userns}
 	export HOMEWARD_REQUIRE
 fi
 log=$(mktemp)

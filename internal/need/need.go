@@ -19,7 +19,7 @@ import (
 )
 
 // Env is the environment variable that turns skips into failures: a comma
-// separated list of root, bpf, tools and data.
+// separated list of root, bpf, tools, data and userns.
 const Env = "HOMEWARD_REQUIRE"
 
 func lack(tb testing.TB, what string, err error) {
@@ -28,6 +28,12 @@ func lack(tb testing.TB, what string, err error) {
 		tb.Fatalf("%s is required here, and lacking: %v", what, err)
 	}
 	tb.Skipf("needs %s: %v", what, err)
+}
+
+// Proven is for a lack that the caller has proved by trying: err says how.
+func Proven(tb testing.TB, what string, err error) {
+	tb.Helper()
+	lack(tb, what, err)
 }
 
 // Root needs the right to make a network namespace: a child tries it.
