@@ -8,7 +8,7 @@ all: build
 build: ## build ./homeward
 	$(GO) build -o homeward ./cmd/homeward
 
-run: build ## run the first scenario, for real, to a report (needs root; says what to do without)
+run: build ## run the first scenario, for real, to a report
 	./homeward run overlapping_branches
 
 test: tools ## everything: unit, kernel, lab and command line tests
