@@ -241,3 +241,39 @@ traffic:
 		t.Errorf("flows were at home at %v, want both servers of lhr", homes)
 	}
 }
+
+// Plain links, VLANs and connectors carry IPv6 as they do IPv4.
+func TestLiveConnectedOverIPv6(t *testing.T) {
+	p := compile(t, connectedLab6)
+	r := live(t, p, run.Options{})
+	for _, traffic := range []string{"browse", "ping", "files", "out", "annexed"} {
+		want(t, r, traffic, record.OK)
+	}
+	for _, f := range flowsOf(r, "annexed") {
+		if s := sessionOf(t, r, f); s.Offramp != "CFD_TUNNEL" || s.OffRamp != "annex" {
+			t.Errorf("session of %s goes to %s %s", f.Client, s.Offramp, s.OffRamp)
+		}
+	}
+}
+
+const connectedLab6 = `version: 1
+name: connected6
+seed: 7
+datacenters:
+  - {id: lhr, servers: 2, egress: [198.51.100.0/30, "2001:db8:100::/126"]}
+  - {id: cdg, servers: 2, egress: [198.51.100.4/30, "2001:db8:100::4/126"]}
+sites:
+  - {id: depot, near: lhr, lan: "fd00:1::/64", hosts: {till: "fd00:1::5"}, onramps: [{id: cni, type: interconnect, arr: true}]}
+  - {id: plant, near: lhr, lan: "fd00:1::/64", hosts: {till: "fd00:1::5"}, onramps: [{id: cni, type: interconnect, vlan: 100, arr: true}]}
+connectors:
+  - {id: office, near: cdg, lan: "fd00:2::/64", source: preserve, hosts: {files: "fd00:2::5"}}
+  - {id: annex, near: lhr, lan: "fd00:3::/64", hosts: {files: "fd00:3::5"}}
+internet:
+  - {id: web, address: "2001:db8:9::9", near: lhr, serve: [http, echo]}
+traffic:
+  - {id: browse, from: "*.*.till", to: web, tcp: 443, source_port: 40000, response: 200KiB}
+  - {id: ping, from: "*.*.till", to: web, icmp: 3}
+  - {id: files, from: "depot.*.till", to: office.files, tcp: 445, response: 100KiB}
+  - {id: out, from: office.files, to: web, tcp: 443, response: 100KiB}
+  - {id: annexed, from: "*.*.till", to: annex.files, tcp: 445, source_port: 41000, response: 100KiB}
+`
