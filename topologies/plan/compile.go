@@ -57,7 +57,12 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	if len(b.errs) > 0 {
 		return nil, b.err()
 	}
+	b.landings()
 	b.finish()
+	b.faults()
+	if len(b.errs) > 0 {
+		return nil, b.err()
+	}
 	return b.p, nil
 }
 
@@ -107,9 +112,10 @@ func header(s *spec.Scenario) *Plan {
 		Scenario: s.Name,
 		Title:    s.Title,
 		Seed:     cmp.Or(s.Seed, 1),
-		Faults:   slices.Clone(s.Faults),
 		Checks:   slices.Clone(s.Checks),
 		Needs:    slices.Clone(s.Needs),
+
+		Detection: scaled(s.Timers, 0, serverDetection),
 	}
 }
 

@@ -271,7 +271,7 @@ func TestFeatures(t *testing.T) {
 	s.Internet[0].Proxied = true
 	s.Devices, s.Connectors, s.Transit = []spec.Device{{ID: "laptop"}}, []spec.Connector{{ID: "office", Lan: prefix("10.1.0.0/16")}}, []spec.Transit{{}}
 	s.Announce, s.Workload = []spec.Announce{{}}, []spec.Workload{{}}
-	s.Faults = []spec.Fault{{ID: "f", Do: "cut"}}
+	s.Faults = []spec.Fault{{ID: "f", Do: "cut", On: "shop.1.wan"}}
 	s.Checks = []spec.Check{{ID: "a", Eventually: "true", Within: 1, After: "f"}}
 	var got []string
 	for _, f := range compile(t, s).Features {

@@ -112,10 +112,14 @@ func over(old, im spec.Impairment) spec.Impairment {
 // Impair is what the link does to packets in a direction, as every engine does
 // it. A delay of geo is the link's own, 0 where a place is unknown.
 func (l *Link) Impair(d impair.Direction) impair.Config {
-	im := l.AB
 	if d == impair.BA {
-		im = l.BA
+		return l.ImpairedAs(l.BA)
 	}
+	return l.ImpairedAs(l.AB)
+}
+
+// ImpairedAs is what an impairment of the link does to packets.
+func (l *Link) ImpairedAs(im spec.Impairment) impair.Config {
 	c := impair.Config{
 		Delay:        im.Delay.Fixed.D(),
 		Jitter:       im.Jitter.D(),
@@ -137,10 +141,11 @@ func (l *Link) Impair(d impair.Direction) impair.Config {
 	return c
 }
 
-// Impaired says whether the link is more than a plain wire in any direction.
+// Impaired says whether the link is more than a plain wire in any direction, or
+// will be.
 func (l *Link) Impaired() bool {
 	ab, ba := l.Impair(impair.AB), l.Impair(impair.BA)
-	return !ab.Plain() || !ba.Plain()
+	return l.Pumped || !ab.Plain() || !ba.Plain()
 }
 
 // together checks what a link's words, which may come from several places of

@@ -41,7 +41,7 @@ type Plan struct {
 	// Traffic are the ids of the file's traffic, in its order.
 	Traffic    []string     `json:"traffic,omitempty"`
 	Flows      []Flow       `json:"flows"` // sorted by start, then traffic, then n
-	Faults     []spec.Fault `json:"faults,omitempty"`
+	Faults     []Fault      `json:"faults,omitempty"`
 	Checks     []spec.Check `json:"checks"`
 	ExpectFail []string     `json:"expect_fail,omitempty"`
 	Needs      []string     `json:"needs,omitempty"`
@@ -51,6 +51,12 @@ type Plan struct {
 	Features []Feature `json:"features,omitempty"`
 	// Objects are what somebody has to write for the network to be this one.
 	Objects Objects `json:"objects"`
+	// Landings are where anycast addresses go from each transit router, the
+	// nearest datacenter first: the next one takes what one withdraws.
+	Landings []Landing `json:"landings"`
+	// Detection is how long after a server's last sign of life its datacenter
+	// takes it out: no flow is steered to it, and the edge routes nothing there.
+	Detection time.Duration `json:"detection"`
 	// Length is when the last flow must have ended, from the start of traffic.
 	Length time.Duration `json:"length"`
 }
@@ -161,6 +167,9 @@ type Link struct {
 	// AB and BA are what the link does to packets in each direction; zero is a plain wire.
 	AB spec.Impairment `json:"ab,omitzero"`
 	BA spec.Impairment `json:"ba,omitzero"`
+	// Pumped says that a fault will impair the link, so that it is built to be
+	// impaired, although it does nothing yet.
+	Pumped bool `json:"pumped,omitempty"`
 	// Geo is the great-circle one-way delay between the ends' places.
 	Geo time.Duration `json:"geo,omitempty"`
 }

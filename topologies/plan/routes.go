@@ -42,10 +42,7 @@ func (b *builder) hop(from, to *node) []Hop { return []Hop{b.hops[[2]string{from
 // transitRoutes is the Internet of one place: anycast addresses go to the
 // nearest datacenter, all else to where it is.
 func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
-	land := t.serves.edge
-	if t.serves.town != t {
-		land = t.serves.town.node
-	}
+	land := t.toward(t.serves)
 	for _, p := range anycast {
 		t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop(t.node, land)})
 	}

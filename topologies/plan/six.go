@@ -181,10 +181,7 @@ func (b *builder) kernelRoutes6() {
 }
 
 func (b *builder) transitRoutes6(t *town, anycast []netip.Prefix) {
-	land := t.serves.edge
-	if t.serves.town != t {
-		land = t.serves.town.node
-	}
+	land := t.toward(t.serves)
 	for _, p := range anycast {
 		t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop6(t.node, land)})
 	}

@@ -126,9 +126,14 @@ func (b *builder) draw(used *bindings, f *Flow, path string) {
 // random is 64 bits that depend on the seed, the purpose and the flow alone, so
 // that a flow keeps its values when others come and go.
 func (b *builder) random(purpose, traffic, client string, n int) uint64 {
+	return random(b.p.Seed, purpose, traffic, client, strconv.Itoa(n))
+}
+
+// random is 64 bits that depend on the seed and the parts alone.
+func random(seed uint64, parts ...string) uint64 {
 	const prime = 1099511628211 // FNV-1a
 	h := uint64(14695981039346656037)
-	for _, part := range []string{strconv.FormatUint(b.p.Seed, 16), purpose, traffic, client, strconv.Itoa(n)} {
+	for _, part := range append([]string{strconv.FormatUint(seed, 16)}, parts...) {
 		for i := range len(part) {
 			h = (h ^ uint64(part[i])) * prime
 		}

@@ -150,13 +150,8 @@ func (b *builder) nearestLive(t *town) *dc {
 		if d.spec.Maintenance {
 			continue
 		}
-		// Its own datacenter is at no distance, also where no position is known.
-		far := delay(t.pos, d.town.pos)
-		if d.town != t {
-			far++
-		}
-		if best == nil || far < bestDelay {
-			best, bestDelay = d, far
+		if away := far(t, d); best == nil || away < bestDelay {
+			best, bestDelay = d, away
 		}
 	}
 	return best

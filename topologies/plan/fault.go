@@ -1,0 +1,352 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// Fault is a fault of the file made definite: what exactly it happens to. What
+// each does is written in spec.Fault.Do for people and in emu/fault for engines.
+type Fault struct {
+	spec.Fault
+	// Links by id: what a fault of links is on, and what leads to a router or out
+	// of a part that is cut off.
+	Links []string `json:"links,omitempty"`
+	// Servers and Routers by node: what stops.
+	Servers []string `json:"servers,omitempty"`
+	Routers []string `json:"routers,omitempty"`
+	// Datacenters that withdraw Prefixes.
+	Datacenters []string       `json:"datacenters,omitempty"`
+	Prefixes    []netip.Prefix `json:"prefixes,omitempty"`
+	// OnRamps whose two ends take a lower MTU.
+	OnRamps []ident.OnRamp `json:"onramps,omitempty"`
+}
+
+// Landing is where what a transit router has for an anycast address goes.
+type Landing struct {
+	Node       string `json:"node"`
+	Datacenter string `json:"datacenter"`
+	// Hops toward the datacenter, and those of IPv6.
+	Hops  []Hop `json:"hops"`
+	Hops6 []Hop `json:"hops6,omitempty"`
+}
+
+// Defaults of faults.
+const (
+	flapPeriod = time.Second
+	drainWait  = time.Second
+	// serverDetection is how long after its last sign of life a datacenter takes a
+	// server out, before the scale.
+	serverDetection = time.Second
+)
+
+// Fault makes a fault definite, of the file or of somebody who breaks a running
+// lab. The error says what was wanted of On.
+func (p *Plan) Fault(f spec.Fault) (Fault, error) {
+	d := Fault{Fault: f}
+	var err error
+	switch f.Do {
+	case spec.Cut, spec.Flap, spec.Blackhole, spec.Degrade:
+		err = d.onLinks(p)
+	case spec.LowerMTU:
+		err = d.onMTU(p)
+	case spec.Partition:
+		err = d.onParts(p)
+	case spec.Pause, spec.Kill, spec.Restart:
+		err = d.onNodes(p)
+	case spec.Withdraw, spec.Drain:
+		err = d.onDatacenters(p)
+	default:
+		return Fault{}, fmt.Errorf("no fault is called %q", f.Do)
+	}
+	if err != nil {
+		return Fault{}, err
+	}
+	switch f.Do {
+	case spec.Flap:
+		d.Every = cmp.Or(d.Every, unit.Duration(flapPeriod))
+	case spec.Drain:
+		d.Wait = cmp.Or(d.Wait, unit.Duration(drainWait))
+	}
+	return d, nil
+}
+
+// pick keeps Pick of what was selected, drawn from the seed, in its order.
+func (d *Fault) pick(p *Plan, all []string) []string {
+	if d.Pick <= 0 || d.Pick >= len(all) {
+		return all
+	}
+	rank := func(s string) uint64 { return random(p.Seed, "pick", d.ID, s) }
+	drawn := slices.SortedFunc(slices.Values(all), func(x, y string) int { return cmp.Compare(rank(x), rank(y)) })[:d.Pick]
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(drawn, s) })
+}
+
+func (d *Fault) onLinks(p *Plan) error {
+	for _, l := range p.LinksNamed(d.On) {
+		d.Links = append(d.Links, l.ID)
+	}
+	if d.Links == nil {
+		return fmt.Errorf("%q selects no link", d.On)
+	}
+	d.Links = d.pick(p, d.Links)
+	return nil
+}
+
+// LinksNamed are the links that a selector names: by its two ends joined by "-",
+// by the node that it connects to the rest, by an on-ramp that crosses it, or by
+// the datacenter that it connects to the Internet.
+func (p *Plan) LinksNamed(selector string) []*Link {
+	crossing := p.crossing()
+	var all []*Link
+	for i := range p.Links {
+		l := &p.Links[i]
+		if l.named(selector, crossing[l.ID]) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+func (l *Link) named(selector string, crossing []string) bool {
+	if x, y, both := strings.Cut(selector, "-"); both {
+		return spec.Matches(x, l.A.Node) && spec.Matches(y, l.B.Node) || spec.Matches(x, l.B.Node) && spec.Matches(y, l.A.Node)
+	}
+	switch l.Class {
+	case ClassTransit, ClassBackbone:
+		return false
+	case ClassEdge:
+		if spec.Matches(selector+".edge", l.A.Node) {
+			return true
+		}
+	}
+	return spec.Matches(selector, l.A.Node) || slices.ContainsFunc(crossing, func(o string) bool { return spec.Matches(selector, o) })
+}
+
+// crossing are the names of the on-ramps that cross each access link, by its id.
+func (p *Plan) crossing() map[string][]string {
+	at := map[[2]string]string{}
+	for i := range p.Links {
+		l := &p.Links[i]
+		at[[2]string{l.A.Node, l.A.Interface}], at[[2]string{l.B.Node, l.B.Interface}] = l.ID, l.ID
+	}
+	all := map[string][]string{}
+	for i := range p.Branches {
+		b := &p.Branches[i]
+		for _, t := range b.Tunnels {
+			id := at[[2]string{b.Node, cmp.Or(t.WAN, b.WAN)}]
+			all[id] = append(all[id], t.Name)
+		}
+	}
+	for _, x := range p.Interconnects {
+		id := at[[2]string{x.Edge, x.Interface}]
+		all[id] = append(all[id], x.Name)
+	}
+	return all
+}
+
+// onMTU is on tunnels, or on links that carry none: those between two ends of a
+// conversation, whose routers tell senders by themselves.
+func (d *Fault) onMTU(p *Plan) error {
+	names := map[string]ident.OnRamp{}
+	var order []string
+	if len(p.Servers) > 0 {
+		for _, o := range p.Servers[0].Config.OnRamps {
+			if spec.Matches(d.On, o.Name) {
+				names[o.Name] = o.ID
+				order = append(order, o.Name)
+				if o.Address6.IsValid() && d.MTU < minMTU6 {
+					return fmt.Errorf("%s carries IPv6, which wants an MTU of %d or more", o.Name, minMTU6)
+				}
+			}
+		}
+	}
+	for _, name := range d.pick(p, order) {
+		d.OnRamps = append(d.OnRamps, names[name])
+	}
+	if d.OnRamps != nil {
+		return nil
+	}
+	for _, l := range p.LinksNamed(d.On) {
+		if l.Class != ClassLAN && l.Class != ClassInternet {
+			return fmt.Errorf("link %s carries tunnels, which are not told of a smaller MTU on the way: want the on-ramps that cross it, or a link of a host", l.ID)
+		}
+		d.Links = append(d.Links, l.ID)
+	}
+	if d.Links == nil {
+		return fmt.Errorf("%q selects neither an on-ramp nor a link of a host", d.On)
+	}
+	d.Links = d.pick(p, d.Links)
+	return nil
+}
+
+// part says whether a node is of what a selector selects: itself, or its site or
+// datacenter.
+func (n *Node) part(selector string) bool {
+	own := n.Kind == KindEdge || n.Kind == KindServer
+	return spec.Matches(selector, n.ID) || n.Site != "" && spec.Matches(selector, n.Site) || own && spec.Matches(selector, n.Datacenter)
+}
+
+// onParts cuts every link between what is selected and the rest.
+func (d *Fault) onParts(p *Plan) error {
+	inside := map[string]bool{}
+	var ids []string
+	for i := range p.Nodes {
+		if p.Nodes[i].part(d.On) {
+			ids = append(ids, p.Nodes[i].ID)
+		}
+	}
+	for _, id := range d.pick(p, ids) {
+		inside[id] = true
+	}
+	for i := range p.Links {
+		if l := &p.Links[i]; inside[l.A.Node] != inside[l.B.Node] {
+			d.Links = append(d.Links, l.ID)
+		}
+	}
+	switch {
+	case len(inside) == 0:
+		return fmt.Errorf("%q selects no node, site or datacenter", d.On)
+	case d.Links == nil:
+		return fmt.Errorf("%q selects everything: nothing is left to be cut off from", d.On)
+	}
+	return nil
+}
+
+// onNodes is on servers and routers.
+func (d *Fault) onNodes(p *Plan) error {
+	var ids []string
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		if !spec.Matches(d.On, n.ID) {
+			continue
+		}
+		if n.Kind == KindHost || n.Kind == KindOrigin || n.Kind == KindDevice {
+			return fmt.Errorf("%s is a %s, want a server such as lhr.1 or a router such as shop.1.router", n.ID, n.Kind)
+		}
+		ids = append(ids, n.ID)
+	}
+	if ids == nil {
+		return fmt.Errorf("%q selects neither a server such as lhr.1 nor a router such as shop.1.router", d.On)
+	}
+	for _, id := range d.pick(p, ids) {
+		if _, server := p.Server(id); server {
+			d.Servers = append(d.Servers, id)
+			continue
+		}
+		d.Routers = append(d.Routers, id)
+		for i := range p.Links {
+			if l := &p.Links[i]; (l.A.Node == id || l.B.Node == id) && !slices.Contains(d.Links, l.ID) {
+				d.Links = append(d.Links, l.ID)
+			}
+		}
+	}
+	return nil
+}
+
+// onDatacenters withdraws addresses, and stops what drains.
+func (d *Fault) onDatacenters(p *Plan) error {
+	var names []string
+	for _, dc := range p.Datacenters {
+		if spec.Matches(d.On, dc.Name) {
+			names = append(names, dc.Name)
+		}
+	}
+	if names == nil {
+		return fmt.Errorf("%q selects no datacenter", d.On)
+	}
+	d.Datacenters = d.pick(p, names)
+	if d.Do == spec.Drain {
+		d.Prefixes = p.anycast()
+		for _, s := range p.Servers {
+			if slices.Contains(d.Datacenters, s.Datacenter) {
+				d.Servers = append(d.Servers, s.Node)
+			}
+		}
+		return nil
+	}
+	if d.Address == spec.TunnelAddress {
+		d.Prefixes = []netip.Prefix{host(tunnelAddr)}
+		return nil
+	}
+	a, err := netip.ParseAddr(d.Address)
+	if err != nil || !slices.ContainsFunc(p.anycast(), func(e netip.Prefix) bool { return e.Contains(a) }) {
+		return errors.New("address " + d.Address + " is no egress address of this network")
+	}
+	d.Prefixes = []netip.Prefix{host(a)}
+	return nil
+}
+
+// anycast are the prefixes that every datacenter announces.
+func (p *Plan) anycast() []netip.Prefix {
+	all := []netip.Prefix{host(tunnelAddr)}
+	for _, d := range p.Datacenters {
+		all = append(all, d.Egress...)
+	}
+	return all
+}
+
+// faults makes the file's faults definite.
+func (b *builder) faults() {
+	for i, f := range b.s.Faults {
+		d, err := b.p.Fault(f)
+		if err != nil {
+			b.fail(at("faults", i)+".on", "%v", err)
+			continue
+		}
+		b.p.Faults = append(b.p.Faults, d)
+		if f.Do != spec.Degrade {
+			continue
+		}
+		for _, id := range d.Links {
+			i := slices.IndexFunc(b.p.Links, func(l Link) bool { return l.ID == id })
+			b.p.Links[i].Pumped = true
+		}
+	}
+}
+
+// landings are the datacenters that take ingress as every transit router sees
+// them, the nearest first.
+func (b *builder) landings() {
+	for _, t := range b.towns {
+		var live []*dc
+		for _, d := range b.dcs {
+			if !d.spec.Maintenance {
+				live = append(live, d)
+			}
+		}
+		slices.SortStableFunc(live, func(x, y *dc) int { return cmp.Compare(far(t, x), far(t, y)) })
+		for _, d := range live {
+			l := Landing{Node: t.node.ID, Datacenter: d.Name, Hops: b.hop(t.node, t.toward(d))}
+			if b.six != nil {
+				l.Hops6 = b.hop6(t.node, t.toward(d))
+			}
+			b.p.Landings = append(b.p.Landings, l)
+		}
+	}
+}
+
+// far is how far a datacenter is; its own town's is at no distance, also where
+// no position is known.
+func far(t *town, d *dc) time.Duration {
+	if d.town == t {
+		return 0
+	}
+	return delay(t.pos, d.town.pos) + 1
+}
+
+// toward is the next node on the way to a datacenter.
+func (t *town) toward(d *dc) *node {
+	if d.town != t {
+		return d.town.node
+	}
+	return d.edge
+}
