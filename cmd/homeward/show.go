@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -143,5 +143,5 @@ func drawPlan(w io.Writer, p *plan.Plan) error {
 		}
 	}
 	facts = append(facts, count(len(p.Flows), "flow"))
-	return picture.Plain(emurun.Topology(p)).Write(w, title, p.Scenario+"/"+p.Variant+" · "+strings.Join(facts, ", "))
+	return picture.Plain(journal.Topology(p)).Write(w, title, p.Scenario+"/"+p.Variant+" · "+strings.Join(facts, ", "))
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/journal"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -79,7 +79,7 @@ func town(code string) string {
 func (s *shown) servers() *table {
 	t := &table{title: "Servers", header: []string{"NAME", "HAND-OVER", "EGRESS SLICES"}, loose: map[int]bool{1: true, 2: true}}
 	own := map[string][]string{}
-	for _, n := range emurun.Topology(s.plan).Nodes {
+	for _, n := range journal.Topology(s.plan).Nodes {
 		own[n.ID] = n.Addresses
 	}
 	for i := range s.plan.Servers {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/host"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -139,12 +140,12 @@ func TestCombine(t *testing.T) {
 		{"reset", reset, Delivery{Node: "a", Own: true}, record.Reset, "a", "reset"},
 	}
 	for _, c := range cases {
-		r := Combine(base, &f, c.o, c.d)
+		r := journal.Combine(&f, Outcome(base, c.o, c.d))
 		if r.Result != c.result || r.DeliveredTo != c.delivered || !strings.Contains(r.Reason, c.reason) || (c.reason == "") != (r.Reason == "") {
 			t.Errorf("%s: %s to %q, %q; want %s to %q, %q", c.name, r.Result, r.DeliveredTo, r.Reason, c.result, c.delivered, c.reason)
 		}
 	}
-	r := Combine(base, &f, ok, Delivery{})
+	r := journal.Combine(&f, Outcome(base, ok, Delivery{}))
 	if r.StartNs != 1e9 || r.EndNs != 3e9 || r.EgressIP != "198.51.100.1" || r.EgressPort != 2048 || r.Src != "10.0.1.5:40000" {
 		t.Errorf("record %+v", r)
 	}

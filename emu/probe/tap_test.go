@@ -12,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -96,7 +97,7 @@ func (l lab) run(t *testing.T, flows []plan.Flow) map[string]record.Flow {
 	records := map[string]record.Flow{}
 	for i := range flows {
 		f := &flows[i]
-		records[f.Client+" "+string(f.Proto)] = probe.Combine(began, f, out[i], where[probe.Key(f)])
+		records[f.Client+" "+string(f.Proto)] = journal.Combine(f, probe.Outcome(began, out[i], where[probe.Key(f)]))
 	}
 	return records
 }

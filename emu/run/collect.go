@@ -1,15 +1,12 @@
 package run
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 
-	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // collect joins the witnesses and writes a line for each flow. A tap that missed
@@ -27,7 +24,7 @@ func (r *runner) collect(sent round) ([]record.Flow, error) {
 	deliveries := probe.Judge(sent.flows, seen, sent.began)
 	for i := range sent.flows {
 		f := &sent.flows[i]
-		o, d := sent.outcomes[i], deliveries[probe.Key(f)]
+		o := sent.outcomes[i]
 		if o.Start.IsZero() { // never tried: when it should have been
 			o.Start = sent.began.Add(f.Start)
 			o.End = o.Start
@@ -35,60 +32,10 @@ func (r *runner) collect(sent round) ([]record.Flow, error) {
 		if o.End.Before(o.Start) { // interrupted before its time came
 			o.End = o.Start
 		}
-		line := probe.Combine(r.start, f, o, d)
-		r.fromServers(&line, f, o.Egress)
-		if line.Result == record.Misdelivered {
-			r.event(record.Event{AtNs: r.since(d.At), Kind: "misdelivered", Node: f.Client, Peer: line.DeliveredTo, Flow: planText(f), OnRamp: line.OnRamp, Text: fmt.Sprintf("the reply to %s was seen at %s", f.Client, line.DeliveredTo), SessionID: line.SessionID})
-		}
-		if node, yes := r.ledger.elsewhere(f); yes && line.Result == record.OK {
-			line.Result, line.Reason = record.Misdelivered, fmt.Sprintf("the request reached %s, which has the address too, and not %s", node, f.Server)
-		}
-		r.sink.Flow(line)
-		lines = append(lines, line)
+		lines = append(lines, r.journal.Flow(f, probe.Outcome(r.start, o, deliveries[probe.Key(f)])))
 	}
 	return lines, errors.Join(errs...)
 }
 
-// fromServers adds what only servers know: the session, where it was at home,
-// how it left, which way its replies went, and why packets of it were dropped.
-func (r *runner) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrPort) {
-	at := r.ledger.of(f)
-	switch {
-	case at == nil:
-	case at.refused != "":
-		line.SessionID, line.HomeServer = at.id, at.server
-	default:
-		egress = at.session.Egress
-		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
-		line.EgressDC = r.names.datacenter[at.server]
-	}
-	line.EgressIP, line.EgressPort = split(egress)
-	switch {
-	case at != nil && at.refused != "" && line.Result != record.OK:
-		line.Reason = at.refused
-	case line.Result == record.Lost:
-		if why := r.ledger.dropped(f, egress); why != "" {
-			line.Reason = why
-		}
-	}
-}
-
-func split(a netip.AddrPort) (string, int) {
-	if !a.IsValid() {
-		return "", 0
-	}
-	return a.Addr().String(), int(a.Port())
-}
-
-// counterMap names a hub's totals as their JSON does.
-func counterMap(c hub.Counters) map[string]int64 {
-	m := map[string]int64{}
-	data, err := json.Marshal(c)
-	if err == nil {
-		err = json.Unmarshal(data, &m)
-	}
-	if err != nil {
-		panic(err) // a struct of integers
-	}
-	return m
-}
+// seen takes what an origin saw.
+func (r *runner) seen(s host.Seen) { r.journal.Asked(s.Nonce, s.Node, s.Peer, r.since(s.At)) }

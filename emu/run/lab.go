@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -153,7 +154,7 @@ func (l *Lab) Look(ctx context.Context) (map[string]agent.Look, error) {
 func (l *Lab) Sessions(server string, live []hub.Session) []record.Session {
 	out := make([]record.Session, 0, len(live))
 	for i := range live {
-		out = append(out, l.r.names.sessionRecord(server, &live[i], l.r.start))
+		out = append(out, l.r.journal.Session(server, &live[i]))
 	}
 	slices.SortStableFunc(out, func(a, b record.Session) int { return int(a.StartNs - b.StartNs) })
 	return out
@@ -212,9 +213,9 @@ func (l *Lab) Logs() map[string]string {
 
 // Totals names a server's counters, drops and driver's counts as run.json does.
 func Totals(f agent.Final) map[string]int64 {
-	m := counterMap(f.Counters)
+	m := journal.Counters(f.Counters)
 	for reason, n := range f.Drops {
-		m["drop."+reason] = int64(n)
+		m[journal.CounterOfDrop(reason)] = int64(n)
 	}
 	for name, n := range f.IO {
 		m["io."+name] = int64(n)

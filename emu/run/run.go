@@ -20,7 +20,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
@@ -28,6 +27,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -97,12 +97,11 @@ type runner struct {
 	plan    *plan.Plan
 	sink    record.Sink
 	options Options
-	names   *names
 	start   time.Time // instant 0 of all records
 	base    int64     // the same moment by CLOCK_MONOTONIC, for other processes
 
-	byNonce map[uint64]*plan.Flow // of the round that runs; the ledger's lock guards it
-	joins   bool                  // a flow may join another site's session (flow_key: tuple)
+	key     host.Key
+	journal *journal.Journal
 
 	lab       *keeper.Lab
 	closers   []func() error // in reverse
@@ -116,17 +115,12 @@ type runner struct {
 	pump      *pump.Pump // nil without impaired links
 	meter     *pump.Meter
 
-	ledger   *ledger
 	manifest record.Run
 }
 
 func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
-	r := &runner{plan: p, sink: sink, options: o, names: namesOf(p), start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, byNonce: map[uint64]*plan.Flow{}}
-	if len(p.Servers) > 0 { // tenants are the same on all of them
-		for _, t := range p.Servers[0].Config.Tenants {
-			r.joins = r.joins || t.FlowKey == hub.FlowKeyTuple
-		}
-	}
+	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
+	r.journal = journal.New(p, sink, r.start)
 	delays := map[string]time.Duration{}
 	for _, d := range p.Datacenters {
 		delays[d.Name] = d.Propagation
@@ -134,7 +128,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
-		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: Topology(p), Traffic: p.Traffic,
+		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: journal.Topology(p), Traffic: p.Traffic,
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
 	}
 	return r
@@ -183,14 +177,14 @@ type round struct {
 // traffic sends flows; tell is told how many are over.
 func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done, total int)) round {
 	began := time.Now().Add(lead)
-	r.ledger.begin(flows)
+	r.journal.Begin(flows)
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
 	breaks := r.begin(began)
 	var mu sync.Mutex
 	done := 0
 	tell(0, len(flows))
 	outcomes := host.Run(ctx, flows, host.Config{
-		Namespace: r.lab.NS, Key: r.ledger.key, Base: began, Breaks: breaks,
+		Namespace: r.lab.NS, Key: r.key, Base: began, Breaks: breaks,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -216,7 +210,7 @@ func (r *runner) stop() error {
 		node := r.plan.Servers[i].Node
 		final, err := a.Stop(ctx)
 		r.count(node, final)
-		errs = append(errs, err, r.slices(node, r.egress[i].Count(), r.ledger.leftBy(node)))
+		errs = append(errs, err, r.slices(node, r.egress[i].Count(), r.journal.LeftBy(node)))
 	}
 	return errors.Join(append(errs, r.measure())...)
 }
@@ -241,7 +235,7 @@ func (r *runner) slices(server string, c probe.EgressCount, flows int) error {
 func (r *runner) count(server string, f agent.Final) {
 	m := Totals(f)
 	for reason, n := range f.Drops {
-		r.event(record.Event{Kind: "drop", Node: server, Reason: reason, Count: int64(n), Text: fmt.Sprintf("%d packets dropped in all: %s", n, reason)})
+		r.journal.Drops(server, reason, int64(n), r.since(time.Now()))
 	}
 	r.manifest.Metrics.Servers[server] = m
 	r.manifest.Metrics.ReturnRouteLookups += m["route_lookups"]

@@ -124,6 +124,6 @@ func (r *runner) learns(i int) func(agent.Event) {
 		if a, ok := attachment(&e.Event, s.Config.Self); ok {
 			r.store.tell(a, s.Config.Self)
 		}
-		r.ledger.hub(e)
+		r.journal.Hub(e.Node, &e.Event)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"syscall"
 
-	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/capture"
 	"github.com/homeward-lab/homeward/emu/host"
@@ -19,13 +18,13 @@ import (
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/userns"
 	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // up brings everything up in the order in which it is needed: wires, witnesses,
 // servers, branches and what is like them, origins.
 func (r *runner) up(ctx context.Context) error {
-	r.ledger = newLedger(r)
 	lab, err := keeper.Up(ctx, r.plan, r.sink.Progress)
 	if err != nil {
 		return err
@@ -119,7 +118,7 @@ func (r *runner) server(i int) error {
 	r.agents = append(r.agents, a)
 	r.store.add(known{datacenter: s.Datacenter, learn: a.Learn, id: s.Config.Self})
 	r.manifest.Features["io"] = string(a.Hello().IO)
-	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: owner(s)})
+	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: journal.Owner(s)})
 	if err != nil {
 		return fmt.Errorf("tap beside %s: %w", s.Node, err)
 	}
@@ -139,19 +138,6 @@ func (r *runner) egressPrefixes() []netip.Prefix {
 	return all
 }
 
-// owner says which ports of which addresses are the server's own (SU-3); an
-// address that is nobody's egress is no business of this check.
-func owner(s plan.Server) func(netip.Addr, uint16) bool {
-	mine := map[netip.Addr]*egress.Address{}
-	for i := range s.Config.Egress {
-		mine[s.Config.Egress[i].Addr] = &s.Config.Egress[i]
-	}
-	return func(a netip.Addr, port uint16) bool {
-		e := mine[a]
-		return e == nil || e.Owner[port/egress.SliceSize] == s.Config.Self
-	}
-}
-
 // link finds the MACs at both ends of a node's link, and the other end.
 func (r *runner) link(node, iface string) (own, other net.HardwareAddr, far plan.Endpoint, err error) {
 	for _, l := range r.plan.Links {
@@ -166,7 +152,7 @@ func (r *runner) link(node, iface string) (own, other net.HardwareAddr, far plan
 
 func (r *runner) origin(i int) error {
 	s := r.plan.Services[i]
-	c, err := host.Serve(context.Background(), r.lab.NS(s.Node), s, host.Options{Key: r.ledger.key, Observe: r.ledger.seen})
+	c, err := host.Serve(context.Background(), r.lab.NS(s.Node), s, host.Options{Key: r.key, Observe: r.seen})
 	if err != nil {
 		return fmt.Errorf("serve %s on %s: %w", s.Kind, s.Node, err)
 	}

@@ -1,4 +1,4 @@
-package run
+package journal
 
 import (
 	"testing"
@@ -7,6 +7,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -20,13 +21,13 @@ func TestSessionNamesItsEnds(t *testing.T) {
 		{ID: 4, Name: "office", Tenant: 1, Kind: tunnel.Connector, Registration: hub.Registration{0xcd, 15: 2}},
 		{ID: 5, Name: "vault", Tenant: 1, Kind: tunnel.Connector, Translate: true, Registration: hub.Registration{0xef, 15: 3}},
 	}
-	n := namesOf(&plan.Plan{
+	j := New(&plan.Plan{
 		Nodes:         []plan.Node{{ID: "lhr.edge", Datacenter: "lhr"}},
 		Interconnects: []plan.Interconnect{{Name: "depot.1.cni", Edge: "lhr.edge"}},
 		Servers: []plan.Server{{Node: "lhr.1", Datacenter: "lhr", Config: hub.Config{
 			OnRamps: ramps, Tenants: []hub.Tenant{{ID: 1, Name: "acme", VNets: []hub.VNet{{ID: 2, Name: "blue"}}}},
 		}}},
-	})
+	}, &record.Memory{}, time.Time{})
 	const office, vault = "cd000000-0000-0000-0000-000000000002", "ef000000-0000-0000-0000-000000000003"
 	for _, c := range []struct {
 		on, off             ident.OnRamp
@@ -39,7 +40,7 @@ func TestSessionNamesItsEnds(t *testing.T) {
 		{3, 1, "CF1_CLIENT", "MAGIC", nilUUID},
 		{9, 9, "OTHER", "", nilUUID},
 	} {
-		r := n.sessionRecord("lhr.1", &hub.Session{Tenant: 1, VNet: 2, OnRamp: c.on, OffRamp: c.off}, time.Time{})
+		r := j.Session("lhr.1", &hub.Session{Tenant: 1, VNet: 2, OnRamp: c.on, OffRamp: c.off})
 		if r.OnrampType != c.onType || r.Offramp != c.offType || r.DestinationTunnelID != c.to {
 			t.Errorf("%d to %d: %s to %s by %s, want %s to %s by %s", c.on, c.off, r.OnrampType, r.Offramp, r.DestinationTunnelID, c.onType, c.offType, c.to)
 		}
@@ -54,7 +55,7 @@ func TestSessionNamesItsEnds(t *testing.T) {
 			t.Errorf("virtual network %q, %s; want blue, number 2", r.VNet, r.VirtualNetworkID)
 		}
 	}
-	if got := n.ingress["depot.1.cni"]; got != "lhr" {
+	if got := j.names.ingress["depot.1.cni"]; got != "lhr" {
 		t.Errorf("the interconnect lands in %q, want lhr", got)
 	}
 }

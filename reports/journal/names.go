@@ -1,10 +1,11 @@
-package run
+package journal
 
 import (
 	"net/netip"
 	"strconv"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -28,7 +29,7 @@ func namesOf(p *plan.Plan) *names {
 	}
 	for i, s := range p.Servers {
 		n.datacenter[s.Node] = s.Datacenter
-		n.owner[s.Node] = owner(s)
+		n.owner[s.Node] = Owner(s)
 		for k := range s.Config.OnRamps {
 			if i == 0 { // the same on all of them
 				n.ramps[s.Config.OnRamps[k].ID] = &s.Config.OnRamps[k]
@@ -60,6 +61,19 @@ func (n *names) vnet(ramp ident.OnRamp, v ident.VNet) string {
 		return ""
 	}
 	return n.VNets[o.Tenant][v]
+}
+
+// Owner says which ports of which addresses are the server's own (SU-3); an
+// address that is nobody's egress is no business of that check.
+func Owner(s plan.Server) func(netip.Addr, uint16) bool {
+	mine := map[netip.Addr]*egress.Address{}
+	for i := range s.Config.Egress {
+		mine[s.Config.Egress[i].Addr] = &s.Config.Egress[i]
+	}
+	return func(a netip.Addr, port uint16) bool {
+		e := mine[a]
+		return e == nil || e.Owner[port/egress.SliceSize] == s.Config.Self
+	}
 }
 
 // owns reports whether a server has that egress port.
@@ -101,5 +115,8 @@ func text(t hub.Tuple) string {
 	proto := strings.TrimSuffix(strings.ToLower(protocol(t.Proto)), "v6") // as plan.Proto
 	return flowText(proto, t.Src.String(), t.Dst.String())
 }
+
+// FlowText is the same of a plan's flow.
+func FlowText(f *plan.Flow) string { return flowText(string(f.Proto), f.Src.String(), f.Dst.String()) }
 
 func flowText(proto, src, dst string) string { return proto + " " + src + " > " + dst }

@@ -1,4 +1,4 @@
-package run
+package journal
 
 import (
 	"encoding/hex"
@@ -18,9 +18,10 @@ const nilUUID = "00000000-0000-0000-0000-000000000000"
 // sessionID is the session log's form: 32 hex digits.
 func sessionID(s *hub.Session) string { return hex.EncodeToString(s.ID[:]) }
 
-// sessionRecord writes a session as the Network Session Log has it (SEMANTICS
-// 6.4). Times in the log are Unix nanoseconds: wall is the start of the run.
-func (n *names) sessionRecord(server string, s *hub.Session, wall time.Time) record.Session {
+// Session writes a session of a server as the Network Session Log has it
+// (SEMANTICS 6.4). Times in the log are Unix nanoseconds.
+func (j *Journal) Session(server string, s *hub.Session) record.Session {
+	n, wall := j.names, j.wall
 	onramp := n.OnRamps[s.OnRamp]
 	r := record.Session{
 		AccountID:             n.Tenants[s.Tenant],
