@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/connector"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -101,10 +102,10 @@ func (t *Tunnel) Ready(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("no server answered at %v port %d: %w", t.plan.Remote, t.plan.Connect.Port, context.Cause(ctx))
 	}
-	switch state(t.pump.said.Load()) {
-	case accepted:
+	switch connected.State(t.pump.said.Load()) {
+	case connected.Accepted:
 		return nil
-	case refused:
+	case connected.Refused:
 		err = ErrRefused
 	}
 	return fmt.Errorf("tunnel %s from %v: %w", t.plan.Name, t.plan.Local, err)
@@ -123,6 +124,14 @@ func (t *Tunnel) Counters() map[string]uint64 { return t.pump.totals() }
 // Close ends the tunnel and returns the error that had ended it before, if one
 // did. It is idempotent.
 func (t *Tunnel) Close() error { return t.finish() }
+
+func newClient(c *plan.Connect) (*connected.Client, error) {
+	var later []connected.Switch
+	for i := range c.Switch {
+		later = append(later, connected.Switch{At: c.Switch[i].At, Context: &c.Switch[i].Context})
+	}
+	return connected.New(&c.Context, later...)
+}
 
 // newPump opens everything in the calling thread's namespace.
 func newPump(b *plan.BranchTunnel, o Options) (*pump, error) {
@@ -161,7 +170,7 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 			return err
 		}
 	}
-	for range p.client.beginnings {
+	for range p.client.Beginnings() {
 		fd, err := udp.Open(netip.AddrPortFrom(b.Local, 0))
 		if err != nil {
 			return err

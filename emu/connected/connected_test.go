@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/internal/need"
@@ -72,8 +73,8 @@ func TestFirstPacketsWait(t *testing.T) {
 	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "early"); !strings.HasPrefix(got, "early") {
 		t.Errorf("answer %q", got)
 	}
-	if took, want := time.Since(began), 2*resend-100*time.Millisecond; took < want {
-		t.Errorf("answered after %v, want the third context first, about %v", took, 2*resend)
+	if took, want := time.Since(began), 2*connected.Resend-100*time.Millisecond; took < want {
+		t.Errorf("answered after %v, want the third context first, about %v", took, 2*connected.Resend)
 	}
 	if totals := l.tunnel.Counters(); totals["waited"] != 1 || totals["contexts"] != 3 || len(losses(totals)) > 0 {
 		t.Errorf("counters %v, want one packet that waited for three contexts", totals)
@@ -84,14 +85,14 @@ func TestQueueIsBounded(t *testing.T) {
 	need.Root(t)
 	l := raise(t, place(tunnel.Device, nil), func(tunnel.Context, int) tunnel.Answer { return tunnel.Unknown })
 	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
-	for range queueMost + 5 {
+	for range connected.Waiting + 5 {
 		if _, err := c.WriteToUDPAddrPort([]byte("?"), netip.AddrPortFrom(originAddr, 7)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, "the packets beyond the bound are counted", func() bool {
 		totals := l.tunnel.Counters()
-		return totals["waited"] == queueMost && totals["drop_waiting"] == 5
+		return totals["waited"] == connected.Waiting && totals["drop_waiting"] == 5
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

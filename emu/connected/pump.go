@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/connector"
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
@@ -20,7 +21,7 @@ import (
 // pump is a tunnel in userspace: it moves packets between the tunnel's peer and
 // the socket, as its client allows.
 type pump struct {
-	client *client
+	client *connected.Client
 	nat    *connector.NAT // nil: sources stay
 	mss    [2]uint16      // IPv4, IPv6
 	inside *afpacket.Socket
@@ -77,14 +78,14 @@ func (p *pump) now() vt.Instant { return vt.Instant(time.Since(p.birth)) }
 
 // Descriptors implements loop.Worker.
 func (p *pump) Descriptors(fds []int) []int {
-	return append(fds, p.inside.Fd(), p.sockets[p.client.current])
+	return append(fds, p.inside.Fd(), p.sockets[p.client.Current()])
 }
 
 // Turn implements loop.Worker.
 func (p *pump) Turn() error {
 	if at := vt.Instant(p.begins.Load()); at != vt.Never && !p.began {
 		p.began = true
-		p.client.begin(at)
+		p.client.Begin(at)
 	}
 	p.timers()
 	return errors.Join(p.out(), p.in())
@@ -92,9 +93,9 @@ func (p *pump) Turn() error {
 
 // timers does what is due.
 func (p *pump) timers() {
-	now, was := p.now(), p.client.current
-	if datagram := p.client.handleTimer(now); datagram != nil {
-		for ; was < p.client.current; was++ {
+	now, was := p.now(), p.client.Current()
+	if datagram := p.client.HandleTimer(now); datagram != nil {
+		for ; was < p.client.Current(); was++ {
 			p.leave(was)
 		}
 		p.count[contexts].Add(1)
@@ -116,7 +117,7 @@ func (p *pump) leave(i int) {
 
 // Patience implements loop.Worker.
 func (p *pump) Patience() time.Duration {
-	wake := p.client.nextWake()
+	wake := p.client.NextWake()
 	if p.nat != nil {
 		wake = min(wake, p.nat.NextWake())
 	}
@@ -159,11 +160,11 @@ func (p *pump) out() error {
 
 // send sends a packet, or lets it wait for the server's answer.
 func (p *pump) send(packet []byte) {
-	switch p.client.state {
-	case accepted:
+	switch p.client.State() {
+	case connected.Accepted:
 		p.count[sent].Add(1)
 		p.write(packet)
-	case refused:
+	case connected.Refused:
 		p.count[dropRefused].Add(1)
 	default:
 		if !p.waiting.put(packet) {
@@ -176,7 +177,7 @@ func (p *pump) send(packet []byte) {
 
 // write puts a datagram into the current socket.
 func (p *pump) write(datagram []byte) {
-	if udp.Send(p.sockets[p.client.current], datagram) != nil {
+	if udp.Send(p.sockets[p.client.Current()], datagram) != nil {
 		p.count[dropUnsent].Add(1)
 	}
 }
@@ -185,7 +186,7 @@ func (p *pump) write(datagram []byte) {
 func (p *pump) in() error {
 	now := p.now()
 	for _, b := range p.buffers {
-		n, ok, err := udp.Receive(p.sockets[p.client.current], b)
+		n, ok, err := udp.Receive(p.sockets[p.client.Current()], b)
 		if err != nil {
 			return fmt.Errorf("from the server: %w", err)
 		}
@@ -201,11 +202,11 @@ func (p *pump) in() error {
 
 // take handles one datagram.
 func (p *pump) take(now vt.Instant, datagram []byte) {
-	was := p.client.state
-	switch v := p.client.receive(now, datagram); {
-	case v == junk:
+	was := p.client.State()
+	switch v := p.client.Receive(now, datagram); {
+	case v == connected.Junk:
 		p.count[dropJunk].Add(1)
-	case v == answer:
+	case v == connected.Answer:
 		p.count[answers].Add(1)
 		p.settle(was)
 	case p.nat != nil && !p.translated(p.nat.FromTunnel(now, datagram, pkt.Offload{})):
@@ -217,20 +218,20 @@ func (p *pump) take(now vt.Instant, datagram []byte) {
 }
 
 // settle follows the client into another state.
-func (p *pump) settle(was state) {
-	is := p.client.state
+func (p *pump) settle(was connected.State) {
+	is := p.client.State()
 	if is == was {
 		return
 	}
 	switch is {
-	case accepted:
+	case connected.Accepted:
 		p.waiting.drain(p.send)
-	case refused:
+	case connected.Refused:
 		p.waiting.drain(p.send) // which counts them
 	default:
 		return
 	}
-	if p.said.CompareAndSwap(uint32(asking), uint32(is)) {
+	if p.said.CompareAndSwap(uint32(connected.Asking), uint32(is)) {
 		close(p.answered)
 	}
 }

@@ -1,12 +1,8 @@
 package connected
 
-// queueMost is how many packets wait for a server's answer: enough for the
-// first packets of a burst of connections, which would else begin with a
-// timeout, and too few to be worth keeping for long.
-const queueMost = 64
+import "github.com/homeward-lab/homeward/dataplane/connected"
 
-// queue holds finished packets until the tunnel is accepted. The newest is
-// refused when it is full: the first ones are the SYNs.
+// queue holds finished packets until the tunnel is accepted.
 type queue struct {
 	size    int // of the longest packet
 	packets [][]byte
@@ -15,7 +11,7 @@ type queue struct {
 
 // put keeps a copy of the packet and reports whether there was room.
 func (q *queue) put(packet []byte) bool {
-	if len(q.packets) == queueMost || len(packet) > q.size {
+	if len(q.packets) == connected.Waiting || len(packet) > q.size {
 		return false
 	}
 	var b []byte
