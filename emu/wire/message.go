@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -169,6 +170,23 @@ func (c *conn) ready(index int) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no carrier after %v", carrierPatience)
+		}
+	}
+}
+
+// addressed waits until packets to an address of this namespace are taken: the
+// kernel makes the local route of an IPv6 address in the background, also without
+// duplicate address detection.
+func (c *conn) addressed(a netip.Addr) error {
+	for deadline := time.Now().Add(carrierPatience); ; time.Sleep(time.Millisecond) {
+		m := nl.NewRtMsg()
+		*m = nl.RtMsg{RtMsg: unix.RtMsg{Family: family(a), Dst_len: uint8(a.BitLen())}}
+		msgs, err := c.ask(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
+		if err == nil && len(msgs) == 1 && nl.DeserializeRtMsg(msgs[0]).Type == unix.RTN_LOCAL {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return errors.Join(fmt.Errorf("no local route to %v after %v", a, carrierPatience), err)
 		}
 	}
 }

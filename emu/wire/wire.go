@@ -14,6 +14,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -259,6 +260,19 @@ func (w *pair) make() error {
 	}
 	if err := w.b.node.conn.ready(w.b.index); err != nil {
 		return fmt.Errorf("%s: %w", w.b.name, err)
+	}
+	return errors.Join(w.a.settle(), w.b.settle())
+}
+
+// settle waits until the end's IPv6 addresses are in use.
+func (s *side) settle() error {
+	for _, a := range s.addresses {
+		if !a.Addr().Is6() {
+			continue
+		}
+		if err := s.node.conn.addressed(a.Addr()); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
 	}
 	return nil
 }
