@@ -14,8 +14,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Tests start this binary again as the program, and labs as their agents.
-	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && (os.Args[1] == agentCommand || os.Args[1] == keeperCommand) {
+	// Tests start this binary again as the program, and labs as what serves them.
+	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && slices.Contains([]string{agentCommand, keeperCommand, pumpCommand}, os.Args[1]) {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	testscript.Main(m, map[string]func(){
