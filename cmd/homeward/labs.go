@@ -13,6 +13,13 @@ import (
 	"github.com/homeward-lab/homeward/emu/control"
 )
 
+// labCommands are those of a lab that stays.
+func labCommands() []*cobra.Command {
+	return []*cobra.Command{
+		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newLogs(), newEvents(), newDown(), newKeeper(),
+	}
+}
+
 // askPatience is how long a lab may take to say what it is.
 const askPatience = 5 * time.Second
 

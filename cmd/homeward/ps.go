@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,6 +33,9 @@ stopping, silent (the keeper does not answer).`,
 			infos := make([]control.Info, 0, len(labs))
 			for _, l := range labs {
 				i, err := infoOf(cmd.Context(), l)
+				if errors.Is(err, control.ErrKeeperGone) {
+					continue // it goes at this moment
+				}
 				if err != nil {
 					i = control.Info{Name: l.Name, State: "silent"}
 				}

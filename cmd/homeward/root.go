@@ -23,9 +23,9 @@ namespaces, real TCP and a real dataplane, and then a report.`,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "lab", Title: "A lab by hand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	root.AddCommand(newRun(), newExplain(), newDiff(), newBench(),
-		newUp(), newPs(), newInspect(), newExec(), newShell(), newTraffic(), newCheck(), newLogs(), newEvents(), newDown(), newKeeper(),
 		newList(), newValidate(), newShow(), newSchema(),
 		newDoctor(), newVersion(), newAgent(), newPump())
+	root.AddCommand(labCommands()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

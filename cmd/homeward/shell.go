@@ -87,17 +87,21 @@ func pseudoTerminal() (outer, inner *os.File, err error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, outer.Close())
 	}
-	var fd int
+	var fd uintptr
 	var failed error
 	err = raw.Control(func(master uintptr) {
-		if failed = unix.IoctlSetPointerInt(int(master), unix.TIOCSPTLCK, 0); failed == nil {
-			fd, failed = unix.IoctlRetInt(int(master), unix.TIOCGPTPEER)
+		if failed = unix.IoctlSetPointerInt(int(master), unix.TIOCSPTLCK, 0); failed != nil {
+			return
+		}
+		var errno unix.Errno
+		if fd, _, errno = unix.Syscall(unix.SYS_IOCTL, master, unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC); errno != 0 {
+			failed = errno
 		}
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return nil, nil, errors.Join(err, outer.Close())
 	}
-	return outer, os.NewFile(uintptr(fd), "terminal"), nil
+	return outer, os.NewFile(fd, "terminal"), nil
 }
 
 // followSize gives the terminal the size of ours, now and whenever it changes.

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/emu/netns"
 )
 
@@ -61,7 +63,9 @@ type Capture struct {
 	snap   int
 	start  time.Time
 	rings  []*ring
-	store  *store
+	filter []unix.SockFilter // nil takes every packet
+	store  *store            // nil of a stream
+	take   func(point int, packets []packet)
 
 	mu     sync.Mutex
 	closed bool
@@ -85,7 +89,8 @@ func StartSized(lab Spaces, points []Point, snap, memory int) (*Capture, error) 
 	if snap < 0 || snap > maxSnap {
 		return nil, fmt.Errorf("capture: snap length %d: want 1 to %d", snap, maxSnap)
 	}
-	c := &Capture{points: points, snap: snap, start: time.Now(), store: newStore(memory)}
+	kept := newStore(memory)
+	c := &Capture{points: points, snap: snap, start: time.Now(), store: kept, take: kept.add}
 	if err := c.listen(lab); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -100,13 +105,13 @@ func (c *Capture) listen(lab Spaces) error {
 	var wait sync.WaitGroup
 	for i, p := range c.points {
 		wait.Go(func() {
-			r, err := open(lab, p, c.snap, len(c.points))
+			r, err := open(lab, p, c.snap, len(c.points), c.filter)
 			if err != nil {
 				errs[i] = fmt.Errorf("capture at %s: %w", p.name(), err)
 				return
 			}
 			rings[i] = r
-			go r.follow(func(packets []packet) { c.store.add(i, packets) })
+			go r.follow(func(packets []packet) { c.take(i, packets) })
 		})
 	}
 	wait.Wait()
@@ -122,7 +127,7 @@ func (p Point) name() string {
 }
 
 // open opens a point's ring in its namespace.
-func open(lab Spaces, p Point, snap, points int) (r *ring, err error) {
+func open(lab Spaces, p Point, snap, points int, filter []unix.SockFilter) (r *ring, err error) {
 	ns := lab.NS(p.Node)
 	if ns == nil {
 		return nil, fmt.Errorf("no node %q", p.Node)
@@ -132,7 +137,7 @@ func open(lab Spaces, p Point, snap, points int) (r *ring, err error) {
 		if err != nil {
 			return err
 		}
-		r, err = newRing(i.Index, snap, points)
+		r, err = newRing(i.Index, snap, points, filter)
 		return err
 	})
 	return r, err
@@ -145,7 +150,10 @@ func (c *Capture) Stats() (points []Stats, displaced uint64) {
 		received, dropped := r.stats()
 		points = append(points, Stats{c.points[i].name(), received, dropped})
 	}
-	return points, c.store.displaced()
+	if c.store != nil {
+		displaced = c.store.displaced()
+	}
+	return points, displaced
 }
 
 // Close stops listening and lets go of every namespace and all memory of the

@@ -37,17 +37,9 @@ func (c *Capture) Write(w io.Writer) error {
 		c.flush()
 	}
 	c.mu.Unlock()
-	options := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{
-		Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: "homeward",
-	}}
-	out, err := pcapgo.NewNgWriterInterface(w, c.describe(0), options)
+	out, err := newFile(w, c.points, c.snap)
 	if err != nil {
 		return err
-	}
-	for i := 1; i < len(c.points); i++ {
-		if _, err := out.AddInterface(c.describe(i)); err != nil {
-			return err
-		}
 	}
 	for _, r := range c.store.sorted() {
 		if err := writeRecord(out, &r); err != nil {
@@ -60,12 +52,24 @@ func (c *Capture) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-func (c *Capture) describe(i int) pcapgo.NgInterface {
+// newFile begins a file with an interface for each point.
+func newFile(w io.Writer, points []Point, snap int) (*pcapgo.NgWriter, error) {
+	options := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{
+		Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: "homeward",
+	}}
+	out, err := pcapgo.NewNgWriterInterface(w, describe(points[0], snap), options)
+	for i := 1; i < len(points) && err == nil; i++ {
+		_, err = out.AddInterface(describe(points[i], snap))
+	}
+	return out, err
+}
+
+func describe(p Point, snap int) pcapgo.NgInterface {
 	return pcapgo.NgInterface{
-		Name:       c.points[i].name(),
+		Name:       p.name(),
 		OS:         runtime.GOOS,
 		LinkType:   layers.LinkTypeEthernet,
-		SnapLength: uint32(c.snap),
+		SnapLength: uint32(snap),
 	}
 }
 
@@ -84,11 +88,15 @@ func writeRecord(out *pcapgo.NgWriter, r *record) error {
 
 // writeStats ends the file with what passed each point, and what was missed.
 func (c *Capture) writeStats(out *pcapgo.NgWriter) error {
-	now := time.Now()
 	points, _ := c.Stats()
+	return writeStats(out, points, c.start)
+}
+
+func writeStats(out *pcapgo.NgWriter, points []Stats, start time.Time) error {
+	now := time.Now()
 	for i, s := range points {
 		err := out.WriteInterfaceStats(i, pcapgo.NgInterfaceStatistics{
-			LastUpdate: now, StartTime: c.start, EndTime: now,
+			LastUpdate: now, StartTime: start, EndTime: now,
 			PacketsReceived: s.Received, PacketsDropped: s.Dropped,
 		})
 		if err != nil {

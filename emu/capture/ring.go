@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,8 +67,9 @@ type ring struct {
 	received, dropped uint64
 }
 
-// newRing opens a ring on an interface of the calling thread's namespace.
-func newRing(index, snap, points int) (*ring, error) {
+// newRing opens a ring on an interface of the calling thread's namespace, for
+// the packets that filter takes; nil takes all.
+func newRing(index, snap, points int, filter []unix.SockFilter) (*ring, error) {
 	// Deaf (protocol 0) until all is set, so that nothing unfiltered gets in.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -77,13 +79,13 @@ func newRing(index, snap, points int) (*ring, error) {
 	if snap > smallBlock/4 {
 		r.block = largeBlock
 	}
-	if err := r.set(fd, index, snap, points); err != nil {
+	if err := r.set(fd, index, snap, points, filter); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
 }
 
-func (r *ring) set(fd, index, snap, points int) error {
+func (r *ring) set(fd, index, snap, points int, filter []unix.SockFilter) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return fmt.Errorf("packet socket version 3: %w", err)
 	}
@@ -96,7 +98,7 @@ func (r *ring) set(fd, index, snap, points int) error {
 	if err := unix.SetsockoptTpacketReq3(fd, unix.SOL_PACKET, unix.PACKET_RX_RING, &req); err != nil {
 		return fmt.Errorf("packet ring: %w", err)
 	}
-	err := keep(fd, snap)
+	err := keep(fd, snap, filter)
 	if err != nil {
 		return err
 	}
@@ -112,9 +114,18 @@ func (r *ring) set(fd, index, snap, points int) error {
 	return nil
 }
 
-// keep attaches a filter that takes every packet, cut to snap bytes.
-func keep(fd, snap int) error {
+// keep attaches a filter that takes every packet, or those that filter does, cut
+// to snap bytes.
+func keep(fd, snap int, filter []unix.SockFilter) error {
 	prog := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: uint32(snap)}}
+	if filter != nil {
+		prog = slices.Clone(filter)
+		for i := range prog { // what it returns is how much of the packet is kept
+			if prog[i].Code == unix.BPF_RET|unix.BPF_K && prog[i].K != 0 {
+				prog[i].K = uint32(snap)
+			}
+		}
+	}
 	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
 	if err != nil {

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"sync"
@@ -109,14 +110,8 @@ func (s *store) sorted() []record {
 			b = b[n:]
 		}
 	}
-	slices.SortStableFunc(out, func(a, b record) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(out, byTime)
 	return out
 }
+
+func byTime(a, b record) int { return cmp.Compare(a.at, b.at) }

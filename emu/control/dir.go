@@ -182,10 +182,10 @@ func (c *Claim) listen() error {
 	return nil
 }
 
-// Close gives the name free.
+// Close gives the name free. Whoever finds nobody listening finds no file either.
 func (c *Claim) Close() error {
 	return locked(c.dir, func() error {
-		return errors.Join(c.UnixListener.Close(), c.Log.Close(), remove(c.dir, c.name))
+		return errors.Join(remove(c.dir, c.name), c.UnixListener.Close(), c.Log.Close())
 	})
 }
 

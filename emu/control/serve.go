@@ -100,11 +100,11 @@ func answer(ctx context.Context, c *net.UnixConn, handlers map[string]Handler) {
 	}
 	var err error
 	if call.files, err = call.conn.take(r.Files); err == nil {
-		defer closeAll(call.files)
 		call.args = r.Args
 		go call.listen(cancel)
 		err = call.do(ctx, r, handlers)
 	}
+	closeAll(call.files) // before the caller believes that it is over
 	last := reply{Done: true}
 	if err != nil {
 		refusal, ok := errors.AsType[*Error](err)

@@ -20,6 +20,7 @@ func (k *keeper) handlers() map[string]control.Handler {
 		control.DoNames:   k.withLab(k.names),
 		control.DoInspect: k.withLab(k.inspect),
 		control.DoExec:    k.withLab(k.exec),
+		control.DoCapture: k.withLab(k.capture),
 		control.DoTraffic: k.withLab(k.traffic),
 		control.DoLogs:    k.withLab(k.logs),
 		control.DoEvents:  k.withLab(k.events),

@@ -6,6 +6,8 @@ want=""
 need() { command -v "$1" >/dev/null 2>&1 || want="$want $2"; }
 need tshark tshark
 need curl curl
+need tcpdump tcpdump
+need dot graphviz
 need ping iputils-ping
 need iperf3 iperf3
 need xz xz-utils

@@ -1,0 +1,86 @@
+package resident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/emu/capture"
+	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/run"
+)
+
+// capture writes packets to the caller's file until the caller says something,
+// or goes.
+func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) error {
+	var args control.CaptureArgs
+	if err := c.Args(&args); err != nil {
+		return err
+	}
+	if len(c.Files()) != 1 {
+		return control.Usagef("%d open files came along, want 1", len(c.Files()))
+	}
+	points, err := k.points(lab, args.Points)
+	if err != nil {
+		return err
+	}
+	var filter []unix.SockFilter
+	for _, in := range args.Filter {
+		filter = append(filter, unix.SockFilter{Code: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		<-c.Told()
+		stop()
+	}()
+	s := capture.Stream{
+		Points: points, Snap: args.Snap, Filter: filter, Count: uint64(max(args.Count, 0)),
+		Listening: func() { _ = c.Send(control.Captured{Listening: true}) }, // a caller that is gone ends ctx
+	}
+	done, err := s.Run(ctx, lab, c.Files()[0])
+	if errors.Is(err, syscall.EPIPE) { // Wireshark was closed
+		err = nil
+	}
+	if failed, ok := errors.AsType[*fs.PathError](err); ok { // its name is the keeper's
+		return fmt.Errorf("write the capture: %w", failed.Err)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Send(control.Captured{Packets: done.Packets, Dropped: done.Dropped})
+}
+
+// points are the interfaces that were asked for; where none was, those at which
+// every packet is seen once per hop.
+func (k *keeper) points(lab *run.Lab, asked []control.Point) ([]capture.Point, error) {
+	p := lab.Plan()
+	if len(asked) == 0 {
+		return capture.Points(p), nil
+	}
+	faces := interfaces(p)
+	var points []capture.Point
+	for _, a := range asked {
+		has, ok := faces[a.Node]
+		switch {
+		case !ok:
+			return nil, k.noNode(lab, a.Node)
+		case a.Interface == "":
+		case !slices.Contains(has, a.Interface):
+			return nil, control.NoSuch("interface", a.Interface, a.Node, has)
+		default:
+			has = []string{a.Interface}
+		}
+		for _, face := range has {
+			if one := (capture.Point{Node: a.Node, Interface: face}); !slices.Contains(points, one) {
+				points = append(points, one)
+			}
+		}
+	}
+	return points, nil
+}
