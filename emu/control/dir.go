@@ -48,10 +48,27 @@ func dirs() []string {
 	if d := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(d) {
 		all = append(all, filepath.Join(d, "homeward"))
 	}
-	if os.Geteuid() == 0 {
+	if user() == 0 {
 		all = append(all, "/run/homeward")
 	}
-	return append(all, filepath.Join(os.TempDir(), fmt.Sprintf("homeward-%d", os.Geteuid())))
+	return append(all, filepath.Join(os.TempDir(), fmt.Sprintf("homeward-%d", user())))
+}
+
+// user is this process' user as the machine knows it: in a user namespace, where
+// one is called root, the number outside. Keepers are inside, commands may not be.
+func user() int {
+	own := os.Geteuid()
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return own
+	}
+	for line := range strings.Lines(string(text)) { // user_namespaces(7)
+		var inside, outside, n int
+		if _, err := fmt.Sscan(line, &inside, &outside, &n); err == nil && own >= inside && own-inside < n {
+			return outside + own - inside
+		}
+	}
+	return own
 }
 
 // private makes a directory if need be and says whether it is this user's
