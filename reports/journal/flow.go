@@ -108,13 +108,13 @@ func misdelivery(f *plan.Flow, o *Outcome) string {
 // fromServers adds what only servers know: the session, where it was at home,
 // how it left, which way its replies went, and why packets of it were dropped.
 func (j *Journal) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrPort) {
-	at := j.of(f)
+	at, offramp := j.of(f), ""
 	switch {
 	case at == nil:
 	case at.refused != "":
 		line.SessionID, line.HomeServer = at.id, at.server
 	default:
-		egress = at.session.Egress
+		egress, offramp = at.session.Egress, j.names.OnRamps[at.session.OffRamp]
 		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
 		line.EgressDC = j.names.datacenter[at.server]
 	}
@@ -123,7 +123,7 @@ func (j *Journal) fromServers(line *record.Flow, f *plan.Flow, egress netip.Addr
 	case at != nil && at.refused != "" && line.Result != record.OK:
 		line.Reason = at.refused
 	case line.Result == record.Lost:
-		if why := j.dropped(f, egress); why != "" {
+		if why := j.dropped(f, offramp, egress); why != "" {
 			line.Reason = why
 		}
 	}

@@ -213,12 +213,16 @@ func (j *Journal) of(f *plan.Flow) *entry {
 	return j.tuples[sessionKey(f.Ingress, FlowText(f))]
 }
 
-// dropped is why packets of a flow were dropped last: its own, or the replies
-// to its egress address; empty if none was.
-func (j *Journal) dropped(f *plan.Flow, egress netip.AddrPort) string {
+// dropped is why packets of a flow were dropped last: its own, at home or where
+// they were to leave for its off-ramp, or the replies to its egress address;
+// empty if none was.
+func (j *Journal) dropped(f *plan.Flow, offramp string, egress netip.AddrPort) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if why := j.drops[sessionKey(f.OnRamp, FlowText(f))]; why != "" {
+		return why
+	}
+	if why := j.drops[sessionKey(offramp, FlowText(f))]; offramp != "" && why != "" {
 		return why
 	}
 	return j.drops[sessionKey("", flowText(string(f.Proto), f.Dst.String(), egress.String()))]
