@@ -60,6 +60,17 @@ func (l *lab) program(t *testing.T, node string) (c *net.UnixConn, err error) {
 	return c, err
 }
 
+// contextOf is the first datagram of the device with that registration.
+func contextOf(t *testing.T, registration byte) []byte {
+	t.Helper()
+	c := tunnel.Context{Kind: tunnel.Device, Tenant: 1, Registration: [16]byte{registration}}
+	b, err := c.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // awaitKind reads events until one of the kind comes.
 func (l *lab) awaitKind(t *testing.T, kind hub.EventKind) Event {
 	t.Helper()
@@ -84,11 +95,7 @@ func TestOX1SeqpacketLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	context := tunnel.Context{Kind: tunnel.Device, Tenant: 1, Registration: [16]byte{7}}
-	first, err := context.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := contextOf(t, 7)
 	write(t, good, first)
 	if e := l.awaitKind(t, hub.Attached); e.OnRamp != 2 || e.Node != "server" {
 		t.Errorf("attached %+v, want on-ramp 2 at server", e)
@@ -111,12 +118,7 @@ func TestOX1SeqpacketLive(t *testing.T) {
 	pong()
 
 	packet := ping.Ping()
-	unknown := context
-	unknown.Registration[0]++
-	stranger, err := unknown.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stranger := contextOf(t, 8)
 	for name, junk := range map[string][]byte{"empty": {}, "truncated": first[:10], "garbage": []byte("GET / HTTP/1.0"), "a packet": packet, "an unknown registration": stranger} {
 		bad, err := l.program(t, "server")
 		if err != nil {
@@ -158,11 +160,7 @@ func TestLearn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	context := tunnel.Context{Kind: tunnel.Device, Tenant: 1, Registration: [16]byte{7}}
-	first, err := context.Append(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := contextOf(t, 7)
 	write(t, c, first)
 	e := l.awaitKind(t, hub.Attached)
 	if err := l.agent.Learn([]hub.Attachment{{OnRamp: 2, Server: 9, VNet: 1, Since: e.At + 1}}); err != nil {

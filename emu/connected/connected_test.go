@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -37,7 +38,7 @@ func TestDevice(t *testing.T) {
 	}
 	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
 	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
-	if got, want := ask(t, c, netip.AddrPortFrom(originAddr, 7), "question"), "question 100.96.0.1:40000"; got != want {
+	if got, want := labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), "question"), "question 100.96.0.1:40000"; got != want {
 		t.Errorf("answer %q, want %q", got, want)
 	}
 	var m pkt.Meta
@@ -70,7 +71,7 @@ func TestFirstPacketsWait(t *testing.T) {
 	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
 	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
 	began := time.Now()
-	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "early"); !strings.HasPrefix(got, "early") {
+	if got := labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), "early"); !strings.HasPrefix(got, "early") {
 		t.Errorf("answer %q", got)
 	}
 	if took, want := time.Since(began), 2*connected.Resend-100*time.Millisecond; took < want {
@@ -127,7 +128,7 @@ func TestUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "a second context", func() bool { return len(l.server.heard()) == 2 })
-	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "again"); !strings.HasPrefix(got, "again") {
+	if got := labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), "again"); !strings.HasPrefix(got, "again") {
 		t.Errorf("answer %q", got)
 	}
 	if c := l.server.heard(); c[0].from != c[1].from {
@@ -146,7 +147,7 @@ func TestSwitch(t *testing.T) {
 	ready(t, l)
 	l.echo(t, "far", netip.AddrPortFrom(originAddr, 7))
 	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
-	ask(t, c, netip.AddrPortFrom(originAddr, 7), "before")
+	labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), "before")
 	began := time.Now()
 	l.tunnel.Begin(began)
 	eventually(t, "a second context", func() bool { return len(l.server.heard()) == 2 })
@@ -157,7 +158,7 @@ func TestSwitch(t *testing.T) {
 	if heard[0].from == heard[1].from || heard[0].context.VNet != 0 || heard[1].context.VNet != 2 {
 		t.Errorf("heard %+v, want virtual networks 0 and 2 from two ports", heard)
 	}
-	if got := ask(t, c, netip.AddrPortFrom(originAddr, 7), "after"); !strings.HasPrefix(got, "after") {
+	if got := labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), "after"); !strings.HasPrefix(got, "after") {
 		t.Errorf("answer %q", got)
 	}
 }
@@ -172,7 +173,7 @@ func TestConnector(t *testing.T) {
 	seen := map[string]bool{}
 	for port := range uint16(3) {
 		c := l.udp(t, "far", netip.AddrPortFrom(sourceAddr, 3000+port))
-		got := ask(t, c, netip.AddrPortFrom(hostAddr, 7), "question")
+		got := labtest.Ask(t, c, netip.AddrPortFrom(hostAddr, 7), "question")
 		var who string
 		if _, err := fmt.Sscanf(got, "question %s", &who); err != nil || netip.MustParseAddrPort(who).Addr() != natAddr || seen[who] {
 			t.Errorf("answer %q, want a port of %v of the flow's own", got, natAddr)

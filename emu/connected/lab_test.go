@@ -1,23 +1,17 @@
 package connected
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
-	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/udp"
-	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
-
-	"golang.org/x/sys/unix"
 )
 
 var (
@@ -123,10 +117,9 @@ func raise(t *testing.T, p *plan.Plan, answer func(context tunnel.Context, times
 // server is the far end in a few lines: it answers contexts, and moves bare
 // packets between its socket and srv1's peer.
 type server struct {
-	conn    *net.UDPConn
-	socket  *afpacket.Socket
-	answer  func(tunnel.Context, int) tunnel.Answer
-	workers sync.WaitGroup
+	conn   *net.UDPConn
+	bare   *labtest.Bare
+	answer func(tunnel.Context, int) tunnel.Answer
 
 	mu       sync.Mutex
 	unknown  bool // forget who it was
@@ -143,40 +136,22 @@ type heard struct {
 
 func (l *lab) serve(t *testing.T, answer func(tunnel.Context, int) tunnel.Answer) *server {
 	t.Helper()
-	s := &server{answer: answer}
-	var outside, peer *net.Interface
-	err := l.NS("far").Do(func() (err error) {
-		if s.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(anycast, tunnel.ConnectedPort))); err != nil {
-			return err
-		}
-		if outside, err = net.InterfaceByName("srv1"); err != nil {
-			return err
-		}
-		if peer, err = net.InterfaceByName("srv1" + wire.PeerSuffix); err != nil {
-			return err
-		}
-		s.socket, err = afpacket.Listen(peer.Index)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &server{answer: answer, bare: labtest.NewBare(t, l.NS("far"), "srv1")}
+	s.conn = labtest.UDP(t, labtest.End{NS: l.NS("far"), Addr: netip.AddrPortFrom(anycast, tunnel.ConnectedPort)})
 	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan struct{})
-	s.workers.Go(func() { s.fromClient(afpacket.NewSender(s.socket, peer.HardwareAddr, outside.HardwareAddr)) })
-	s.workers.Go(func() { s.toClient(stop) })
+	s.bare.Follow(t, s.toClient)
+	var worker sync.WaitGroup
+	worker.Go(s.fromClient)
 	t.Cleanup(func() {
-		close(stop)
 		s.conn.Close()
-		s.workers.Wait()
-		s.socket.Close()
+		worker.Wait()
 	})
 	return s
 }
 
-func (s *server) fromClient(tx *afpacket.Sender) {
+func (s *server) fromClient() {
 	buf := make([]byte, 1<<16)
 	for {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
@@ -189,8 +164,7 @@ func (s *server) fromClient(tx *afpacket.Sender) {
 			}
 			continue
 		}
-		tx.Whole(buf[:n], pkt.Offload{}, 0)
-		tx.Flush()
+		s.bare.Send(buf[:n])
 	}
 }
 
@@ -219,37 +193,11 @@ func (s *server) take(datagram []byte, from netip.AddrPort) []byte {
 	return tunnel.AppendAnswer(nil, a, context.VNet)
 }
 
-func (s *server) toClient(stop chan struct{}) {
-	rx := afpacket.NewReceiver(s.socket)
-	var cutter afpacket.Cutter
-	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		if afpacket.Wait([]unix.PollFd{{Fd: int32(s.socket.Fd()), Events: unix.POLLIN}}, 20*time.Millisecond) != nil {
-			return
-		}
-		n, err := rx.Receive()
-		if err != nil {
-			return
-		}
-		for i := range n {
-			frame, h := rx.Frame(i)
-			packet := frame[afpacket.EthernetHeader:]
-			off, err := h.Offload(packet)
-			if err != nil || !cutter.Reset(packet, off) {
-				continue
-			}
-			s.mu.Lock()
-			to := s.peer
-			s.mu.Unlock()
-			for single := cutter.Next(); single != nil; single = cutter.Next() {
-				s.conn.WriteToUDPAddrPort(single, to) // the test sees what does not arrive
-			}
-		}
-	}
+func (s *server) toClient(packet []byte) {
+	s.mu.Lock()
+	to := s.peer
+	s.mu.Unlock()
+	s.conn.WriteToUDPAddrPort(packet, to) // the test sees what does not arrive
 }
 
 func (s *server) heard() []heard {
@@ -297,87 +245,17 @@ func (l *lab) echo(t *testing.T, node string, at netip.AddrPort) {
 
 func (l *lab) udp(t *testing.T, node string, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
-	var c *net.UDPConn
-	err := l.NS(node).Do(func() (err error) {
-		c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return labtest.UDP(t, l.end(node, at))
 }
 
-// ask sends a question and returns the answer.
-func ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, question string) string {
-	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.WriteToUDPAddrPort([]byte(question), to); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 2048)
-	n, _, err := c.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(buf[:n])
+func (l *lab) end(node string, at netip.AddrPort) labtest.End {
+	return labtest.End{NS: l.NS(node), Addr: at}
 }
 
-// transfer makes a TCP connection from one node to another and sends n bytes
-// each way over it; it returns the address that the server saw.
+// transfer sends n bytes each way over a TCP connection between two nodes.
 func (l *lab) transfer(t *testing.T, from string, fromAddr netip.Addr, at string, atAddr netip.Addr, n int64) (seen netip.AddrPort) {
 	t.Helper()
-	var listener *net.TCPListener
-	err := l.NS(at).Do(func() (err error) {
-		listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(atAddr, 0)))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	deadline := time.Now().Add(20 * time.Second)
-	var client net.Conn
-	err = l.NS(from).Do(func() (err error) {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(fromAddr, 0)), Deadline: deadline}
-		d.SetMultipathTCP(false)
-		client, err = d.DialContext(t.Context(), "tcp4", listener.Addr().String())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := errors.Join(listener.SetDeadline(deadline), client.SetDeadline(deadline)); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := listener.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
-	}
-	seen = conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{client, conn}, {conn, client}} {
-		both.Go(func() {
-			if _, err := way[0].Write(make([]byte, n)); err != nil {
-				t.Errorf("write: %v", err)
-			}
-		})
-		both.Go(func() {
-			if got, err := io.CopyN(io.Discard, way[1], n); err != nil {
-				t.Errorf("read: %v after %d of %d bytes", err, got, n)
-			}
-		})
-	}
-	both.Wait()
-	return seen
+	return labtest.Transfer(t, l.end(from, netip.AddrPortFrom(fromAddr, 0)), l.end(at, netip.AddrPortFrom(atAddr, 0)), n)
 }
 
 // losses are the tunnel's counters that say so.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -35,7 +36,7 @@ func TestOX3ContextsStaySeparate(t *testing.T) {
 		for i, site := range sites {
 			c := l.udp(t, site, netip.AddrPortFrom(siteAddr, 40000))
 			question := site + " asks"
-			if got, want := ask(t, c, netip.AddrPortFrom(originAddr, 7), question, patience), question+" seen"; got != want {
+			if got, want := labtest.Ask(t, c, netip.AddrPortFrom(originAddr, 7), question), question+" seen"; got != want {
 				t.Errorf("round %d: %s got %q, want %q", round, site, got, want)
 			}
 			l.server.mu.Lock()
@@ -59,7 +60,8 @@ func TestTCP(t *testing.T) {
 	need.Root(t)
 	l := raise(t)
 	for i, site := range sites {
-		l.transfer(t, site, uint16(41000+i), 4<<20)
+		from := labtest.End{NS: l.NS(site), Addr: netip.AddrPortFrom(siteAddr, uint16(41000+i))}
+		labtest.Transfer(t, from, labtest.End{NS: l.NS("server"), Addr: netip.AddrPortFrom(originAddr, 0)}, 4<<20)
 	}
 	for name, n := range l.edge.Counters() {
 		if strings.HasPrefix(name, "drop_") {

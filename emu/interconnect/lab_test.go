@@ -1,23 +1,18 @@
 package interconnect
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
-	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/keeper"
-	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -147,9 +142,8 @@ func closing(t *testing.T, end func() error) {
 // server is the far end in a few lines: it moves bare packets between its GUE
 // socket and srv1's peer, and remembers from which site each port asked last.
 type server struct {
-	conn    *net.UDPConn
-	socket  *afpacket.Socket
-	workers sync.WaitGroup
+	conn *net.UDPConn
+	bare *labtest.Bare
 
 	mu       sync.Mutex
 	contexts map[uint16]tunnel.GUEContext // by the asking port
@@ -159,40 +153,22 @@ type server struct {
 
 func (l *lab) serve(t *testing.T) *server {
 	t.Helper()
-	s := &server{contexts: map[uint16]tunnel.GUEContext{}, from: map[netip.AddrPort]int{}}
-	var outside, peer *net.Interface
-	err := l.NS("server").Do(func() (err error) {
-		if s.conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(guestAddr, tunnel.GUEPort))); err != nil {
-			return err
-		}
-		if outside, err = net.InterfaceByName("srv1"); err != nil {
-			return err
-		}
-		if peer, err = net.InterfaceByName("srv1" + wire.PeerSuffix); err != nil {
-			return err
-		}
-		s.socket, err = afpacket.Listen(peer.Index)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := &server{contexts: map[uint16]tunnel.GUEContext{}, from: map[netip.AddrPort]int{}, bare: labtest.NewBare(t, l.NS("server"), "srv1")}
+	s.conn = l.udp(t, "server", netip.AddrPortFrom(guestAddr, tunnel.GUEPort))
 	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan struct{})
-	s.workers.Go(func() { s.fromSites(afpacket.NewSender(s.socket, peer.HardwareAddr, outside.HardwareAddr)) })
-	s.workers.Go(func() { s.toSites(stop) })
+	s.bare.Follow(t, s.toSites)
+	var worker sync.WaitGroup
+	worker.Go(s.fromSites)
 	t.Cleanup(func() {
-		close(stop)
 		s.conn.Close()
-		s.workers.Wait()
-		s.socket.Close()
+		worker.Wait()
 	})
 	return s
 }
 
-func (s *server) fromSites(tx *afpacket.Sender) {
+func (s *server) fromSites() {
 	buf := make([]byte, 1<<16)
 	for {
 		n, from, err := s.conn.ReadFromUDPAddrPort(buf)
@@ -212,46 +188,19 @@ func (s *server) fromSites(tx *afpacket.Sender) {
 		s.contexts[m.SrcPort] = h.Context
 		s.mu.Unlock()
 		if m.Version != 0 {
-			tx.Whole(buf[h.Len:n], pkt.Offload{}, 0)
-			tx.Flush()
+			s.bare.Send(buf[h.Len:n])
 		}
 	}
 }
 
-func (s *server) toSites(stop chan struct{}) {
-	rx := afpacket.NewReceiver(s.socket)
-	var cutter afpacket.Cutter
-	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		if afpacket.Wait([]unix.PollFd{{Fd: int32(s.socket.Fd()), Events: unix.POLLIN}}, 20*time.Millisecond) != nil {
-			return
-		}
-		n, err := rx.Receive()
-		if err != nil {
-			return
-		}
-		for i := range n {
-			frame, h := rx.Frame(i)
-			packet := frame[afpacket.EthernetHeader:]
-			off, err := h.Offload(packet)
-			if err != nil || !cutter.Reset(packet, off) {
-				continue
-			}
-			var m pkt.Meta
-			m.Parse(packet)
-			s.mu.Lock()
-			context := s.contexts[m.DstPort]
-			s.mu.Unlock()
-			context.Return = true
-			for single := cutter.Next(); single != nil; single = cutter.Next() {
-				s.send(context, single)
-			}
-		}
-	}
+func (s *server) toSites(packet []byte) {
+	var m pkt.Meta
+	m.Parse(packet)
+	s.mu.Lock()
+	context := s.contexts[m.DstPort]
+	s.mu.Unlock()
+	context.Return = true
+	s.send(context, packet)
 }
 
 // send sends a packet back to the edge; the test sees what does not arrive.
@@ -266,83 +215,5 @@ const patience = 5 * time.Second
 
 func (l *lab) udp(t *testing.T, node string, at netip.AddrPort) *net.UDPConn {
 	t.Helper()
-	var c *net.UDPConn
-	err := l.NS(node).Do(func() (err error) {
-		c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// ask sends a question and returns the answer, "" if none comes in time.
-func ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, question string, patience time.Duration) string {
-	t.Helper()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.WriteToUDPAddrPort([]byte(question), to); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 2048)
-	n, _, err := c.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		return ""
-	}
-	return string(buf[:n])
-}
-
-// transfer sends n bytes each way over a TCP connection from a site's port to
-// the server's side.
-func (l *lab) transfer(t *testing.T, site string, port uint16, n int64) {
-	t.Helper()
-	var listener *net.TCPListener
-	err := l.NS("server").Do(func() (err error) {
-		listener, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(originAddr, 0)))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	deadline := time.Now().Add(20 * time.Second)
-	var client net.Conn
-	err = l.NS(site).Do(func() (err error) {
-		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(siteAddr, port)), Deadline: deadline}
-		d.SetMultipathTCP(false)
-		client, err = d.DialContext(t.Context(), "tcp4", listener.Addr().String())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := errors.Join(listener.SetDeadline(deadline), client.SetDeadline(deadline)); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := listener.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := errors.Join(conn.SetDeadline(deadline), conn.SetLinger(0)); err != nil {
-		t.Fatal(err)
-	}
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{client, conn}, {conn, client}} {
-		both.Go(func() {
-			if _, err := way[0].Write(make([]byte, n)); err != nil {
-				t.Errorf("%s: write: %v", site, err)
-			}
-		})
-		both.Go(func() {
-			if got, err := io.CopyN(io.Discard, way[1], n); err != nil {
-				t.Errorf("%s: read: %v after %d of %d bytes", site, err, got, n)
-			}
-		})
-	}
-	both.Wait()
+	return labtest.UDP(t, labtest.End{NS: l.NS(node), Addr: at})
 }
