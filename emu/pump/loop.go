@@ -33,7 +33,9 @@ type loop struct {
 	agenda agenda
 	// leaving are the slots of what was added to senders and not flushed.
 	leaving []slot
-	poll    int // epoll
+	touched []*way // whose senders have something to flush
+	poll    int    // epoll
+	events  [batch]unix.EpollEvent
 	bell    int // eventfd: there is a job
 	jobs    chan func()
 	ended   bool
@@ -52,11 +54,14 @@ func newLoop(frame, memory int) (*loop, error) {
 	if l.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), l.close())
 	}
-	return l, l.watch(l.bell)
+	return l, l.watch(l.bell, rung)
 }
 
-func (l *loop) watch(fd int) error {
-	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+// rung is what epoll says of the bell; of a ring it says which wire's it is.
+const rung int32 = -1
+
+func (l *loop) watch(fd int, says int32) error {
+	if err := unix.EpollCtl(l.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: says}); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	return nil
@@ -65,7 +70,7 @@ func (l *loop) watch(fd int) error {
 // add takes a wire in; in and out are the loop's from now on.
 func (l *loop) add(w *way) error {
 	l.wires = append(l.wires, w)
-	return l.watch(w.in.fd)
+	return l.watch(w.in.fd, int32(len(l.wires)-1))
 }
 
 func (l *loop) close() error {
@@ -104,6 +109,10 @@ func (l *loop) do(job func()) error {
 	}
 }
 
+// few is up to how many rings are looked into without asking which are ready:
+// that costs less than a system call.
+const few = 8
+
 // run carries packets until a job ends it. It owns the calling thread.
 func (l *loop) run() error {
 	defer close(l.gone)
@@ -114,27 +123,37 @@ func (l *loop) run() error {
 			continue
 		default:
 		}
-		now, real := clocks()
-		got := 0
-		for i, w := range l.wires {
-			got += l.receive(int32(i), w, now, real)
-		}
-		l.send()
-		if got > 0 {
+		if len(l.wires) <= few && l.scan() > 0 {
+			l.send()
 			continue
 		}
+		l.send()
 		wait := int64(-1)
 		if len(l.agenda) > 0 {
-			now, _ = clocks()
-			if wait = l.agenda[0].at - now; wait <= 0 {
-				continue
-			}
+			now, _ := clocks()
+			wait = max(l.agenda[0].at-now, 0)
 		}
-		if err := l.sleep(wait); err != nil {
+		ready, err := l.sleep(wait)
+		if err != nil {
 			return err
+		}
+		now, real := clocks()
+		for _, e := range l.events[:ready] {
+			if e.Fd >= 0 {
+				l.receive(e.Fd, l.wires[e.Fd], now, real)
+			}
 		}
 	}
 	return nil
+}
+
+// scan looks into every ring, and says how many packets there were.
+func (l *loop) scan() (got int) {
+	now, real := clocks()
+	for i, w := range l.wires {
+		got += l.receive(int32(i), w, now, real)
+	}
+	return got
 }
 
 // clocks are the loop's time and the one that the kernel stamps packets with.
@@ -229,6 +248,9 @@ func (l *loop) leave(w *way, h *held, now int64) {
 	if w.out.full() {
 		l.flush()
 	}
+	if w.out.n == 0 {
+		l.touched = append(l.touched, w)
+	}
 	w.late.add(time.Duration(now - h.at))
 	w.out.add(l.store.at(h.slot, int(h.length)))
 	l.leaving = append(l.leaving, h.slot)
@@ -236,12 +258,10 @@ func (l *loop) leave(w *way, h *held, now int64) {
 
 // flush sends all batches, and has their slots back.
 func (l *loop) flush() {
-	if len(l.leaving) == 0 {
-		return
-	}
-	for _, w := range l.wires {
+	for _, w := range l.touched {
 		w.out.flush()
 	}
+	l.touched = l.touched[:0]
 	for _, s := range l.leaving {
 		l.store.give(s)
 	}
@@ -249,26 +269,31 @@ func (l *loop) flush() {
 }
 
 // sleep waits until a packet comes, the bell rings, or so many nanoseconds have
-// passed; negative means no limit. Which it was, the rings tell.
+// passed; negative means no limit. It says how many events there are.
 //
 // The call is raw: the runtime's hand-over of the thread's processor would cost
 // tens of microseconds on return. The process has a processor to spare.
-func (l *loop) sleep(ns int64) error {
-	var events [1]unix.EpollEvent
+func (l *loop) sleep(ns int64) (int, error) {
 	var limit *unix.Timespec
 	if ns >= 0 {
 		ts := unix.NsecToTimespec(ns)
 		limit = &ts
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.poll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(unsafe.Pointer(limit)), 0, 0)
-	if errno != 0 && errno != unix.EINTR {
-		return fmt.Errorf("epoll_pwait2: %w", errno)
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.poll), uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(unsafe.Pointer(limit)), 0, 0)
+	switch errno {
+	case 0:
+	case unix.EINTR:
+		return 0, nil
+	default:
+		return 0, fmt.Errorf("epoll_pwait2: %w", errno)
 	}
-	if errno == 0 && n > 0 && events[0].Fd == int32(l.bell) {
-		var rung [8]byte
-		_, _ = unix.Read(l.bell, rung[:])
+	for _, e := range l.events[:n] {
+		if e.Fd == rung {
+			var count [8]byte
+			_, _ = unix.Read(l.bell, count[:])
+		}
 	}
-	return nil
+	return int(n), nil
 }
 
 // end has run return, and waits for it.

@@ -99,7 +99,7 @@ const (
 	// ringMemory is shared by the rings of all directions, each of which has
 	// from minRing to maxRing packets.
 	ringMemory       = 64 << 20
-	minRing, maxRing = 512, 4096
+	minRing, maxRing = 128, 4096
 	// heldMemory bounds the packets under way.
 	heldMemory = 512 << 20
 	// ethernet is what precedes a packet: destination, source and EtherType.

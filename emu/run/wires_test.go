@@ -16,6 +16,7 @@ func TestLiveImpairedLinks(t *testing.T) {
 	p := compile(t, fmt.Sprintf(lab, true, `links:
   access: {delay: 8ms, jitter: 1ms}
   backbone: {delay: geo}
+  server: {delay: 200us}
 impair:
   - {on: shop.1.wan, direction: up, loss: 2%, rate: 20Mbit}
 traffic: [{id: same, from: shop.*.till, to: web, tcp: 80, flows: 5, response: 100KiB}, {id: ping, from: shop.*.till, to: web, icmp: 7, packets: 20, interval: 20ms}]`))
@@ -28,13 +29,11 @@ traffic: [{id: same, from: shop.*.till, to: web, tcp: 80, flows: 5, response: 10
 	if w := r.Run.Features["wire"]; !strings.Contains(w, "userspace pump") {
 		t.Errorf("the run says its wires are %q", w)
 	}
-	if want := 2 * (3 + 1); len(r.Run.Metrics.Wires) != want { // three access links and a backbone, each way
+	if want := 2 * (3 + 1 + 4); len(r.Run.Metrics.Wires) != want { // three access links, a backbone and four servers' links, each way
 		t.Fatalf("%d directions measured, want %d", len(r.Run.Metrics.Wires), want)
 	}
-	lost := int64(0)
 	for _, w := range r.Run.Metrics.Wires {
 		t.Logf("%+v", w)
-		lost += w.Lost
 		if !strings.Contains(w.Link, "shop") {
 			continue
 		}
