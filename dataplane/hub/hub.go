@@ -143,6 +143,18 @@ type Attachment struct {
 	Since vt.Instant `json:"since"`
 }
 
+// Attachment is what an event of the server at says of where a device or
+// connector is; ok is false for any other event.
+func (e *Event) Attachment(at ident.Server) (a Attachment, ok bool) {
+	switch e.Kind {
+	case Attached:
+		return Attachment{OnRamp: e.OnRamp, Server: at, VNet: e.VNet, Since: e.At}, true
+	case Detached:
+		return Attachment{OnRamp: e.OnRamp, Since: e.At}, true
+	}
+	return a, false
+}
+
 // Tuple is a flow's addresses as a client sees them. For ICMP echo the ports
 // are id and 0.
 type Tuple struct {

@@ -104,24 +104,12 @@ func (s *store) close() {
 	s.learning.Wait()
 }
 
-// attachment is what an event says of where a device or connector is; ok is
-// false for any other event.
-func attachment(e *hub.Event, at ident.Server) (a hub.Attachment, ok bool) {
-	switch e.Kind {
-	case hub.Attached:
-		return hub.Attachment{OnRamp: e.OnRamp, Server: at, VNet: e.VNet, Since: e.At}, true
-	case hub.Detached:
-		return hub.Attachment{OnRamp: e.OnRamp, Since: e.At}, true
-	}
-	return a, false
-}
-
 // learns makes a server of the lab one that learns, and returns what takes its
 // events.
 func (r *runner) learns(i int) func(agent.Event) {
 	s := &r.plan.Servers[i]
 	return func(e agent.Event) {
-		if a, ok := attachment(&e.Event, s.Config.Self); ok {
+		if a, ok := e.Attachment(s.Config.Self); ok {
 			r.store.tell(a, s.Config.Self)
 		}
 		r.journal.Hub(e.Node, &e.Event)

@@ -104,19 +104,3 @@ func TestStoreTellsOfFailures(t *testing.T) {
 		}
 	})
 }
-
-func TestAttachment(t *testing.T) {
-	for name, c := range map[string]struct {
-		event hub.Event
-		want  hub.Attachment
-		ok    bool
-	}{
-		"attached": {hub.Event{Kind: hub.Attached, OnRamp: 7, VNet: 2, At: 5}, hub.Attachment{OnRamp: 7, Server: 3, VNet: 2, Since: 5}, true},
-		"detached": {hub.Event{Kind: hub.Detached, OnRamp: 7, VNet: 2, At: 5}, hub.Attachment{OnRamp: 7, Since: 5}, true},
-		"other":    {hub.Event{Kind: hub.FlowStart, OnRamp: 7}, hub.Attachment{}, false},
-	} {
-		if got, ok := attachment(&c.event, 3); got != c.want || ok != c.ok {
-			t.Errorf("%s: %+v, %v; want %+v, %v", name, got, ok, c.want, c.ok)
-		}
-	}
-}

@@ -14,6 +14,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
@@ -115,6 +116,7 @@ type Engine struct {
 	budget   uint64
 	instant  int
 	atOnce   int
+	halted   bool
 }
 
 // New returns an engine at instant 0 without events.
@@ -171,27 +173,43 @@ func (e *Engine) push(at vt.Instant, class Class, entity Entity, kind Kind, arg 
 	return order
 }
 
-// Run handles events until the one after end, or until there are none. It may be
-// called again to go on. The error wraps ErrBudget or ErrZeno.
+// Run handles events until the one after end, until there are none, or until the
+// World halts it. It may be called again to go on. The error wraps ErrBudget or
+// ErrZeno.
 func (e *Engine) Run(w World, end vt.Instant) error {
-	for {
+	_, err := e.Steps(w, end, math.MaxUint64)
+	return err
+}
+
+// Steps is Run that comes back after at most n events, for a caller that has
+// something else to look at too; more says that it stopped for that.
+func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error) {
+	for e.halted = false; n > 0; {
 		ev, ok := e.queue.Pop()
 		if !ok {
-			return nil
+			return false, nil
 		}
 		if ev.At > end {
 			e.queue.Push(ev)
-			return nil
+			return false, nil
 		}
 		if ev.timer && !e.due(&ev) {
 			continue
 		}
 		if err := e.enter(&ev); err != nil {
-			return err
+			return false, err
 		}
 		w.Handle(ev)
+		if e.halted {
+			return false, nil
+		}
+		n--
 	}
+	return true, nil
 }
+
+// Halt has Run come back after the event that is being handled.
+func (e *Engine) Halt() { e.halted = true }
 
 // enter moves time to an event, unless that would break a bound.
 func (e *Engine) enter(ev *Event) error {

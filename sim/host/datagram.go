@@ -55,7 +55,7 @@ func (s *Stack) Start(flow int, at vt.Instant) error {
 	if s.asks[d.key] != nil {
 		return fmt.Errorf("flow %s#%d: %v to %v is another's already", f.Traffic, f.N, f.Src, f.Dst)
 	}
-	s.asks[d.key] = d
+	s.asks[d.key], s.env.clients[flow] = d, d
 	s.env.outcomes[flow].Start = at
 	d.timer = s.env.timer(s, d)
 	s.env.Engine.Arm(d.timer, at)
@@ -73,11 +73,24 @@ func (d *datagrams) wake(now vt.Instant) {
 	case n < d.packets() && now >= d.due(n) && now < d.end():
 		d.send(now)
 	case now >= d.limit():
-		d.s.env.end(d.flow, record.Lost, fmt.Sprintf("%d of %d packets were not answered", d.packets()-d.got, d.packets()))
+		d.finish(record.Lost, fmt.Sprintf("%d of %d packets were not answered", d.packets()-d.got, d.packets()))
 		return
 	}
 	d.s.env.Engine.Arm(d.timer, d.next())
 }
+
+// finish ends the flow, and what its host has of it.
+func (d *datagrams) finish(result record.Result, reason string) {
+	d.s.env.Engine.Stop(d.timer)
+	d.s.env.end(d.flow, result, reason)
+	d.s.env.over(d.flow)
+	if d.s.asks[d.key] == d {
+		delete(d.s.asks, d.key)
+	}
+}
+
+// broken implements client. Datagrams are no connection: they go on.
+func (d *datagrams) broken(vt.Instant, string) {}
 
 // due is when the n-th request is.
 func (d *datagrams) due(n int) vt.Instant {
@@ -135,15 +148,14 @@ func (d *datagrams) answer(data []byte, m *pkt.Meta) {
 	o.Up += int64(d.size)
 	o.Down += int64(d.want)
 	if d.got == d.packets() {
-		d.s.env.Engine.Stop(d.timer)
-		d.s.env.end(d.flow, record.OK, "")
+		d.finish(record.OK, "")
 	}
 }
 
 // refused takes an ICMP error about this flow, other than one about size.
 func (d *datagrams) refused(m *pkt.Meta) {
 	if d.f.Proto == plan.UDP && m.PortUnreachable() {
-		d.s.env.end(d.flow, record.Refused, "port unreachable")
+		d.finish(record.Refused, "connection refused")
 	}
 }
 
@@ -163,19 +175,16 @@ func (s *Stack) echo(data []byte, m *pkt.Meta, mark uint32) {
 
 // pong answers a ping.
 func (s *Stack) pong(data []byte, m *pkt.Meta, mark uint32) {
-	if mark != 0 {
-		s.env.asked(int(mark-1), s.node.Name(), netip.AddrPortFrom(m.Src, m.SrcPort))
-	}
 	s.node.OutputWhole(m.AppendEchoReply(nil, data), mark)
 }
 
-// asked notes that a flow reached a host that answers.
+// asked notes that a flow's request reached a host that answers.
 func (v *Env) asked(flow int, name string, peer netip.AddrPort) {
 	o := &v.outcomes[flow]
-	if o.Egress.IsValid() {
+	if o.asked.IsValid() {
 		return
 	}
-	o.Egress = peer
+	o.asked = peer
 	if v.Origin != nil {
 		v.Origin(flow, name, peer)
 	}

@@ -34,13 +34,22 @@ type Outcome struct {
 	RTT time.Duration
 	// Start is when the first packet was sent, End when the result was known.
 	Start, End vt.Instant
-	// Egress is the client as the origin saw it.
+	// Egress is the client as the origin saw it, of a flow that is ok; an echo of
+	// ICMP says nothing of it.
 	Egress netip.AddrPort
-	// Strays are the hosts that got a reply which was not theirs, in the order in
-	// which they did.
-	Strays []string
-	done   bool
+	// Own says that the client's wire saw an answer, Strays which wires of other
+	// hosts saw one, in order; at StrayAt the first of them did.
+	Own     bool
+	Strays  []string
+	StrayAt vt.Instant
+
+	asked netip.AddrPort
+	done  bool
+	over  bool
 }
+
+// Ended reports whether the flow has an outcome.
+func (o *Outcome) Ended() bool { return o.done }
 
 // Env is what the hosts of a run share.
 type Env struct {
@@ -50,18 +59,26 @@ type Env struct {
 	Wake engine.Kind
 	// Flows are the plan's. A packet's mark is its flow's index, plus one.
 	Flows []plan.Flow
-	// Origin, if not nil, is told the first time that a flow reaches a host that
-	// answers.
+	// Origin, if not nil, is told when a host has all of a flow's request, of UDP
+	// and ICMP the first.
 	Origin func(flow int, node string, peer netip.AddrPort)
 	// Congestion is the algorithm of every connection.
 	Congestion tcp.Algorithm
-	// Ended, if not nil, is told of each outcome.
+	// Ended, if not nil, is told when a flow's client has nothing more to do: after
+	// the outcome, and after the connection was held.
 	Ended func(flow int)
 
 	outcomes []Outcome
+	clients  []client // by flow; nil before Start
 	stacks   map[string]*Stack
 	tasks    []task
 	left     int
+}
+
+// client is what asks for a flow.
+type client interface {
+	// broken ends it, unless it ends by itself.
+	broken(now vt.Instant, reason string)
 }
 
 // task is something with a timer: a flow's client, or a connection.
@@ -74,15 +91,27 @@ type task interface {
 func NewEnv(e *engine.Engine, pool *packet.Pool, wake engine.Kind, flows []plan.Flow) *Env {
 	return &Env{
 		Engine: e, Pool: pool, Wake: wake, Flows: flows,
-		outcomes: make([]Outcome, len(flows)), stacks: make(map[string]*Stack), left: len(flows),
+		outcomes: make([]Outcome, len(flows)), clients: make([]client, len(flows)), stacks: make(map[string]*Stack), left: len(flows),
 	}
 }
 
 // Outcomes are those of all flows, by index. Flows that did not end are lost.
 func (v *Env) Outcomes() []Outcome { return v.outcomes }
 
-// Left is how many flows have not ended.
+// Left is how many flows' clients have something to do.
 func (v *Env) Left() int { return v.left }
+
+// Break ends the connections that a host has open as a client, because its own
+// way to the network began anew (SEMANTICS 3.2).
+func (v *Env) Break(node, reason string) {
+	now := v.Engine.Now()
+	for i := range v.Flows {
+		o := &v.outcomes[i]
+		if v.Flows[i].Client == node && v.clients[i] != nil && o.Start <= now && !o.over {
+			v.clients[i].broken(now, reason)
+		}
+	}
+}
 
 // Handle takes an event of kind Wake.
 func (v *Env) Handle(ev engine.Event) { v.tasks[ev.Arg].wake(ev.At) }
@@ -101,6 +130,8 @@ type Stack struct {
 	env    *Env
 	node   *node.Node
 	entity engine.Entity
+	// seen: answers on this host's wire are looked at.
+	seen bool
 	// asks are the flows of this host, by what an answer to them looks like.
 	asks map[socket]*datagrams
 	// streams are the connections of this host.
@@ -128,10 +159,11 @@ type service struct {
 	port  uint16
 }
 
-// Add gives a node a stack.
-func (v *Env) Add(n *node.Node, entity engine.Entity) *Stack {
+// Add gives a node a stack. seen says whether answers that come to it are noted
+// in outcomes, as on the wire of a host that asks.
+func (v *Env) Add(n *node.Node, entity engine.Entity, seen bool) *Stack {
 	s := &Stack{
-		env: v, node: n, entity: entity,
+		env: v, node: n, entity: entity, seen: seen,
 		asks: make(map[socket]*datagrams), streams: make(map[socket]*stream), serves: make(map[service]bool), pmtu: make(map[netip.Addr]int),
 	}
 	n.SetStack(s)
@@ -157,6 +189,18 @@ func (v *Env) end(flow int, result record.Result, reason string) {
 		return
 	}
 	o.done, o.Result, o.Reason, o.End = true, result, reason, v.Engine.Now()
+	if result == record.OK && v.Flows[flow].Proto != plan.ICMP {
+		o.Egress = o.asked
+	}
+}
+
+// over notes that a flow's client has nothing more to do, once.
+func (v *Env) over(flow int) {
+	o := &v.outcomes[flow]
+	if o.over {
+		return
+	}
+	o.over = true
 	v.left--
 	if v.Ended != nil {
 		v.Ended(flow)
@@ -216,28 +260,37 @@ func (s *Stack) take(data []byte, m *pkt.Meta, mark uint32) {
 	default:
 		return
 	}
-	to := socket{m.Proto, netip.AddrPortFrom(m.Dst, m.DstPort), netip.AddrPortFrom(m.Src, m.SrcPort)}
-	if d := s.asks[to]; d != nil && int(mark) == d.flow+1 {
-		d.answer(data, m)
-		return
-	}
-	s.stray(mark)
-}
-
-// stray notes that this host got what another one asked for.
-func (s *Stack) stray(mark uint32) {
 	if mark == 0 {
 		return
 	}
-	flow, name := int(mark-1), s.node.Name()
-	if f := &s.env.Flows[flow]; name == f.Client || name == f.Server {
+	if m.Kind == pkt.EchoReply || m.SrcPort == s.env.Flows[mark-1].Dst.Port() {
+		s.sees(mark)
+	}
+	to := socket{m.Proto, netip.AddrPortFrom(m.Dst, m.DstPort), netip.AddrPortFrom(m.Src, m.SrcPort)}
+	if d := s.asks[to]; d != nil && int(mark) == d.flow+1 {
+		d.answer(data, m)
+	}
+}
+
+// sees notes that an answer to a flow, of TCP the SYN's, came to this host's wire:
+// to the one that asked, or to another.
+func (s *Stack) sees(mark uint32) {
+	if mark == 0 || !s.seen {
 		return
 	}
+	flow, name := int(mark-1), s.node.Name()
 	o := &s.env.outcomes[flow]
+	if name == s.env.Flows[flow].Client {
+		o.Own = true
+		return
+	}
 	for _, old := range o.Strays {
 		if old == name {
 			return
 		}
+	}
+	if o.Strays == nil {
+		o.StrayAt = s.env.Engine.Now()
 	}
 	o.Strays = append(o.Strays, name)
 }

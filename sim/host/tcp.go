@@ -42,7 +42,7 @@ func (s *Stack) startTCP(flow int, at vt.Instant) error {
 	if old := s.streams[x.key]; old != nil {
 		return fmt.Errorf("flow %s#%d: %v to %v is another's already", f.Traffic, f.N, f.Src, f.Dst)
 	}
-	s.streams[x.key] = x
+	s.streams[x.key], s.env.clients[flow] = x, x
 	s.env.outcomes[flow].Start = at
 	x.timer = s.env.timer(s, x)
 	s.env.Engine.Arm(x.timer, at)
@@ -105,8 +105,6 @@ func (x *stream) deadline() vt.Instant {
 		return vt.Never
 	case x.told && x.f.Close == "client":
 		return x.toldAt.Add(x.f.Hold)
-	case x.told:
-		return vt.Never
 	case x.conn.State() == tcp.SynSent:
 		return min(x.start.Add(x.f.Connect), x.start.Add(x.f.Timeout))
 	}
@@ -116,6 +114,9 @@ func (x *stream) deadline() vt.Instant {
 // ask is the client's program.
 func (x *stream) ask(now vt.Instant) {
 	o := &x.s.env.outcomes[x.flow]
+	if o.over {
+		return
+	}
 	if o.RTT == 0 && x.conn.State() != tcp.SynSent && !x.conn.WasReset() {
 		o.RTT = max(now.Sub(x.start), 1)
 	}
@@ -128,24 +129,43 @@ func (x *stream) ask(now vt.Instant) {
 	case x.conn.WasReset() && o.RTT == 0:
 		x.fail(record.Refused, "connection refused")
 	case x.conn.WasReset():
-		x.fail(record.Reset, "connection reset")
+		x.fail(record.Reset, "connection reset while waiting for the answer")
 	case x.conn.PeerFinished():
-		x.fail(record.Failed, fmt.Sprintf("the answer ended after %d of %d bytes", x.conn.Received(), x.f.Response))
+		x.fail(record.Failed, "the origin closed before the answer")
 	case now >= x.deadline() && x.conn.State() == tcp.SynSent:
-		x.fail(record.Lost, fmt.Sprintf("no connection within %v", x.f.Connect))
+		x.fail(record.Lost, "timed out waiting for the connection")
 	case now >= x.deadline():
-		x.fail(record.Lost, fmt.Sprintf("no answer within %v", x.f.Timeout))
+		x.fail(record.Lost, "timed out waiting for the answer")
 	}
-	if x.told && (x.f.Close != "client" && x.conn.PeerFinished() || x.f.Close == "client" && now >= x.deadline()) {
+	if x.told && !x.finished && (now >= x.deadline() || x.conn.WasReset() || x.f.Close != "client" && x.conn.PeerFinished()) {
 		x.conn.Finish()
 		x.finished = true
+		x.s.env.over(x.flow)
 	}
 }
 
-// fail ends the flow, and its connection without a word.
+// fail ends the flow, and its connection with a reset.
 func (x *stream) fail(result record.Result, reason string) {
 	x.s.env.end(x.flow, result, reason)
-	x.closed = true
+	x.s.env.over(x.flow)
+	x.conn.Abort()
+}
+
+// broken implements client.
+func (x *stream) broken(now vt.Instant, reason string) {
+	if x.conn == nil {
+		return
+	}
+	o := &x.s.env.outcomes[x.flow]
+	if o.done { // it was being held: it ends in good order, and yet too early
+		o.Result, o.Reason, o.End = record.Reset, reason, now
+		x.conn.Finish()
+		x.finished = true
+		x.s.env.over(x.flow)
+	} else {
+		x.fail(record.Reset, reason)
+	}
+	x.work(now)
 }
 
 // reply is the server's program.
@@ -153,8 +173,9 @@ func (x *stream) reply(now vt.Instant) {
 	if x.f == nil {
 		return
 	}
-	if !x.told && x.conn.Received() >= int64(x.f.Request) {
+	if !x.told && x.conn.Received() >= int64(x.f.Request) && x.conn.State() != tcp.SynReceived {
 		x.told = true
+		x.s.env.asked(x.flow, x.s.node.Name(), x.key.remote)
 		x.conn.Write(int64(x.f.Response))
 	}
 	if x.told && (x.f.Close == "server" || x.conn.PeerFinished()) {
@@ -180,8 +201,8 @@ func (s *Stack) takeTCP(data []byte, m *pkt.Meta, mark uint32) {
 	seg := parseSegment(data, m)
 	x := s.streams[key]
 	opens := m.Opens()
-	if x != nil && x.client && int(mark) != x.flow+1 {
-		s.stray(mark)
+	if m.Flags&(pkt.SYN|pkt.ACK) == pkt.SYN|pkt.ACK {
+		s.sees(mark)
 	}
 	if x != nil && !x.client && opens && x.conn.State() == tcp.TimeWait {
 		x.forget()
@@ -193,7 +214,6 @@ func (s *Stack) takeTCP(data []byte, m *pkt.Meta, mark uint32) {
 	case opens && s.serves[service{pkt.ProtoTCP, m.DstPort}]:
 		x = s.accept(now, key, &seg, mark)
 	default:
-		s.stray(mark)
 		if m.Flags&pkt.RST == 0 {
 			s.node.OutputWhole(m.AppendReset(nil), mark)
 		}
@@ -207,7 +227,6 @@ func (s *Stack) accept(now vt.Instant, key socket, syn *tcp.Segment, mark uint32
 	x := &stream{s: s, key: key, flow: int(mark) - 1}
 	if mark != 0 {
 		x.f = &s.env.Flows[x.flow]
-		s.env.asked(x.flow, s.node.Name(), key.remote)
 	}
 	x.conn = tcp.Accept(now, s.config(key.remote.Addr(), uint64(mark)*0x9e3779b97f4a7c15), syn)
 	x.timer = s.env.timer(s, x)

@@ -7,6 +7,10 @@
 package link
 
 import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/engine"
@@ -25,7 +29,13 @@ type Wire struct {
 	// down: nothing comes out, as of a cut cable.
 	down    bool
 	dropped uint64
+	stream  impair.Stream
+	// times are how long packets took on an impaired wire.
+	times *hdrhistogram.Histogram
 }
+
+// longest time that is told apart: a delay and a jitter.
+const longest = int64(2 * impair.MaxDelay)
 
 type arrival struct {
 	at vt.Instant
@@ -38,13 +48,30 @@ func (a *arrival) before(b *arrival) bool { return a.at < b.at || a.at == b.at &
 // New is a wire that does what c says with the chance of s. timer goes off when a
 // packet comes out: call Receive then.
 func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Config, s impair.Stream) (*Wire, error) {
-	w := &Wire{engine: e, pool: pool, timer: timer}
+	w := &Wire{engine: e, pool: pool, timer: timer, stream: s}
 	if c.Plain() {
 		return w, nil
 	}
-	line, err := impair.New(c, s, e.Now())
-	w.line = line
-	return w, err
+	return w, w.Set(c)
+}
+
+// Set changes what the wire does to packets that come from now on.
+func (w *Wire) Set(c impair.Config) (err error) {
+	if w.line != nil {
+		return w.line.Set(w.engine.Now(), c)
+	}
+	w.times = hdrhistogram.New(int64(100*time.Nanosecond), longest, 2)
+	w.line, err = impair.New(c, w.stream, w.engine.Now())
+	return err
+}
+
+// Times are how many packets passed an impaired wire, and how long they took at
+// the quantile q, 0 to 1.
+func (w *Wire) Times(q float64) (n int64, took time.Duration) {
+	if w.times == nil {
+		return 0, 0
+	}
+	return w.times.TotalCount(), time.Duration(w.times.ValueAtQuantile(100 * q))
 }
 
 // Line is what the wire does; nil for a plain one.
@@ -91,6 +118,7 @@ func (w *Wire) Send(h packet.Handle) {
 	if fate.Flip >= 0 {
 		data[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
 	}
+	_ = w.times.RecordValue(min(int64(fate.At.Sub(now)), longest)) // within bounds it cannot fail
 	w.push(fate.At, h)
 	if fate.Twice {
 		w.push(fate.At, w.pool.Copy(h))

@@ -26,7 +26,8 @@ type Port interface {
 	MTU() int
 }
 
-// Stack gets what is for the node itself, and may send by the node's Output.
+// Stack gets what is for the node itself, and may send by the node's Output. What
+// it does not care for it gives to the node's Answer.
 type Stack interface {
 	// Receive takes the packet over. m describes it.
 	Receive(h packet.Handle, m *pkt.Meta)
@@ -161,6 +162,23 @@ func (n *Node) Output(h packet.Handle) {
 	}
 }
 
+// Yield has packets for an address routed like any others, instead of taken for
+// the node's own: who translates wants them. The node goes on speaking as it.
+func (n *Node) Yield(a netip.Addr) { delete(n.own, a) }
+
+// Cut sends b by p, in fragments if it must be. mark is what packet.Pool.Flow
+// says of them. b is copied.
+func (n *Node) Cut(b []byte, p Port, mark uint32) {
+	if len(b) <= p.MTU() {
+		h := n.pool.Make(b)
+		n.pool.Mark(h, mark)
+		p.Send(h)
+		return
+	}
+	n.meta.Parse(b)
+	n.cut(&n.meta, b, p, mark)
+}
+
 // OutputWhole sends a packet of the node's own that may be larger than a packet
 // can be here: it leaves in fragments then. mark is what packet.Pool.Flow says of
 // them. b is copied.
@@ -228,6 +246,15 @@ func (n *Node) local(h packet.Handle, m *pkt.Meta) {
 	switch {
 	case n.stack != nil:
 		n.stack.Receive(h, m)
+	default:
+		n.Answer(h, m)
+	}
+}
+
+// Answer is what a node without a stack does with a packet for itself: it
+// answers pings.
+func (n *Node) Answer(h packet.Handle, m *pkt.Meta) {
+	switch {
 	case m.Kind == pkt.EchoRequest:
 		n.arena = m.AppendEchoReply(n.arena[:0], n.pool.Data(h))
 		n.pool.Free(h)

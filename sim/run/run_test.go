@@ -1,16 +1,16 @@
 package run
 
 import (
+	"context"
+	"fmt"
 	"testing"
-	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-func planOf(t *testing.T, name, variant string, keep func(*plan.Flow) bool) *plan.Plan {
+func planOf(t testing.TB, name, variant string) *plan.Plan {
 	t.Helper()
 	d, err := topologies.Load(name)
 	if err != nil {
@@ -24,34 +24,38 @@ func planOf(t *testing.T, name, variant string, keep func(*plan.Flow) bool) *pla
 	if err != nil {
 		t.Fatal(err)
 	}
-	var flows []plan.Flow
-	for _, x := range p.Flows {
-		if keep(&x) {
-			flows = append(flows, x)
-		}
-	}
-	p.Flows = flows
 	return p
 }
 
-func TestBase(t *testing.T) {
-	p := planOf(t, "overlapping_branches", "base", func(f *plan.Flow) bool { return true })
-	w, err := newWorld(p)
+func TestShipped(t *testing.T) {
+	shipped, err := topologies.List()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.starts(); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.engine.Run(w, vt.Instant(100*time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for i, o := range w.hosts.Outcomes() {
-		if o.Result != record.OK {
-			t.Errorf("%s#%d: %+v", p.Flows[i].Traffic, p.Flows[i].N, o)
+	for _, s := range shipped {
+		d, err := topologies.Load(s.Name)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if w.pool.Live() != 0 {
-		t.Errorf("%d packets are lost track of", w.pool.Live())
+		for _, v := range d.Variants() {
+			t.Run(s.Name+"/"+v, func(t *testing.T) {
+				var m record.Memory
+				p := planOf(t, s.Name, v)
+				if err := Run(context.Background(), p, &m, Options{}); err != nil {
+					t.Fatal(err)
+				}
+				r := m.Records()
+				by := map[record.Result]int{}
+				for _, f := range r.Flows {
+					by[f.Result]++
+				}
+				t.Log(by, len(r.Sessions), len(r.Events), r.Run.Fingerprint, r.Run.WallMs)
+				for i, f := range r.Flows {
+					if i < 400 && f.Result != record.OK && testing.Verbose() {
+						fmt.Println(f.Traffic, f.N, f.Result, f.Reason, f.DeliveredTo)
+					}
+				}
+			})
+		}
 	}
 }

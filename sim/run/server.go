@@ -2,8 +2,12 @@ package run
 
 import (
 	"fmt"
+	"net/netip"
 
+	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/node"
 	"github.com/homeward-lab/homeward/sim/packet"
@@ -14,12 +18,19 @@ import (
 type server struct {
 	world  *world
 	plan   *plan.Server
+	entity engine.Entity
+	node   *node.Node
 	hub    *hub.Hub
 	uplink node.Port
 	timer  engine.Timer
 	out    hub.Out
-	// events hears what the hub says.
-	events func(node string, e *hub.Event)
+	// owned says whether the server may use a port; outside are the packets that
+	// left with one that it may not (SU-3).
+	owned        func(netip.Addr, uint16) bool
+	checked      int64
+	outside      int64
+	firstOutside netip.AddrPort
+	meta         pkt.Meta
 }
 
 func (w *world) server(p *plan.Server) error {
@@ -28,12 +39,18 @@ func (w *world) server(p *plan.Server) error {
 		return fmt.Errorf("server %s: %w", p.Node, err)
 	}
 	m := w.nodes[p.Node]
-	s := &server{world: w, plan: p, hub: h, uplink: m.ports[p.Interface]}
-	s.timer = w.engine.NewTimer(classServer, w.entity(), kindServer, uint32(len(w.servers)))
+	if m == nil || m.ports[p.Interface] == nil {
+		return fmt.Errorf("server %s: no interface %q", p.Node, p.Interface)
+	}
+	s := &server{world: w, plan: p, entity: w.entity(), node: m.node, hub: h, uplink: m.ports[p.Interface], owned: journal.Owner(*p)}
+	s.timer = w.engine.NewTimer(classServer, s.entity, kindServer, uint32(len(w.servers)))
 	m.server = s
 	w.servers = append(w.servers, s)
 	return nil
 }
+
+// arm sets the timer to what the hub waits for.
+func (s *server) arm() { s.world.engine.Arm(s.timer, s.hub.NextWake()) }
 
 // receive gives a packet to the hub.
 func (s *server) receive(h packet.Handle) {
@@ -50,28 +67,83 @@ func (s *server) wake() {
 	s.deliver(0)
 }
 
+// learn lets the hub know where something is.
+func (s *server) learn(news []hub.Attachment) {
+	s.hub.Learn(s.world.engine.Now(), news, &s.out)
+	s.deliver(0)
+}
+
 // deliver does what the hub decided. What it sends is marked as what it came
 // from.
 func (s *server) deliver(mark uint32) {
 	pool := &s.world.pool
 	for i := range s.out.Send {
 		x := &s.out.Send[i]
+		if x.Encap.IsZero() {
+			s.check(x.Data)
+			s.node.Cut(x.Data, s.uplink, mark)
+			continue
+		}
 		h, buf := pool.New(x.Encap.Overhead() + len(x.Data))
 		x.Encap.Append(buf[:0], x.Data)
 		pool.Mark(h, mark)
 		s.uplink.Send(h)
 	}
-	if s.events != nil {
-		for i := range s.out.Events {
-			s.events(s.plan.Node, &s.out.Events[i])
+	for i := range s.out.Events {
+		e := &s.out.Events[i]
+		if a, ok := e.Attachment(s.plan.Config.Self); ok {
+			s.world.store.tell(s.world, a, s.plan.Config.Self)
+		}
+		if s.world.journal != nil {
+			s.world.journal.Hub(s.plan.Node, e)
 		}
 	}
 	s.out.Reset()
-	s.world.engine.Arm(s.timer, s.hub.NextWake())
+	s.arm()
+}
+
+// check looks at the source port of a packet that leaves for the Internet, as the
+// lab's tap beside a server does: of TCP, UDP and echo requests, of fragments the
+// first.
+func (s *server) check(data []byte) {
+	m := &s.meta
+	m.Parse(data)
+	switch m.Kind {
+	case pkt.TCP, pkt.UDP, pkt.EchoRequest:
+	default:
+		return
+	}
+	s.checked++
+	if s.owned(m.Src, m.SrcPort) {
+		return
+	}
+	if s.outside++; s.outside == 1 {
+		s.firstOutside = netip.AddrPortFrom(m.Src, m.SrcPort)
+	}
 }
 
 // close ends the hub's flows.
 func (s *server) close() {
 	s.hub.Close(s.world.engine.Now(), &s.out)
 	s.deliver(0)
+}
+
+// dropped is how many packets were for a reason.
+type dropped struct {
+	reason string
+	n      int64
+}
+
+// totals are the hub's counters by name, and its drops in the order of reasons.
+func (s *server) totals() (map[string]int64, []dropped) {
+	c := s.hub.Counters()
+	all := journal.Counters(c)
+	var drops []dropped
+	for _, r := range drop.Reasons() {
+		if n := c.Drops[r]; n != 0 {
+			drops = append(drops, dropped{r.String(), int64(n)})
+			all[journal.CounterOfDrop(r.String())] = int64(n)
+		}
+	}
+	return all, drops
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/journal"
+	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/host"
 	"github.com/homeward-lab/homeward/sim/link"
@@ -22,29 +24,39 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Kinds of events, and the class that each has at one instant: what comes out of
-// wires first, then servers' timers, then hosts.
+// Kinds of events.
 const (
 	kindWire engine.Kind = iota
 	kindServer
+	kindLearn
+	kindConnected
+	kindRouter
 	kindHost
+)
 
+// The class of events at one instant: what comes out of wires first, then the
+// network's own timers, then the hosts'.
+const (
 	classWire   engine.Class = 1
 	classServer engine.Class = 2
 )
 
 // world is a plan in virtual time.
 type world struct {
-	plan    *plan.Plan
-	engine  *engine.Engine
-	pool    packet.Pool
-	hosts   *host.Env
-	nodes   map[string]*machine
-	wires   []*wire
-	servers []*server
-	// start is when traffic begins.
-	start vt.Instant
-	last  engine.Entity
+	plan      *plan.Plan
+	engine    *engine.Engine
+	pool      packet.Pool
+	hosts     *host.Env
+	nodes     map[string]*machine
+	wires     []*wire
+	servers   []*server
+	connected []*connection
+	routers   []*router
+	store     store
+	last      engine.Entity
+	// journal and sink hear what happens; nil before tell.
+	journal *journal.Journal
+	sink    record.Sink
 }
 
 // machine is a node of the plan with its interfaces.
@@ -54,58 +66,90 @@ type machine struct {
 	stack *host.Stack
 	// ports by interface name.
 	ports map[string]node.Port
-	// server is the machine's, if it is one.
+	// server is the machine's, if it is one; edge, if interconnects end here.
 	server *server
+	edge   *edge
 	// tunnels take what comes by the WAN.
-	tunnels []*node.GRE
+	tunnels []taker
+}
+
+// taker is the inner end of a tunnel.
+type taker interface {
+	// Takes reports whether a packet is of the tunnel, and takes it over then.
+	Takes(h packet.Handle) bool
+}
+
+// receiver is where a wire ends.
+type receiver interface {
+	// receive takes the packet over.
+	receive(h packet.Handle)
 }
 
 // wire is one direction of a link: the port of the machine that sends, and the
 // way to the one that receives.
 type wire struct {
 	*link.Wire
-	mtu int
-	to  *machine
+	mtu      int
+	to       receiver
+	link     *plan.Link
+	from, at string // nodes
 }
 
 // MTU implements node.Port.
 func (w *wire) MTU() int { return w.mtu }
 
 // newWorld builds everything of the plan. Entities are numbered in the plan's
-// order: wires, servers, hosts.
-func newWorld(p *plan.Plan) (*world, error) {
-	w := &world{plan: p, engine: engine.New(engine.Options{}), nodes: make(map[string]*machine)}
+// order: wires, servers, tunnels, hosts.
+func newWorld(p *plan.Plan, o Options) (*world, error) {
+	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine)}
 	w.hosts = host.NewEnv(w.engine, &w.pool, kindHost, p.Flows)
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		m := &machine{plan: n, node: node.New(n.ID, &w.pool, p.Seed, n.Forward), ports: make(map[string]node.Port)}
-		w.nodes[n.ID] = m
+		w.nodes[n.ID] = &machine{plan: n, node: node.New(n.ID, &w.pool, p.Seed, n.Forward), ports: make(map[string]node.Port)}
 	}
-	for i := range p.Links {
-		if err := w.link(&p.Links[i]); err != nil {
+	each := func(n int, build func(i int) error) error {
+		for i := range n {
+			if err := build(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, step := range []struct {
+		n     int
+		build func(i int) error
+	}{
+		{len(p.Links), func(i int) error { return w.link(&p.Links[i]) }},
+		{len(p.Servers), func(i int) error { return w.server(&p.Servers[i]) }},
+		{len(p.Branches), func(i int) error { return w.branch(&p.Branches[i]) }},
+		{len(p.Nodes), func(i int) error { return w.finish(w.nodes[p.Nodes[i].ID]) }},
+		{len(p.Interconnects), func(i int) error { return w.interconnect(&p.Interconnects[i]) }},
+		{len(p.Branches), func(i int) error { return w.router(&p.Branches[i]) }},
+		{len(p.Services), func(i int) error { return w.service(&p.Services[i]) }},
+	} {
+		if err := each(step.n, step.build); err != nil {
 			return nil, err
 		}
 	}
-	for i := range p.Servers {
-		if err := w.server(&p.Servers[i]); err != nil {
-			return nil, err
-		}
-	}
-	for i := range p.Branches {
-		if err := w.branch(&p.Branches[i]); err != nil {
-			return nil, err
-		}
-	}
-	for i := range p.Nodes {
-		if err := w.finish(w.nodes[p.Nodes[i].ID]); err != nil {
-			return nil, err
-		}
-	}
-	for i := range p.Services {
-		s := &p.Services[i]
-		w.nodes[s.Node].stack.Serve(s)
-	}
+	w.store.open(p)
 	return w, nil
+}
+
+// tell has the world say what happens in it.
+func (w *world) tell(j *journal.Journal, sink record.Sink) {
+	w.journal, w.sink = j, sink
+	w.hosts.Origin = func(flow int, node string, peer netip.AddrPort) {
+		j.Asked(w.plan.Flows[flow].Nonce, node, peer, int64(w.engine.Now()))
+	}
+}
+
+// event writes an event of the world's own.
+func (w *world) event(e record.Event) {
+	if w.sink == nil {
+		return
+	}
+	e.AtNs = int64(w.engine.Now())
+	w.sink.Event(e)
 }
 
 func (w *world) entity() engine.Entity {
@@ -124,9 +168,12 @@ func (w *world) link(l *plan.Link) error {
 		if err != nil {
 			return fmt.Errorf("link %s: %w", l.ID, err)
 		}
-		out := &wire{x, l.MTU, w.nodes[d.to.Node]}
+		from, to := w.nodes[d.from.Node], w.nodes[d.to.Node]
+		if from == nil || to == nil {
+			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
+		}
+		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, from: d.from.Node, at: d.to.Interface}
 		w.wires = append(w.wires, out)
-		from := w.nodes[d.from.Node]
 		from.ports[d.from.Interface] = out
 		for _, a := range d.from.Addresses {
 			from.node.AddAddress(a.Addr())
@@ -138,29 +185,43 @@ func (w *world) link(l *plan.Link) error {
 	return nil
 }
 
-// branch makes a router's tunnels.
+// branch makes the tunnels of a router or device.
 func (w *world) branch(b *plan.Branch) error {
 	m := w.nodes[b.Node]
 	for i := range b.Tunnels {
 		t := &b.Tunnels[i]
-		if t.Kind != tunnel.GRE {
-			return fmt.Errorf("%s: the simulator has no tunnels of kind %s yet", t.Name, t.Kind)
+		wan := m.ports[cmp.Or(t.WAN, b.WAN)]
+		if wan == nil {
+			return fmt.Errorf("%s: no interface %q", t.Name, cmp.Or(t.WAN, b.WAN))
+		}
+		if t.Connect != nil {
+			if err := w.connect(m, t, wan); err != nil {
+				return fmt.Errorf("%s: %w", t.Name, err)
+			}
+			continue
 		}
 		encap := tunnel.Encap{Src: t.Local, Dst: t.Remote, TTL: tunnel.DefaultTTL}
 		if t.Key != nil {
 			encap.Key, encap.HasKey = *t.Key, true
 		}
-		g := node.NewGRE(m.node, m.ports[b.WAN], encap, t.MTU)
-		m.ports[t.Interface] = g
+		g := node.NewGRE(m.node, wan, encap, t.MTU)
 		m.tunnels = append(m.tunnels, g)
-		m.node.AddAddress(t.Inner)
-		m.node.AddRoute(t.InnerPrefix(), g)
-		if t.Inner6.IsValid() {
-			m.node.AddAddress(t.Inner6)
-			m.node.AddRoute(netip.PrefixFrom(t.Inner6, 127), g)
-		}
+		m.tunnel(t, g)
 	}
 	return nil
+}
+
+// tunnel gives a machine a tunnel's interface.
+func (m *machine) tunnel(t *plan.BranchTunnel, p node.Port) {
+	m.ports[t.Interface] = p
+	m.node.AddAddress(t.Inner)
+	m.node.AddRoute(t.InnerPrefix(), p)
+	if t.Inner6.IsValid() {
+		m.node.AddAddress(t.Inner6)
+		if t.Kind != tunnel.Device {
+			m.node.AddRoute(netip.PrefixFrom(t.Inner6, t.Inner6.BitLen()-1), p)
+		}
+	}
 }
 
 // finish gives a machine its routes and, where flows begin or end, its stack.
@@ -168,19 +229,36 @@ func (w *world) finish(m *machine) error {
 	for _, a := range m.plan.Loopback {
 		m.node.AddAddress(a.Addr())
 	}
-	for _, r := range m.plan.Routes {
-		ports := make([]node.Port, len(r.Hops))
-		for i, h := range r.Hops {
-			if ports[i] = m.ports[h.Interface]; ports[i] == nil {
-				return fmt.Errorf("%s: route %v: no interface %q", m.plan.ID, r.To, h.Interface)
-			}
+	for i := range m.plan.Routes {
+		if err := m.route(&m.plan.Routes[i]); err != nil {
+			return err
 		}
-		m.node.AddRoute(r.To, ports...)
 	}
 	switch m.plan.Kind {
 	case plan.KindHost, plan.KindDevice, plan.KindOrigin:
-		m.stack = w.hosts.Add(m.node, w.entity())
+		m.stack = w.hosts.Add(m.node, w.entity(), m.plan.Kind != plan.KindOrigin)
 	}
+	return nil
+}
+
+// route sets a route of the plan's.
+func (m *machine) route(r *plan.KernelRoute) error {
+	ports := make([]node.Port, len(r.Hops))
+	for i, h := range r.Hops {
+		if ports[i] = m.ports[h.Interface]; ports[i] == nil {
+			return fmt.Errorf("%s: route %v: no interface %q", m.plan.ID, r.To, h.Interface)
+		}
+	}
+	m.node.AddRoute(r.To, ports...)
+	return nil
+}
+
+func (w *world) service(s *plan.Service) error {
+	m := w.nodes[s.Node]
+	if m == nil || m.stack == nil {
+		return fmt.Errorf("service %s: %s is no host", s.Kind, s.Node)
+	}
+	m.stack.Serve(s)
 	return nil
 }
 
@@ -194,12 +272,18 @@ func (w *world) Handle(ev engine.Event) {
 		}
 	case kindServer:
 		w.servers[ev.Arg].wake()
+	case kindLearn:
+		w.learn(ev.Arg)
+	case kindConnected:
+		w.connected[ev.Arg].wake(ev.At)
+	case kindRouter:
+		w.routers[ev.Arg].wake(ev.At)
 	case kindHost:
 		w.hosts.Handle(ev)
 	}
 }
 
-// receive takes a packet that came by a wire.
+// receive implements receiver: a packet came by a wire.
 func (m *machine) receive(h packet.Handle) {
 	if m.server != nil {
 		m.server.receive(h)
@@ -213,8 +297,42 @@ func (m *machine) receive(h packet.Handle) {
 	m.node.Input(h)
 }
 
-// starts schedules all flows. It is the hosts' that ask.
-func (w *world) starts() error {
+// powerOn starts what works by itself: hubs, devices and connectors, routers that
+// choose.
+func (w *world) powerOn() {
+	for _, s := range w.servers {
+		s.arm()
+	}
+	for _, c := range w.connected {
+		c.wake(0)
+	}
+	for _, r := range w.routers {
+		r.arm()
+	}
+}
+
+// waits is a connected tunnel that no server has accepted; nil if there is none.
+func (w *world) waits() *connection {
+	for _, c := range w.connected {
+		if !c.ready {
+			return c
+		}
+	}
+	return nil
+}
+
+// begin says that traffic starts at an instant: from now on news take their time,
+// and the switches of virtual networks are counted.
+func (w *world) begin(at vt.Instant) {
+	w.store.traffic = true
+	for _, c := range w.connected {
+		c.client.Begin(at)
+		c.arm()
+	}
+}
+
+// starts schedules all flows, from an instant on. It is the hosts' that ask.
+func (w *world) starts(base vt.Instant) error {
 	order := make([]int, len(w.plan.Flows))
 	for i := range order {
 		order[i] = i
@@ -226,9 +344,37 @@ func (w *world) starts() error {
 		if m == nil || m.stack == nil {
 			return fmt.Errorf("flow %s#%d: %s is no host", f.Traffic, f.N, f.Client)
 		}
-		if err := m.stack.Start(i, w.start.Add(f.Start)); err != nil {
+		if err := m.stack.Start(i, base.Add(f.Start)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// measured is what impaired links did: what was asked of them, which is what they
+// did.
+func (w *world) measured() []record.Wire {
+	var all []record.Wire
+	for _, x := range w.wires {
+		line := x.Line()
+		if line == nil {
+			continue
+		}
+		c := line.Counters()
+		m := record.Wire{
+			Link: x.link.ID, From: x.link.A.Node, To: x.link.B.Node,
+			Packets: int64(c.Packets), Lost: int64(c.Lost), Overflowed: int64(c.Overflowed),
+			Overtook: int64(c.Overtook), Duplicated: int64(c.Duplicated), Corrupted: int64(c.Corrupted),
+		}
+		if x.from != m.From {
+			m.From, m.To = m.To, m.From
+		}
+		n, p50 := x.Times(0.50)
+		_, p99 := x.Times(0.99)
+		_, most := x.Times(1)
+		m.Asked = record.Times{N: n, P50Ns: int64(p50), P99Ns: int64(p99), MaxNs: int64(most)}
+		m.Measured = m.Asked
+		all = append(all, m)
+	}
+	return all
 }

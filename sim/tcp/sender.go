@@ -277,6 +277,10 @@ func (c *Conn) Next(now vt.Instant) (s Segment, ok bool) {
 	c.now = now
 	s.Scale = -1
 	switch {
+	case c.aborted:
+		c.aborted = false
+		s.Seq, s.Ack, s.Flags = c.next, c.rcvNext, pkt.RST|pkt.ACK
+		return s, true
 	case c.state == Closed:
 		return s, false
 	case (c.state == SynSent || c.state == SynReceived) && c.next == c.una:

@@ -161,7 +161,9 @@ type Conn struct {
 	config Config
 	state  State
 	reset  bool
-	mss    int // payload of a full segment
+	// aborted: a reset is still to be sent.
+	aborted bool
+	mss     int // payload of a full segment
 
 	sender
 	receiver
@@ -245,6 +247,14 @@ func (c *Conn) Write(n int64) { c.queued += n }
 
 // Finish closes this end when everything written is sent.
 func (c *Conn) Finish() { c.finish = true }
+
+// Abort ends the connection at once, without a goodbye: the next segment is a
+// reset, if the peer can know of the connection (RFC 9293 section 3.10.5).
+func (c *Conn) Abort() {
+	c.aborted = c.state != Closed && c.state != SynSent && c.state != TimeWait
+	c.state = Closed
+	c.retransmit, c.ackAt, c.waitUntil = vt.Never, vt.Never, vt.Never
+}
 
 // Received is how many bytes came, in order.
 func (c *Conn) Received() int64 { return c.received }
