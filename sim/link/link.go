@@ -98,6 +98,9 @@ func (w *Wire) lose(h packet.Handle) {
 // Dropped is how many packets the wire lost, for whatever reason.
 func (w *Wire) Dropped() uint64 { return w.dropped }
 
+// Flying is how many packets are under way.
+func (w *Wire) Flying() int { return len(w.flight) }
+
 // Send puts a packet on the wire, which is the wire's from then on.
 func (w *Wire) Send(h packet.Handle) {
 	now := w.engine.Now()

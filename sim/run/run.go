@@ -25,6 +25,8 @@ type Options struct {
 	Queue engine.Queue
 	// Budget is the most events of a run; 0 means no bound.
 	Budget uint64
+	// Watch sees hubs and hosts.
+	Watch Watch
 	// Versions go into run.json beside that of Go.
 	Versions map[string]string
 }

@@ -20,7 +20,7 @@ type server struct {
 	plan   *plan.Server
 	entity engine.Entity
 	node   *node.Node
-	hub    *hub.Hub
+	hub    Hub
 	uplink node.Port
 	timer  engine.Timer
 	out    hub.Out
@@ -34,7 +34,7 @@ type server struct {
 }
 
 func (w *world) server(p *plan.Server) error {
-	h, err := hub.New(p.Config)
+	h, err := w.hub(len(w.servers), p.Config)
 	if err != nil {
 		return fmt.Errorf("server %s: %w", p.Node, err)
 	}
@@ -52,11 +52,16 @@ func (w *world) server(p *plan.Server) error {
 // arm sets the timer to what the hub waits for.
 func (s *server) arm() { s.world.engine.Arm(s.timer, s.hub.NextWake()) }
 
-// receive gives a packet to the hub.
-func (s *server) receive(h packet.Handle) {
+// receive gives a packet to the hub: it came by the edge, which lets nothing pass
+// for the network's own that is not.
+func (s *server) receive(h packet.Handle) { s.give(h, true) }
+
+func (s *server) give(h packet.Handle, internal bool) {
 	pool := &s.world.pool
 	mark := pool.Flow(h)
-	s.hub.HandlePacket(s.world.engine.Now(), &hub.Packet{Data: pool.Data(h), Internal: true}, &s.out)
+	s.world.mark = mark
+	s.hub.HandlePacket(s.world.engine.Now(), &hub.Packet{Data: pool.Data(h), Internal: internal}, &s.out)
+	s.world.mark = 0
 	s.deliver(mark)
 	pool.Free(h)
 }

@@ -54,6 +54,9 @@ type world struct {
 	routers   []*router
 	store     store
 	last      engine.Entity
+	// watch sees hubs and hosts; mark is that of the packet that a hub is given.
+	watch Watch
+	mark  uint32
 	// journal and sink hear what happens; nil before tell.
 	journal *journal.Journal
 	sink    record.Sink
@@ -92,7 +95,8 @@ type wire struct {
 	mtu      int
 	to       receiver
 	link     *plan.Link
-	from, at string // nodes
+	from, at string // the node that sends, the interface that receives
+	end      string // the node that receives
 }
 
 // MTU implements node.Port.
@@ -101,7 +105,7 @@ func (w *wire) MTU() int { return w.mtu }
 // newWorld builds everything of the plan. Entities are numbered in the plan's
 // order: wires, servers, tunnels, hosts.
 func newWorld(p *plan.Plan, o Options) (*world, error) {
-	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine)}
+	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine), watch: o.Watch}
 	w.hosts = host.NewEnv(w.engine, &w.pool, kindHost, p.Flows)
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
@@ -172,7 +176,7 @@ func (w *world) link(l *plan.Link) error {
 		if from == nil || to == nil {
 			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
 		}
-		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, from: d.from.Node, at: d.to.Interface}
+		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
 		w.wires = append(w.wires, out)
 		from.ports[d.from.Interface] = out
 		for _, a := range d.from.Addresses {
@@ -268,6 +272,9 @@ func (w *world) Handle(ev engine.Event) {
 	case kindWire:
 		x := w.wires[ev.Arg]
 		for h := x.Receive(); h != 0; h = x.Receive() {
+			if w.watch.Arrived != nil && w.nodes[x.end].stack != nil {
+				w.watch.Arrived(x.end, w.pool.Flow(h))
+			}
 			x.to.receive(h)
 		}
 	case kindServer:
