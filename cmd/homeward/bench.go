@@ -10,8 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
-	"github.com/homeward-lab/homeward/emu/labbench"
-	"github.com/homeward-lab/homeward/emu/pump"
 )
 
 func newBench() *cobra.Command {
@@ -46,7 +44,7 @@ func bench(ctx context.Context, what string) (rows []hubbench.Row, err error) {
 	case "hub":
 		rows, err = hubbench.Run(ctx)
 	case "lab":
-		rows, err = labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpCommand}}}.Run(ctx)
+		rows, err = benchLab(ctx)
 	case "dataplane", "sim":
 		return nil, lackingf("bench %s: this version measures hub and lab", what)
 	default:

@@ -24,7 +24,8 @@ namespaces, real TCP and a real dataplane, and then a report.`,
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "lab", Title: "A lab by hand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	root.AddCommand(newRun(), newExplain(), newDiff(), newBench(),
 		newList(), newValidate(), newShow(), newSchema(),
-		newDoctor(), newVersion(), newAgent(), newPump())
+		newVersion())
+	root.AddCommand(machineCommands()...)
 	root.AddCommand(labCommands()...)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -12,9 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/homeward-lab/homeward/emu/agent"
-	emurun "github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/check"
+	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/html"
 	"github.com/homeward-lab/homeward/reports/junit"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -38,17 +37,24 @@ func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use: "run SCENARIO...", Short: "Run scenarios, judge their checks, write a report", GroupID: "run", Args: cobra.MinimumNArgs(1), ValidArgsFunction: completeScenarios(0),
-		Long: `Run builds each variant of each scenario as a lab of network namespaces, sends
-its traffic, judges its checks and writes a report. SCENARIO is a file, or the
-name of a shipped scenario (homeward list).
+		Long: `Run builds each variant of each scenario, sends its traffic, judges its checks
+and writes a report. SCENARIO is a file, or the name of a shipped scenario
+(homeward list).
 
-Nothing is created in the host's own network, and nothing is left behind, also
+--on chooses the engine. emu is a lab of network namespaces, with real TCP and
+real packets; sim is the same hub in virtual time, which needs no rights and no
+Linux and gives the same result on every machine; both runs each variant on both
+and fails where they disagree.
+
+A lab creates nothing in the host's own network, and leaves nothing behind, also
 after Ctrl-C or kill -9.
 
 Exit codes: 0 all checks hold, 1 a check fell short, 2 bad usage or file,
 3 this machine or engine lacks something, 4 only skips, 5 a check could not be
 judged, 130 interrupted.`,
 		Example: `  sudo homeward run overlapping_branches
+  homeward run overlapping_branches --on sim
+  sudo homeward run topologies/*.yaml --on both
   sudo homeward run my.yaml --out results --variant base --capture
   sudo homeward run topologies/*.yaml --jobs 2 --junit out.xml
   sudo homeward run overlapping_branches --set shop.count=10 --set same.response=1MiB
@@ -56,7 +62,7 @@ judged, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.on, "on", "emu", "engine: emu (the best dataplane here), emu-hub, emu-ebpf, sim, both")
+	fl.StringVar(&f.on, "on", "emu", "engine: emu (a lab, the best dataplane here), emu-hub, emu-ebpf, sim (virtual time), both (sim and lab, which must agree)")
 	fl.StringVarP(&f.out, "out", "o", "", "results directory, new or empty (default out/<time>-<name>)")
 	fl.StringVar(&f.junit, "junit", "", "also write JUnit XML here")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed instead of the file's")
@@ -65,25 +71,22 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.keep, "keep", false, "keep the lab up after its traffic, until Ctrl-C (one variant)")
 	fl.BoolVar(&f.capture, "capture", false, "keep capture.pcapng of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
-	fl.IntVarP(&f.jobs, "jobs", "j", 1, "labs at once")
+	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("out")
-	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions([]string{"emu", "emu-hub"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions([]string{"emu", "emu-hub", "sim", "both"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
 func run(cmd *cobra.Command, args []string, f runFlags) error {
-	engine, err := engineFor(f.on)
+	engines, err := enginesFor(f.on)
 	if err != nil {
 		return err
 	}
-	if io := agent.IO(f.io); io != agent.IOAuto && io != agent.IOVnet && io != agent.IOPlain {
-		return usagef("--io %s: want vnet or plain", f.io)
-	}
-	if f.jobs < 1 || f.timeout <= 0 {
-		return usagef("--jobs and --timeout must be positive")
+	if err := f.check(engines); err != nil {
+		return err
 	}
 	variants, err := prepareAll(args, f)
 	if err != nil {
@@ -92,16 +95,8 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.keep && len(variants) != 1 {
 		return usagef("--keep keeps one lab; choose with --variant (there are %d runs)", len(variants))
 	}
-	if err := refuse(variants, engine); err != nil {
+	if done, err := ready(cmd, engines, variants); done || err != nil {
 		return err
-	}
-	if done, err := rootless(cmd); done {
-		return err
-	}
-	for _, v := range variants {
-		if err := emurun.Possible(v.plan); err != nil {
-			return lacking(err)
-		}
 	}
 	if err := writable(f.junit); err != nil {
 		return usagef("--junit: %w", err)
@@ -116,21 +111,27 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	}
 	defer out.Close()
 
-	s := &session{flags: f, engine: engine, out: out, screen: newScreen(cmd.ErrOrStderr()), variants: variants}
-	s.runs = make([]*finished, len(variants))
+	s := &session{flags: f, engines: engines, out: out, screen: newScreen(cmd.ErrOrStderr()), variants: variants}
+	s.runs = make([]*finished, len(variants)*len(engines))
 	s.runAll(cmd.Context())
 	return s.finish(cmd)
 }
 
-// engineFor turns --on into an engine that this version has.
-func engineFor(on string) (string, error) {
-	switch on {
-	case "emu", "emu-hub":
-		return "emu-hub", nil
-	case "sim", "emu-ebpf", "both":
-		return "", lackingf("--on %s: this version has the engine emu-hub alone (--on emu); the simulator and the eBPF dataplane are not in it", on)
+// check refuses flags that do not go together.
+func (f *runFlags) check(engines []engine) error {
+	switch {
+	case !knownIO(f.io):
+		return usagef("--io %s: want vnet or plain", f.io)
+	case f.jobs < 1 || f.timeout <= 0:
+		return usagef("--jobs and --timeout must be positive")
+	case f.keep && (len(engines) != 1 || !engines[0].lab):
+		return usagef("--keep keeps a lab: want --on emu")
+	case f.capture && !lab(engines):
+		return usagef("--capture is of a lab's packets: want --on emu or both")
+	case f.io != "" && !lab(engines):
+		return usagef("--io is how a lab's packets move: want --on emu or both")
 	}
-	return "", usagef("--on %s: want emu, emu-hub, emu-ebpf, sim or both", on)
+	return nil
 }
 
 func prepareAll(args []string, f runFlags) ([]*variant, error) {
@@ -164,35 +165,19 @@ func prepareAll(args []string, f runFlags) ([]*variant, error) {
 	return all, nil
 }
 
-// refuse names every word of the files that the engine cannot do: before
-// anything starts, never ignored.
-func refuse(variants []*variant, engine string) error {
-	var lacks []error
-	said := map[string]bool{}
-	for _, v := range variants {
-		for _, feature := range emurun.Refused(v.plan) {
-			m := v.doc.MistakeIn(v.spec, feature.Path, fmt.Sprintf("%s: the engine %s of this version cannot do this", feature.Word, engine))
-			if !said[m.Error()] {
-				said[m.Error()] = true
-				lacks = append(lacks, m)
-			}
-		}
-	}
-	if len(lacks) > 0 {
-		return lacking(errors.Join(lacks...))
-	}
-	return nil
-}
-
 // session is one `homeward run`.
 type session struct {
 	flags    runFlags
-	engine   string
+	engines  []engine
 	out      *record.Out
 	screen   *screen
 	variants []*variant
-	runs     []*finished
+	// runs of the first variant on each engine, then of the next.
+	runs []*finished
 }
+
+// of is what came of a variant on an engine, nil if it never began.
+func (s *session) of(variant, engine int) *finished { return s.runs[variant*len(s.engines)+engine] }
 
 // finished is what came of one variant.
 type finished struct {
@@ -206,26 +191,33 @@ type finished struct {
 func (s *session) runAll(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(s.flags.jobs)
-	for i, v := range s.variants {
-		group.Go(func() error {
-			if ctx.Err() == nil {
-				s.runs[i] = s.runOne(ctx, v)
-			}
-			return nil
-		})
+	// All of one engine before the next: a simulation beside a lab would take the
+	// lab's time.
+	for k, e := range s.engines {
+		for i, v := range s.variants {
+			group.Go(func() error {
+				if ctx.Err() == nil {
+					s.runs[i*len(s.engines)+k] = s.runOne(ctx, v, e)
+				}
+				return nil
+			})
+		}
 	}
 	_ = group.Wait() // the runs carry their own errors
 	s.screen.clear()
 }
 
-func (s *session) runOne(ctx context.Context, v *variant) *finished {
+func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {
 	start := time.Now()
 	f := &finished{}
 	name := v.plan.Scenario + "/" + v.plan.Variant
-	if f.skip = missingNeeds(v.plan.Needs); f.skip != "" {
+	if len(s.engines) > 1 {
+		name += " on " + e.name
+	}
+	if f.skip = e.missing(v.plan.Needs); f.skip != "" {
 		return f
 	}
-	dir, err := s.out.Run(v.plan.Scenario, v.plan.Variant, s.engine)
+	dir, err := s.out.Run(v.plan.Scenario, v.plan.Variant, e.name)
 	if err != nil {
 		f.err = err
 		return f
@@ -237,29 +229,13 @@ func (s *session) runOne(ctx context.Context, v *variant) *finished {
 		limited, cancel = context.WithTimeoutCause(ctx, s.flags.timeout, fmt.Errorf("not done after --timeout %s", s.flags.timeout))
 	}
 	defer cancel()
-	f.err = emurun.Run(limited, v.plan, record.Tee(dir, memory, s.screen.sink(name)), s.options(f.dir))
+	f.err = e.run(limited, s, v, f.dir, record.Tee(dir, memory, s.screen.sink(name)))
 	if err := dir.Close(); err != nil && f.err == nil {
 		f.err = err
 	}
 	f.records = memory.Records()
 	f.wall = time.Since(start)
 	return f
-}
-
-func (s *session) options(dir string) emurun.Options {
-	o := emurun.Options{AgentArgs: []string{agentCommand}, PumpArgs: []string{pumpCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
-	if s.flags.keep {
-		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
-			s.screen.clear()
-			fmt.Fprintln(s.screen.w, "The lab is up. Enter a node, as root:")
-			for _, n := range nodes {
-				fmt.Fprintf(s.screen.w, "  nsenter --net=%s   # %s\n", n.Path, n.Node)
-			}
-			fmt.Fprintln(s.screen.w, "Ctrl-C takes it down.")
-			<-ctx.Done()
-		}
-	}
-	return o
 }
 
 // finish judges, writes the reports and says how it went.
@@ -317,36 +293,79 @@ func writable(path string) error {
 
 // judge turns runs into verdicts, and drops the captures of runs that hold.
 func (s *session) judge() []record.Summary {
-	by := map[string]map[string]*record.Records{} // scenario → variant
-	for i, r := range s.runs {
-		if p := s.variants[i].plan; r != nil && r.err == nil && r.records != nil {
-			if by[p.Scenario] == nil {
-				by[p.Scenario] = map[string]*record.Records{}
-			}
-			by[p.Scenario][p.Variant] = r.records
-		}
-	}
+	by := s.byVariant()
 	var all []record.Summary
 	for i, v := range s.variants {
-		r := s.runs[i]
-		sum := record.Summary{Scenario: v.plan.Scenario, Variant: v.plan.Variant, Engine: s.engine, Seed: v.plan.Seed, Fingerprint: v.plan.Fingerprint()}
-		switch {
-		case r == nil:
-			sum.Verdict, sum.Reason = record.Error, "interrupted before it began"
-		case r.skip != "":
-			sum.Verdict, sum.Reason = record.Skip, r.skip
-		case r.err != nil:
-			sum.Verdict, sum.Reason = record.Error, r.err.Error()
-		default:
-			sum.Verdict, sum.Checks = check.Judge(check.EvaluateAll(v.checks, r.records, by[v.plan.Scenario]), v.plan.ExpectFail)
-		}
-		if r != nil {
-			sum.WallMs = r.wall.Milliseconds()
-			if sum.Verdict == record.Pass && !s.flags.capture {
-				_ = os.Remove(filepath.Join(r.dir, record.CaptureFile))
+		for k, e := range s.engines {
+			r := s.of(i, k)
+			sum := record.Summary{Scenario: v.plan.Scenario, Variant: v.plan.Variant, Engine: e.name, Seed: v.plan.Seed, Fingerprint: v.plan.Fingerprint()}
+			switch {
+			case r == nil:
+				sum.Verdict, sum.Reason = record.Error, "interrupted before it began"
+			case r.skip != "":
+				sum.Verdict, sum.Reason = record.Skip, r.skip
+			case r.err != nil:
+				sum.Verdict, sum.Reason = record.Error, r.err.Error()
+			default:
+				results := check.EvaluateAll(v.checks, r.records, by[of{v.plan.Scenario, e.name}])
+				if k > 0 {
+					results = append(results, agreement(s.engines[0].name, s.of(i, 0), r))
+				}
+				sum.Verdict, sum.Checks = check.Judge(results, v.plan.ExpectFail)
 			}
+			if r != nil {
+				sum.WallMs = r.wall.Milliseconds()
+				if sum.Verdict == record.Pass && !s.flags.capture {
+					_ = os.Remove(filepath.Join(r.dir, record.CaptureFile))
+				}
+			}
+			all = append(all, sum)
 		}
-		all = append(all, sum)
 	}
 	return all
+}
+
+// of is a scenario on an engine.
+type of struct{ scenario, engine string }
+
+// byVariant are the complete runs: what checks that compare variants look at.
+func (s *session) byVariant() map[of]map[string]*record.Records {
+	by := map[of]map[string]*record.Records{}
+	for i, v := range s.variants {
+		for k, e := range s.engines {
+			if r := s.of(i, k); r != nil && r.err == nil && r.records != nil {
+				key := of{v.plan.Scenario, e.name}
+				if by[key] == nil {
+					by[key] = map[string]*record.Records{}
+				}
+				by[key][v.plan.Variant] = r.records
+			}
+		}
+	}
+	return by
+}
+
+// agreement says whether an engine found what the first one did (DESIGN 4): a
+// check of its own, whose id no file's can be.
+func agreement(first string, a, b *finished) record.CheckResult {
+	c := record.CheckResult{ID: "agrees with " + first, Verdict: record.Pass}
+	if a == nil || a.err != nil || a.records == nil {
+		c.Verdict, c.Detail = record.Error, first+" has no complete run to compare with"
+		return c
+	}
+	r, err := compare.Runs(a.records, b.records)
+	switch {
+	case err != nil:
+		c.Verdict, c.Detail = record.Error, err.Error()
+	case !r.Agree():
+		c.Verdict = record.Fail
+		d := &r.Differences[0]
+		c.Detail = fmt.Sprintf("%s in %d flows, the first (%s, then this): %s", count(len(r.Differences), "difference"), r.Flows, first, d)
+		if d.Parted != [2]string{} {
+			c.Detail += fmt.Sprintf("; parted at %q and %q", d.Parted[0], d.Parted[1])
+		}
+	default:
+		c.Detail = fmt.Sprintf("on %d flows", r.Flows)
+	}
+	return c
 }

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/term"
 
-	emurun "github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -37,7 +36,7 @@ func (s *screen) progress(run, stage string, done, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.terminal {
-		if stage == emurun.StageFlows && !s.seen[run] {
+		if stage == stageFlows && !s.seen[run] {
 			s.seen[run] = true
 			fmt.Fprintf(s.w, "%s: %d %s\n", run, total, stage)
 		}

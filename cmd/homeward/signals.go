@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // together is how close two signals are that somebody sent once: timeout(1) and
@@ -60,7 +58,7 @@ func (l *lifeline) listen(got <-chan os.Signal, cancel context.CancelCauseFunc) 
 func interruption(s os.Signal) error {
 	name := s.String()
 	if n, ok := s.(syscall.Signal); ok {
-		name = unix.SignalName(n)
+		name = signalName(n)
 	}
 	return errors.New("interrupted by " + name)
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -101,7 +103,7 @@ func oneVariant(file, name string, sets []string) (*variant, json.RawMessage, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := refuse(vs, emurun.Engine); err != nil {
+	if err := refuse(vs, labEngine()); err != nil {
 		return nil, nil, err
 	}
 	text, err := json.Marshal(vs[0].spec)

@@ -42,7 +42,7 @@ func (l *Line) jitter(n uint64) time.Duration {
 	if rho := l.config.Correlation; rho > 0 {
 		z := math.Sqrt2 * math.Erfinv(2*u-1)
 		if l.correlated {
-			z = rho*l.last + math.Sqrt(1-rho*rho)*z
+			z = float64(rho*l.last) + float64(math.Sqrt(1-float64(rho*rho))*z) // each rounded, on any processor
 		}
 		l.last, l.correlated = z, true
 		u = min(max(0.5*math.Erfc(-z/math.Sqrt2), 1.0/(1<<54)), 1-1.0/(1<<53))

@@ -67,12 +67,18 @@ func (s *Stack) udp(from, to netip.AddrPort, head []byte, size int) []byte {
 	return b
 }
 
-// ping makes an echo request of size bytes of payload, which begins with head.
-func (s *Stack) ping(from, to netip.Addr, id, seq uint16, head []byte, size int) []byte {
+// ping makes an echo message of size bytes of payload, which begins with head: a
+// reply if so asked, else a request.
+func (s *Stack) ping(from, to netip.Addr, reply bool, id, seq uint16, head []byte, size int) []byte {
 	total := pkt.ICMPHeader + size
 	proto, kind := uint8(pkt.ProtoICMP), uint8(8)
-	if from.Is6() {
+	switch {
+	case from.Is6() && reply:
+		proto, kind = pkt.ProtoICMPv6, 129
+	case from.Is6():
 		proto, kind = pkt.ProtoICMPv6, 128
+	case reply:
+		kind = 0
 	}
 	b := s.ip(from, to, proto, total)
 	e := b[len(b)-total:]

@@ -122,11 +122,11 @@ func (d *datagrams) send(now vt.Instant) {
 	binary.BigEndian.PutUint32(mark[8:], uint32(seq))
 	var b []byte
 	if d.f.Proto == plan.ICMP {
-		b = d.s.ping(d.f.Src.Addr(), d.f.Dst.Addr(), d.f.Src.Port(), uint16(seq+1), mark[:], d.size)
+		b = d.s.ping(d.f.Src.Addr(), d.f.Dst.Addr(), false, d.f.Src.Port(), uint16(seq+1), mark[:], d.size)
 	} else {
 		b = d.s.udp(d.f.Src, d.f.Dst, mark[:], d.size)
 	}
-	d.s.node.OutputWhole(b, uint32(d.flow+1))
+	d.s.node.OutputWhole(b, d.s.piece(d.f.Dst.Addr()), uint32(d.flow+1))
 }
 
 // answer takes an answer to this flow.
@@ -170,12 +170,14 @@ func (s *Stack) echo(data []byte, m *pkt.Meta, mark uint32) {
 		s.env.asked(int(mark-1), s.node.Name(), to)
 	}
 	head := append([]byte(nil), payload[:min(len(payload), markLen)]...)
-	s.node.OutputWhole(s.udp(from, to, head, size), mark)
+	s.node.OutputWhole(s.udp(from, to, head, size), s.piece(m.Src), mark)
 }
 
 // pong answers a ping.
 func (s *Stack) pong(data []byte, m *pkt.Meta, mark uint32) {
-	s.node.OutputWhole(m.AppendEchoReply(nil, data), mark)
+	payload := append([]byte(nil), data[m.Payload:m.Len]...)
+	b := s.ping(m.Dst, m.Src, true, m.SrcPort, m.EchoSeq(data), payload, len(payload))
+	s.node.OutputWhole(b, s.mtu(m.Src), mark)
 }
 
 // asked notes that a flow's request reached a host that answers.

@@ -318,6 +318,19 @@ func (s *Stack) complaint(data []byte, m *pkt.Meta) {
 	}
 }
 
+// piece is what a datagram of a program may have in one packet. In IPv6, which
+// nobody cuts on the way, that is what every link passes (RFC 9715), as in the
+// lab's hosts.
+func (s *Stack) piece(to netip.Addr) int {
+	if to.Is6() {
+		return min(s.mtu(to), minMTU6)
+	}
+	return s.mtu(to)
+}
+
+// minMTU6 is what every link of IPv6 passes (RFC 8200 section 5).
+const minMTU6 = 1280
+
 // mtu is what a packet to an address may have.
 func (s *Stack) mtu(to netip.Addr) int {
 	mtu := s.node.PathMTU(to)

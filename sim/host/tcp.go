@@ -11,6 +11,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/engine"
+	"github.com/homeward-lab/homeward/sim/packet"
 	"github.com/homeward-lab/homeward/sim/tcp"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -215,7 +216,7 @@ func (s *Stack) takeTCP(data []byte, m *pkt.Meta, mark uint32) {
 		x = s.accept(now, key, &seg, mark)
 	default:
 		if m.Flags&pkt.RST == 0 {
-			s.node.OutputWhole(m.AppendReset(nil), mark)
+			s.node.OutputWhole(m.AppendReset(nil), packet.Size, mark)
 		}
 		return
 	}

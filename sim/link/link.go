@@ -34,6 +34,12 @@ type Wire struct {
 	times *hdrhistogram.Histogram
 }
 
+// Hop is what a packet takes through a wire of which nothing is asked, and the
+// machine behind it: about what a lab's veth and kernel take. What is asked of a
+// wire is exact. Without it, all of an exchange would happen at one instant, and
+// flows that begin together would come one after the other.
+const Hop = 10 * time.Microsecond
+
 // longest time that is told apart: a delay and a jitter.
 const longest = int64(2 * impair.MaxDelay)
 
@@ -109,7 +115,7 @@ func (w *Wire) Send(h packet.Handle) {
 		w.lose(h)
 		return
 	case w.line == nil:
-		w.push(now, h)
+		w.push(now.Add(Hop), h)
 		return
 	}
 	data := w.pool.Data(h)
@@ -120,6 +126,9 @@ func (w *Wire) Send(h packet.Handle) {
 	}
 	if fate.Flip >= 0 {
 		data[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
+	}
+	if c := w.line.Config(); c.Plain() { // it was impaired once
+		fate.At = fate.At.Add(Hop)
 	}
 	_ = w.times.RecordValue(min(int64(fate.At.Sub(now)), longest)) // within bounds it cannot fail
 	w.push(fate.At, h)

@@ -101,6 +101,9 @@ func TestAsTheModelSays(t *testing.T) {
 				if f.End != impair.Passed {
 					continue
 				}
+				if c.Plain() {
+					f.At = f.At.Add(link.Hop)
+				}
 				want = append(want, arrival{i, f.At})
 				if f.Twice {
 					want = append(want, arrival{i, f.At})

@@ -63,6 +63,7 @@ type Node struct {
 	// Address is where the node's own errors come from, by family.
 	address, address6 netip.Addr
 	count             [Drops]uint64
+	ids               uint32   // of IPv6 packets cut
 	meta              pkt.Meta // scratch
 	arena             []byte   // scratch
 }
@@ -155,10 +156,10 @@ func (n *Node) Output(h packet.Handle) {
 	switch {
 	case p == nil:
 		n.drop(h, NoRoute)
-	case m.Len > p.MTU() && m.DF:
+	case m.Len > p.MTU() && m.DF && m.Version == 4:
 		n.complain(h, m, TooBig, p.MTU())
 	default:
-		n.leave(h, m, p)
+		n.leave(h, m, p) // who sends IPv6 may cut it (RFC 8200 section 4.5)
 	}
 }
 
@@ -176,14 +177,13 @@ func (n *Node) Cut(b []byte, p Port, mark uint32) {
 		return
 	}
 	n.meta.Parse(b)
-	n.cut(&n.meta, b, p, mark)
+	n.cut(&n.meta, b, p, p.MTU(), mark)
 }
 
-// OutputWhole sends a packet of the node's own that may be larger than a packet
-// can be here: it leaves in fragments then. mark is what packet.Pool.Flow says of
-// them. b is copied.
-func (n *Node) OutputWhole(b []byte, mark uint32) {
-	if len(b) <= packet.Size {
+// OutputWhole sends a packet of the node's own, in fragments if it is larger than
+// mtu. mark is what packet.Pool.Flow says of them. b is copied.
+func (n *Node) OutputWhole(b []byte, mtu int, mark uint32) {
+	if len(b) <= min(mtu, packet.Size) {
 		h := n.pool.Make(b)
 		n.pool.Mark(h, mark)
 		n.Output(h)
@@ -196,14 +196,18 @@ func (n *Node) OutputWhole(b []byte, mark uint32) {
 		n.count[NoRoute]++
 		return
 	}
-	n.cut(m, b, p, mark)
+	n.cut(m, b, p, min(mtu, p.MTU()), mark)
 }
 
-// cut sends b by p in fragments.
-func (n *Node) cut(m *pkt.Meta, b []byte, p Port, mark uint32) {
+// cut sends b by p in fragments of at most mtu bytes.
+func (n *Node) cut(m *pkt.Meta, b []byte, p Port, mtu int, mark uint32) {
+	if m.Version == 6 && m.Kind != pkt.Fragment {
+		n.ids++
+		m.FragID = n.ids
+	}
 	from := 0
 	for more := true; more; more = from != 0 {
-		n.arena, from = m.AppendFragment(n.arena[:0], b, p.MTU(), from)
+		n.arena, from = m.AppendFragment(n.arena[:0], b, mtu, from)
 		f := n.pool.Make(n.arena)
 		n.pool.Mark(f, mark)
 		p.Send(f)
@@ -216,7 +220,7 @@ func (n *Node) leave(h packet.Handle, m *pkt.Meta, p Port) {
 		p.Send(h)
 		return
 	}
-	n.cut(m, n.pool.Data(h), p, n.pool.Flow(h))
+	n.cut(m, n.pool.Data(h), p, p.MTU(), n.pool.Flow(h))
 	n.pool.Free(h)
 }
 

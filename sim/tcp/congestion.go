@@ -102,7 +102,9 @@ func (g *congestion) cubic(now vt.Instant, n int, srtt time.Duration) {
 		}
 	}
 	t := (now.Sub(g.epoch) + srtt).Seconds()
-	target := g.origin + cubicC*math.Pow(t-g.k, 3)
+	x := t - g.k
+	// The conversion keeps processors from rounding once where others round twice.
+	target := g.origin + float64(cubicC*x*x*x)
 	target = min(max(target, segments), 1.5*segments)
 	alpha := renoAlpha
 	if g.reno >= g.wMax {

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/homeward-lab/homeward/reports/record"
+	simrun "github.com/homeward-lab/homeward/sim/run"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// stageFlows is the stage of progress in which traffic runs, of every engine.
+const stageFlows = simrun.StageFlows
+
+// engine is one way to run a plan.
+type engine struct {
+	name string
+	// lab says that it builds a real network, which a machine may not be able to.
+	lab bool
+	// refused are the words of a plan that it cannot do.
+	refused func(*plan.Plan) []plan.Feature
+	// possible says what this machine lacks.
+	possible func(*plan.Plan) error
+	// missing says which of a scenario's needs this machine lacks; empty if none.
+	missing func(needs []string) string
+	run     func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error
+}
+
+// simulator runs in virtual time, on any machine: a scenario's needs are what a
+// lab wants of a kernel.
+func simulator() engine {
+	return engine{
+		name: simrun.Engine, refused: simrun.Refused,
+		possible: func(*plan.Plan) error { return nil },
+		missing:  func([]string) string { return "" },
+		run: func(ctx context.Context, _ *session, v *variant, _ string, sink record.Sink) error {
+			return simrun.Run(ctx, v.plan, sink, simrun.Options{Versions: versions()})
+		},
+	}
+}
+
+// onWords are what --on takes.
+var onWords = []string{"emu", "emu-hub", "emu-ebpf", "sim", "both"}
+
+// enginesFor turns --on into the engines that this version has here.
+func enginesFor(on string) ([]engine, error) {
+	switch on {
+	case "sim":
+		return []engine{simulator()}, nil
+	case "emu", "emu-hub", "both":
+	case "emu-ebpf":
+		return nil, lackingf("--on %s: this version has the engines sim and emu-hub; the eBPF dataplane is not in it", on)
+	default:
+		return nil, usagef("--on %s: want emu, emu-hub, emu-ebpf, sim or both", on)
+	}
+	labs := labEngines()
+	if labs == nil {
+		return nil, lackingf("--on %s: a lab needs Linux; --on sim runs the same scenario here, in virtual time", on)
+	}
+	if on == "both" {
+		labs = append([]engine{simulator()}, labs...)
+	}
+	return labs, nil
+}
+
+// lab says whether one of the engines is a lab.
+func lab(engines []engine) bool {
+	for _, e := range engines {
+		if e.lab {
+			return true
+		}
+	}
+	return false
+}
+
+// ready refuses what the engines cannot do, before anything starts: words of the
+// files, and what this machine lacks. done says that the command has been run by
+// another process, and err is how it ended then.
+func ready(cmd *cobra.Command, engines []engine, variants []*variant) (done bool, err error) {
+	for _, e := range engines {
+		if err := refuse(variants, e); err != nil {
+			return false, err
+		}
+	}
+	if !lab(engines) {
+		return false, nil
+	}
+	if done, err := rootless(cmd); done {
+		return true, err
+	}
+	for _, e := range engines {
+		for _, v := range variants {
+			if err := e.possible(v.plan); err != nil {
+				return false, lacking(err)
+			}
+		}
+	}
+	return false, nil
+}
+
+// refuse names every word of the files that the engine cannot do: before
+// anything starts, never ignored.
+func refuse(variants []*variant, e engine) error {
+	var lacks []error
+	said := map[string]bool{}
+	for _, v := range variants {
+		for _, feature := range e.refused(v.plan) {
+			m := v.doc.MistakeIn(v.spec, feature.Path, fmt.Sprintf("%s: the engine %s of this version cannot do this", feature.Word, e.name))
+			if !said[m.Error()] {
+				said[m.Error()] = true
+				lacks = append(lacks, m)
+			}
+		}
+	}
+	if len(lacks) > 0 {
+		return lacking(errors.Join(lacks...))
+	}
+	return nil
+}

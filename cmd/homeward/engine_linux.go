@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/homeward-lab/homeward/emu/agent"
+	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// labEngines are the dataplanes that a lab of this version can have, the best
+// first.
+func labEngines() []engine {
+	return []engine{labEngine()}
+}
+
+func labEngine() engine {
+	return engine{
+		name: emurun.Engine, lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
+		run: func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
+			return emurun.Run(ctx, v.plan, sink, s.labOptions(dir))
+		},
+	}
+}
+
+func (s *session) labOptions(dir string) emurun.Options {
+	o := emurun.Options{AgentArgs: []string{agentCommand}, PumpArgs: []string{pumpCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
+	if s.flags.keep {
+		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
+			s.screen.clear()
+			fmt.Fprintln(s.screen.w, "The lab is up. Enter a node, as root:")
+			for _, n := range nodes {
+				fmt.Fprintf(s.screen.w, "  nsenter --net=%s   # %s\n", n.Path, n.Node)
+			}
+			fmt.Fprintln(s.screen.w, "Ctrl-C takes it down.")
+			<-ctx.Done()
+		}
+	}
+	return o
+}
+
+// knownIO says whether --io is a word.
+func knownIO(io string) bool {
+	return agent.IO(io) == agent.IOAuto || agent.IO(io) == agent.IOVnet || agent.IO(io) == agent.IOPlain
+}
+
+// machineCommands are what a machine with labs has beside labCommands.
+func machineCommands() []*cobra.Command {
+	return []*cobra.Command{newDoctor(), newAgent(), newPump()}
+}

@@ -1,0 +1,35 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+// On systems other than Linux there is the simulator, and what reads results.
+
+func labEngines() []engine { return nil }
+
+func labCommands() []*cobra.Command { return nil }
+
+func rootless(*cobra.Command) (done bool, err error) { return false, nil }
+
+func knownIO(io string) bool { return io == "" }
+
+func machineCommands() []*cobra.Command {
+	return []*cobra.Command{{
+		Use: "doctor", Short: "Say what this machine can do, and how to get the rest", GroupID: "machine", Args: cobra.NoArgs,
+		Example: "  homeward doctor",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintf(cmd.OutOrStdout(), "ok       sim      engine: the same hub in virtual time\nmissing  emu-hub  engine: labs need Linux, this is %s\n", runtime.GOOS)
+			return &exit{code: exitLack}
+		},
+	}}
+}
+
+// withArgs has nothing to remember for: no command is run again.
+func withArgs(ctx context.Context, _ []string) context.Context { return ctx }
