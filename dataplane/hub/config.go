@@ -23,6 +23,9 @@ type Config struct {
 	Seed uint64 `json:"seed"`
 	// Self is this server.
 	Self ident.Server `json:"self"`
+	// Life counts how often this server began without flows; sessions of different
+	// lives have different ids. 0 and 1 are the first.
+	Life uint64 `json:"life,omitempty"`
 	// Servers are all servers of all datacenters, in id order.
 	Servers []Server `json:"servers"`
 	// Tunnels are the anycast tunnel addresses: every server decapsulates what

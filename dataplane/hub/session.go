@@ -10,11 +10,14 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
+// lifeShift puts a server's life above its number.
+const lifeShift = 32
+
 // sessionID is a keyed hash: the same in every run of a seed, different for
 // every session of every server.
 func (h *Hub) sessionID(k *flow.Key, ordinal uint64) (id [16]byte) {
 	hash := flow.Hash(h.v.cfg.Seed, k)
-	self := uint64(h.v.cfg.Self)
+	self := uint64(h.v.cfg.Self) | (max(h.v.cfg.Life, 1)-1)<<lifeShift
 	binary.BigEndian.PutUint64(id[:8], flow.Combine(hash, ordinal, self<<1))
 	binary.BigEndian.PutUint64(id[8:], flow.Combine(hash, ordinal, self<<1|1))
 	return id

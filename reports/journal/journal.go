@@ -8,9 +8,11 @@
 package journal
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -235,6 +237,29 @@ func (j *Journal) over(s *hub.Session) {
 	if at := j.sessions[sessionKey(j.names.OnRamps[s.OnRamp], text(s.Tuple))]; at != nil && at.id == sessionID(s) {
 		at.over = true
 	}
+}
+
+// Lose says that a server is gone with what it knew, at so many nanoseconds of the
+// run: the records of its sessions say that they are incomplete, and why. It
+// returns how many those are.
+func (j *Journal) Lose(server, why string, atNs int64) int {
+	j.mu.Lock()
+	var gone []*entry
+	for _, at := range j.sessions {
+		if at.server == server && !at.over {
+			at.over = true
+			gone = append(gone, at)
+		}
+	}
+	j.mu.Unlock()
+	slices.SortFunc(gone, func(x, y *entry) int { return cmp.Compare(x.session.Start, y.session.Start) })
+	for _, at := range gone {
+		r := j.Session(server, &at.session)
+		r.Incomplete, r.EndNs, r.SessionEndTime = why, 0, 0
+		j.sink.Session(r)
+		j.sink.Event(record.Event{AtNs: atNs, Node: server, Kind: "flow_end", Flow: text(at.session.Tuple), OnRamp: r.OnRamp, Reason: why, SessionID: at.id})
+	}
+	return len(gone)
 }
 
 // Begin says that these flows are sent next, and forgets what earlier ones left

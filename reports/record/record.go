@@ -107,6 +107,9 @@ type Session struct {
 	// a session that was not set up.
 	Rules   []string `json:"Rules,omitempty"`
 	Refused string   `json:"Refused,omitempty"`
+	// Incomplete says why the end of the session is unknown; the times and bytes
+	// of its end are 0 then.
+	Incomplete string `json:"Incomplete,omitempty"`
 	// StartNs is since the start of the run, as everywhere else.
 	StartNs int64 `json:"StartNs"`
 	EndNs   int64 `json:"EndNs"`
@@ -117,7 +120,7 @@ type Event struct {
 	AtNs int64  `json:"at_ns"` // since the start of the run
 	Node string `json:"node"`
 	// Kind: run, traffic, flow_start, flow_end, flow_refused, handover, returned,
-	// drop, misdelivered, origin, attached, detached, switch, health, moved, chosen, fault, step, healed, saturated, error.
+	// drop, misdelivered, origin, attached, detached, switch, health, moved, chosen, fault, step, healed, lost, saturated, error.
 	Kind string `json:"kind"`
 	// Flow is the inner tuple the event is about, "tcp 10.0.1.5:40000 > 203.0.113.9:443", if any.
 	Flow   string `json:"flow,omitempty"`
@@ -126,6 +129,8 @@ type Event struct {
 	Reason string `json:"reason,omitempty"` // drop reason, or why
 	Count  int64  `json:"count,omitempty"`  // drops: how many, where they are summed
 	Text   string `json:"text,omitempty"`   // one sentence for people
+	// Fault is the fault that the event is of: fault, step and healed.
+	Fault string `json:"fault,omitempty"`
 	// SessionID joins flow events with sessions.jsonl.
 	SessionID string `json:"session_id,omitempty"`
 }
@@ -158,9 +163,11 @@ type Metrics struct {
 	PortOutsideSlice int64 `json:"port_outside_slice"`
 	// ReturnRouteLookups counts route look-ups for replies: none where all on-ramps have ARR (ARR-2).
 	ReturnRouteLookups int64 `json:"return_route_lookups"`
-	UpMs               int64 `json:"up_ms"`   // to bring the lab up
-	DownMs             int64 `json:"down_ms"` // to take it down
-	MaxRSSKiB          int64 `json:"max_rss_kib,omitempty"`
+	// Lost are servers that were killed: what they had counted until then is unknown.
+	Lost      []string `json:"lost,omitempty"`
+	UpMs      int64    `json:"up_ms"`   // to bring the lab up
+	DownMs    int64    `json:"down_ms"` // to take it down
+	MaxRSSKiB int64    `json:"max_rss_kib,omitempty"`
 	// Wires are the impaired links, each direction by itself, in the plan's order.
 	Wires []Wire `json:"wires,omitempty"`
 	// Config counts the objects that somebody has to write into the network's

@@ -26,7 +26,7 @@ type Wire struct {
 	// flight are the packets under way, a heap by arrival.
 	flight []arrival
 	sent   uint64
-	// down: nothing comes out, as of a cut cable.
+	// down: nothing goes in, as of a cut cable.
 	down    bool
 	dropped uint64
 	stream  impair.Stream
@@ -83,18 +83,8 @@ func (w *Wire) Times(q float64) (n int64, took time.Duration) {
 // Line is what the wire does; nil for a plain one.
 func (w *Wire) Line() *impair.Line { return w.line }
 
-// SetDown cuts the wire, or mends it. What is under way is lost.
-func (w *Wire) SetDown(down bool) {
-	w.down = down
-	if !down {
-		return
-	}
-	for _, a := range w.flight {
-		w.lose(a.h)
-	}
-	w.flight = w.flight[:0]
-	w.engine.Stop(w.timer)
-}
+// SetDown cuts the wire, or mends it. What is under way still arrives.
+func (w *Wire) SetDown(down bool) { w.down = down }
 
 func (w *Wire) lose(h packet.Handle) {
 	w.dropped++

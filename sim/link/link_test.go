@@ -117,13 +117,13 @@ func TestAsTheModelSays(t *testing.T) {
 	}
 }
 
-// TestCut: nothing passes a cut wire, what was under way is lost, and it heals.
+// TestCut: nothing passes a cut wire, what was under way arrives, and it heals.
 func TestCut(t *testing.T) {
 	w := run(t, impair.Config{Delay: 10 * time.Millisecond}, 100, time.Millisecond, func(w *world) {
 		w.e.At(vt.Instant(30*time.Millisecond+1), 0, 3, kindCut, 1)
 		w.e.At(vt.Instant(60*time.Millisecond+1), 0, 3, kindCut, 0)
 	})
-	if len(w.got) != 100-40 || w.wire.Dropped() != 40 || w.got[20].n != 20 || w.got[21].n != 61 {
+	if len(w.got) != 100-30 || w.wire.Dropped() != 30 || w.got[30].n != 30 || w.got[31].n != 61 {
 		t.Errorf("%d arrived, %d dropped: %v", len(w.got), w.wire.Dropped(), w.got)
 	}
 }

@@ -14,7 +14,8 @@ type GRE struct {
 	node  *Node
 	wan   Port
 	encap tunnel.Encap
-	mtu   int
+	// first is the mtu of the beginning.
+	mtu, first int
 	// mss and mss6 are what TCP may send in one segment; both ends are told on
 	// the first packets (SEMANTICS 2.10).
 	mss, mss6 uint16
@@ -24,11 +25,21 @@ type GRE struct {
 // NewGRE makes the tunnel of a node. encap is the outer header toward the
 // servers, mtu the largest packet inside.
 func NewGRE(n *Node, wan Port, encap tunnel.Encap, mtu int) *GRE {
-	return &GRE{pool: n.pool, node: n, wan: wan, encap: encap, mtu: mtu, mss: tunnel.MSS(mtu), mss6: tunnel.MSS6(mtu)}
+	g := &GRE{pool: n.pool, node: n, wan: wan, encap: encap, first: mtu}
+	g.SetMTU(0)
+	return g
 }
 
 // MTU implements Port.
 func (g *GRE) MTU() int { return g.mtu }
+
+// SetMTU changes the largest packet inside; 0 is what it was in the beginning.
+func (g *GRE) SetMTU(mtu int) {
+	if mtu == 0 {
+		mtu = g.first
+	}
+	g.mtu, g.mss, g.mss6 = mtu, tunnel.MSS(mtu), tunnel.MSS6(mtu)
+}
 
 func (g *GRE) clamp(data []byte) {
 	m := &g.meta

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/connected"
@@ -30,6 +31,7 @@ type connection struct {
 	// ready: a server has accepted it once.
 	ready   bool
 	waiting []packet.Handle
+	mtu     int
 	mss     [2]uint16 // IPv4, IPv6
 	meta    pkt.Meta
 	count   connectionCount
@@ -57,9 +59,10 @@ func (w *world) connect(m *machine, t *plan.BranchTunnel, wan node.Port) error {
 		return err
 	}
 	x := &connection{
-		world: w, machine: m, plan: t, client: client, wan: wan, mss: [2]uint16{tunnel.MSS(t.MTU), tunnel.MSS6(t.MTU)},
+		world: w, machine: m, plan: t, client: client, wan: wan,
 		encap: tunnel.Encap{Src: t.Local, Dst: t.Remote, Proto: tunnel.ViaUDP, SrcPort: firstPort, DstPort: c.Port},
 	}
+	x.SetMTU(0)
 	x.timer = w.engine.NewTimer(classServer, w.entity(), kindConnected, uint32(len(w.connected)))
 	w.connected = append(w.connected, x)
 	m.tunnels = append(m.tunnels, x)
@@ -74,7 +77,13 @@ func (w *world) connect(m *machine, t *plan.BranchTunnel, wan node.Port) error {
 }
 
 // MTU implements node.Port.
-func (x *connection) MTU() int { return x.plan.MTU }
+func (x *connection) MTU() int { return x.mtu }
+
+// SetMTU implements resizable.
+func (x *connection) SetMTU(mtu int) {
+	x.mtu = cmp.Or(mtu, x.plan.MTU)
+	x.mss = [2]uint16{tunnel.MSS(x.mtu), tunnel.MSS6(x.mtu)}
+}
 
 func (x *connection) arm() {
 	wake := x.client.NextWake()

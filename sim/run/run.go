@@ -2,11 +2,14 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/connected"
+	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/reports/journal"
@@ -74,7 +77,15 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) error {
 }
 
 // Refused are the words of the plan that this engine cannot do.
-func Refused(p *plan.Plan) []plan.Feature { return p.Features }
+func Refused(p *plan.Plan) []plan.Feature {
+	var all []plan.Feature
+	for _, f := range p.Features {
+		if !strings.HasPrefix(f.Word, "faults.") {
+			all = append(all, f)
+		}
+	}
+	return all
+}
 
 // runner is one run.
 type runner struct {
@@ -103,7 +114,7 @@ func (r *runner) lifetime(o Options) (err error) {
 	if err == nil {
 		err = r.traffic()
 	}
-	r.stop()
+	err = errors.Join(err, r.stop())
 	r.collect()
 	return err
 }
@@ -146,6 +157,7 @@ func (r *runner) traffic() error {
 	if err := w.starts(r.base); err != nil {
 		return err
 	}
+	w.schedule(r.base)
 	if total > 0 {
 		if err := r.until(vt.Never); err != nil {
 			return err
@@ -154,7 +166,8 @@ func (r *runner) traffic() error {
 	r.sink.Progress(StageFlows, r.done, total)
 	end := max(w.engine.Now(), r.base)
 	r.event(record.Event{AtNs: int64(end), Kind: "traffic", Text: "traffic ends"})
-	return r.until(end.Add(r.settling()))
+	// As in the lab, a run lasts until every fault has happened and healed.
+	return r.until(max(end.Add(r.settling()), w.faults.end))
 }
 
 // until handles events up to an instant, or until the world halts.
@@ -164,8 +177,13 @@ func (r *runner) until(end vt.Instant) error {
 			return err
 		}
 		more, err := r.world.engine.Steps(r.world, end, burst)
-		if err != nil || !more {
+		switch {
+		case err != nil:
 			return err
+		case r.world.failed != nil:
+			return r.world.failed
+		case !more:
+			return nil
 		}
 		r.progress()
 	}
@@ -193,23 +211,26 @@ func (r *runner) settling() time.Duration {
 }
 
 // stop ends the servers, which write their last sessions.
-func (r *runner) stop() {
+func (r *runner) stop() error {
 	w := r.world
 	m := &r.manifest.Metrics
+	var errs []error
 	for _, s := range w.servers {
-		s.close()
-		totals, drops := s.totals()
-		for _, d := range drops {
-			r.journal.Drops(s.plan.Node, d.reason, d.n, int64(w.engine.Now()))
+		errs = append(errs, s.close())
+		for _, reason := range drop.Reasons() {
+			if n := s.past[journal.CounterOfDrop(reason.String())]; n != 0 {
+				r.journal.Drops(s.plan.Node, reason.String(), n, int64(w.engine.Now()))
+			}
 		}
-		m.Servers[s.plan.Node] = totals
-		m.ReturnRouteLookups += totals["route_lookups"]
+		m.Servers[s.plan.Node] = s.past
+		m.ReturnRouteLookups += s.past["route_lookups"]
 		if m.PortOutsideSlice += s.outside; s.outside > 0 {
 			r.event(record.Event{Kind: "error", Node: s.plan.Node, Count: s.outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", s.outside, s.firstOutside)})
 		}
 	}
-	m.Wires = w.measured()
+	m.Wires, m.Lost = w.measured(), w.lost
 	r.manifest.Fingerprint = w.engine.Fingerprint().String()
+	return errors.Join(errs...)
 }
 
 // collect writes a line for each flow.

@@ -31,6 +31,22 @@ type server struct {
 	outside      int64
 	firstOutside netip.AddrPort
 	meta         pkt.Meta
+
+	index int
+	is    condition
+	// config is in force, or will be when the server runs again; lives counts how
+	// often it began.
+	config hub.Config
+	lives  uint64
+	// waiting and news are what a server that stands still has not taken yet.
+	waiting []held
+	news    []hub.Attachment
+	// missed is the fault that took its signs of life; detection goes off when its
+	// datacenter notices.
+	missed    *breakage
+	detection engine.Timer
+	// past are the totals of lives that ended in order.
+	past map[string]int64
 }
 
 func (w *world) server(p *plan.Server) error {
@@ -42,8 +58,9 @@ func (w *world) server(p *plan.Server) error {
 	if m == nil || m.ports[p.Interface] == nil {
 		return fmt.Errorf("server %s: no interface %q", p.Node, p.Interface)
 	}
-	s := &server{world: w, plan: p, entity: w.entity(), node: m.node, hub: h, uplink: m.ports[p.Interface], owned: journal.Owner(*p)}
+	s := &server{world: w, plan: p, entity: w.entity(), node: m.node, hub: h, uplink: m.ports[p.Interface], owned: journal.Owner(*p), index: len(w.servers), config: p.Config, lives: 1, past: map[string]int64{}}
 	s.timer = w.engine.NewTimer(classServer, s.entity, kindServer, uint32(len(w.servers)))
+	s.detection = w.engine.NewTimer(classServer, s.entity, kindMissed, uint32(s.index))
 	m.server = s
 	w.servers = append(w.servers, s)
 	return nil
@@ -57,6 +74,9 @@ func (s *server) arm() { s.world.engine.Arm(s.timer, s.hub.NextWake()) }
 func (s *server) receive(h packet.Handle) { s.give(h, true) }
 
 func (s *server) give(h packet.Handle, internal bool) {
+	if s.away(h, internal) {
+		return
+	}
 	pool := &s.world.pool
 	mark := pool.Flow(h)
 	s.world.mark = mark
@@ -68,12 +88,22 @@ func (s *server) give(h packet.Handle, internal bool) {
 
 // wake lets the hub's timers run.
 func (s *server) wake() {
+	if s.is != running {
+		return
+	}
 	s.hub.HandleTimer(s.world.engine.Now(), &s.out)
 	s.deliver(0)
 }
 
 // learn lets the hub know where something is.
 func (s *server) learn(news []hub.Attachment) {
+	switch s.is {
+	case paused:
+		s.news = append(s.news, news...)
+		return
+	case stopped, killed:
+		return
+	}
 	s.hub.Learn(s.world.engine.Now(), news, &s.out)
 	s.deliver(0)
 }
@@ -127,28 +157,27 @@ func (s *server) check(data []byte) {
 	}
 }
 
-// close ends the hub's flows.
-func (s *server) close() {
+// close ends the hub's flows, and counts what it counted.
+func (s *server) close() error {
+	var err error
+	switch s.is {
+	case paused:
+		err = s.revive()
+	case stopped, killed:
+		return nil
+	}
 	s.hub.Close(s.world.engine.Now(), &s.out)
 	s.deliver(0)
-}
-
-// dropped is how many packets were for a reason.
-type dropped struct {
-	reason string
-	n      int64
-}
-
-// totals are the hub's counters by name, and its drops in the order of reasons.
-func (s *server) totals() (map[string]int64, []dropped) {
+	s.is = stopped
+	s.world.engine.Stop(s.timer)
 	c := s.hub.Counters()
-	all := journal.Counters(c)
-	var drops []dropped
+	for name, n := range journal.Counters(c) {
+		s.past[name] += n
+	}
 	for _, r := range drop.Reasons() {
 		if n := c.Drops[r]; n != 0 {
-			drops = append(drops, dropped{r.String(), int64(n)})
-			all[journal.CounterOfDrop(r.String())] = int64(n)
+			s.past[journal.CounterOfDrop(r.String())] += int64(n)
 		}
 	}
-	return all, drops
+	return err
 }

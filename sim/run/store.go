@@ -18,6 +18,8 @@ type store struct {
 	// news under way, by the argument of the event; free are those to use again.
 	news []news
 	free []uint32
+	// where devices and connectors are, as told last.
+	where map[ident.OnRamp]hub.Attachment
 }
 
 // news is what one server is about to learn.
@@ -27,7 +29,7 @@ type news struct {
 }
 
 func (s *store) open(p *plan.Plan) {
-	s.delays = map[string]time.Duration{}
+	s.delays, s.where = map[string]time.Duration{}, map[ident.OnRamp]hub.Attachment{}
 	for _, d := range p.Datacenters {
 		s.delays[d.Name] = d.Propagation
 	}
@@ -35,6 +37,7 @@ func (s *store) open(p *plan.Plan) {
 
 // tell takes what a server said about where something is.
 func (s *store) tell(w *world, a hub.Attachment, by ident.Server) {
+	s.where[a.OnRamp] = a
 	for _, x := range w.servers {
 		if x.plan.Config.Self == by {
 			continue

@@ -32,11 +32,14 @@ const (
 	kindConnected
 	kindRouter
 	kindHost
+	kindFault
+	kindMissed
 )
 
-// The class of events at one instant: what comes out of wires first, then the
-// network's own timers, then the hosts'.
+// The class of events at one instant: what breaks first, then what comes out of
+// wires, then the network's own timers, then the hosts'.
 const (
+	classFault  engine.Class = 0
 	classWire   engine.Class = 1
 	classServer engine.Class = 2
 )
@@ -53,7 +56,11 @@ type world struct {
 	connected []*connection
 	routers   []*router
 	store     store
-	last      engine.Entity
+	faults    faults
+	// lost are servers that were killed; failed is what ends the run.
+	lost   []string
+	failed error
+	last   engine.Entity
 	// watch sees hubs and hosts; mark is that of the packet that a hub is given.
 	watch Watch
 	mark  uint32
@@ -92,15 +99,20 @@ type receiver interface {
 // way to the one that receives.
 type wire struct {
 	*link.Wire
-	mtu      int
-	to       receiver
-	link     *plan.Link
-	from, at string // the node that sends, the interface that receives
-	end      string // the node that receives
+	mtu       int
+	to        receiver
+	link      *plan.Link
+	direction impair.Direction
+	muted     int    // by so many faults
+	from, at  string // the node that sends, the interface that receives
+	end       string // the node that receives
 }
 
 // MTU implements node.Port.
 func (w *wire) MTU() int { return w.mtu }
+
+// SetMTU implements resizable.
+func (w *wire) SetMTU(mtu int) { w.mtu = cmp.Or(mtu, w.link.MTU) }
 
 // newWorld builds everything of the plan. Entities are numbered in the plan's
 // order: wires, servers, tunnels, hosts.
@@ -176,7 +188,7 @@ func (w *world) link(l *plan.Link) error {
 		if from == nil || to == nil {
 			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
 		}
-		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
+		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, direction: d.dir, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
 		w.wires = append(w.wires, out)
 		from.ports[d.from.Interface] = out
 		for _, a := range d.from.Addresses {
@@ -287,7 +299,19 @@ func (w *world) Handle(ev engine.Event) {
 		w.routers[ev.Arg].wake(ev.At)
 	case kindHost:
 		w.hosts.Handle(ev)
+	case kindFault:
+		w.faults.handle(ev.Arg)
+	case kindMissed:
+		w.faults.missed(w.servers[ev.Arg])
 	}
+}
+
+// fail ends the run, with the first reason.
+func (w *world) fail(err error) {
+	if w.failed == nil {
+		w.failed = err
+	}
+	w.engine.Halt()
 }
 
 // receive implements receiver: a packet came by a wire.

@@ -1,0 +1,193 @@
+package run
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/sim/engine"
+	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+const breakable = `version: 1
+name: breakable
+datacenters:
+  - {id: lhr, servers: 2, egress: [198.51.100.0/31]}
+  - {id: cdg, servers: 2, egress: [198.51.100.2/31]}
+account: {orphan: reset}
+sites:
+  - id: shop
+    count: 3
+    near: {lhr: 2, cdg: 1}
+    lan: 10.0.1.0/24
+    hosts: {till: 10.0.1.5}
+    onramps: [{id: wan, type: gre, arr: true}]
+internet: [{id: web, address: 203.0.113.9, near: cdg, serve: [http, echo]}]
+links: {access: {delay: 5ms}}
+traffic:
+  - {id: early, from: shop.*.till, to: web, tcp: 80, source_port: 40000, response: 1KiB}
+  - {id: tick, from: shop.*.till, to: web, udp: 7, source_port: 40001, packets: 60, interval: 100ms, connect: 500ms, timeout: 20s}
+  - {id: late, from: shop.*.till, to: web, tcp: 80, source_port: 40002, flows: 40, start: 3s, response: 1KiB, connect: 500ms, timeout: 2s}
+  - {id: last, from: shop.*.till, to: web, tcp: 80, source_port: 50002, flows: 40, start: 8s, response: 64KiB}
+`
+
+func broken(t *testing.T, fault string) *plan.Plan {
+	t.Helper()
+	doc, err := load.Bytes("f.yaml", []byte(breakable+"faults: [{id: f, "+fault+"}]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := doc.Resolve(spec.Base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// ok is how many flows of a traffic from a client are ok.
+func ok(r *record.Records, traffic, client string) (n int) {
+	for _, f := range r.Flows {
+		if f.Traffic == traffic && strings.HasPrefix(f.Client, client) && f.Result == record.OK {
+			n++
+		}
+	}
+	return n
+}
+
+// homes are the servers at which flows of a traffic were at home.
+func homes(r *record.Records, traffic, client string) []string {
+	var all []string
+	for _, f := range r.Flows {
+		if f.Traffic == traffic && strings.HasPrefix(f.Client, client) && !slices.Contains(all, f.HomeServer) {
+			all = append(all, f.HomeServer)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// at is when the first event of a kind was, from the start of traffic.
+func at(r *record.Records, kind string) time.Duration {
+	begin := int64(-1)
+	for _, e := range r.Events {
+		if e.Kind == "traffic" && begin < 0 {
+			begin = e.AtNs
+		}
+		if e.Kind == kind {
+			return time.Duration(e.AtNs - begin)
+		}
+	}
+	return -1
+}
+
+// Every fault does what it says, to whom it says, and heals.
+func TestFaults(t *testing.T) {
+	const late = 40
+	none := func(*testing.T, *record.Records) {}
+	for _, c := range []struct {
+		fault string
+		// late1 and late2 are how many of the flows that begin while it lasts are ok
+		// at shop 1 and shop 3; -1 is some, but not all.
+		late1, late3 int
+		more         func(*testing.T, *record.Records)
+	}{
+		{"at: 2s, for: 4s, do: cut, on: shop.1.wan", 0, late, none},
+		{"at: 2s, for: 4s, do: blackhole, direction: down, on: shop.1.wan", 0, late, func(t *testing.T, r *record.Records) {
+			if len(homes(r, "late", "shop.1")) == 0 || homes(r, "late", "shop.1")[0] == "" {
+				t.Error("requests do not arrive, want answers alone to be lost")
+			}
+		}},
+		{"at: 2s, for: 4s, do: partition, on: shop.1", 0, late, none},
+		{"at: 2s, for: 4s, do: flap, every: 4s, on: shop.1.wan", 0, late, func(t *testing.T, r *record.Records) {
+			if n := ok(r, "tick", "shop.1"); n != 0 {
+				t.Error("a flow of datagrams missed nothing")
+			}
+		}},
+		{"at: 2s, for: 4s, do: degrade, on: shop.1.wan, impairment: {delay: 100ms}", late, late, func(t *testing.T, r *record.Records) {
+			for _, f := range r.Flows {
+				slow := f.Traffic == "late" && f.Client == "shop.1.till"
+				if (f.RTTNs >= int64(200*time.Millisecond)) != slow {
+					t.Errorf("%s#%d of %s takes %v", f.Traffic, f.N, f.Client, time.Duration(f.RTTNs))
+				}
+			}
+		}},
+		{"at: 2s, for: 4s, do: mtu, mtu: 1280, on: shop.1.wan", late, late, none},
+		{"at: 2s, for: 4s, do: mtu, mtu: 1280, on: web", late, late, none},
+		{"at: 2s, for: 4s, do: kill, on: lhr.1", late, late, func(t *testing.T, r *record.Records) {
+			if got := homes(r, "late", "shop.1"); !slices.Equal(got, []string{"lhr.2"}) {
+				t.Errorf("at home at %v while lhr.1 is gone, want lhr.2", got)
+			}
+			if got := homes(r, "last", "shop.1"); !slices.Equal(got, []string{"lhr.1", "lhr.2"}) {
+				t.Errorf("at home at %v afterwards, want both", got)
+			}
+			if !slices.Equal(r.Run.Metrics.Lost, []string{"lhr.1"}) || at(r, "step") != 3*time.Second {
+				t.Errorf("lost %v, noticed at %v; want lhr.1, noticed at 3s", r.Run.Metrics.Lost, at(r, "step"))
+			}
+		}},
+		{"at: 2s, for: 4s, do: pause, on: lhr.1", late, late, func(t *testing.T, r *record.Records) {
+			if r.Run.Metrics.Lost != nil {
+				t.Errorf("lost %v, want none", r.Run.Metrics.Lost)
+			}
+		}},
+		{"at: 2s, do: restart, on: lhr.1", late, late, func(t *testing.T, r *record.Records) {
+			if at(r, "step") >= 0 || at(r, "healed") != 2*time.Second {
+				t.Errorf("noticed at %v, healed at %v; want never, and at once", at(r, "step"), at(r, "healed"))
+			}
+		}},
+		{"at: 2s, for: 4s, do: pause, on: shop.1.router", 0, late, none},
+		{"at: 2s, for: 4s, do: withdraw, address: tunnel, on: lhr", late, late, func(t *testing.T, r *record.Records) {
+			for _, home := range homes(r, "late", "shop.1") {
+				if !strings.HasPrefix(home, "cdg") {
+					t.Errorf("at home at %s, want cdg", home)
+				}
+			}
+		}},
+		{"at: 1s, for: 5s, do: drain, on: lhr", late, late, func(t *testing.T, r *record.Records) {
+			for _, home := range append(homes(r, "late", "shop.1"), homes(r, "late", "shop.2")...) {
+				if !strings.HasPrefix(home, "cdg") {
+					t.Errorf("at home at %s, want cdg", home)
+				}
+			}
+			if at(r, "step") != 2*time.Second {
+				t.Errorf("its servers stop at %v, want 2s", at(r, "step"))
+			}
+		}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			p := broken(t, c.fault)
+			r := run(t, p, Options{})
+			if n := ok(r, "early", "shop"); n != 3 {
+				t.Errorf("before it, %d of 3 flows are ok", n)
+			}
+			if n := ok(r, "last", "shop"); n != 3*late {
+				t.Errorf("after it has healed, %d of %d flows are ok", n, 3*late)
+			}
+			if got := [2]int{ok(r, "late", "shop.1"), ok(r, "late", "shop.3")}; got != [2]int{c.late1, c.late3} {
+				t.Errorf("while it lasts, %v flows of shops 1 and 3 are ok, want %d and %d", got, c.late1, c.late3)
+			}
+			if at(r, "fault") != p.Faults[0].At.D() || at(r, "healed") != p.Faults[0].At.D()+p.Faults[0].For.D() {
+				t.Errorf("it happens at %v and heals at %v", at(r, "fault"), at(r, "healed"))
+			}
+			seen := map[string]bool{}
+			for _, s := range r.Sessions {
+				if seen[s.SessionID] {
+					t.Errorf("session %s is there twice", s.SessionID)
+				}
+				seen[s.SessionID] = true
+			}
+			c.more(t, r)
+			if again := run(t, p, Options{Queue: &engine.Heap{}}); !reflect.DeepEqual(same(r), same(again)) {
+				t.Error("another run differs")
+			}
+		})
+	}
+}

@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/ident"
+)
+
+// Announcement is a prefix as a datacenter announces it.
+type Announcement struct {
+	Datacenter string
+	Prefix     netip.Prefix
+}
+
+// Rerouted are the routes of a transit router or edge that differ from the
+// plan's, in order, when datacenters have withdrawn announcements and edges route
+// nothing to the servers that are out. The next nearest datacenter that announces
+// a prefix takes what is sent there; if none does, it is dropped where it enters
+// the Internet.
+func (p *Plan) Rerouted(n *Node, withdrawn []Announcement, out func(server string) bool) []KernelRoute {
+	switch n.Kind {
+	case KindTransit:
+		return p.landing(n, withdrawn)
+	case KindEdge:
+		return p.without(n, out)
+	}
+	return nil
+}
+
+func (p *Plan) landing(n *Node, withdrawn []Announcement) []KernelRoute {
+	var all []KernelRoute
+	for _, a := range withdrawn {
+		known := func(r KernelRoute) bool { return r.To == a.Prefix }
+		if slices.ContainsFunc(all, known) {
+			continue
+		}
+		if r, differs := p.lands(n.ID, a.Prefix, withdrawn); differs {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// lands is the route of a transit router to a prefix that somebody withdrew; it
+// differs from the plan's unless the nearest datacenter still announces it.
+func (p *Plan) lands(node string, prefix netip.Prefix, withdrawn []Announcement) (r KernelRoute, differs bool) {
+	r.To = prefix
+	for _, l := range p.Landings {
+		if l.Node != node {
+			continue
+		}
+		if slices.Contains(withdrawn, Announcement{l.Datacenter, prefix}) {
+			differs = true
+			continue
+		}
+		if r.Hops = l.Hops; prefix.Addr().Is6() {
+			r.Hops = l.Hops6
+		}
+		return r, differs
+	}
+	return r, differs // nobody does: a black hole
+}
+
+func (p *Plan) without(n *Node, out func(server string) bool) []KernelRoute {
+	gone := map[string]bool{}
+	for i := range p.Links {
+		if l := &p.Links[i]; l.Class == ClassServer && l.B.Node == n.ID && out(l.A.Node) {
+			gone[l.B.Interface] = true
+		}
+	}
+	var all []KernelRoute
+	for _, r := range n.Routes {
+		left := slices.DeleteFunc(slices.Clone(r.Hops), func(h Hop) bool { return gone[h.Interface] })
+		if len(left) < len(r.Hops) {
+			r.Hops = left
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// RouterEnd is the interface of an on-ramp at the site's router; false if there
+// is none.
+func (p *Plan) RouterEnd(onramp ident.OnRamp) (node, iface string, ok bool) {
+	for i := range p.Branches {
+		b := &p.Branches[i]
+		for _, t := range b.Tunnels {
+			if t.OnRamp == onramp {
+				return b.Node, t.Interface, true
+			}
+		}
+	}
+	for _, x := range p.Interconnects {
+		if x.OnRamp != onramp {
+			continue
+		}
+		for i := range p.Links {
+			if l := &p.Links[i]; l.B.Node == x.Edge && l.B.Interface == x.Interface {
+				return l.A.Node, l.A.Interface, true
+			}
+		}
+	}
+	return "", "", false
+}
