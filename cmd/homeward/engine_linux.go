@@ -28,7 +28,8 @@ func labEngine() engine {
 }
 
 func (s *session) labOptions(dir string) emurun.Options {
-	o := emurun.Options{AgentArgs: []string{agentCommand}, PumpArgs: []string{pumpCommand}, IO: agent.IO(s.flags.io), Versions: versions(), Capture: filepath.Join(dir, record.CaptureFile)}
+	o := ownCommands()
+	o.IO, o.Versions, o.Capture = agent.IO(s.flags.io), versions(), filepath.Join(dir, record.CaptureFile)
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
 			s.screen.clear()

@@ -12,12 +12,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/vishvananda/netlink"
 
+	"github.com/homeward-lab/homeward/emu/control"
 	"github.com/homeward-lab/homeward/internal/need"
 )
 
 func TestMain(m *testing.M) {
 	// Tests start this binary again as the program, and labs as what serves them.
-	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && slices.Contains([]string{agentCommand, keeperCommand, pumpCommand}, os.Args[1]) {
+	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && slices.Contains([]string{agentCommand, keeperCommand, firstCommand, pumpCommand}, os.Args[1]) {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	testscript.Main(m, map[string]func(){
@@ -41,7 +42,16 @@ func scripts(t *testing.T, lab bool) {
 		t.Fatalf("no scripts, want some (%v)", err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files:              files,
+		Files: files,
+		Setup: func(env *testscript.Env) error { // labs of its own, none of which outlives it
+			env.Setenv(control.RuntimeEnv, filepath.Join(env.WorkDir, "rt"))
+			env.Defer(func() {
+				cmd := homeward("down", "--all")
+				cmd.Env = append(cmd.Env, env.Vars...)
+				_ = cmd.Run() // most have none
+			})
+			return nil
+		},
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"hostlinks": hostLinks,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/first"
 	"github.com/homeward-lab/homeward/emu/resident"
 	emurun "github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -119,8 +120,34 @@ func newKeeper() *cobra.Command {
 		Short: "Keep a lab (started by up)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begin(cmd.Context())
-			if err := resident.Main(cmd.Context(), os.Stdin, os.Stdout, []string{agentCommand}, []string{pumpCommand}); err != nil {
+			if err := resident.Main(cmd.Context(), os.Stdin, os.Stdout, ownCommands()); err != nil {
 				return judgeless(err)
+			}
+			return nil
+		},
+	}
+}
+
+// ownCommands are this program's hidden ones, as labs start them.
+func ownCommands() emurun.Options {
+	return emurun.Options{AgentArgs: []string{agentCommand}, FirstArgs: []string{firstCommand}, PumpArgs: []string{pumpCommand}}
+}
+
+// firstCommand is the hidden subcommand that a host's own program runs under.
+const firstCommand = "first"
+
+func newFirst() *cobra.Command {
+	return &cobra.Command{
+		Use: firstCommand + " PROGRAM [ARG...]", Hidden: true, DisableFlagParsing: true,
+		Short: "Run a host's own program (started by the lab)",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lend(cmd.Context())
+			code, err := first.Main(args)
+			switch {
+			case err != nil:
+				return judgeless(err)
+			case code != 0:
+				return &exit{code: code}
 			}
 			return nil
 		},

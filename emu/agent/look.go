@@ -52,4 +52,4 @@ func (a *Agent) answer(l Look) {
 }
 
 // Log is the end of what the child has said on stderr.
-func (a *Agent) Log() string { return a.stderr.text() }
+func (a *Agent) Log() string { return a.stderr.String() }

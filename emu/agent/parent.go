@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,10 +8,12 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/emu/tail"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -46,7 +47,7 @@ type Options struct {
 type Agent struct {
 	node    string
 	cmd     *exec.Cmd
-	stderr  *tail
+	stderr  *tail.Tail
 	onEvent func(Event)
 
 	mu      sync.Mutex // one command at a time
@@ -68,7 +69,7 @@ type Agent struct {
 // child said on stderr.
 func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Options) (*Agent, error) {
 	a := &Agent{
-		node: s.Node, cmd: exec.Command(o.Exe, o.Args...), stderr: new(tail), onEvent: o.OnEvent,
+		node: s.Node, cmd: exec.Command(o.Exe, o.Args...), stderr: tail.New(tailMax), onEvent: o.OnEvent,
 		ready: make(chan Hello, 1), applied: make(chan string, 1), looks: make(chan Look, 1), done: make(chan struct{}),
 	}
 	a.cmd.Stderr = a.stderr
@@ -102,7 +103,7 @@ func (a *Agent) awaitHello(h header, limit time.Duration) error {
 		case <-a.done:
 			return a.exit
 		case <-time.After(limit):
-			return fmt.Errorf("agent %s: write header: %w%s", a.node, err, a.stderr.quote())
+			return fmt.Errorf("agent %s: write header: %w%s", a.node, err, a.quote())
 		}
 	}
 	select {
@@ -111,7 +112,7 @@ func (a *Agent) awaitHello(h header, limit time.Duration) error {
 	case <-a.done:
 		return a.exit
 	case <-time.After(limit):
-		return fmt.Errorf("agent %s: not ready after %v%s", a.node, limit, a.stderr.quote())
+		return fmt.Errorf("agent %s: not ready after %v%s", a.node, limit, a.quote())
 	}
 }
 
@@ -135,9 +136,9 @@ func (a *Agent) read(stdout io.Reader) {
 	switch {
 	case a.final != nil && err == nil:
 	case err == nil:
-		a.exit = fmt.Errorf("agent %s: ended without its final counters%s", a.node, a.stderr.quote())
+		a.exit = fmt.Errorf("agent %s: ended without its final counters%s", a.node, a.quote())
 	default:
-		a.exit = fmt.Errorf("agent %s: %w%s", a.node, err, a.stderr.quote())
+		a.exit = fmt.Errorf("agent %s: %w%s", a.node, err, a.quote())
 	}
 	if junk != nil && a.exit != nil {
 		a.exit = fmt.Errorf("%w (reading its messages: %w)", a.exit, junk)
@@ -252,37 +253,11 @@ func (a *Agent) kill() {
 // error is.
 const tailMax = 4 << 10
 
-// tail keeps the last part of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-// Write implements io.Writer; it never fails.
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - tailMax; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-	}
-	return len(p), nil
-}
-
-// quote is the text for the end of an error, empty if nothing was written.
-func (t *tail) quote() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := bytes.TrimSpace(t.buf)
-	if len(text) == 0 {
+// quote is the text of stderr for the end of an error, empty if nothing was written.
+func (a *Agent) quote() string {
+	text := strings.TrimSpace(a.stderr.String())
+	if text == "" {
 		return ""
 	}
 	return fmt.Sprintf("; it said: %s", text)
-}
-
-// text is all that is kept.
-func (t *tail) text() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
 }

@@ -343,6 +343,31 @@ func TestOneName(t *testing.T) {
 	}
 }
 
+// Whoever removes the directory does not keep a keeper from ending.
+func TestDirectoryGone(t *testing.T) {
+	dir := place(t)
+	c, err := Listen("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- Serve(t.Context(), c.UnixListener, nil) }()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it still serves")
+	}
+}
+
 func TestLongDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
 	t.Setenv(RuntimeEnv, dir)

@@ -201,9 +201,11 @@ func (c *Claim) listen() error {
 
 // Close gives the name free. Whoever finds nobody listening finds no file either.
 func (c *Claim) Close() error {
-	return locked(c.dir, func() error {
-		return errors.Join(remove(c.dir, c.name), c.UnixListener.Close(), c.Log.Close())
-	})
+	err := locked(c.dir, func() error { return remove(c.dir, c.name) })
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // somebody removed the whole directory
+	}
+	return errors.Join(err, c.UnixListener.Close(), c.Log.Close())
 }
 
 func remove(dir, name string) error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/first"
 )
 
 // abandonPatience bounds the wait for a lab that is not wanted any more.
@@ -25,7 +26,7 @@ func Launch(ctx context.Context, exe string, args []string, s Start, progress fu
 	var said bytes.Buffer
 	cmd := exec.Command(exe, args...)
 	cmd.Stderr = &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: first.Cloneflags}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

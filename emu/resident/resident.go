@@ -24,6 +24,7 @@ import (
 
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/first"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -77,12 +78,11 @@ type keeper struct {
 	apply sync.Mutex      // one change at a time
 }
 
-// Main is the keeper's life: a Start on in, reports to out. agentArgs make this
-// program an edge server's, pumpArgs the pump of impaired links (emu/run). It
-// returns when nothing of the lab is left; an error has been reported.
-func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs, pumpArgs []string) error {
+// Main is the keeper's life: a Start on in, reports to out. o says how labs
+// are run here; what is particular to this one is in Start. It returns when nothing of the lab is left; an error has been reported.
+func Main(ctx context.Context, in io.Reader, out io.Writer, o run.Options) error {
 	k := &keeper{began: time.Now(), out: json.NewEncoder(out), store: newStore(), gone: make(chan struct{}), state: control.Starting}
-	err := k.main(ctx, in, agentArgs, pumpArgs)
+	err := k.main(ctx, in, o)
 	if err != nil {
 		refusal, ok := errors.AsType[*control.Error](err)
 		if !ok {
@@ -93,14 +93,14 @@ func Main(ctx context.Context, in io.Reader, out io.Writer, agentArgs, pumpArgs 
 	return err
 }
 
-func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs, pumpArgs []string) error {
-	if err := ownProcesses(); err != nil {
-		return err
+func (k *keeper) main(ctx context.Context, in io.Reader, o run.Options) error {
+	if err := first.OwnProcesses(); err != nil {
+		return control.Lackf("a lab that stays needs more rights than this: %v: run as root, in a container with CAP_SYS_ADMIN", err)
 	}
 	lines := bufio.NewReader(in)
-	first, err := lines.ReadBytes('\n')
+	line, err := lines.ReadBytes('\n')
 	if err == nil {
-		err = json.Unmarshal(first, &k.start)
+		err = json.Unmarshal(line, &k.start)
 	}
 	if err != nil {
 		return fmt.Errorf("keeper: what to keep: %w", err)
@@ -114,7 +114,7 @@ func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs, pumpArgs []s
 	serving := make(chan error, 1)
 	calls, hangUp := context.WithCancel(context.Background())
 	go func() { serving <- control.Serve(calls, k.claim.UnixListener, k.handlers()) }()
-	err = k.live(ctx, lines, agentArgs, pumpArgs)
+	err = k.live(ctx, lines, o)
 	k.end = err
 	close(k.gone)
 	err = errors.Join(err, k.claim.Close())
@@ -126,7 +126,7 @@ func (k *keeper) main(ctx context.Context, in io.Reader, agentArgs, pumpArgs []s
 const lastAnswers = time.Second
 
 // live is up, ready, down.
-func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs, pumpArgs []string) error {
+func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) error {
 	ready, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
 	staying := make(chan bool, 1)
@@ -138,7 +138,8 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, agentArgs, pumpA
 		staying <- word == stay+"\n"
 	}()
 	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
-	lab, err := run.Up(ready, k.start.Plan, k.store, run.Options{AgentArgs: agentArgs, PumpArgs: pumpArgs, IO: k.start.IO, Versions: k.start.Versions})
+	o.IO, o.Versions = k.start.IO, k.start.Versions
+	lab, err := run.Up(ready, k.start.Plan, k.store, o)
 	k.store.toStarter(nil)
 	if err != nil {
 		return err

@@ -180,7 +180,8 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 	return m
 }
 
-// Lost are the servers whose process has ended, each with why.
+// Lost are the servers whose process has ended, and the hosts whose program has
+// failed, each with why.
 func (l *Lab) Lost() map[string]error {
 	lost := map[string]error{}
 	for i, a := range l.r.agents {
@@ -188,6 +189,11 @@ func (l *Lab) Lost() map[string]error {
 		case <-a.Done():
 			lost[l.r.plan.Servers[i].Node] = a.Err()
 		default:
+		}
+	}
+	for _, p := range l.r.programs {
+		if how, failed := p.lost(); failed {
+			lost[p.node] = errors.New(how)
 		}
 	}
 	return lost
@@ -202,11 +208,14 @@ func (l *Lab) Pids() map[string]int {
 	return pids
 }
 
-// Logs are what servers have said on stderr, by node.
+// Logs are what servers have said on stderr, and hosts' programs at all, by node.
 func (l *Lab) Logs() map[string]string {
 	logs := map[string]string{}
 	for i, a := range l.r.agents {
 		logs[l.r.plan.Servers[i].Node] = a.Log()
+	}
+	for _, p := range l.r.programs {
+		logs[p.node] = p.said.String()
 	}
 	return logs
 }

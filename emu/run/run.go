@@ -46,6 +46,9 @@ type Options struct {
 	PumpArgs []string
 	// IO is how servers and branches send; empty means the best that works here.
 	IO agent.IO
+	// FirstArgs make Exe the first process of a namespace of processes in which a
+	// host's own program runs (emu/first); empty starts that directly.
+	FirstArgs []string
 	// Capture is the file that the last packets of the whole lab are written
 	// to; empty means none is made.
 	Capture string
@@ -112,6 +115,7 @@ type runner struct {
 	taps      map[string]*probe.Tap
 	egress    []*probe.Egress
 	capture   *capture.Capture
+	programs  []*program
 	pump      *pump.Pump // nil without impaired links
 	meter     *pump.Meter
 

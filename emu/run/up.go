@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os/exec"
+	"slices"
 	"syscall"
 
 	"github.com/homeward-lab/homeward/emu/agent"
@@ -47,6 +49,7 @@ func (r *runner) up(ctx context.Context) error {
 		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }},
 		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }},
 		{"origins", func() int { return len(r.plan.Services) }, r.origin},
+		{"programs", func() int { return len(r.plan.Programs) }, r.program},
 	}
 	if err := r.startCapture(); err != nil {
 		return err
@@ -187,13 +190,15 @@ func Possible(p *plan.Plan) error {
 }
 
 // Lacks says whether an error of Up or Run is a lack of the machine's: of rights,
-// of a kernel's feature, of open files.
+// of a kernel's feature, of open files, of a host's own program.
 func Lacks(err error) bool {
 	return errors.As(err, new(*keeper.LimitError)) ||
-		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Refused are the words of the plan that this engine cannot do. It does
-// what every plan has (sites with GRE on-ramps, ARR, routes, traffic, checks);
-// plan.Features lists what goes beyond.
-func Refused(p *plan.Plan) []plan.Feature { return p.Features }
+// what every plan has (sites with GRE on-ramps, ARR, routes, traffic, checks),
+// and users' programs; plan.Features lists what goes beyond.
+func Refused(p *plan.Plan) []plan.Feature {
+	return slices.DeleteFunc(slices.Clone(p.Features), func(f plan.Feature) bool { return f.Word == "run" })
+}

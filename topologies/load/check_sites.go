@@ -73,6 +73,9 @@ func (r *resolver) hosts(path string, part partOf, lan netip.Prefix, hosts map[s
 	for _, name := range slices.Sorted(maps.Keys(hosts)) {
 		at := path + ".hosts." + name
 		r.partName(at, part, name)
+		if run := hosts[name].Run; r.present(at+".run") && (len(run) == 0 || run[0] == "") {
+			r.fail(at+".run", "", "run without a program, want [program, argument, …]")
+		}
 		addr := hosts[name].Address
 		if !addr.IsValid() {
 			r.missing(at, "address", "a host without address")

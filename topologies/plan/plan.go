@@ -38,6 +38,8 @@ type Plan struct {
 	// Interconnects are the sites' plain links and VLANs that end at a datacenter's edge.
 	Interconnects []Interconnect `json:"interconnects,omitempty"`
 	Services      []Service      `json:"services"`
+	// Programs are the user's own, each a host's process.
+	Programs []Program `json:"programs,omitempty"`
 	// Traffic are the ids of the file's traffic, in its order.
 	Traffic    []string     `json:"traffic,omitempty"`
 	Flows      []Flow       `json:"flows"` // sorted by start, then traffic, then n
@@ -301,6 +303,12 @@ type Service struct {
 	Address netip.Addr `json:"address"`
 	// Ports to listen on: TCP for http, UDP for echo.
 	Ports []uint16 `json:"ports"`
+}
+
+// Program is a user's own program, which runs in a host as long as the lab does.
+type Program struct {
+	Node string   `json:"node"`
+	Args []string `json:"args"`
 }
 
 // Proto of a flow.

@@ -142,6 +142,9 @@ func (b *builder) lanHosts(r *branch, path string, private network, gateway neti
 		h := private.hosts[name]
 		n := r.node.Node
 		n.ID, n.Kind, n.Address, n.Forward = n.Site+"."+name, KindHost, h.Address, false
+		if len(h.Run) > 0 {
+			b.p.Programs = append(b.p.Programs, Program{n.ID, h.Run})
+		}
 		r.hosts = append(r.hosts, &machine{node: b.add(path+".hosts."+name, n), addr: h.Address, branch: r, town: r.town})
 	}
 	b.lan(r, gateway)
