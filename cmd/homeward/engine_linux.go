@@ -30,6 +30,7 @@ func labEngine() engine {
 func (s *session) labOptions(dir string) emurun.Options {
 	o := ownCommands()
 	o.IO, o.Versions, o.Capture = agent.IO(s.flags.io), versions(), filepath.Join(dir, record.CaptureFile)
+	o.Evidence = dir
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
 			s.screen.clear()

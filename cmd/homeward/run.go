@@ -69,7 +69,7 @@ judged, 130 interrupted.`,
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
 	fl.StringArrayVar(&f.variants, "variant", nil, "run this variant alone, may be repeated")
 	fl.BoolVar(&f.keep, "keep", false, "keep the lab up after its traffic, until Ctrl-C (one variant)")
-	fl.BoolVar(&f.capture, "capture", false, "keep capture.pcapng of every run, not of failed ones alone")
+	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
@@ -316,7 +316,7 @@ func (s *session) judge() []record.Summary {
 			if r != nil {
 				sum.WallMs = r.wall.Milliseconds()
 				if sum.Verdict == record.Pass && !s.flags.capture {
-					_ = os.Remove(filepath.Join(r.dir, record.CaptureFile))
+					_ = record.DropEvidence(r.dir)
 				}
 			}
 			all = append(all, sum)

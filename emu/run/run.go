@@ -52,6 +52,9 @@ type Options struct {
 	// Capture is the file that the last packets of the whole lab are written
 	// to; empty means none is made.
 	Capture string
+	// Evidence is the directory that flow tables and logs are written to when the
+	// traffic is over (record.Evidence); empty means none are.
+	Evidence string
 	// Versions go into run.json beside those of Go and the kernel.
 	Versions map[string]string
 	// Keep, if not nil, is called when the traffic is over and the lab still
@@ -159,10 +162,11 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	if kept {
 		r.options.Keep(ctx, r.doors())
 	}
-	stopped := r.stop()
+	stopped := r.saveTables()
+	stopped = errors.Join(stopped, r.stop())
 	_, collected := r.collect(sent)
 	stopped = errors.Join(stopped, collected)
-	if err := r.saveCapture(); err != nil {
+	if err := errors.Join(r.saveLogs(), r.saveCapture()); err != nil {
 		return errors.Join(stopped, err)
 	}
 	if !kept {

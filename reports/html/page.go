@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -55,6 +56,7 @@ type verdict struct {
 	Notable                []checkLine // what is not as it should be, or a warning
 	Expected, Holding      []checkLine // what is: it falls short as expected, or holds
 	Reason                 string
+	Kept                   []keptFile // packets, flow tables and logs of the lab
 	WallMs                 int64
 }
 
@@ -142,6 +144,23 @@ func (p page) overall() (record.Verdict, string) {
 	return worst, strings.Join(parts, ", ")
 }
 
+// keptFile is a file beside the report.
+type keptFile struct{ Name, Href string }
+
+// kept are the files of a run that show what the lab was like.
+func kept(dir string, rec *record.Records) []keptFile {
+	var all []keptFile
+	if rec.Dir == "" {
+		return nil // never written
+	}
+	for _, name := range record.Evidence(rec.Dir) {
+		if rel, err := filepath.Rel(dir, filepath.Join(rec.Dir, name)); err == nil {
+			all = append(all, keptFile{name, filepath.ToSlash(rel)})
+		}
+	}
+	return all
+}
+
 // word is a verdict for people.
 func word(v record.Verdict) string {
 	switch v {
@@ -171,6 +190,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 		if rec.Run.Title != s.Title {
 			v.Title = rec.Run.Title
 		}
+		v.Kept = kept(r.Dir, rec)
 		one := run{verdict: v, Key: fmt.Sprintf("r%d-%d", index, i), Partial: rec.Run.Partial, Flows: int64(len(rec.Flows))}
 		sites := picture.NewSites(rec.Run.Topology)
 		for _, t := range append([]string{"all"}, s.Traffic...) {
