@@ -23,7 +23,7 @@ namespaces, real TCP and a real dataplane, and then a report.`,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "lab", Title: "A lab by hand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
 	root.AddCommand(newRun(), newExplain(), newDiff(), newBench(),
-		newList(), newValidate(), newShow(), newSchema(),
+		newList(), newValidate(), newShow(), newExport(), newSchema(),
 		newVersion())
 	root.AddCommand(machineCommands()...)
 	root.AddCommand(labCommands()...)
