@@ -208,9 +208,11 @@ func (c *Claim) Close() error {
 	return errors.Join(err, c.UnixListener.Close(), c.Log.Close())
 }
 
+// remove takes the socket away last: without it the lab is gone, and so must be
+// all else of it.
 func remove(dir, name string) error {
 	var errs []error
-	for _, suffix := range []string{socketSuffix, logSuffix} {
+	for _, suffix := range []string{logSuffix, socketSuffix} {
 		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
