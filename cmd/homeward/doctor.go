@@ -120,6 +120,7 @@ func examine() []finding {
 		add("tcx", "dataplane: tunnels in the kernel; without it they are written in userspace, slower", "Linux 6.6 or newer and CAP_BPF; without it nothing else is lost", false, func() (string, error) { return "attached a program", bpf.Supported() })
 	}
 	add("nofile", "labs: a few descriptors for each node", "raise the limit, as root: ulimit -n 20000", true, tryFiles)
+	add("sim", "engine: the same hub in virtual time", "", false, func() (string, error) { return "runs everywhere", nil })
 	add("emu-hub", "engine: the Go hub on real packets", "see what is missing above", true, func() (string, error) {
 		for _, f := range all {
 			if f.Required && !f.OK {

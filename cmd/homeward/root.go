@@ -11,7 +11,8 @@ func newRoot() *cobra.Command {
 		Long: `Homeward runs networks in which addresses do not say where a reply belongs:
 branches that all use 10.0.1.0/24 (Automatic Return Routing), egress addresses
 that live in no machine (soft-unicast). One scenario file becomes a lab of real
-namespaces, real TCP and a real dataplane, and then a report.`,
+namespaces, real TCP and a real dataplane, or the same in virtual time, and then
+a report.`,
 		Example: `  homeward list                             what is shipped
   sudo homeward run overlapping_branches    run it for real, write a report
   homeward validate my.yaml                 every mistake of a file at once

@@ -252,7 +252,9 @@ func (j *Journal) Lose(server, why string, atNs int64) int {
 		}
 	}
 	j.mu.Unlock()
-	slices.SortFunc(gone, func(x, y *entry) int { return cmp.Compare(x.session.Start, y.session.Start) })
+	slices.SortFunc(gone, func(x, y *entry) int {
+		return cmp.Or(cmp.Compare(x.session.Start, y.session.Start), cmp.Compare(x.id, y.id))
+	})
 	for _, at := range gone {
 		r := j.Session(server, &at.session)
 		r.Incomplete, r.EndNs, r.SessionEndTime = why, 0, 0
