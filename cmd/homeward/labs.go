@@ -18,7 +18,7 @@ import (
 // labCommands are those of a lab that stays.
 func labCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
+		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(), newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
 	}
 }
 

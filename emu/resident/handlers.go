@@ -25,6 +25,7 @@ func (k *keeper) handlers() map[string]control.Handler {
 		control.DoLogs:    k.withLab(k.logs),
 		control.DoEvents:  k.withLab(k.events),
 		control.DoRecords: k.withLab(k.records),
+		control.DoApply:   k.withLab(k.change),
 	}
 }
 
