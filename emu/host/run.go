@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -67,14 +68,18 @@ func Run(ctx context.Context, flows []plan.Flow, cfg Config) []Outcome {
 	return r.outcomes
 }
 
-// maxLive leaves two thirds of the descriptors to the origins' ends of the
-// same flows and to the rest of the lab.
+// maxLive leaves two thirds of the free descriptors to the origins' ends of the
+// same flows and to whatever else begins meanwhile.
 func maxLive() int {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return 256
 	}
-	return int(min(max(lim.Cur/3, 16), 8192))
+	free := lim.Cur
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+		free -= min(free, uint64(len(open)))
+	}
+	return int(min(max(free/3, 16), 8192))
 }
 
 // admit waits until the first flow's time and a slot are near, and returns how

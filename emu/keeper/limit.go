@@ -25,6 +25,9 @@ const (
 	filesPerTunnel       = 4
 	filesPerInterconnect = 4
 	filesPerEdge         = 18
+	// A server's pipes, its process and the tap beside it; a program's likewise.
+	filesPerServer  = 6
+	filesPerProgram = 3
 )
 
 // LimitError says that a lab needs more open files than the process may have.
@@ -42,7 +45,22 @@ func (e *LimitError) Error() string {
 // link, those of the meter of an impaired one, and what carries packets.
 func filesNeeded(p *plan.Plan) uint64 {
 	nodes, links, cuts := uint64(len(p.Nodes)), uint64(len(p.Links)), uint64(len(wire.Cuts(p)))
-	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts+carriers(p))
+	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts+carriers(p)+inhabitants(p))
+}
+
+// inhabitants is how many open files what lives in the nodes takes: servers,
+// hosts with the taps beside them, origins that listen, users' programs.
+func inhabitants(p *plan.Plan) uint64 {
+	n := filesPerServer*len(p.Servers) + filesPerProgram*len(p.Programs)
+	for i := range p.Nodes {
+		if k := p.Nodes[i].Kind; k == plan.KindHost || k == plan.KindDevice {
+			n++
+		}
+	}
+	for i := range p.Services {
+		n += len(p.Services[i].Ports)
+	}
+	return uint64(n)
 }
 
 // carriers is how many open files carry packets between links and sockets.

@@ -179,14 +179,19 @@ func (r *runner) startCapture() error {
 // Possible says whether this machine can bring up the plan's lab; the error
 // says what is missing and how to get it.
 func Possible(p *plan.Plan) error {
+	if err := keeper.Fits(p); err != nil {
+		return err
+	}
 	ns, err := netns.New()
 	switch {
+	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+		return fmt.Errorf("no room for one more open file: %w", err)
 	case err != nil && userns.Inside():
 		return fmt.Errorf("root of a user namespace may not make network namespaces here: %s (%w)", userns.Mend(), err)
 	case err != nil:
 		return fmt.Errorf("a lab needs the right to make network namespaces: run as root, for example with sudo; homeward doctor says what else is missing (%w)", err)
 	}
-	return errors.Join(ns.Close(), keeper.Fits(p))
+	return ns.Close()
 }
 
 // Lacks says whether an error of Up or Run is a lack of the machine's: of rights,
