@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/tail"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -240,6 +242,24 @@ func (a *Agent) Stop(ctx context.Context) (Final, error) {
 		return Final{}, a.exit
 	}
 	return *a.final, a.exit
+}
+
+// Kill ends the child at once, as a fault does, and returns when it is gone and
+// every event that it told is delivered.
+func (a *Agent) Kill() { a.kill() }
+
+// Pause stops the child where it is, until Resume lets it go on. It answers
+// nothing meanwhile.
+func (a *Agent) Pause() error { return a.signal(unix.SIGSTOP) }
+
+// Resume lets a paused child go on.
+func (a *Agent) Resume() error { return a.signal(unix.SIGCONT) }
+
+func (a *Agent) signal(s unix.Signal) error {
+	if err := a.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("agent %s: %v: %w", a.node, s, err)
+	}
+	return nil
 }
 
 // kill ends the child at once and waits until it is gone.

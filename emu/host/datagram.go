@@ -67,7 +67,11 @@ func datagrams(ctx context.Context, f *plan.Flow, fd int, s *signer, start time.
 	}
 	defer d.c.file.Close()
 	defer d.c.interrupt()()
-	o.Result, o.Reason = d.run(packets)
+	d.c.pace.begin(start)
+	if o.Result, o.Reason = d.run(packets); o.Result != record.OK {
+		d.c.pace.move(time.Now())
+	}
+	o.Stall = d.c.pace.longest
 	return o
 }
 
@@ -177,6 +181,7 @@ func (d *session) receive() error {
 		return nil // a duplicate, or an answer to what was never sent
 	}
 	d.done[v.seq] = true
+	d.c.pace.move(time.Now())
 	if d.got++; d.o.RTT == 0 {
 		d.o.RTT = max(at.Sub(d.sent[v.seq]), 1)
 		if now := time.Since(d.sent[v.seq]); d.o.RTT > now {

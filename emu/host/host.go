@@ -45,6 +45,10 @@ type Outcome struct {
 	Up, Down int64
 	// RTT is connection set-up, or the first answered echo; 0 if neither was.
 	RTT time.Duration
+	// Stall is the longest time in which no payload was delivered, from the start
+	// of payload to its end, or until the client gave up; of datagrams that is the
+	// longest time between answers.
+	Stall time.Duration
 	// Start is when the first packet was sent, or should have been; End when
 	// the result was known.
 	Start, End time.Time

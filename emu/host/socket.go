@@ -103,6 +103,7 @@ type conn struct {
 	raw      syscall.RawConn
 	written  int64
 	received int64
+	pace     pace
 }
 
 // newConn takes over fd.
@@ -144,12 +145,14 @@ func (c *conn) interrupt() (stop func() bool) {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.file.Read(b)
 	c.received += int64(n)
+	c.pace.step(n)
 	return n, err
 }
 
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.file.Write(b)
 	c.written += int64(n)
+	c.pace.step(n)
 	return n, err
 }
 

@@ -57,7 +57,12 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
 	}
+	c.pace.begin(time.Now())
 	st, err := exchange(c, f, s, buf)
+	if err != nil {
+		c.pace.move(time.Now()) // what was waited for at the end did not come
+	}
+	o.Stall = c.pace.longest
 	if err == nil {
 		o.Result, o.Egress = record.OK, st.peer
 		o.Up, o.Down = c.written, c.received

@@ -134,10 +134,11 @@ const lookLimit = 5 * time.Second
 func (l *Lab) Look(ctx context.Context) (map[string]agent.Look, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	looks := make([]agent.Look, len(l.r.agents))
+	agents := l.r.fleet.all()
+	looks := make([]agent.Look, len(agents))
 	errs := make([]error, len(looks))
 	var wait sync.WaitGroup
-	for i, a := range l.r.agents {
+	for i, a := range agents {
 		wait.Go(func() { looks[i], errs[i] = a.Look(ctx) })
 	}
 	wait.Wait()
@@ -184,7 +185,7 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 // failed, each with why.
 func (l *Lab) Lost() map[string]error {
 	lost := map[string]error{}
-	for i, a := range l.r.agents {
+	for i, a := range l.r.fleet.all() {
 		select {
 		case <-a.Done():
 			lost[l.r.plan.Servers[i].Node] = a.Err()
@@ -202,7 +203,7 @@ func (l *Lab) Lost() map[string]error {
 // Pids are the servers' processes, by node.
 func (l *Lab) Pids() map[string]int {
 	pids := map[string]int{}
-	for i, a := range l.r.agents {
+	for i, a := range l.r.fleet.all() {
 		pids[l.r.plan.Servers[i].Node] = a.Pid()
 	}
 	return pids
@@ -211,7 +212,7 @@ func (l *Lab) Pids() map[string]int {
 // Logs are what servers have said on stderr, and hosts' programs at all, by node.
 func (l *Lab) Logs() map[string]string {
 	logs := map[string]string{}
-	for i, a := range l.r.agents {
+	for i, a := range l.r.fleet.all() {
 		logs[l.r.plan.Servers[i].Node] = a.Log()
 	}
 	for _, p := range l.r.programs {

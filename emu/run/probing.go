@@ -23,7 +23,7 @@ func unprobed(s plan.Server) plan.Server {
 
 // probing has every server probe what its configuration says.
 func (r *runner) probing(ctx context.Context) error {
-	for i, a := range r.agents {
+	for i, a := range r.fleet.all() {
 		c := r.plan.Servers[i].Config
 		if !slices.ContainsFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.Probing != nil }) {
 			continue

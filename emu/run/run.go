@@ -23,6 +23,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
+	"github.com/homeward-lab/homeward/emu/fault"
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/probe"
@@ -111,10 +112,13 @@ type runner struct {
 
 	lab       *keeper.Lab
 	closers   []func() error // in reverse
-	agents    []*agent.Agent
+	fleet     fleet
+	faults    *fault.Engine
+	faulted   []error // what went wrong with faults by themselves; the fleet's lock guards it
 	store     *store
 	connected []attached
-	first     time.Time // start of the first traffic
+	onBegin   func(start time.Time) // told when traffic begins; may be nil
+	first     time.Time             // start of the first traffic
 	taps      map[string]*probe.Tap
 	egress    []*probe.Egress
 	capture   *capture.Capture
@@ -156,7 +160,10 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
 	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
 
+	healed := func() error { return nil }
+	r.onBegin = func(start time.Time) { healed = r.schedule(ctx, start) }
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
+	broken := healed()
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
@@ -165,7 +172,7 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	stopped := r.saveTables()
 	stopped = errors.Join(stopped, r.stop())
 	_, collected := r.collect(sent)
-	stopped = errors.Join(stopped, collected)
+	stopped = errors.Join(broken, stopped, collected)
 	if err := errors.Join(r.saveLogs(), r.saveCapture()); err != nil {
 		return errors.Join(stopped, err)
 	}
@@ -188,6 +195,9 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 	r.journal.Begin(flows)
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
 	breaks := r.begin(began)
+	if r.onBegin != nil {
+		r.onBegin(began)
+	}
 	var mu sync.Mutex
 	done := 0
 	tell(0, len(flows))
@@ -214,12 +224,23 @@ func (r *runner) stop() error {
 	defer cancel()
 	r.store.close()
 	var errs []error
-	for i, a := range r.agents {
-		node := r.plan.Servers[i].Node
-		final, err := a.Stop(ctx)
-		r.count(node, final)
-		errs = append(errs, err, r.slices(node, r.egress[i].Count(), r.journal.LeftBy(node)))
+	if r.faults != nil {
+		errs = append(errs, r.faults.Close())
 	}
+	for i, a := range r.fleet.all() {
+		node := r.plan.Servers[i].Node
+		switch r.fleet.condition(i) {
+		case paused:
+			errs = append(errs, a.Resume())
+			fallthrough
+		case running:
+			final, err := a.Stop(ctx)
+			r.count(node, final)
+			errs = append(errs, err)
+		}
+		errs = append(errs, r.slices(node, r.egress[i].Count(), r.journal.LeftBy(node)))
+	}
+	errs = append(errs, r.faulted...)
 	return errors.Join(append(errs, r.measure())...)
 }
 
@@ -245,7 +266,12 @@ func (r *runner) count(server string, f agent.Final) {
 	for reason, n := range f.Drops {
 		r.journal.Drops(server, reason, int64(n), r.since(time.Now()))
 	}
-	r.manifest.Metrics.Servers[server] = m
+	if r.manifest.Metrics.Servers[server] == nil {
+		r.manifest.Metrics.Servers[server] = map[string]int64{}
+	}
+	for name, n := range m { // of all its lives
+		r.manifest.Metrics.Servers[server][name] += n
+	}
 	r.manifest.Metrics.ReturnRouteLookups += m["route_lookups"]
 	r.manifest.Metrics.MaxRSSKiB = max(r.manifest.Metrics.MaxRSSKiB, int64(f.MaxRSS)/1024)
 }

@@ -22,7 +22,7 @@ func (r *runner) settled(ctx context.Context) error {
 }
 
 func (r *runner) lookAll(ctx context.Context) error {
-	for _, a := range r.agents {
+	for _, a := range r.fleet.all() {
 		if _, err := a.Look(ctx); err != nil {
 			return fmt.Errorf("where devices are: %w", err)
 		}

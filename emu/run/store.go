@@ -1,7 +1,10 @@
 package run
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +29,7 @@ type store struct {
 	traffic  bool
 	closed   bool
 	pending  map[*time.Timer]bool
+	where    map[ident.OnRamp]hub.Attachment // as told last
 	learning sync.WaitGroup
 }
 
@@ -37,7 +41,7 @@ type known struct {
 }
 
 func newStore(delays map[string]time.Duration, fail func(error)) *store {
-	return &store{delays: delays, fail: fail, pending: map[*time.Timer]bool{}}
+	return &store{delays: delays, fail: fail, pending: map[*time.Timer]bool{}, where: map[ident.OnRamp]hub.Attachment{}}
 }
 
 // add makes a server one that learns.
@@ -58,6 +62,7 @@ func (s *store) begin() {
 func (s *store) tell(news hub.Attachment, by ident.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.where[news.OnRamp] = news
 	for _, k := range s.servers {
 		if k.id == by || s.closed {
 			continue
@@ -68,6 +73,13 @@ func (s *store) tell(news hub.Attachment, by ident.Server) {
 		}
 		s.schedule(delay, k, news)
 	}
+}
+
+// everything is what a server that begins anew has to know.
+func (s *store) everything() []hub.Attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(s.where), func(a, b hub.Attachment) int { return cmp.Compare(a.OnRamp, b.OnRamp) })
 }
 
 // schedule lets a server learn after the delay. The lock is held.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/capture"
 	"github.com/homeward-lab/homeward/emu/host"
@@ -69,6 +70,7 @@ func (r *runner) up(ctx context.Context) error {
 	if err := r.routers(); err != nil {
 		return err
 	}
+	r.breakable()
 	return r.probing(ctx)
 }
 
@@ -107,19 +109,16 @@ const (
 
 func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
-	uplink, gateway, edge, err := r.link(s.Node, s.Interface)
+	a, err := r.serve(i, unprobed(s))
 	if err != nil {
 		return err
 	}
-	a, err := agent.Start(r.lab.Spawn, unprobed(s), agent.Options{
-		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
-		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
-	})
+	r.fleet.add(a, s.Config)
+	r.store.add(known{datacenter: s.Datacenter, learn: func(news []hub.Attachment) error { return r.fleet.learn(i, news) }, id: s.Config.Self})
+	_, _, edge, err := r.link(s.Node, s.Interface)
 	if err != nil {
 		return err
 	}
-	r.agents = append(r.agents, a)
-	r.store.add(known{datacenter: s.Datacenter, learn: a.Learn, id: s.Config.Self})
 	r.manifest.Features["io"] = string(a.Hello().IO)
 	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: journal.Owner(s)})
 	if err != nil {
@@ -128,6 +127,18 @@ func (r *runner) server(i int) error {
 	r.egress = append(r.egress, t)
 	r.closers = append(r.closers, t.Close)
 	return nil
+}
+
+// serve starts the process of a server.
+func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
+	uplink, gateway, _, err := r.link(s.Node, s.Interface)
+	if err != nil {
+		return nil, err
+	}
+	return agent.Start(r.lab.Spawn, s, agent.Options{
+		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
+		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
+	})
 }
 
 // exe is the program that serves as a child.

@@ -112,3 +112,36 @@ func appendHop(b []byte, h hop) []byte {
 	binary.NativeEndian.PutUint16(b[start:], uint16(len(b)-start))
 	return b
 }
+
+// Follows says whether the kernel sends what goes to the route's prefix by one of
+// its hops; the error names the interface that it would take.
+func (r *Routes) Follows(k plan.KernelRoute) error {
+	m := nl.NewRtMsg()
+	m.Family, m.Dst_len = family(k.To.Addr()), uint8(k.To.Addr().BitLen())
+	all, err := r.conn.ask(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, m, nl.NewRtAttr(unix.RTA_DST, k.To.Addr().AsSlice()))
+	if len(k.Hops) == 0 {
+		if err == nil {
+			return fmt.Errorf("route %v: want a black hole, got a way", k.To)
+		}
+		return nil
+	}
+	if err != nil || len(all) == 0 {
+		return fmt.Errorf("route %v: %d answers, %w", k.To, len(all), err)
+	}
+	attrs, err := nl.ParseRouteAttr(all[0][unix.SizeofRtMsg:])
+	if err != nil {
+		return fmt.Errorf("route %v: %w", k.To, err)
+	}
+	got := -1
+	for _, a := range attrs {
+		if a.Attr.Type == unix.RTA_OIF {
+			got = int(binary.NativeEndian.Uint32(a.Value))
+		}
+	}
+	for _, h := range k.Hops {
+		if r.index[h.Interface] == got {
+			return nil
+		}
+	}
+	return fmt.Errorf("route %v: goes by interface %d, want one of %v", k.To, got, k.Hops)
+}

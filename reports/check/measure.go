@@ -129,7 +129,7 @@ func (v values) traffic(id string, flows []record.Flow, misdelivered map[string]
 	counts := map[record.Result]int{}
 	clients, served, pairs := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	var up, down int64
-	var rtt, took []int64
+	var rtt, took, stalls []int64
 	consistent := true
 	for _, f := range flows {
 		counts[f.Result]++
@@ -140,6 +140,9 @@ func (v values) traffic(id string, flows []record.Flow, misdelivered map[string]
 		}
 		if f.RTTNs > 0 {
 			rtt = append(rtt, f.RTTNs)
+		}
+		if f.StallNs > 0 {
+			stalls = append(stalls, f.StallNs)
 		}
 		if f.Result == record.OK {
 			served[f.Client] = true
@@ -160,6 +163,7 @@ func (v values) traffic(id string, flows []record.Flow, misdelivered map[string]
 	v[id+".misdelivered_share"] = value{v: float64(counts[record.Misdelivered]) / float64(len(flows))}
 	v.times(id+".rtt_ms.", rtt, "no round trip was measured")
 	v.times(id+".time_ms.", took, "no flow is ok")
+	v.times(id+".stall_ms.", stalls, "no stall was measured")
 }
 
 // oneNode reports whether all that is known of a flow's replies was seen on

@@ -24,7 +24,7 @@ type EnvSpec struct {
 
 // Counters are the names of a hub's totals, as its counters are named in JSON.
 func Counters() []string {
-	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "held", "reassembly_timeouts", "relayed", "route_lookups",
+	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "arr_failover", "probes", "held", "reassembly_timeouts", "relayed", "route_lookups",
 		"flows_started", "flows_ended", "flows"}
 }
 
@@ -75,7 +75,7 @@ func trafficMeasures() schema {
 	for _, r := range results() {
 		s[string(r)] = def{typ: integer, grows: true, of: "total"}
 	}
-	for _, time := range []string{"rtt_ms", "time_ms"} {
+	for _, time := range []string{"rtt_ms", "time_ms", "stall_ms"} {
 		for _, q := range []string{"p50", "p90", "p99", "max", "mean"} {
 			s[time+"."+q] = def{typ: number, grows: q == "max", unit: " ms"}
 		}

@@ -54,7 +54,10 @@ type Flow struct {
 	BytesUp   int64 `json:"bytes_up"`
 	BytesDown int64 `json:"bytes_down"`
 	// RTTNs is connection set-up time, or the first echo's round trip.
-	RTTNs   int64 `json:"rtt_ns"`
+	RTTNs int64 `json:"rtt_ns"`
+	// StallNs is the longest time in which no payload was delivered, from the
+	// start of payload to its end, or until the client gave up; 0 is unknown.
+	StallNs int64 `json:"stall_ns,omitempty"`
 	StartNs int64 `json:"start_ns"` // since the start of the run
 	EndNs   int64 `json:"end_ns"`
 	// SessionID joins it with sessions.jsonl.

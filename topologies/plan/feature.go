@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -25,7 +26,7 @@ func everyEngine(word string) bool {
 		"routes.regions", "routes.datacenters", "routes.bgp", "ipv6", "health", "group", "cpe":
 		return true
 	}
-	return false
+	return strings.HasPrefix(word, "faults.")
 }
 
 // features notes every use of a word that not every engine can do. What is not

@@ -1,0 +1,257 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// power pauses or kills servers and routers.
+func (e *Engine) power(h *Handle) error {
+	// A router is its links, for all that others can tell.
+	if err := e.cut(h, true, true); err != nil {
+		return err
+	}
+	down, up := e.lab.Kill, e.lab.Revive
+	if h.Fault.Do == spec.Pause {
+		down, up = e.lab.Pause, e.lab.Resume
+	}
+	for _, s := range h.Fault.Servers {
+		if err := e.take(h, "server "+s); err != nil {
+			return err
+		}
+		if err := down(s); err != nil {
+			return err
+		}
+		e.silence(h, s)
+		h.undoes(func() error {
+			if err := up(s); err != nil {
+				return err
+			}
+			return e.back(s)
+		})
+	}
+	return nil
+}
+
+// silence begins the time after which a server's datacenter notices that it gives
+// no sign of life.
+func (e *Engine) silence(h *Handle, server string) {
+	f := h.Fault
+	e.silent[server] = time.AfterFunc(e.plan.Detection, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.closed || e.silent[server] == nil {
+			return
+		}
+		if err := e.takeOut(server); err != nil {
+			e.fail(fmt.Errorf("fault %s: %w", f.ID, err))
+			return
+		}
+		e.tell(&f, "step", fmt.Sprintf("%s is noticed to be gone: nothing is steered to it any more", server))
+	})
+}
+
+// takeOut has the edge route nothing to a server, and the others do without it.
+func (e *Engine) takeOut(server string) error {
+	e.out[server] = true
+	return errors.Join(e.reroute(), e.live(server, false))
+}
+
+// back makes a server one of the living again, if it was missed.
+func (e *Engine) back(server string) error {
+	e.silent[server].Stop()
+	delete(e.silent, server)
+	if !e.out[server] {
+		return nil
+	}
+	delete(e.out, server)
+	return errors.Join(e.live(server, true), e.reroute())
+}
+
+// live changes who takes part in the bucket table. A server that went is asked
+// for nothing; one that comes back asks those who held its buckets meanwhile.
+func (e *Engine) live(server string, live bool) error {
+	return e.lab.Reconfigure(func(c *hub.Config) {
+		c.Servers = slices.Clone(c.Servers)
+		for i := range c.Servers {
+			s := &c.Servers[i]
+			if s.Name == server {
+				s.Live, s.WasLive = live, false
+				continue
+			}
+			s.WasLive = s.Live
+		}
+	})
+}
+
+func (e *Engine) withdraw(h *Handle) error {
+	h.undoes(e.reroute) // the last to be undone
+	for _, d := range h.Fault.Datacenters {
+		for _, p := range h.Fault.Prefixes {
+			a := announcement{d, p}
+			e.withdrawn[a]++
+			h.undoes(func() error {
+				if e.withdrawn[a]--; e.withdrawn[a] == 0 {
+					delete(e.withdrawn, a)
+				}
+				return nil
+			})
+		}
+	}
+	return e.reroute()
+}
+
+// drain takes datacenters out in steps, of which the first is done at once.
+func (e *Engine) drain(ctx context.Context, h *Handle) error {
+	if err := e.withdraw(h); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var stopping sync.WaitGroup
+	h.stop = sync.OnceFunc(func() { cancel(); stopping.Wait() })
+	at := time.Now().Add(h.Fault.Wait.D())
+	stopping.Go(func() {
+		if !until(ctx, at) {
+			return
+		}
+		if err := e.stopServers(h); err != nil {
+			e.fail(fmt.Errorf("fault %s: %w", h.Fault.ID, err))
+		}
+	})
+	return nil
+}
+
+// stopServers is the last step of a drain.
+func (e *Engine) stopServers(h *Handle) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	for _, s := range h.Fault.Servers {
+		if err := e.take(h, "server "+s); err != nil {
+			return err
+		}
+		if err := errors.Join(e.takeOut(s), e.lab.Stop(s)); err != nil {
+			return err
+		}
+		e.silent[s] = time.NewTimer(0)
+		h.undoes(func() error {
+			if err := e.lab.Revive(s); err != nil {
+				return err
+			}
+			return e.back(s)
+		})
+	}
+	e.tell(&h.Fault, "step", "drained: its servers have stopped")
+	return nil
+}
+
+// reroute gives every router the routes that follow from who announces what and
+// which servers are out, where they differ from what it has.
+func (e *Engine) reroute() error {
+	for i := range e.plan.Nodes {
+		n := &e.plan.Nodes[i]
+		if n.Kind != plan.KindTransit && n.Kind != plan.KindEdge {
+			continue
+		}
+		if err := e.apply(n, e.wanted(n)); err != nil {
+			return fmt.Errorf("routes of %s: %w", n.ID, err)
+		}
+	}
+	return nil
+}
+
+// wanted are the routes of a node that differ from the plan's.
+func (e *Engine) wanted(n *plan.Node) map[netip.Prefix]plan.KernelRoute {
+	all := map[netip.Prefix]plan.KernelRoute{}
+	if n.Kind == plan.KindTransit {
+		for a := range e.withdrawn {
+			if r, differs := e.lands(n.ID, a.prefix); differs {
+				all[a.prefix] = r
+			}
+		}
+		return all
+	}
+	gone := map[string]bool{}
+	for i := range e.plan.Links {
+		if l := &e.plan.Links[i]; l.Class == plan.ClassServer && l.B.Node == n.ID && e.out[l.A.Node] {
+			gone[l.B.Interface] = true
+		}
+	}
+	for _, r := range n.Routes {
+		left := slices.DeleteFunc(slices.Clone(r.Hops), func(h plan.Hop) bool { return gone[h.Interface] })
+		if len(left) < len(r.Hops) {
+			r.Hops = left
+			all[r.To] = r
+		}
+	}
+	return all
+}
+
+// lands is the route of a transit router to a prefix that somebody withdrew; it
+// differs from the plan's unless the nearest datacenter still announces it.
+func (e *Engine) lands(node string, p netip.Prefix) (r plan.KernelRoute, differs bool) {
+	r.To = p
+	for _, l := range e.plan.Landings {
+		if l.Node != node {
+			continue
+		}
+		if e.withdrawn[announcement{l.Datacenter, p}] > 0 {
+			differs = true
+			continue
+		}
+		if r.Hops = l.Hops; p.Addr().Is6() {
+			r.Hops = l.Hops6
+		}
+		return r, differs
+	}
+	return r, differs // nobody does: a black hole
+}
+
+// apply changes a node's routes from what was applied to what is wanted.
+func (e *Engine) apply(n *plan.Node, wanted map[netip.Prefix]plan.KernelRoute) error {
+	had := e.applied[n.ID]
+	if len(had) == 0 && len(wanted) == 0 {
+		return nil
+	}
+	r, err := e.at(n.ID)
+	if err != nil {
+		return err
+	}
+	for p, k := range wanted {
+		if old, same := had[p]; same && slices.Equal(old.Hops, k.Hops) {
+			continue
+		}
+		if err := r.Replace(k); err != nil {
+			return err
+		}
+	}
+	for p := range maps.Keys(had) {
+		if _, still := wanted[p]; still {
+			continue
+		}
+		i := slices.IndexFunc(n.Routes, func(k plan.KernelRoute) bool { return k.To == p })
+		if i < 0 {
+			if err := r.Remove(had[p]); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := errors.Join(r.Replace(n.Routes[i]), r.Follows(n.Routes[i])); err != nil {
+			return fmt.Errorf("%w: %w", errNotHealed, err)
+		}
+	}
+	e.applied[n.ID] = wanted
+	return nil
+}

@@ -1,0 +1,223 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/fault"
+	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// condition of a server, which faults change.
+type condition int
+
+const (
+	running condition = iota
+	paused
+	stopped // in order: its counters are counted
+	killed  // with what it knew
+)
+
+// fleet is the servers of a lab, as faults leave them. Safe for concurrent use.
+type fleet struct {
+	mu     sync.Mutex
+	agents []*agent.Agent
+	is     []condition
+	// configs are those in force, or that will be when a server runs again.
+	configs []hub.Config
+	// lives counts how often a server began.
+	lives []uint64
+}
+
+// all are the servers' processes, the latest of each.
+func (f *fleet) all() []*agent.Agent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.agents)
+}
+
+func (f *fleet) add(a *agent.Agent, c hub.Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.agents, f.is, f.configs, f.lives = append(f.agents, a), append(f.is, running), append(f.configs, c), append(f.lives, 1)
+}
+
+func (f *fleet) condition(i int) condition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.is[i]
+}
+
+// learn passes news on to a server, unless it is not there to learn.
+func (f *fleet) learn(i int, news []hub.Attachment) error {
+	f.mu.Lock()
+	a, is := f.agents[i], f.is[i]
+	f.mu.Unlock()
+	if is == stopped || is == killed {
+		return nil
+	}
+	return a.Learn(news)
+}
+
+// configLimit bounds how long a server may take to put a configuration in force.
+const configLimit = 10 * time.Second
+
+// faulty is the runner as the faults see it (fault.Lab).
+type faulty struct{ r *runner }
+
+// NS implements fault.Lab.
+func (l faulty) NS(node string) *netns.NS { return l.r.lab.NS(node) }
+
+// Event implements fault.Lab.
+func (l faulty) Event(e record.Event) { l.r.event(e) }
+
+// Impair implements fault.Lab.
+func (l faulty) Impair(link string, d impair.Direction, c impair.Config) error {
+	if l.r.pump == nil {
+		return fmt.Errorf("impair %s: no link of this lab can be impaired", link)
+	}
+	return l.r.pump.Set(link, d, c)
+}
+
+// change has a server that is in one of the conditions be in another, by do.
+func (l faulty) change(server string, from []condition, to condition, do func(i int) error) error {
+	i := slices.IndexFunc(l.r.plan.Servers, func(s plan.Server) bool { return s.Node == server })
+	if i < 0 {
+		return fmt.Errorf("no server %q", server)
+	}
+	f := &l.r.fleet
+	is := f.condition(i)
+	if !slices.Contains(from, is) {
+		return fmt.Errorf("server %s is paused, stopped or killed already, or runs", server)
+	}
+	if err := do(i); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.is[i] = to
+	return nil
+}
+
+// Pause implements fault.Lab.
+func (l faulty) Pause(server string) error {
+	return l.change(server, []condition{running}, paused, func(i int) error { return l.r.fleet.all()[i].Pause() })
+}
+
+// Resume implements fault.Lab.
+func (l faulty) Resume(server string) error {
+	err := l.change(server, []condition{paused}, running, func(i int) error { return l.r.fleet.all()[i].Resume() })
+	if err != nil {
+		return err
+	}
+	return l.Reconfigure(nil)
+}
+
+// Kill implements fault.Lab.
+func (l faulty) Kill(server string) error {
+	return l.change(server, []condition{running}, killed, func(i int) error {
+		l.r.fleet.all()[i].Kill()
+		n := l.r.journal.Lose(server, "the server was killed", l.r.since(time.Now()))
+		l.r.manifest.Metrics.Lost = append(l.r.manifest.Metrics.Lost, server)
+		l.r.event(record.Event{Node: server, Kind: "lost", Count: int64(n), Text: fmt.Sprintf("its counters and the ends of %d sessions are unknown", n)})
+		return nil
+	})
+}
+
+// Stop implements fault.Lab.
+func (l faulty) Stop(server string) error {
+	return l.change(server, []condition{running}, stopped, func(i int) error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+		defer cancel()
+		final, err := l.r.fleet.all()[i].Stop(ctx)
+		l.r.count(server, final)
+		return err
+	})
+}
+
+// Revive implements fault.Lab.
+func (l faulty) Revive(server string) error {
+	return l.change(server, []condition{stopped, killed}, running, func(i int) error {
+		f := &l.r.fleet
+		f.mu.Lock()
+		f.lives[i]++
+		s := l.r.plan.Servers[i]
+		// So that no session of this life is taken for one of another.
+		f.configs[i].Life = f.lives[i]
+		s.Config = f.configs[i]
+		f.mu.Unlock()
+		a, err := l.r.serve(i, s)
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		f.agents[i] = a
+		f.mu.Unlock()
+		return a.Learn(l.r.store.everything())
+	})
+}
+
+// Reconfigure implements fault.Lab. Without a change it puts in force what a
+// server missed.
+func (l faulty) Reconfigure(change func(*hub.Config)) error {
+	f := &l.r.fleet
+	f.mu.Lock()
+	for i := range f.configs {
+		if change != nil {
+			change(&f.configs[i])
+			f.configs[i].Epoch++
+		}
+	}
+	agents, is, configs := slices.Clone(f.agents), slices.Clone(f.is), slices.Clone(f.configs)
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
+	defer cancel()
+	var errs []error
+	for i, a := range agents {
+		if is[i] == running {
+			errs = append(errs, a.Reconfigure(ctx, configs[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Break has a fault happen now, until its handle is healed: the file's words, on
+// a lab that is up.
+func (l *Lab) Break(ctx context.Context, f spec.Fault) (*fault.Handle, error) {
+	d, err := l.Plan().Fault(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.On, err)
+	}
+	return l.r.faults.Start(ctx, d)
+}
+
+// Broken are the faults that have happened and not healed.
+func (l *Lab) Broken() []*fault.Handle { return l.r.faults.Active() }
+
+// breakable makes the engine of faults.
+func (r *runner) breakable() {
+	r.faults = fault.New(r.plan, faulty{r}, func(err error) {
+		r.fleet.mu.Lock()
+		defer r.fleet.mu.Unlock()
+		r.faulted = append(r.faulted, err)
+	})
+	r.closers = append(r.closers, r.faults.Close)
+}
+
+// schedule has the plan's faults happen from the start of traffic on. The
+// function returned waits until all that have an end have healed.
+func (r *runner) schedule(ctx context.Context, start time.Time) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- r.faults.Run(ctx, r.plan.Faults, start) }()
+	return func() error { return <-done }
+}
