@@ -192,7 +192,7 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 }
 
 func checkInput(c spec.Check) check.Input {
-	in := check.Input{ID: c.ID, Vs: c.Vs, Level: c.Level}
+	in := check.Input{ID: c.ID, Vs: c.Vs, Level: c.Level, After: c.After, Within: c.Within.D()}
 	switch {
 	case c.Expect != "":
 		in.Kind, in.Expr = check.Expect, c.Expect

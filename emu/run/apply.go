@@ -96,6 +96,9 @@ func Reconfigured(now, next *plan.Plan) []string {
 func (l *Lab) Apply(ctx context.Context, next *plan.Plan) error {
 	l.busy.Lock() // a round of traffic is of one plan
 	defer l.busy.Unlock()
+	if broken := l.Broken(); len(broken) > 0 {
+		return fmt.Errorf("fault %s has changed what servers know: want it mended first", broken[0].Fault.ID)
+	}
 	now := l.Plan()
 	if fixed := Fixed(now, next); len(fixed) > 0 {
 		return fmt.Errorf("needs a new lab: %s", fixed[0])
@@ -122,5 +125,5 @@ func (l *Lab) Apply(ctx context.Context, next *plan.Plan) error {
 
 // configure gives a server a configuration.
 func (l *Lab) configure(ctx context.Context, i int, c hub.Config) error {
-	return l.r.agents[i].Reconfigure(ctx, c)
+	return l.r.fleet.configure(ctx, i, c)
 }

@@ -110,3 +110,67 @@ func TestLiveFaults(t *testing.T) {
 		})
 	}
 }
+
+// A tunnel gets narrower in the middle of transfers both ways: the ends of the
+// connections learn of it (RFC 1191), and they go on.
+func TestLiveNarrowTunnel(t *testing.T) {
+	const file = `version: 1
+name: narrow
+datacenters: [{id: lhr, servers: 2, egress: [198.51.100.0/31]}]
+sites: [{id: shop, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
+internet: [{id: web, address: 203.0.113.9, serve: [http]}]
+links: {access: {rate: 20Mbit, delay: 2ms}}
+traffic:
+  - {id: down, from: shop.*.till, to: web, tcp: 443, request: 200B, response: 2MB}
+  - {id: up, from: shop.*.till, to: web, tcp: 80, request: 2MB, response: 200B}
+faults: [{id: f, at: 200ms, do: mtu, mtu: 1000, on: shop.1.wan}]
+`
+	r := live(t, compile(t, file), run.Options{})
+	wantAll(t, r, record.OK)
+	refused := int64(0)
+	for _, e := range r.Events {
+		if e.Kind == "drop" && e.Reason == "too_big" {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("no server refused a packet that was too big: the tunnel did not get narrower")
+	}
+	for _, f := range r.Flows {
+		if f.StallNs > 1e9 {
+			t.Errorf("%s stood still for %d ms", f.Traffic, f.StallNs/1e6)
+		}
+	}
+}
+
+// What a killed server knew is gone, and the records say so.
+func TestLiveKillTellsWhatIsLost(t *testing.T) {
+	r := happens(t, "do: kill, on: lhr.1", "")
+	incomplete, others := 0, 0
+	for _, s := range r.Sessions {
+		switch {
+		case s.Incomplete == "":
+			others++
+		case s.HomeServer != "lhr.1" || s.EndNs != 0:
+			t.Errorf("the session of %s is incomplete: %s", s.HomeServer, s.Incomplete)
+		default:
+			incomplete++
+		}
+	}
+	if incomplete == 0 || others == 0 || !slices.Equal(r.Run.Metrics.Lost, []string{"lhr.1"}) {
+		t.Errorf("%d sessions are incomplete and %d are not, lost is %v; want some of both, and lhr.1", incomplete, others, r.Run.Metrics.Lost)
+	}
+	steps := 0
+	for _, e := range r.Events {
+		if e.Kind == "step" && e.Fault == "f" {
+			steps++
+			// 1 s of detection, scaled.
+			if after := e.AtNs - begun(r) - 400e6; after < 200e6 || after > 500e6 {
+				t.Errorf("noticed after %d ms, want 200", after/1e6)
+			}
+		}
+	}
+	if steps != 1 {
+		t.Errorf("the time line has %d steps, want one: that it was noticed", steps)
+	}
+}

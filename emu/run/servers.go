@@ -58,6 +58,22 @@ func (f *fleet) condition(i int) condition {
 	return f.is[i]
 }
 
+// configure puts a configuration in force on a server that runs.
+func (f *fleet) configure(ctx context.Context, i int, c hub.Config) error {
+	f.mu.Lock()
+	a, was := f.agents[i], f.configs[i]
+	c.Epoch, c.Life = was.Epoch+1, was.Life
+	f.configs[i] = c
+	f.mu.Unlock()
+	if err := a.Reconfigure(ctx, c); err != nil {
+		f.mu.Lock()
+		f.configs[i] = was
+		f.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
 // learn passes news on to a server, unless it is not there to learn.
 func (f *fleet) learn(i int, news []hub.Attachment) error {
 	f.mu.Lock()

@@ -13,16 +13,23 @@
 //
 // # Time
 //
-// Expect is judged at the end of the run, and so is Eventually. Always and
-// Never are judged there too, over final totals: therefore they accept only
-// measures that never shrink (counters, maxima, consistent), for which "always
-// at most n" and "at most n at the end" are the same.
+// Expect is judged at the end of the run. Always and Never are judged there too,
+// over final totals: therefore they accept only measures that never shrink
+// (counters, maxima, consistent), for which "always at most n" and "at most n at
+// the end" are the same.
+//
+// Eventually, and every check with After, is judged over the time line instead:
+// at each moment at which a flow or session ends or a counted event happens, over
+// what has ended since judging began. So they accept what is known at every
+// moment: not what servers tell at their end alone. A moment at which a measure
+// has no value yet is passed over; if none has one, that is an error.
 package check
 
 import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
@@ -53,6 +60,10 @@ type Input struct {
 	Vs string
 	// Level is "warning" or "error"; empty means error.
 	Level string
+	// After is the fault at which judging begins; empty means the start of traffic.
+	After string
+	// Within bounds Eventually, from where judging begins; 0 means the end of the run.
+	Within time.Duration
 }
 
 // CompileError is a mistake in a check. Line and Col count from 1 within the
@@ -116,6 +127,11 @@ func (c *Check) evaluate(run *record.Records, own values, other *record.Records)
 			return result
 		}
 		all = all.with("vs.", measure(other, c.spec))
+	}
+	if c.input.overTime() {
+		j := c.overWindow(run)
+		result.Verdict, result.Detail = j.verdict, j.detail
+		return result
 	}
 	got, err := vm.Run(c.program, all.environment())
 	if err != nil {

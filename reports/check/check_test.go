@@ -31,7 +31,7 @@ func run() *record.Records {
 	for n := 1; n <= 3; n++ {
 		f := record.Flow{
 			Traffic: "same", N: n, Client: fmt.Sprintf("shop.%d.till", n), Result: record.Misdelivered,
-			DeliveredTo: "shop.1.till", BytesUp: 10, RTTNs: int64(n) * 1e6, EgressIP: "198.51.100.0", EgressPort: 2048,
+			DeliveredTo: "shop.1.till", BytesUp: 10, RTTNs: int64(n) * 1e6, StallNs: int64(n) * 10e6, EgressIP: "198.51.100.0", EgressPort: 2048,
 			StartNs: 1e6, EndNs: 41e6, SessionID: fmt.Sprint(n),
 		}
 		if n == 1 {

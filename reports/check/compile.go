@@ -70,6 +70,9 @@ func compile(spec EnvSpec, in Input) (*Check, []*CompileError) {
 	if in.Vs != "" && !slices.Contains(spec.Variants, in.Vs) {
 		errs = append(errs, &CompileError{ID: in.ID, Msg: fmt.Sprintf("vs: there is no variant %q", in.Vs), Hint: suggest(in.Vs, spec.Variants)})
 	}
+	if in.Vs != "" && in.overTime() {
+		errs = append(errs, &CompileError{ID: in.ID, Msg: "vs compares whole runs, and this check is judged over the time line", Hint: "use expect without after"})
+	}
 	r := &resolver{in: in, schema: newSchema(spec, in.Vs != "")}
 	tree, err := parser.Parse(in.Expr)
 	if err != nil {
@@ -263,7 +266,12 @@ func (r *resolver) unknown(p part, prefix string, known []string) {
 
 // use notes a measure, and refuses one that Always and Never cannot judge.
 func (r *resolver) use(n ast.Node, name string) {
-	if (r.in.Kind == Always || r.in.Kind == Never) && !r.schema[name].grows {
+	switch {
+	case r.in.overTime():
+		if !r.schema.timed(name) {
+			r.fail(n, fmt.Sprintf("%s is known at the end of the run alone, and this check is judged over the time line", name), "use expect without after")
+		}
+	case (r.in.Kind == Always || r.in.Kind == Never) && !r.schema[name].grows:
 		r.fail(n, fmt.Sprintf("%s is judged over final totals, and %s is no total: it may go up and down", r.in.Kind, name), "use expect, or a measure that only grows")
 	}
 	if !slices.Contains(r.used, name) {

@@ -254,12 +254,18 @@ func (v values) totals(run *record.Records, spec EnvSpec) {
 		}
 	}
 	counted := func(n int) value {
-		if len(run.Run.Metrics.Servers) == 0 {
+		switch {
+		case len(run.Run.Metrics.Lost) > 0:
+			return value{err: fmt.Errorf("%s was killed, with what it had counted", strings.Join(run.Run.Metrics.Lost, " and "))}
+		case len(run.Run.Metrics.Servers) == 0:
 			return value{err: errors.New("no server's counters were recorded")}
 		}
 		return value{v: n}
 	}
 	v["egress.port_outside_slice"] = counted(int(run.Run.Metrics.PortOutsideSlice))
+	if len(run.Run.Metrics.Lost) > 0 { // the tap beside the server was there all the time
+		v["egress.port_outside_slice"] = value{v: int(run.Run.Metrics.PortOutsideSlice)}
+	}
 	v["route_lookups.returning"] = counted(int(run.Run.Metrics.ReturnRouteLookups))
 	v["drops.total"] = counted(drops)
 	for _, reason := range spec.Drops {

@@ -28,7 +28,7 @@ var scriptText string
 
 // Write writes the page for r.
 func Write(w io.Writer, r *record.Results) error {
-	t, err := template.New("report").Funcs(template.FuncMap{"ms": ms, "count": count, "of": ofPackets}).Parse(pageText)
+	t, err := template.New("report").Funcs(template.FuncMap{"ms": ms, "count": count, "of": ofPackets, "stallHeads": stallHeads}).Parse(pageText)
 	if err != nil {
 		return fmt.Errorf("html: %w", err)
 	}

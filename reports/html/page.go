@@ -37,6 +37,7 @@ type scenario struct {
 	Traffic []string // "all" is not among them
 	Default string
 	Timings []timing
+	Stalls  []stalls // of runs with faults
 	Drops   grid
 	// Decisions and Written are empty where they would say nothing.
 	Decisions []decision
@@ -206,7 +207,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 		s.Mixed = s.Mixed || rec.Run.Engine != recs[0].Run.Engine
 		s.Runs = append(s.Runs, one)
 	}
-	s.Timings = timings(recs, s.Traffic)
+	s.Timings, s.Stalls = timings(recs, s.Traffic), stalled(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
 	s.Decisions, s.Written, s.Wires = decisions(recs), configurations(recs), impaired(recs)
 	return nil

@@ -279,7 +279,7 @@ func TestFeatures(t *testing.T) {
 	}
 	slices.Sort(got)
 	// Accounts, virtual networks, on-ramps and routes of all kinds are not among them.
-	want := []string{"announce", "checks.after", "checks.eventually", "checks.within", "dedicated",
+	want := []string{"announce", "dedicated",
 		"policies.egress.dedicated", "proxied", "run", "transit", "workload"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)
