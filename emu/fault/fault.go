@@ -46,7 +46,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,6 +53,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -96,7 +96,7 @@ type Engine struct {
 	taken map[string]string
 	// withdrawn counts who withdrew a prefix in a datacenter; out are servers that
 	// their edge routes nothing to. applied are the routes that differ from the plan.
-	withdrawn map[announcement]int
+	withdrawn map[plan.Announcement]int
 	out       map[string]bool
 	applied   map[string]map[netip.Prefix]plan.KernelRoute
 	// silent are servers without a sign of life, and the timers that will notice.
@@ -108,17 +108,12 @@ type Engine struct {
 
 type iface struct{ node, name string }
 
-type announcement struct {
-	datacenter string
-	prefix     netip.Prefix
-}
-
 // New returns an engine for a lab that is up. fail takes errors of what happens
 // by itself: a server that is noticed to be gone.
 func New(p *plan.Plan, lab Lab, fail func(error)) *Engine {
 	e := &Engine{
 		plan: p, lab: lab, fail: fail, links: map[string]*plan.Link{}, open: map[string]*wire.Routes{},
-		muted: map[iface]int{}, taken: map[string]string{}, withdrawn: map[announcement]int{}, out: map[string]bool{},
+		muted: map[iface]int{}, taken: map[string]string{}, withdrawn: map[plan.Announcement]int{}, out: map[string]bool{},
 		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, silent: map[string]*time.Timer{},
 	}
 	for i := range p.Links {
@@ -149,7 +144,7 @@ func (e *Engine) Start(ctx context.Context, f plan.Fault) (*Handle, error) {
 	}
 	h := &Handle{Fault: f, engine: e}
 	h.once = sync.OnceValue(h.heal)
-	e.tell(&f, "fault", happened(&f))
+	e.tell(&f, "fault", journal.Happened(&f))
 	if err := e.happen(ctx, h); err != nil {
 		return nil, fmt.Errorf("fault %s: %w", f.ID, errors.Join(err, h.revert()))
 	}
@@ -174,7 +169,7 @@ func (h *Handle) heal() error {
 	if err := h.revert(); err != nil {
 		return fmt.Errorf("heal fault %s: %w", h.Fault.ID, err)
 	}
-	e.tell(&h.Fault, "healed", "healed: all is as it was before "+h.Fault.ID)
+	e.tell(&h.Fault, "healed", journal.Healed(&h.Fault))
 	return nil
 }
 
@@ -265,34 +260,4 @@ func (e *Engine) Close() error {
 // tell writes a line of the time line.
 func (e *Engine) tell(f *plan.Fault, kind, text string) {
 	e.lab.Event(record.Event{Node: f.On, Kind: kind, Fault: f.ID, Text: text})
-}
-
-// happened is what a fault does, as a sentence for people.
-func happened(f *plan.Fault) string {
-	of := func(list []string) string {
-		const most = 4
-		if len(list) > most {
-			return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
-		}
-		return strings.Join(list, ", ")
-	}
-	switch f.Do {
-	case spec.Cut, spec.Partition:
-		return "nothing passes " + of(f.Links)
-	case spec.Blackhole:
-		return fmt.Sprintf("nothing passes %s %sward", of(f.Links), f.Direction)
-	case spec.Flap:
-		return fmt.Sprintf("%s is cut and mended every %s", of(f.Links), f.Every)
-	case spec.Degrade:
-		return of(f.Links) + " gets worse"
-	case spec.LowerMTU:
-		return fmt.Sprintf("the MTU of %s is %d", f.On, f.MTU)
-	case spec.Pause:
-		return of(append(slices.Clone(f.Servers), f.Routers...)) + " stands still"
-	case spec.Kill, spec.Restart:
-		return of(append(slices.Clone(f.Servers), f.Routers...)) + " is killed"
-	case spec.Withdraw:
-		return fmt.Sprintf("%s no longer announces %s", of(f.Datacenters), f.Address)
-	}
-	return of(f.Datacenters) + " withdraws from ingress"
 }

@@ -206,11 +206,11 @@ func (e *Engine) lower(h *Handle) error {
 	}
 	lowered := map[ident.OnRamp]int{}
 	for _, id := range h.Fault.OnRamps {
-		where, ok := e.routerEnd(id)
+		node, name, ok := e.plan.RouterEnd(id)
 		if !ok {
 			return fmt.Errorf("on-ramp %d has no router", id)
 		}
-		if err := e.setMTU(h, where, h.Fault.MTU); err != nil {
+		if err := e.setMTU(h, iface{node, name}, h.Fault.MTU); err != nil {
 			return err
 		}
 		lowered[id] = h.Fault.MTU
@@ -237,29 +237,6 @@ func (e *Engine) onrampMTU(mtu map[ident.OnRamp]int) error {
 			}
 		}
 	})
-}
-
-// routerEnd is the interface of an on-ramp at the router.
-func (e *Engine) routerEnd(id ident.OnRamp) (iface, bool) {
-	for i := range e.plan.Branches {
-		b := &e.plan.Branches[i]
-		for _, t := range b.Tunnels {
-			if t.OnRamp == id {
-				return iface{b.Node, t.Interface}, true
-			}
-		}
-	}
-	for _, x := range e.plan.Interconnects {
-		if x.OnRamp != id {
-			continue
-		}
-		for _, l := range e.links {
-			if l.B.Node == x.Edge && l.B.Interface == x.Interface {
-				return iface{l.A.Node, l.A.Interface}, true
-			}
-		}
-	}
-	return iface{}, false
 }
 
 func (e *Engine) setMTU(h *Handle, i iface, mtu int) error {

@@ -98,7 +98,7 @@ func (e *Engine) withdraw(h *Handle) error {
 	h.undoes(e.reroute) // the last to be undone
 	for _, d := range h.Fault.Datacenters {
 		for _, p := range h.Fault.Prefixes {
-			a := announcement{d, p}
+			a := plan.Announcement{Datacenter: d, Prefix: p}
 			e.withdrawn[a]++
 			h.undoes(func() error {
 				if e.withdrawn[a]--; e.withdrawn[a] == 0 {
@@ -175,48 +175,11 @@ func (e *Engine) reroute() error {
 // wanted are the routes of a node that differ from the plan's.
 func (e *Engine) wanted(n *plan.Node) map[netip.Prefix]plan.KernelRoute {
 	all := map[netip.Prefix]plan.KernelRoute{}
-	if n.Kind == plan.KindTransit {
-		for a := range e.withdrawn {
-			if r, differs := e.lands(n.ID, a.prefix); differs {
-				all[a.prefix] = r
-			}
-		}
-		return all
-	}
-	gone := map[string]bool{}
-	for i := range e.plan.Links {
-		if l := &e.plan.Links[i]; l.Class == plan.ClassServer && l.B.Node == n.ID && e.out[l.A.Node] {
-			gone[l.B.Interface] = true
-		}
-	}
-	for _, r := range n.Routes {
-		left := slices.DeleteFunc(slices.Clone(r.Hops), func(h plan.Hop) bool { return gone[h.Interface] })
-		if len(left) < len(r.Hops) {
-			r.Hops = left
-			all[r.To] = r
-		}
+	withdrawn := slices.Collect(maps.Keys(e.withdrawn))
+	for _, r := range e.plan.Rerouted(n, withdrawn, func(server string) bool { return e.out[server] }) {
+		all[r.To] = r
 	}
 	return all
-}
-
-// lands is the route of a transit router to a prefix that somebody withdrew; it
-// differs from the plan's unless the nearest datacenter still announces it.
-func (e *Engine) lands(node string, p netip.Prefix) (r plan.KernelRoute, differs bool) {
-	r.To = p
-	for _, l := range e.plan.Landings {
-		if l.Node != node {
-			continue
-		}
-		if e.withdrawn[announcement{l.Datacenter, p}] > 0 {
-			differs = true
-			continue
-		}
-		if r.Hops = l.Hops; p.Addr().Is6() {
-			r.Hops = l.Hops6
-		}
-		return r, differs
-	}
-	return r, differs // nobody does: a black hole
 }
 
 // apply changes a node's routes from what was applied to what is wanted.

@@ -16,7 +16,7 @@ import (
 func TestLiveARR11(t *testing.T) {
 	const file = `version: 1
 name: failover
-timers: {scale: 0.2}
+timers: {scale: 0.5}
 datacenters: [{id: lhr, servers: 3, egress: [198.51.100.0/31]}]
 sites:
   - id: shop
@@ -27,11 +27,11 @@ sites:
     group: {primary: wan, backups: [backup]}
     cpe: {select: primary-backup}
 internet: [{id: web, address: 203.0.113.9, serve: [http, echo]}]
-links: {access: {rate: 20Mbit, delay: 2ms}}
+links: {access: {rate: 20Mbit, delay: 2ms, queue: 60kB}}
 traffic:
   - {id: bulk, from: shop.*.till, to: web, tcp: 443, source_port: 40000, request: 200B, response: 4MB}
   - {id: before, from: shop.*.till, to: web, udp: 7}
-  - {id: later, from: shop.*.till, to: web, udp: 7, start: 1500ms, source_port: 41000}
+  - {id: later, from: shop.*.till, to: web, udp: 7, start: 2s, source_port: 41000}
 faults: [{id: f, at: 400ms, do: cut, on: shop.*.wan, pick: 6}]
 `
 	p := compile(t, file)
