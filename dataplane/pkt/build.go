@@ -23,9 +23,11 @@ const (
 type complaint struct{ type4, code4, type6, code6 uint8 }
 
 // tooBig is RFC 1191 section 4 and RFC 4443 section 3.2, timeExceeded RFC 792
-// and RFC 4443 section 3.3.
-func tooBig() complaint       { return complaint{3, 4, 2, 0} }
-func timeExceeded() complaint { return complaint{11, 0, 3, 0} }
+// and RFC 4443 section 3.3, portUnreachable RFC 1122 section 3.2.2.1 and RFC 4443
+// section 3.1.
+func tooBig() complaint          { return complaint{3, 4, 2, 0} }
+func timeExceeded() complaint    { return complaint{11, 0, 3, 0} }
+func portUnreachable() complaint { return complaint{3, 3, 1, 4} }
 
 // appendIP appends an IP header for size bytes of proto. Both addresses are of
 // one family.
@@ -69,6 +71,12 @@ func (m *Meta) AppendTooBig(dst, b []byte, mtu int, segment uint16) []byte {
 // The caller has asked Blameable.
 func (m *Meta) AppendTimeExceeded(dst, b []byte, from netip.Addr, segment uint16) []byte {
 	return m.appendError(dst, b, from, timeExceeded(), 0, segment)
+}
+
+// AppendPortUnreachable appends the ICMP error that at the packet b's destination
+// nobody listens. The caller has asked Blameable.
+func (m *Meta) AppendPortUnreachable(dst, b []byte) []byte {
+	return m.appendError(dst, b, m.Dst, portUnreachable(), 0, 0)
 }
 
 // Blameable reports whether an ICMP error may be sent about the packet: not if

@@ -147,7 +147,7 @@ func TestMade(t *testing.T) {
 		m.Parse(d.bytes)
 		from := drawAddr(rt, d.v6, "router")
 		mtu := rapid.IntRange(576, 9000).Draw(rt, "mtu")
-		for _, b := range [][]byte{m.AppendTooBig([]byte("front"), d.bytes, mtu, 0), m.AppendTimeExceeded([]byte("front"), d.bytes, from, 0)} {
+		for _, b := range [][]byte{m.AppendTooBig([]byte("front"), d.bytes, mtu, 0), m.AppendTimeExceeded([]byte("front"), d.bytes, from, 0), m.AppendPortUnreachable([]byte("front"), d.bytes)} {
 			b = b[5:]
 			sound(t, b)
 			back.Parse(b)
@@ -174,6 +174,9 @@ func TestMade(t *testing.T) {
 		}
 		if back.Parse(late); back.ICMPType != kind || back.ICMPCode != 0 || back.Src != from {
 			rt.Fatalf("the end of hops is told as %+v", back)
+		}
+		if back.Parse(m.AppendPortUnreachable(nil, d.bytes)); !back.PortUnreachable() || back.Src != m.Dst {
+			rt.Fatalf("a closed port is told as %+v", back)
 		}
 		if m.Kind != pkt.TCP {
 			return

@@ -232,3 +232,55 @@ func TestResults(t *testing.T) {
 		t.Errorf("two engines: %v, %+v", err, all)
 	}
 }
+
+// TestTimesOfOwnLinks: a delay at one site makes the times of that site's flows
+// comparable, and of no others.
+func TestTimesOfOwnLinks(t *testing.T) {
+	for _, tt := range []struct {
+		from, to string
+		timed    []string // clients
+	}{
+		{"shop.1.router", "transit.lhr", []string{"shop.1.till"}},
+		{"transit.lhr", "shop.1.router", []string{"shop.1.till"}},
+		{"web", "transit.lhr", []string{"shop.1.till", "shop.2.till"}},
+		{"transit.cdg", "transit.lhr", []string{"shop.1.till", "shop.2.till"}},
+	} {
+		a, b := twice(tt.from, tt.to)
+		for i := range b.Flows {
+			b.Flows[i].RTTNs += int64(time.Second)
+		}
+		r, err := compare.Runs(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range r.Differences {
+			if d.What == "rtt" {
+				got = append(got, d.Traffic)
+			}
+		}
+		if !slices.Equal(got, tt.timed) || len(got)+len(r.Untimed) != 2 {
+			t.Errorf("%s to %s: differences for %v, untimed %v; want %v", tt.from, tt.to, got, r.Untimed, tt.timed)
+		}
+	}
+}
+
+// twice is a run of two shops, each with a traffic named as its client, and a
+// delay between two nodes.
+func twice(from, to string) (a, b *record.Records) {
+	run := func(engine string) *record.Records {
+		r := &record.Records{Run: record.Run{Scenario: "s", Variant: "base", Engine: engine}}
+		for _, n := range [][3]string{
+			{"shop.1.till", "host", "shop.1"}, {"shop.1.router", "branch", "shop.1"}, {"shop.2.till", "host", "shop.2"}, {"shop.2.router", "branch", "shop.2"},
+			{"web", "origin", ""}, {"transit.lhr", "transit", ""}, {"transit.cdg", "transit", ""},
+		} {
+			r.Run.Topology.Nodes = append(r.Run.Topology.Nodes, record.TopologyNode{ID: n[0], Kind: n[1], Site: n[2]})
+		}
+		r.Run.Metrics.Wires = []record.Wire{{Link: "x", From: from, To: to, Asked: record.Times{N: 1, P50Ns: int64(10 * time.Millisecond)}}}
+		for _, client := range []string{"shop.1.till", "shop.2.till"} {
+			r.Flows = append(r.Flows, record.Flow{Traffic: client, N: 1, Client: client, Server: "web", Result: record.OK, RTTNs: 1000, EndNs: 2000})
+		}
+		return r
+	}
+	return run("sim"), run("emu-hub")
+}

@@ -11,13 +11,14 @@ import (
 // times compares round trips and completion, traffic by traffic: medians, of the
 // flows that are ok in both.
 //
-// Where no link has a delay or a rate the times are what the machine took for
-// its work, which no plan says; those are named and not compared.
+// Where no link of a flow's has a delay or a rate its times are what the machine
+// took for its work, which no plan says; such traffic is named and not compared.
 func (r *Result) times(a, b *record.Records) {
 	other := make(map[string]*record.Flow, len(b.Flows))
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
+	asked := timed(a, b)
 	type sample struct{ rtt, took [2][]time.Duration }
 	samples := make(map[string]*sample)
 	var order []string
@@ -25,6 +26,12 @@ func (r *Result) times(a, b *record.Records) {
 		x := &a.Flows[i]
 		y := other[key(x)]
 		if y == nil || x.Result != record.OK || y.Result != record.OK {
+			continue
+		}
+		if !asked.of(x) {
+			if !slices.Contains(r.Untimed, x.Traffic+untimed) {
+				r.Untimed = append(r.Untimed, x.Traffic+untimed)
+			}
 			continue
 		}
 		s := samples[x.Traffic]
@@ -38,12 +45,6 @@ func (r *Result) times(a, b *record.Records) {
 			s.took[side] = append(s.took[side], time.Duration(f.EndNs-f.StartNs))
 		}
 	}
-	if !timed(a) && !timed(b) {
-		for _, traffic := range order {
-			r.Untimed = append(r.Untimed, traffic+": no link has a delay or a rate")
-		}
-		return
-	}
 	for _, traffic := range order {
 		s := samples[traffic]
 		x, y := median(s.rtt[0]), median(s.rtt[1])
@@ -54,9 +55,51 @@ func (r *Result) times(a, b *record.Records) {
 	}
 }
 
-// timed reports whether a run had wires with delays or rates.
-func timed(r *record.Records) bool {
-	return slices.ContainsFunc(r.Run.Metrics.Wires, func(w record.Wire) bool { return w.Asked.P50Ns > 0 })
+const untimed = ": no link that it can have crossed has a delay or a rate"
+
+// places are where links with a delay or a rate are.
+type places struct {
+	// node by id, and whose site it is of.
+	site map[string]string
+	// at are the nodes, sites among them, that have such a link of their own; in
+	// is true if one is inside the network or the Internet, which all flows share.
+	at map[string]bool
+	in bool
+}
+
+// timed are the places where wires of either run had delays or rates.
+func timed(runs ...*record.Records) places {
+	p := places{site: map[string]string{}, at: map[string]bool{}}
+	private := map[string]bool{} // of one site; what nobody knows of is everybody's
+	for _, r := range runs {
+		for _, n := range r.Run.Topology.Nodes {
+			p.site[n.ID] = n.Site
+			private[n.ID] = !slices.Contains([]string{"transit", "edge", "server"}, n.Kind)
+		}
+	}
+	for _, r := range runs {
+		for _, w := range r.Run.Metrics.Wires {
+			switch {
+			case w.Asked.P50Ns == 0:
+			case !private[w.From] && !private[w.To]:
+				p.in = true
+			default:
+				for _, node := range []string{w.From, w.To} {
+					if private[node] {
+						p.at[node], p.at[p.site[node]] = true, true
+					}
+				}
+			}
+		}
+	}
+	delete(p.at, "")
+	return p
+}
+
+// of reports whether a flow can have crossed such a link: one inside, or one of
+// its own ends or of their sites.
+func (p *places) of(f *record.Flow) bool {
+	return p.in || p.at[f.Client] || p.at[f.Server] || p.at[p.site[f.Client]] || p.at[p.site[f.Server]]
 }
 
 func share(of float64, a, b time.Duration) time.Duration {

@@ -260,15 +260,16 @@ func (s *Stack) take(data []byte, m *pkt.Meta, mark uint32) {
 	default:
 		return
 	}
-	if mark == 0 {
-		return
-	}
-	if m.Kind == pkt.EchoReply || m.SrcPort == s.env.Flows[mark-1].Dst.Port() {
+	if mark != 0 && (m.Kind == pkt.EchoReply || m.SrcPort == s.env.Flows[mark-1].Dst.Port()) {
 		s.sees(mark)
 	}
 	to := socket{m.Proto, netip.AddrPortFrom(m.Dst, m.DstPort), netip.AddrPortFrom(m.Src, m.SrcPort)}
-	if d := s.asks[to]; d != nil && int(mark) == d.flow+1 {
+	d := s.asks[to]
+	switch {
+	case d != nil && int(mark) == d.flow+1:
 		d.answer(data, m)
+	case d == nil && m.Kind == pkt.UDP && m.Blameable(): // as every host's kernel does (RFC 1122 section 4.1.3.1)
+		s.node.OutputWhole(m.AppendPortUnreachable(nil, data), packet.Size, mark)
 	}
 }
 

@@ -227,6 +227,10 @@ func TestFailures(t *testing.T) {
 			result: record.Refused, reason: "connection refused", took: 2 * latency,
 		},
 		{
+			name: "no service of datagrams", flow: func(f *plan.Flow) { f.Proto, f.Dst = plan.UDP, netip.AddrPortFrom(f.Dst.Addr(), 81) },
+			result: record.Refused, reason: "connection refused", took: 2 * latency,
+		},
+		{
 			name: "the answer does not come", pass: func(_ int, to string, _ []byte, m *pkt.Meta) string {
 				if to == "client" && m.PayloadLen > 0 {
 					return ""

@@ -256,16 +256,32 @@ func (n *Node) local(h packet.Handle, m *pkt.Meta) {
 }
 
 // Answer is what a node without a stack does with a packet for itself: it
-// answers pings.
+// answers pings, and says that it serves nothing (RFC 1122 section 4.1.3.1, RFC
+// 9293 section 3.10.7.1).
 func (n *Node) Answer(h packet.Handle, m *pkt.Meta) {
 	switch {
 	case m.Kind == pkt.EchoRequest:
 		n.arena = m.AppendEchoReply(n.arena[:0], n.pool.Data(h))
 		n.pool.Free(h)
 		n.Output(n.pool.Make(n.arena))
+	case m.Kind == pkt.UDP && m.Blameable():
+		n.arena = m.AppendPortUnreachable(n.arena[:0], n.pool.Data(h))
+		n.answer(h)
+	case m.Kind == pkt.TCP && m.Flags&pkt.RST == 0:
+		n.arena = m.AppendReset(n.arena[:0])
+		n.answer(h)
 	default:
 		n.drop(h, NotForUs)
 	}
+}
+
+// answer counts a packet that nobody takes and sends what is in the arena.
+func (n *Node) answer(h packet.Handle) {
+	mark := n.pool.Flow(h)
+	n.drop(h, NotForUs)
+	e := n.pool.Make(n.arena)
+	n.pool.Mark(e, mark)
+	n.Output(e)
 }
 
 // complain frees a packet and tells its sender why, unless nobody may be told
