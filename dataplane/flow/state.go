@@ -204,13 +204,17 @@ func (t *Table) Inbound(now vt.Instant, i Index, f *Flow, m *pkt.Meta) (ended bo
 	return t.advance(now, i, f, resetReverse, resetForward)
 }
 
-// segment follows the payload and FIN of a segment from the end that s is.
+// segment follows the payload and FIN of a segment from the end that s is. One
+// without either says nothing: where it stands behind what was seen, that was lost
+// on the way here and comes again, and may have been a FIN.
 func (t *Table) segment(f *Flow, m *pkt.Meta, s *stream, fin flags) {
 	if f.flags&fin != 0 {
 		return // nothing comes after a FIN
 	}
 	end := m.Seq + uint32(m.PayloadLen)
-	s.extend(end)
+	if m.PayloadLen > 0 || m.Flags&pkt.FIN != 0 {
+		s.extend(end)
+	}
 	if m.Flags&pkt.FIN == 0 || end != s.end {
 		return
 	}

@@ -67,7 +67,9 @@ func (w *world) server(p *plan.Server) error {
 }
 
 // arm sets the timer to what the hub waits for.
-func (s *server) arm() { s.world.engine.Arm(s.timer, s.hub.NextWake()) }
+func (s *server) arm() {
+	s.world.engine.Arm(s.timer, max(s.hub.NextWake(), s.world.engine.Now()))
+}
 
 // receive gives a packet to the hub: it came by the edge, which lets nothing pass
 // for the network's own that is not.

@@ -1,0 +1,119 @@
+package swarm_test
+
+import (
+	"context"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/sim/run"
+	"github.com/homeward-lab/homeward/sim/swarm"
+	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// short is how many seeds the short form runs, from 0.
+const short = 200
+
+// compile reads a scenario as the command line does.
+func compile(name string, text []byte) (*plan.Plan, error) {
+	d, err := load.Bytes(name, text)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.Resolve(spec.Base, nil)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(s)
+}
+
+// The short form. A failure prints what finds it again.
+func TestSeeds(t *testing.T) {
+	tally, f := swarm.Many(t.Context(), 0, short, swarm.Options{Load: compile}, nil)
+	if f != nil {
+		t.Fatalf("%v\nreproduce: %s", f.Violation, swarm.Command(f.Case.Seed))
+	}
+	t.Logf("%+v", tally)
+	// A swarm in which nothing happens finds nothing.
+	if tally.Answered < tally.Flows/2 || tally.Answered > tally.Flows*99/100 || tally.Sessions < tally.Flows/2 {
+		t.Errorf("%+v: want most flows answered, some not, and sessions for most", tally)
+	}
+}
+
+func TestSameSeedSameRun(t *testing.T) {
+	for seed := range uint64(10) {
+		a, b := swarm.Draw(seed), swarm.Draw(seed)
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("seed %d: two cases", seed)
+		}
+		x, _ := swarm.Run(a, swarm.Options{Load: compile})
+		y, _ := swarm.Run(b, swarm.Options{Load: compile})
+		if x != y {
+			t.Errorf("seed %d: %+v and %+v", seed, x, y)
+		}
+	}
+}
+
+// tupled are hubs that leave the scope out of forward keys.
+func tupled(_ int, c hub.Config) (run.Hub, error) {
+	tuples(&c)
+	h, err := hub.New(c)
+	return &broken{Hub: h, config: tuples}, err
+}
+
+// What is left of a failing case fails by the same rule, is small, and can be
+// written, read and run again.
+func TestShrinks(t *testing.T) {
+	o := swarm.Options{Load: compile, Hub: tupled}
+	_, f := swarm.Many(t.Context(), 0, short, o, nil)
+	if f == nil {
+		t.Fatal("nothing failed")
+	}
+	c, v := swarm.Shrink(t.Context(), f.Case, f.Violation, o)
+	if v.Rule != f.Violation.Rule {
+		t.Errorf("shrunk to %v, from %v", v, f.Violation)
+	}
+	s := c.Scenario
+	if len(s.Sites) != 2 || len(s.Traffic) != 1 || len(s.Datacenters) != 1 || len(s.Devices)+len(s.Connectors)+len(c.Steps) != 0 {
+		text, _ := swarm.Text(s)
+		t.Errorf("want two sites and one traffic in one datacenter, got\n%s", text)
+	}
+	path, err := swarm.Write(t.TempDir(), c, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := swarm.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, w := swarm.Run(again, o); w == nil || *w != *v {
+		t.Errorf("read again it fails with %v, want %v", w, v)
+	}
+	if _, err := load.File(filepath.Join(filepath.Dir(path), "swarm-"+filepath.Base(path)[6:len(filepath.Base(path))-5]+".yaml")); err != nil {
+		t.Errorf("the scenario's file: %v", err)
+	}
+}
+
+func TestManyStopsWithItsContext(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	n := 0
+	tally, f := swarm.Many(ctx, 5, 0, swarm.Options{Load: compile}, func(swarm.Tally) {
+		if n++; n == 3 {
+			stop()
+		}
+	})
+	if f != nil || tally.Runs != 3 || tally.Seed != 7 {
+		t.Errorf("%+v, %v; want three runs", tally, f)
+	}
+}
+
+// A hub that panics is a violation with its seed, not the end of the swarm.
+func TestPanicIsReported(t *testing.T) {
+	o := swarm.Options{Load: compile, Hub: func(int, hub.Config) (run.Hub, error) { return nil, nil }}
+	if _, v := swarm.Run(swarm.Draw(1), o); v == nil || v.Rule != swarm.RulePanic {
+		t.Errorf("got %v, want a panic", v)
+	}
+}
