@@ -348,7 +348,7 @@ func (s *session) byVariant() map[of]map[string]*record.Records {
 // agreement says whether an engine found what the first one did (DESIGN 4): a
 // check of its own, whose id no file's can be.
 func agreement(first string, a, b *finished) record.CheckResult {
-	c := record.CheckResult{ID: "agrees with " + first, Verdict: record.Pass}
+	c := record.CheckResult{ID: compare.Agreement(first), Verdict: record.Pass}
 	if a == nil || a.err != nil || a.records == nil {
 		c.Verdict, c.Detail = record.Error, first+" has no complete run to compare with"
 		return c

@@ -3,6 +3,8 @@ package compare
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -90,6 +92,17 @@ func find(r *record.Results, x *record.Records) *record.Records {
 	return nil
 }
 
+// Agreement is the id of the check that a run agrees with an engine's, which no
+// file's check can have. It is of comparison, and is not compared itself.
+func Agreement(engine string) string { return agreement + engine }
+
+const agreement = "agrees with "
+
+// own are the checks of a summary's file.
+func own(all []record.CheckResult) []record.CheckResult {
+	return slices.DeleteFunc(slices.Clone(all), func(c record.CheckResult) bool { return strings.HasPrefix(c.ID, agreement) })
+}
+
 // with compares two runs and the verdicts of their checks.
 func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.Records) (*Result, error) {
 	r, err := Runs(a, b)
@@ -104,16 +117,16 @@ func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.R
 		r.add(Difference{What: "verdict", A: string(x.Verdict), B: string(y.Verdict)})
 	}
 	other := make(map[string]record.Verdict)
-	for _, c := range y.Checks {
+	for _, c := range own(y.Checks) {
 		other[c.ID] = c.Verdict
 	}
-	for _, c := range x.Checks {
+	for _, c := range own(x.Checks) {
 		if v, both := other[c.ID]; !both || v != c.Verdict {
 			r.add(Difference{What: "check " + c.ID, A: string(c.Verdict), B: string(v)})
 		}
 		delete(other, c.ID)
 	}
-	for _, c := range y.Checks {
+	for _, c := range own(y.Checks) {
 		if v, alone := other[c.ID]; alone {
 			r.add(Difference{What: "check " + c.ID, B: string(v)})
 		}
