@@ -56,7 +56,7 @@ func Up(ctx context.Context, p *plan.Plan, progress func(stage string, done, tot
 	if err := wire.Check(p); err != nil {
 		return nil, err
 	}
-	if err := ensureFiles(p); err != nil {
+	if err := ensureFiles(p, spareFiles); err != nil {
 		return nil, err
 	}
 	l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes)), patience: gonePatience}

@@ -14,6 +14,9 @@ import (
 // runtime's own, results, a few children.
 const spareFiles = 64
 
+// resultFiles is what a run opens between Fits and Up: where its results go.
+const resultFiles = 16
+
 // metersPerCut are the meter's sockets, one at each end.
 const metersPerCut = 2
 
@@ -81,15 +84,16 @@ func carriers(p *plan.Plan) uint64 {
 
 // Fits says whether the process may have the open files that the plan needs;
 // the error is a *LimitError where it may not.
-func Fits(p *plan.Plan) error { return ensureFiles(p) }
+func Fits(p *plan.Plan) error { return ensureFiles(p, spareFiles+resultFiles) }
 
-// ensureFiles raises the soft limit of open files as far as the plan needs.
-func ensureFiles(p *plan.Plan) error {
+// ensureFiles raises the soft limit of open files as far as the plan needs
+// beside spare others.
+func ensureFiles(p *plan.Plan, spare uint64) error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return fmt.Errorf("count open files: %w", err)
 	}
-	need := filesNeeded(p) + uint64(len(open)) + spareFiles
+	need := filesNeeded(p) + uint64(len(open)) + spare
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
