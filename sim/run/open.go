@@ -39,7 +39,7 @@ type Watch struct {
 type World struct{ w *world }
 
 // Open builds a plan's world, waits until every tunnel is accepted, and
-// schedules the flows. Base is when traffic begins.
+// schedules flows and faults. Base is when traffic begins.
 func Open(p *plan.Plan, o Options) (x *World, base vt.Instant, err error) {
 	w, err := newWorld(p, o)
 	if err != nil {
@@ -56,6 +56,7 @@ func Open(p *plan.Plan, o Options) (x *World, base vt.Instant, err error) {
 		}
 	}
 	w.begin(base)
+	w.schedule(base)
 	return x, base, w.starts(base)
 }
 

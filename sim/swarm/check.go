@@ -177,7 +177,7 @@ func (c *checker) open(p *plan.Plan, steps []Step) {
 			public: c.nodes[f.Server].Kind == plan.KindOrigin, of: f,
 		})
 	}
-	c.clean = len(steps) == 0
+	c.clean = len(steps)+len(p.Faults) == 0
 	for i := range p.Links {
 		for _, d := range []impair.Direction{impair.AB, impair.BA} {
 			x := p.Links[i].Impair(d)

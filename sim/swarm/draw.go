@@ -26,6 +26,7 @@ func Draw(seed uint64) *Case {
 	d.links()
 	d.timers()
 	d.traffic()
+	d.faults()
 	return &Case{Seed: seed, Scenario: d.s, Steps: d.steps()}
 }
 

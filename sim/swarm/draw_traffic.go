@@ -172,3 +172,24 @@ func (d *drawer) steps() []Step {
 	}
 	return all
 }
+
+// faults are those that the language has and that leave every server its state and
+// configuration: of links, and of announcements.
+func (d *drawer) faults() {
+	for i := range d.IntN(3) {
+		f := spec.Fault{ID: fmt.Sprintf("f%d", i+1), At: ms(200 + d.IntN(5000)), For: ms(100 + d.IntN(2000))}
+		switch d.IntN(5) {
+		case 0:
+			f.Do, f.On, f.Every = spec.Flap, pick(d, d.ramps...), ms(100)
+		case 1:
+			f.Do, f.On, f.Direction = spec.Blackhole, pick(d, d.ramps...), pick(d, "up", "down")
+		case 2:
+			f.Do, f.On, f.Impairment = spec.Degrade, pick(d, d.ramps...), &spec.Impairment{Loss: ratio("20%"), Delay: spec.Delay{Fixed: ms(30)}}
+		case 3:
+			f.Do, f.On, f.Address = spec.Withdraw, d.s.Datacenters[0].ID, spec.TunnelAddress
+		default:
+			f.Do, f.On = spec.Partition, d.s.Datacenters[0].ID
+		}
+		d.s.Faults = append(d.s.Faults, f)
+	}
+}

@@ -46,7 +46,7 @@ func clone(c *Case) *Case {
 	s := *c.Scenario
 	s.Datacenters, s.Accounts, s.Sites = slices.Clone(s.Datacenters), slices.Clone(s.Accounts), slices.Clone(s.Sites)
 	s.Devices, s.Connectors, s.Internet = slices.Clone(s.Devices), slices.Clone(s.Connectors), slices.Clone(s.Internet)
-	s.Traffic = slices.Clone(s.Traffic)
+	s.Traffic, s.Faults = slices.Clone(s.Traffic), slices.Clone(s.Faults)
 	for i := range s.Accounts {
 		s.Accounts[i].Routes = slices.Clone(s.Accounts[i].Routes)
 	}
@@ -83,12 +83,14 @@ func (c *Case) unname(id string) {
 	for i := range s.Accounts {
 		s.Accounts[i].Routes = slices.DeleteFunc(s.Accounts[i].Routes, func(r spec.Route) bool { return names(r.Via) })
 	}
+	s.Faults = slices.DeleteFunc(s.Faults, func(f spec.Fault) bool { return names(f.On) })
 	s.Traffic = slices.DeleteFunc(s.Traffic, func(t spec.Traffic) bool { return names(t.From) || names(t.To) })
 }
 
 // cuts from the coarse to the fine.
 var cuts = [...]cut{
 	{func(c *Case) int { return len(c.Steps) }, func(c *Case, i int) { c.Steps = slices.Delete(c.Steps, i, i+1) }},
+	part(func(s *spec.Scenario) *[]spec.Fault { return &s.Faults }, func(f *spec.Fault) string { return "fault " + f.ID }),
 	part(func(s *spec.Scenario) *[]spec.Traffic { return &s.Traffic }, func(t *spec.Traffic) string { return "traffic " + t.ID }),
 	part(func(s *spec.Scenario) *[]spec.Connector { return &s.Connectors }, func(c *spec.Connector) string { return c.ID }),
 	part(func(s *spec.Scenario) *[]spec.Device { return &s.Devices }, func(d *spec.Device) string { return d.ID }),
