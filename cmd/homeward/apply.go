@@ -23,8 +23,9 @@ func newApply() *cobra.Command {
 	c := &cobra.Command{
 		Use: "apply [LAB] SCENARIO", Short: "Change a running lab to what a file says now", GroupID: "lab", Args: cobra.RangeArgs(1, 2),
 		Long: `Apply shows what another file, variant or --set changes, and then gives the lab's
-servers their new configuration: policies, routes, ARR, timers, bounds. Traffic
-and checks are the new file's from then on. Flows that live go on as they were
+servers their new configuration: policies, routes, ARR, timers, bounds. Links
+that can be impaired (homeward impair) do what the file says now. Traffic and
+checks are the new file's from then on. Flows that live go on as they were
 set up: a flow without ARR does not get it.
 
 What would have to be built anew (sites, links, addresses, tunnels) is refused,

@@ -18,7 +18,9 @@ import (
 // labCommands are those of a lab that stays.
 func labCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(), newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
+		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(),
+		newImpair(),
+		newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
 	}
 }
 
@@ -169,29 +171,34 @@ func labCompletions(cmd *cobra.Command) []cobra.Completion {
 	return all
 }
 
+// typedLab is the lab that was typed first, or the only one, and what follows;
+// nil if it is none of those.
+func typedLab(args []string) (*control.Lab, []string) {
+	labs, _, _ := control.Labs()
+	if len(args) > 0 {
+		if i := slices.IndexFunc(labs, func(l *control.Lab) bool { return l.Name == args[0] }); i >= 0 {
+			return labs[i], args[1:]
+		}
+	}
+	if len(labs) == 1 {
+		return labs[0], args
+	}
+	return nil, args
+}
+
 // completeLabThen offers labs first, then what of gives of the one that was
 // typed; where one lab alone is up, both at once.
 func completeLabThen(most int, of func(control.Names) []cobra.Completion) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		labs, _, _ := control.Labs()
-		first := 0
-		var l *control.Lab
-		if len(args) > 0 {
-			if i := slices.IndexFunc(labs, func(l *control.Lab) bool { return l.Name == args[0] }); i >= 0 {
-				l, first = labs[i], 1
-			}
-		}
-		if l == nil && len(labs) == 1 {
-			l = labs[0]
-		}
+		l, rest := typedLab(args)
 		var all []cobra.Completion
 		if len(args) == 0 {
 			all = labCompletions(cmd)
 		}
-		if l != nil && (most == 0 || len(args)-first < most) {
+		if l != nil && (most == 0 || len(rest) < most) {
 			for _, c := range of(namesOf(cmd.Context(), l)) {
 				word, _, _ := strings.Cut(c, "\t")
-				if !slices.Contains(args[first:], word) {
+				if !slices.Contains(rest, word) {
 					all = append(all, c)
 				}
 			}

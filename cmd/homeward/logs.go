@@ -54,8 +54,8 @@ func newEvents() *cobra.Command {
 	c := &cobra.Command{
 		Use: "events [LAB]", Short: "Show a lab's time line", GroupID: "lab", Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeLab,
 		Long: `Events prints what has happened in the lab: flows that were set up and ended,
-hand-overs, replies, drops with their reason. Times count from when the lab
-began. --follow goes on with what happens, until Ctrl-C or the lab's end.`,
+hand-overs, replies, drops with their reason; what somebody impaired, broke and
+mended by hand. Times count from when the lab began. --follow goes on with what happens, until Ctrl-C or the lab's end.`,
 		Example: `  sudo homeward events overlapping_branches
   sudo homeward events overlapping_branches --follow
   sudo homeward events --follow --json | jq -c 'select(.kind == "drop")'`,
@@ -109,6 +109,9 @@ func printEvent(w io.Writer, e *record.Event) error {
 	}
 	if e.Text != "" {
 		parts = append(parts, e.Text)
+	}
+	if e.By != "" {
+		parts = append(parts, "by "+e.By)
 	}
 	kept := parts[:0]
 	for _, p := range parts {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,8 @@ type upFlags struct {
 	variant string
 	sets    []string
 	io      string
+	// impairable are links that are prepared to be impaired later.
+	impairable []string
 }
 
 func newUp() *cobra.Command {
@@ -37,9 +40,15 @@ holds all of it, and if that is killed, nothing is left.
 
 Any number of labs can be up at once, the same scenario under several names.
 Their names are what the other commands take; where one lab alone is up, its
-name can be left out.`,
+name can be left out.
+
+A link that the file does not impair is a plain wire, and stays one: as a link
+that can be impaired it would carry a tenth of the traffic. --impairable
+prepares links for homeward impair, and those that a fault of the file degrades
+are prepared anyway.`,
 		Example: `  sudo homeward up overlapping_branches
   sudo homeward up my.yaml --variant routes_only --set shop.count=10 --name big
+  sudo homeward up overlapping_branches --impairable 'shop.*.wan'
   sudo homeward exec overlapping_branches shop.1.till -- curl -s http://203.0.113.9/
   sudo homeward traffic overlapping_branches same && sudo homeward check overlapping_branches
   sudo homeward down overlapping_branches`,
@@ -50,6 +59,8 @@ name can be left out.`,
 	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
+	fl.StringArrayVar(&f.impairable, "impairable", nil, "prepare links for homeward impair: a SELECTOR such as shop.1.wan or a class such as access, may be repeated")
+	_ = c.RegisterFlagCompletionFunc("impairable", completePlannedLinks)
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
@@ -70,6 +81,9 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	if err := control.CheckName(f.name); err != nil {
 		return usage(err)
 	}
+	if err := v.plan.Impairable(f.impairable); err != nil {
+		return usage(fmt.Errorf("--impairable: %w", err))
+	}
 	if done, err := rootless(cmd); done {
 		return err
 	}
@@ -79,7 +93,7 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	begin(cmd.Context())
 	s := newScreen(cmd.ErrOrStderr())
 	info, err := resident.Launch(cmd.Context(), "/proc/self/exe", []string{keeperCommand},
-		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, IO: agent.IO(f.io), Versions: versions()},
+		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, Command: again(file, v.plan.Scenario, f), IO: agent.IO(f.io), Versions: versions()},
 		func(stage string, done, total int) { s.progress(f.name, stage, done, total) })
 	s.clear()
 	if err != nil {
@@ -87,6 +101,26 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "lab %s is up: %s/%s, %s, %s, in %.1f s\n", info.Name, info.Scenario, info.Variant, count(info.Nodes, "node"), count(info.Links, "link"), float64(info.UpMs)/1000)
 	return nil
+}
+
+// again is what follows "homeward up" for the same lab once more; scenario is
+// the name that it has by itself.
+func again(file, scenario string, f upFlags) string {
+	words := []string{control.Quote(file)}
+	add := func(flag string, values ...string) {
+		for _, v := range values {
+			words = append(words, flag, control.Quote(v))
+		}
+	}
+	if f.name != scenario {
+		add("--name", f.name)
+	}
+	if f.variant != spec.Base {
+		add("--variant", f.variant)
+	}
+	add("--set", f.sets...)
+	add("--impairable", f.impairable...)
+	return strings.Join(words, " ")
 }
 
 // oneVariant compiles one variant of a file, which the engine must be able to

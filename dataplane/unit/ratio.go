@@ -41,7 +41,7 @@ func ParseRatio(s string) (Ratio, error) {
 func (r Ratio) String() string {
 	plain := strconv.FormatFloat(float64(r), 'f', -1, 64)
 	percent := strconv.FormatFloat(float64(r)*100, 'f', -1, 64) + "%"
-	if back, err := ParseRatio(percent); err == nil && back == r && len(percent) <= len(plain)+1 {
+	if back, err := ParseRatio(percent); err == nil && back == r && (len(percent) <= len(plain)+1 || r == 1) {
 		return percent
 	}
 	return plain

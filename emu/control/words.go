@@ -59,6 +59,17 @@ type Names struct {
 	Traffic []string   `json:"traffic"`
 	// Logs are the processes that have a log.
 	Logs []string `json:"logs"`
+	// Links in the plan's order.
+	Links []LinkName `json:"links"`
+}
+
+// LinkName is what people call a link.
+type LinkName struct {
+	Name  string     `json:"name"`
+	ID    string     `json:"id"`
+	Class plan.Class `json:"class"`
+	// Impairable says that it can be impaired while the lab is up.
+	Impairable bool `json:"impairable,omitempty"`
 }
 
 // NodeName is a node and its interfaces.

@@ -32,6 +32,8 @@ type Measured struct {
 	Link      string
 	Direction impair.Direction
 	Times     Spread
+	// Fresh are the times since Afresh; without that, all of them.
+	Fresh Spread
 }
 
 // span is one impaired link under the meter.
@@ -88,7 +90,7 @@ func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error)
 		}
 		for d := range s.passages {
 			c := c.Link.Impair(impair.Direction(d))
-			s.passages[d] = newPassages(4*(c.Delay+c.Jitter), 2*len(cuts))
+			s.passages[d] = newPassages(remembered(c), 2*len(cuts))
 		}
 	}
 	m.once = sync.OnceValue(func() error {
@@ -100,6 +102,9 @@ func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error)
 	return m, nil
 }
 
+// remembered is how long a packet's first sight waits for the second.
+func remembered(c impair.Config) time.Duration { return 4 * (c.Delay + c.Jitter) }
+
 // Measured is what was seen so far, of every direction, as the plan's links.
 func (m *Meter) Measured() []Measured {
 	m.mu.Lock()
@@ -107,10 +112,26 @@ func (m *Meter) Measured() []Measured {
 	var all []Measured
 	for _, s := range m.spans {
 		for d := range s.passages {
-			all = append(all, Measured{s.link, impair.Direction(d), s.passages[d].times.spread()})
+			one := Measured{Link: s.link, Direction: impair.Direction(d), Times: s.passages[d].times.spread()}
+			if one.Fresh = one.Times; s.passages[d].fresh != nil {
+				one.Fresh = s.passages[d].fresh.spread()
+			}
+			all = append(all, one)
 		}
 	}
 	return all
+}
+
+// Afresh has a direction of a link measured anew as well, from packets on that
+// leave now: it does something else, c.
+func (m *Meter) Afresh(link string, d impair.Direction, c impair.Config) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.spans {
+		if s.link == link {
+			s.passages[d&1].afresh(time.Now(), remembered(c), 2*len(m.spans))
+		}
+	}
 }
 
 // Close ends the meter. What it saw stays. It is idempotent.

@@ -11,6 +11,10 @@ type passages struct {
 	since      time.Time
 	memory     time.Duration
 	times      times
+	// fresh are the times of packets that left at changed or later, by the
+	// kernel's clock; nil until Meter.Afresh.
+	fresh   *times
+	changed int64
 }
 
 // sight is a packet at one end. Two packets that look alike at one end make both
@@ -53,11 +57,21 @@ func (p *passages) pass(packet uint64, real int64, leaving bool) {
 		first.twice = true
 		in[packet] = first
 	default:
-		took := real - first.real
+		took, left := real-first.real, first.real
 		if leaving {
-			took = -took
+			took, left = -took, real
 		}
 		p.times.add(time.Duration(took))
+		if p.fresh != nil && left >= p.changed {
+			p.fresh.add(time.Duration(took))
+		}
 		delete(in, packet)
 	}
+}
+
+// afresh begins the times of packets that leave from now on. Those under way
+// are not forgotten earlier than before.
+func (p *passages) afresh(now time.Time, memory time.Duration, of int) {
+	t := newTimes(of)
+	p.fresh, p.changed, p.memory = &t, now.UnixNano(), max(p.memory, memory)
 }

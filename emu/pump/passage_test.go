@@ -94,3 +94,26 @@ func TestSample(t *testing.T) {
 		t.Error("a frame that is too short is taken")
 	}
 }
+
+// Packets that left before the change are not among those after it, whenever
+// they arrive and whichever end is read first.
+func TestPassagesAfresh(t *testing.T) {
+	p := newPassages(0, 1)
+	at := time.Unix(100, 0)
+	now := at.UnixNano()
+	p.pass(1, now-5000, true)
+	p.pass(2, now-9000, true)
+	p.pass(2, now-1000, false)
+	p.afresh(at, time.Minute, 1)
+	p.pass(1, now+50_000, false)
+	p.pass(3, now+1000, true)
+	p.pass(3, now+8000, false)
+	p.pass(4, now+9000, false)
+	p.pass(4, now+2000, true)
+	if all, fresh := p.times.spread(), p.fresh.spread(); all.N != 4 || fresh.N != 2 || fresh.Max.Round(time.Microsecond) != 7*time.Microsecond {
+		t.Errorf("in all %+v, want 4; since the change %+v, want 2 of 7µs", all, fresh)
+	}
+	if p.memory != time.Minute {
+		t.Errorf("packets are remembered for %v, want a minute", p.memory)
+	}
+}

@@ -35,7 +35,9 @@ type Start struct {
 	Plan *plan.Plan `json:"plan"`
 	// Scenario is the resolved file, which the plan is made of: changes are told
 	// in its words.
-	Scenario json.RawMessage   `json:"scenario"`
+	Scenario json.RawMessage `json:"scenario"`
+	// Command is what follows "homeward up" to bring the same lab up again.
+	Command  string            `json:"command,omitempty"`
 	IO       agent.IO          `json:"io,omitempty"`
 	Versions map[string]string `json:"versions,omitempty"`
 }

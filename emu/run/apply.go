@@ -16,7 +16,7 @@ import (
 // other plan; nothing else can keep Apply from making it so.
 //
 // What changes while a lab is up is what servers decide by (policies, routes,
-// ARR, timers, bounds), and what is asked of the lab: traffic and checks.
+// ARR, timers, bounds), what links do that can be impaired, and what is asked of the lab: traffic and checks.
 func Fixed(now, next *plan.Plan) []string {
 	var all []string
 	say := func(same bool, format string, a ...any) {
@@ -27,7 +27,7 @@ func Fixed(now, next *plan.Plan) []string {
 	say(now.Scenario == next.Scenario, "the scenario is %s, not %s", now.Scenario, next.Scenario)
 	say(now.Seed == next.Seed, "the seed is %d, not %d: it decides where every flow is at home", now.Seed, next.Seed)
 	all = append(all, members("node", now.Nodes, next.Nodes, func(n *plan.Node) string { return n.ID })...)
-	all = append(all, members("link", now.Links, next.Links, func(l *plan.Link) string { return l.ID })...)
+	all = append(all, members("link", now.Links, changeable(now.Links, next.Links), func(l *plan.Link) string { return l.ID })...)
 	all = append(all, members("tunnels of", now.Branches, next.Branches, func(b *plan.Branch) string { return b.Node })...)
 	all = append(all, members("interconnect", now.Interconnects, next.Interconnects, func(i *plan.Interconnect) string { return i.Name })...)
 	all = append(all, members("service of", now.Services, next.Services, func(s *plan.Service) string { return s.Node + " " + s.Kind })...)
@@ -38,6 +38,24 @@ func Fixed(now, next *plan.Plan) []string {
 		for i := range now.Servers {
 			a, b := &now.Servers[i], &next.Servers[i]
 			say(a.Node == b.Node && same(a.Config.Egress, b.Config.Egress), "server %s: its egress addresses and slices, which are watched on the wire", a.Node)
+		}
+	}
+	return all
+}
+
+// changeable are the next links, but those that can be impaired now and are the
+// same otherwise do what they do now: that changes while a lab is up.
+func changeable(now, next []plan.Link) []plan.Link {
+	before := map[string]*plan.Link{}
+	for i := range now {
+		if now[i].Impaired() {
+			before[now[i].ID] = &now[i]
+		}
+	}
+	all := slices.Clone(next)
+	for i := range all {
+		if old := before[all[i].ID]; old != nil {
+			all[i].AB, all[i].BA, all[i].Pumped = old.AB, old.BA, old.Pumped
 		}
 	}
 	return all
@@ -117,10 +135,17 @@ func (l *Lab) Apply(ctx context.Context, next *plan.Plan) error {
 			return err
 		}
 	}
+	built := map[string]bool{}
+	for i := range now.Links {
+		built[now.Links[i].ID] = now.Links[i].Impaired()
+	}
+	for i := range next.Links {
+		next.Links[i].Pumped = next.Links[i].Pumped || built[next.Links[i].ID]
+	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.plan = next
-	return nil
+	l.mu.Unlock()
+	return l.r.reapply(next)
 }
 
 // configure gives a server a configuration.

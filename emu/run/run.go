@@ -125,6 +125,7 @@ type runner struct {
 	programs  []*program
 	pump      *pump.Pump // nil without impaired links
 	meter     *pump.Meter
+	asked     asked
 
 	manifest record.Run
 }
@@ -132,6 +133,7 @@ type runner struct {
 func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
+	r.asked.follow(p)
 	delays := map[string]time.Duration{}
 	for _, d := range p.Datacenters {
 		delays[d.Name] = d.Propagation

@@ -35,7 +35,7 @@ func (r *runner) wires() (err error) {
 // settling is how long after the last flow the lab waits for what is still on
 // its way.
 func (r *runner) settling() time.Duration {
-	longest := time.Duration(0)
+	longest := r.asked.longest()
 	for i := range r.plan.Links {
 		for _, d := range []impair.Direction{impair.AB, impair.BA} {
 			c := r.plan.Links[i].Impair(d)

@@ -136,6 +136,8 @@ type Event struct {
 	Fault string `json:"fault,omitempty"`
 	// SessionID joins flow events with sessions.jsonl.
 	SessionID string `json:"session_id,omitempty"`
+	// By is who did it, where somebody did it by hand.
+	By string `json:"by,omitempty"`
 }
 
 // Run is run.json: the manifest of one variant on one engine.

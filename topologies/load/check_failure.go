@@ -99,6 +99,17 @@ func (r *resolver) faults(ix *names) {
 
 // faultWords checks the words that belong to some faults alone.
 func (r *resolver) faultWords(path string, f *spec.Fault) {
+	checkFault(f, r.givenIn(path),
+		func(word, msg string) { r.fail(path+"."+word, "", "%s", msg) },
+		func(word, msg string) { r.missing(path, word, msg) })
+	if f.Impairment != nil {
+		r.impairment(path+".impairment", *f.Impairment)
+	}
+}
+
+// checkFault checks the words that belong to some faults alone, wherever the
+// fault comes from; given says whether a word was.
+func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(word, msg string)) {
 	for _, w := range []struct{ word, do, want string }{
 		{"direction", spec.Blackhole, "direction: up or down"},
 		{"every", spec.Flap, ""},
@@ -107,23 +118,19 @@ func (r *resolver) faultWords(path string, f *spec.Fault) {
 		{"wait", spec.Drain, ""},
 		{"impairment", spec.Degrade, "impairment: such as {delay: 80ms}"},
 	} {
-		at := path + "." + w.word
 		switch {
-		case f.Do != w.do:
-			r.only(at, "do: "+w.do, false)
-		case w.want != "" && !r.present(at):
-			r.missing(path, w.word, fmt.Sprintf("%s without %s, want %s", f.Do, w.word, w.want))
+		case f.Do != w.do && given(w.word):
+			fail(w.word, w.word+" belongs to do: "+w.do)
+		case f.Do == w.do && w.want != "" && !given(w.word):
+			missing(w.word, fmt.Sprintf("%s without %s, want %s", f.Do, w.word, w.want))
 		}
 	}
-	if f.Do == spec.LowerMTU && r.present(path+".mtu") && r.refused(path+".mtu") == "" && (f.MTU < minMTU || f.MTU > maxMTU) {
-		r.fail(path+".mtu", "", "mtu %d, want %d to %d", f.MTU, minMTU, maxMTU)
+	if f.Do == spec.LowerMTU && given("mtu") && (f.MTU < minMTU || f.MTU > maxMTU) {
+		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))
 	}
 	if f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
 		if _, err := netip.ParseAddr(f.Address); err != nil {
-			r.fail(path+".address", "", "address %q, want one such as 198.51.100.1, or tunnel", clip(f.Address))
+			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel", clip(f.Address)))
 		}
-	}
-	if f.Impairment != nil {
-		r.impairment(path+".impairment", *f.Impairment)
 	}
 }

@@ -37,30 +37,40 @@ func (r *resolver) impairments(ix *names) {
 
 // impairment checks the numbers of one impairment.
 func (r *resolver) impairment(path string, im spec.Impairment) {
+	checkImpairment(im, r.givenIn(path), func(word, msg string) { r.fail(path+"."+word, "", "%s", msg) })
+}
+
+// givenIn says of the words of a mapping whether each is there and could be read.
+func (r *resolver) givenIn(path string) func(word string) bool {
+	return func(word string) bool { return r.present(path+"."+word) && r.refused(path+"."+word) == "" }
+}
+
+// checkImpairment checks the numbers of an impairment, wherever it comes from;
+// given says whether a word was.
+func checkImpairment(im spec.Impairment, given func(word string) bool, fail func(word, msg string)) {
 	if im.JitterCorrelation > impair.MaxCorrelation {
-		r.fail(path+".jitter_correlation", "", "correlation %v, want at most %v", im.JitterCorrelation, unit.Ratio(impair.MaxCorrelation))
+		fail("jitter_correlation", fmt.Sprintf("correlation %v, want at most %v", im.JitterCorrelation, unit.Ratio(impair.MaxCorrelation)))
 	}
-	if least := impair.LeastBurst(float64(im.Loss)); r.present(path+".loss_burst") && r.refused(path+".loss_burst") == "" && !(im.LossBurst >= least) {
+	if least := impair.LeastBurst(float64(im.Loss)); given("loss_burst") && !(im.LossBurst >= least) {
 		why := ""
 		if least > 1 {
 			why = fmt.Sprintf(": with %v lost there is less than a packet between shorter bursts", im.Loss)
 		}
-		r.fail(path+".loss_burst", "", "bursts of %v packets, want %.4g or more%s", im.LossBurst, least, why)
+		fail("loss_burst", fmt.Sprintf("bursts of %v packets, want %.4g or more%s", im.LossBurst, least, why))
 	}
-	if r.present(path+".reorder_gap") && r.refused(path+".reorder_gap") == "" && im.ReorderGap < 1 {
-		r.fail(path+".reorder_gap", "", "every %d-th packet, want 1 or more", im.ReorderGap)
+	if given("reorder_gap") && im.ReorderGap < 1 {
+		fail("reorder_gap", fmt.Sprintf("every %d-th packet, want 1 or more", im.ReorderGap))
 	}
 	if im.Rate != 0 && im.Trace.Times != nil {
-		r.fail(path+".trace", "", "a rate and a trace are given together, want one of them")
+		fail("trace", "a rate and a trace are given together, want one of them")
 	}
-	r.delayed(path+".delay", im.Delay.Fixed)
-	r.delayed(path+".jitter", im.Jitter)
-}
-
-// delayed checks a time that packets may take.
-func (r *resolver) delayed(path string, d unit.Duration) {
-	if d.D() > impair.MaxDelay {
-		r.fail(path, "", "%v, want at most %v", d, unit.Duration(impair.MaxDelay))
+	for _, t := range []struct {
+		word string
+		d    unit.Duration
+	}{{"delay", im.Delay.Fixed}, {"jitter", im.Jitter}} {
+		if t.d.D() > impair.MaxDelay {
+			fail(t.word, fmt.Sprintf("%v, want at most %v", t.d, unit.Duration(impair.MaxDelay)))
+		}
 	}
 }
 

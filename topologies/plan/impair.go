@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -152,16 +153,25 @@ func (l *Link) Impaired() bool {
 // the file, say together.
 func (b *builder) together(l *Link, path string) {
 	for _, d := range []impair.Direction{impair.AB, impair.BA} {
-		c := l.Impair(d)
-		if err := c.Check(); err != nil {
+		if err := Together(l.Impair(d)); err != nil {
 			b.fail(path, "on link %s: %v", l.ID, err)
 			return
 		}
-		if c.Reorder > 0 && c.Delay == 0 && c.Jitter == 0 {
-			b.fail(path, "on link %s: reorder without delay: a packet overtakes by taking none", l.ID)
-			return
-		}
 	}
+}
+
+// ErrApart is returned for words that mean nothing together.
+var ErrApart = errors.New("reorder without delay: a packet overtakes by taking none")
+
+// Together checks what words say together, whichever place each comes from.
+func Together(c impair.Config) error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	if c.Reorder > 0 && c.Delay == 0 && c.Jitter == 0 {
+		return ErrApart
+	}
+	return nil
 }
 
 // literal counts the parts of a selector that name something: the more, the

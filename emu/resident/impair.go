@@ -1,0 +1,111 @@
+package resident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// impair changes what links do, if asked to, and tells of those that it was
+// about.
+func (k *keeper) impair(_ context.Context, c *control.Call, lab *run.Lab) error {
+	var args control.ImpairArgs
+	if err := c.Args(&args); err != nil {
+		return err
+	}
+	p := lab.Plan()
+	about := map[string]bool{}
+	if args.On != "" {
+		change, err := k.changeOf(p, &args)
+		if err != nil {
+			return err
+		}
+		if args.None || len(args.Words) > 0 {
+			err = lab.Reimpair(change)
+		}
+		if err != nil {
+			if errors.Is(err, impair.ErrConfig) || errors.Is(err, plan.ErrApart) {
+				err = control.Usagef("%v", err)
+			}
+			return err
+		}
+		for _, l := range change.Links {
+			about[l.ID] = true
+		}
+	}
+	wires, err := lab.Wires()
+	if err != nil {
+		return err
+	}
+	names := map[string]string{}
+	for i, name := range p.LinkNames() {
+		names[p.Links[i].ID] = name
+	}
+	for i := range wires {
+		w := &wires[i]
+		if len(about) > 0 && !about[w.Link.ID] {
+			continue
+		}
+		if err := c.Send(wireOf(w, names[w.Link.ID])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeOf finds what is meant.
+func (k *keeper) changeOf(p *plan.Plan, args *control.ImpairArgs) (run.Change, error) {
+	c := run.Change{Links: p.LinksCalled(args.On), With: args.Impairment, Words: args.Words, None: args.None, By: args.By}
+	switch args.Direction {
+	case "up":
+		c.Directions = []impair.Direction{impair.AB}
+	case "down":
+		c.Directions = []impair.Direction{impair.BA}
+	default:
+		c.Directions = []impair.Direction{impair.AB, impair.BA}
+	}
+	if c.Links == nil {
+		return c, control.Usagef("%v", p.NoLink(args.On))
+	}
+	var plain []string
+	for _, l := range c.Links {
+		if !l.Impaired() {
+			plain = append(plain, l.ID)
+		}
+	}
+	if plain != nil {
+		return c, control.Lackf("%s: the lab was built with a plain wire there, which is faster and can only be cut (homeward break). To impair it, bring the lab up with it prepared: homeward up %s --impairable %s",
+			few(plain), k.start.Command, control.Quote(args.On))
+	}
+	return c, nil
+}
+
+// few names the first of many.
+func few(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+func wireOf(w *run.Wire, name string) control.Wire {
+	out := control.Wire{
+		Link: w.Link.ID, Name: name, Class: w.Link.Class, From: w.Link.A.Node, To: w.Link.B.Node, Direction: "up",
+		Asked: map[string]string{}, Degraded: w.Degraded, By: w.By, Since: w.Since,
+		Packets: w.Packets, Lost: w.Lost, Unasked: w.Unasked, Measured: w.Measured,
+	}
+	if w.Direction == impair.BA {
+		out.From, out.To, out.Direction = out.To, out.From, "down"
+	}
+	for _, word := range w.Asked.Words() {
+		out.Asked[word.Name] = word.Value
+	}
+	return out
+}
