@@ -111,6 +111,7 @@ type runner struct {
 	journal *journal.Journal
 
 	lab       *keeper.Lab
+	raising   sync.Mutex     // while much is brought up at once: of closers, taps, connected and Features
 	closers   []func() error // in reverse
 	fleet     fleet
 	faults    *fault.Engine

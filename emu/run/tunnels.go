@@ -51,8 +51,10 @@ func (r *runner) branch(i int) error {
 	if err != nil {
 		return err
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.manifest.Features["tunnel"] = t.Feature()
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 
@@ -62,9 +64,11 @@ func (r *runner) connect(node string, b plan.BranchTunnel) error {
 	if err != nil {
 		return err
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.manifest.Features["connected"] = connected.Feature
 	r.connected = append(r.connected, attached{node, b, t})
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 

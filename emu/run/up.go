@@ -42,21 +42,29 @@ func (r *runner) up(ctx context.Context) error {
 		stage string
 		total func() int
 		each  func(i int) error
+		many  bool // at once
 	}{
-		{"taps", func() int { return len(r.plan.Nodes) }, r.tap},
-		{"servers", func() int { return len(r.plan.Servers) }, r.server},
-		{"branches", func() int { return len(r.plan.Branches) }, r.branch},
-		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }},
-		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }},
-		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }},
-		{"origins", func() int { return len(r.plan.Services) }, r.origin},
-		{"programs", func() int { return len(r.plan.Programs) }, r.program},
+		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
+		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
+		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
+		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
+		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }, true},
+		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }, false},
+		{"origins", func() int { return len(r.plan.Services) }, r.origin, false},
+		{"programs", func() int { return len(r.plan.Programs) }, r.program, false},
 	}
 	if err := r.startCapture(); err != nil {
 		return err
 	}
 	for _, s := range steps {
 		total := s.total()
+		tell := func(done int) { r.sink.Progress(s.stage, done, total) }
+		if s.many {
+			if err := r.each(ctx, total, s.each, tell); err != nil {
+				return err
+			}
+			continue
+		}
 		for i := range total {
 			if err := context.Cause(ctx); err != nil {
 				return err
@@ -64,7 +72,7 @@ func (r *runner) up(ctx context.Context) error {
 			if err := s.each(i); err != nil {
 				return err
 			}
-			r.sink.Progress(s.stage, i+1, total)
+			tell(i + 1)
 		}
 	}
 	if err := r.routers(); err != nil {
@@ -90,12 +98,14 @@ func (r *runner) tap(i int) error {
 	default:
 		return nil
 	}
-	t, err := probe.Start(node.ID, r.lab.NS(node.ID), iface)
+	t, err := probe.Start(node.ID, r.lab.NS(node.ID), iface, len(r.plan.Nodes))
 	if err != nil {
 		return fmt.Errorf("tap on %s: %w", node.ID, err)
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.taps[node.ID] = t
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 
