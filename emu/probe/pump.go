@@ -65,3 +65,22 @@ func (p *pump) close() error {
 	// could map or unmap any meanwhile.
 	return errors.Join(unix.Munmap(p.ring.mem), p.ring.file.Close())
 }
+
+// errEnded is the end of a tap that nobody asked to end.
+var errEnded = errors.New("it has ended")
+
+// err says why not everything that passed since it was last asked was seen: the
+// tap has ended, or its interface was down.
+func (p *pump) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return errEnded
+	default:
+		return p.ring.failure()
+	}
+}

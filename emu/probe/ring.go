@@ -134,6 +134,18 @@ func (r *ring) dropped() int64 {
 	return r.drops
 }
 
+// failure is what the socket met since it was last asked: ENETDOWN if the
+// interface was down, or is gone.
+func (r *ring) failure() (err error) {
+	e := r.raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
+			err = unix.Errno(n)
+		}
+	})
+	return errors.Join(e, err)
+}
+
 // wait blocks until ready returns true; an error means that the ring was
 // closed. The poller forgets what came before it is asked, so ready is asked
 // first, and after each wake.

@@ -69,6 +69,10 @@ func (t *Tap) Report() Report {
 	return rep
 }
 
+// Err says why the tap has not seen everything that passed since Err was last
+// asked: its interface was down, or it has ended by itself. It is nil after Close.
+func (t *Tap) Err() error { return t.pump.err() }
+
 // Close ends the tap; what it saw stays. It is idempotent.
 func (t *Tap) Close() error { return t.pump.close() }
 

@@ -164,14 +164,13 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	healed := func() error { return nil }
 	r.onBegin = func(start time.Time) { healed = r.schedule(ctx, start) }
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
-	broken := healed()
+	broken := errors.Join(healed(), r.outlived())
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
 		r.options.Keep(ctx, r.doors())
 	}
-	stopped := r.saveTables()
-	stopped = errors.Join(stopped, r.stop())
+	stopped := errors.Join(r.saveTables(), r.stop())
 	_, collected := r.collect(sent)
 	stopped = errors.Join(broken, stopped, collected)
 	if err := errors.Join(r.saveLogs(), r.saveCapture()); err != nil {

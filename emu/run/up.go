@@ -79,7 +79,10 @@ func (r *runner) up(ctx context.Context) error {
 		return err
 	}
 	r.breakable()
-	return r.probing(ctx)
+	if err := r.probing(ctx); err != nil {
+		return err
+	}
+	return r.sound(ctx)
 }
 
 // tap listens on the wire of a host that asks, for replies to anybody; of a
