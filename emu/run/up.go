@@ -28,6 +28,7 @@ import (
 // up brings everything up in the order in which it is needed: wires, witnesses,
 // servers, branches and what is like them, origins.
 func (r *runner) up(ctx context.Context) error {
+	r.sweep(ctx)
 	lab, err := keeper.Up(ctx, r.plan, r.sink.Progress)
 	if err != nil {
 		return err
@@ -44,6 +45,7 @@ func (r *runner) up(ctx context.Context) error {
 		each  func(i int) error
 		many  bool // at once
 	}{
+		{"uplinks", func() int { return len(r.plan.Uplinks) }, func(i int) error { return r.uplink(ctx, i) }, false},
 		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
 		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
@@ -227,7 +229,7 @@ func Lacks(err error) bool {
 
 // Refused are the words of the plan that this engine cannot do. It does
 // what every plan has (sites with GRE on-ramps, ARR, routes, traffic, checks),
-// and users' programs; plan.Features lists what goes beyond.
+// users' programs and uplinks; plan.Features lists what goes beyond.
 func Refused(p *plan.Plan) []plan.Feature {
-	return slices.DeleteFunc(slices.Clone(p.Features), func(f plan.Feature) bool { return f.Word == "run" })
+	return slices.DeleteFunc(slices.Clone(p.Features), func(f plan.Feature) bool { return f.Word == "run" || f.Word == "uplink" })
 }
