@@ -341,13 +341,22 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// branchIO is the branch's engine that goes with the servers'.
-func branchIO(io agent.IO) branch.IO {
+// manyBranches is how many tunnels are carried in userspace unless something
+// else is asked for. The kernel waits for all processors, holding the lock of
+// all networks, each time that a program is attached to tcx or detached: 15 ms,
+// four times for each tunnel, during which nothing else comes up.
+const manyBranches = 200
+
+// branchIO is the branches' engine that goes with the servers'.
+func branchIO(io agent.IO, branches int) branch.IO {
 	switch io {
 	case agent.IOPlain:
 		return branch.IOPlain
 	case agent.IOVnet:
 		return branch.IOTCX
+	}
+	if branches > manyBranches {
+		return branch.IOPlain
 	}
 	return branch.IOAuto
 }
