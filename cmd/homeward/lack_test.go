@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -29,6 +30,49 @@ func inShell(t *testing.T, script string) (said string, exitCode int) {
 		t.Fatal(err)
 	}
 	return string(out), code(err)
+}
+
+// cni is a scenario with an uplink and the network that it names.
+const cni = `export NETCONFPATH=$PWD/cni HOMEWARD_RUNTIME_DIR=$PWD/rt; mkdir cni
+cat >cni/outside.conflist <<EOF
+{"cniVersion": "1.0.0", "name": "outside", "plugins": [{"type": "bridge", "bridge": "out0", "isGateway": true,
+ "ipam": {"type": "host-local", "dataDir": "$PWD/leases", "subnet": "10.99.0.0/24"}}]}
+EOF
+cat >out.yaml <<EOF
+version: 1
+name: out
+datacenters: [{id: lhr, egress: [198.51.100.0/30]}]
+sites: [{id: shop, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
+internet: [{id: web, address: 203.0.113.9, serve: [http]}]
+uplink: [{host: web, network: outside}]
+traffic: [{id: one, from: shop.1.till, to: web, tcp: 80}]
+checks: [{id: ok, expect: "one.ok == 1"}]
+EOF
+`
+
+// A lab with an uplink runs, and nothing of it stays, after SIGKILL from the next
+// start on. The outside is a namespace of the test's own.
+func TestLabUplink(t *testing.T) {
+	need.Root(t)
+	if _, err := os.Stat("/usr/lib/cni/bridge"); err != nil {
+		need.Proven(t, "tools", err)
+	}
+	const script = cni + `export CNI_PATH=/usr/lib/cni
+homeward run out.yaml --out first && ls leases/outside/10.* rt/uplinks 2>/dev/null && exit 1
+grep -q '"uplink":' first/out/base/emu-hub/run.json || exit 1
+HOMEWARD_TEST_MAIN=1 "$prog" run out.yaml --keep --variant base --out killed >/dev/null 2>&1 & pid=$!
+for i in $(seq 200); do ls leases/outside/10.* >/dev/null 2>&1 && break; sleep 0.1; done
+kill -9 $pid; wait $pid
+ls leases/outside/10.* rt/uplinks/*.json || exit 1
+homeward run overlapping_branches --variant base --out next && ls leases/outside/10.* rt/uplinks 2>/dev/null && exit 1
+ip -o link show out0 || exit 1
+echo all taken back`
+	before := machine(t)
+	said, exitCode := inShell(t, "exec unshare -n sh -c '"+strings.ReplaceAll(`homeward() { "$prog" "$@"; }; prog=$0; `+script, "'", `'\''`)+`' "$prog"`)
+	if exitCode != exitOK || !strings.Contains(said, "all taken back") {
+		t.Errorf("exit code %d:\n%s", exitCode, said)
+	}
+	clean(t, before)
 }
 
 // What a machine lacks ends in an exit code and a sentence that names it, and in
@@ -68,6 +112,14 @@ func TestLabLacks(t *testing.T) {
 		{
 			"few open files for a lab by hand", `mkdir -m 700 rt; ulimit -n 64; HOMEWARD_RUNTIME_DIR=$PWD/rt homeward up overlapping_branches`,
 			exitLack, "open files, the limit is 64: raise it to",
+		},
+		{
+			"an uplink without its plugins", cni + `CNI_PATH=/none homeward run out.yaml --out out`,
+			exitLack, `uplink of web to outside: CNI plugin "bridge" is not in /none`,
+		},
+		{
+			"an uplink to no network", cni + `NETCONFPATH=/none homeward run out.yaml --out out`,
+			exitLack, `has the name "outside"`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/emu/uplink"
 	"github.com/homeward-lab/homeward/emu/userns"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/reports/journal"
@@ -221,10 +222,10 @@ func Possible(p *plan.Plan) error {
 }
 
 // Lacks says whether an error of Up or Run is a lack of the machine's: of rights,
-// of a kernel's feature, of open files, of a host's own program.
+// of a kernel's feature, of open files, of a host's own program, of what connects one to the outside.
 func Lacks(err error) bool {
 	return errors.As(err, new(*keeper.LimitError)) ||
-		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, uplink.ErrNoNetwork) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Refused are the words of the plan that this engine cannot do. It does

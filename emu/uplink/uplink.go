@@ -17,7 +17,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +36,9 @@ const (
 	pathEnv, defaultPath     = "CNI_PATH", "/opt/cni/bin:/usr/lib/cni"
 	configEnv, defaultConfig = "NETCONFPATH", "/etc/cni/net.d"
 )
+
+// ErrNoNetwork is wrapped where the machine has no network of the name.
+var ErrNoNetwork = errors.New("no such CNI network")
 
 // patience bounds one plugin.
 const patience = 30 * time.Second
@@ -99,7 +101,7 @@ type Uplink struct {
 }
 
 // Connect runs the chain's ADD for a node, whose namespace is ns. The error wraps
-// exec.ErrNotFound or fs.ErrNotExist where plugins or the network are missing.
+// exec.ErrNotFound or ErrNoNetwork where plugins or the network are missing.
 func Connect(ctx context.Context, u plan.Uplink, ns *netns.NS, o Options) (*Uplink, error) {
 	o = o.withDefaults()
 	fail := func(err error) (*Uplink, error) {
@@ -197,7 +199,7 @@ func find(dir, name string) (list, error) {
 			return l, nil
 		}
 	}
-	return list{}, fmt.Errorf("no network %q in %s (%s): %w", name, dir, configEnv, fs.ErrNotExist)
+	return list{}, fmt.Errorf("%w: no *.conflist in %s (%s) has the name %q", ErrNoNetwork, dir, configEnv, name)
 }
 
 // plugin finds the program of a plugin.

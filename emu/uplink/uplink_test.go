@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -170,7 +169,7 @@ func TestConnectFails(t *testing.T) {
 		network, says string
 		is            error
 	}{
-		{"nowhere", `uplink of web to nowhere: no network "nowhere" in `, fs.ErrNotExist},
+		{"nowhere", `has the name "nowhere"`, uplink.ErrNoNetwork},
 		{"absent", `CNI plugin "no-such-plugin" is not in /usr/lib/cni (apt-get install containernetworking-plugins`, exec.ErrNotFound},
 		{"empty", "a network without plugins", nil},
 		{"broken", "CNI plugin tuning: ADD: ", nil},
