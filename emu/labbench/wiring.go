@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -58,7 +59,7 @@ func carriers(spaces []*netns.NS) (up int, err error) {
 		err := ns.Do(func() error {
 			links, err := netlink.LinkList()
 			for _, l := range links {
-				if l.Type() == "veth" && l.Attrs().OperState == netlink.OperUp {
+				if l.Type() == "veth" && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 {
 					up++
 				}
 			}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -65,20 +67,21 @@ func (r *runner) running(ctx context.Context) error {
 
 // notRunning are the interfaces of a namespace that should run and do not.
 func notRunning(ns *netns.NS, names []string) (errs []error) {
-	var all []net.Interface
+	var all []netlink.Link
 	err := ns.Do(func() (err error) {
-		all, err = net.Interfaces()
+		all, err = netlink.LinkList()
 		return err
 	})
 	if err != nil {
 		return []error{err}
 	}
 	for _, name := range names {
-		i := slices.IndexFunc(all, func(l net.Interface) bool { return l.Name == name })
+		i := slices.IndexFunc(all, func(l netlink.Link) bool { return l.Attrs().Name == name })
 		switch {
 		case i < 0:
 			errs = append(errs, fmt.Errorf("there is no interface %s", name))
-		case all[i].Flags&net.FlagRunning == 0:
+		// The carrier, which is there at once; the state follows later.
+		case all[i].Attrs().RawFlags&unix.IFF_LOWER_UP == 0:
 			errs = append(errs, fmt.Errorf("interface %s is down", name))
 		}
 	}
