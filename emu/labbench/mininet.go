@@ -25,12 +25,12 @@ const (
 	mininetPython = "/usr/bin/python3"
 )
 
-//go:embed mininet.py
+//go:embed star.py
 var mininetStar string
 
 // noMininet says why mininet cannot run here; empty if it can.
 func noMininet() string {
-	out, err := exec.Command(mininetPython, "-c", "import mininet.net as n; print(n.VERSION)").Output()
+	out, err := exec.Command(mininetPython, "-I", "-c", "import mininet.net as n; print(n.VERSION)").Output()
 	switch version := strings.TrimSpace(string(out)); {
 	case err != nil:
 		return "not here (apt-get install mininet)"
@@ -53,7 +53,7 @@ func mininet(ctx context.Context, nodes int) (one life, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, "sh", "-c", `mount -t proc proc /proc && exec "$@"`, "sh",
-		mininetPython, "-c", mininetStar, strconv.Itoa(nodes))
+		mininetPython, "-I", "-c", mininetStar, strconv.Itoa(nodes))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   unix.CLONE_NEWPID | unix.CLONE_NEWNET,
 		Unshareflags: unix.CLONE_NEWNS,
@@ -79,7 +79,7 @@ func mininet(ctx context.Context, nodes int) (one life, err error) {
 	return one, nil
 }
 
-// converse reads what mininet.py says, counts the links that work while it is up,
+// converse reads what star.py says, counts the links that work while it is up,
 // and has it go down.
 func converse(out *bufio.Reader, in io.Writer, pid int) (one life, err error) {
 	if one.up, err = figure(out, "up"); err != nil {
