@@ -73,8 +73,8 @@ func TestLiveSound(t *testing.T) {
 		},
 		{
 			"a server is killed", func(r *runner) error {
-				err := unix.Kill(r.agents[0].Pid(), unix.SIGKILL)
-				<-r.agents[0].Done()
+				err := unix.Kill(r.fleet.all()[0].Pid(), unix.SIGKILL)
+				<-r.fleet.all()[0].Done()
 				return err
 			},
 			"agent lhr.1", "",
