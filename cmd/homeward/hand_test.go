@@ -149,7 +149,7 @@ func TestKeeperKilled(t *testing.T) {
 func TestSoakKeeperKilled(t *testing.T) {
 	byHand(t)
 	before := machine(t)
-	for range times(3, 60) {
+	for range times(3, 200) {
 		cmd := homewardShell(`"$0" up overlapping_branches && "$0" traffic many && "$0" down`)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said

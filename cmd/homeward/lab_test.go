@@ -4,17 +4,14 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +19,6 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/homeward-lab/homeward/internal/need"
-	"github.com/homeward-lab/homeward/reports/record"
 )
 
 // soak says whether long repetitions are wanted (make soak).
@@ -37,9 +33,9 @@ func times(short, long int) int {
 	return short
 }
 
-// machine is what a lab could leave behind: links of the host, processes of
-// this program other than this one, and the network namespaces that they and
-// this one hold. (Other programs' labs may come and go meanwhile. That a
+// machine is what a lab could leave behind: links of the host and its network's
+// parameters, processes of this program other than this one, and the network
+// namespaces that they and this one hold. (Other programs' labs may come and go meanwhile. That a
 // killed keeper's namespaces are gone from the kernel too is emu/keeper's test.)
 func machine(t *testing.T) map[string]bool {
 	t.Helper()
@@ -50,6 +46,11 @@ func machine(t *testing.T) map[string]bool {
 	}
 	for _, l := range links {
 		found["link "+l.Attrs().Name] = true
+	}
+	for _, file := range parameters(t) {
+		if value, err := os.ReadFile(file); err == nil { // some can only be written
+			found["parameter "+file+" = "+strings.TrimSpace(string(value))] = true
+		}
 	}
 	self, err := os.Readlink("/proc/self/exe")
 	if err != nil {
@@ -71,6 +72,21 @@ func machine(t *testing.T) map[string]bool {
 		}
 	}
 	return found
+}
+
+// parameters are the files of the host's network parameters that do not count
+// what happens.
+func parameters(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"core/*", "ipv4/*", "ipv4/conf/*/*", "ipv6/*", "ipv6/conf/*/*"} {
+		found, err := filepath.Glob("/proc/sys/net/" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	return files
 }
 
 // clean waits until nothing is there that was not before: the kernel takes
@@ -145,83 +161,6 @@ func TestInterruptLeavesNothing(t *testing.T) {
 		}
 		if after > time.Second && !strings.Contains(out.String(), "interrupted by") {
 			t.Errorf("interrupted after %s, which the verdict does not say:\n%s", after, &out)
-		}
-	}
-	clean(t, before)
-}
-
-// SIGKILL at random moments: the kernel takes down all of it. The seed is
-// printed by -shuffle's side: moments do not have to repeat.
-func TestSoakKillLeavesNothing(t *testing.T) {
-	need.Root(t)
-	before := machine(t)
-	for range times(5, 20) {
-		cmd := base(filepath.Join(t.TempDir(), "out"))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		moment := rand.N(2500 * time.Millisecond)
-		time.Sleep(moment)
-		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // killed
-		clean(t, before)
-		if t.Failed() {
-			t.Fatalf("killed after %s", moment)
-		}
-	}
-}
-
-// verdicts runs everything and returns scenario/variant/check verdicts as text.
-func verdicts(dir string) (string, error) {
-	var out bytes.Buffer
-	cmd := homeward("run", "overlapping_branches", "--out", dir)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, &out)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "summary.json"))
-	if err != nil {
-		return "", err
-	}
-	var all []record.Summary
-	if err := json.Unmarshal(data, &all); err != nil {
-		return "", err
-	}
-	var text strings.Builder
-	for _, s := range all {
-		fmt.Fprintln(&text, s.Variant, s.Verdict, s.Fingerprint)
-		for _, c := range s.Checks {
-			fmt.Fprintln(&text, " ", c.ID, c.Verdict)
-		}
-	}
-	return text.String(), nil
-}
-
-// Two runs at once and many in a row give the same verdicts, and leave nothing.
-func TestSoakSameVerdicts(t *testing.T) {
-	need.Root(t)
-	before := machine(t)
-	dir := t.TempDir()
-	want, err := verdicts(filepath.Join(dir, "first"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for i := range 2 {
-		wg.Go(func() {
-			got, err := verdicts(filepath.Join(dir, fmt.Sprintf("pair%d", i)))
-			if err != nil || got != want {
-				t.Errorf("at once with another: %v\n%s\nwant\n%s", err, got, want)
-			}
-		})
-	}
-	wg.Wait()
-	for i := range times(1, 20) {
-		got, err := verdicts(filepath.Join(dir, fmt.Sprintf("row%d", i)))
-		if err != nil || got != want {
-			t.Fatalf("run %d in a row: %v\n%s\nwant\n%s", i, err, got, want)
 		}
 	}
 	clean(t, before)

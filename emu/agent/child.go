@@ -9,6 +9,8 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -133,10 +135,7 @@ func (l *loop) final() *Final {
 	if l.ports != nil {
 		l.ports.addTo(f.IO)
 	}
-	var usage unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &usage) == nil {
-		f.MaxRSS = unit.Bytes(usage.Maxrss) << 10
-	}
+	f.MaxRSS = peak()
 	return f
 }
 
@@ -145,4 +144,20 @@ func (l *loop) final() *Final {
 func pin() (unpin func()) {
 	runtime.LockOSThread()
 	return runtime.UnlockOSThread
+}
+
+// peak is the most memory that the process held. What getrusage(2) says would
+// include the parent's: a process begins in the memory of who started it.
+func peak() unit.Bytes {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return unit.Bytes(n) << 10
+		}
+	}
+	return 0
 }

@@ -14,7 +14,6 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -133,11 +132,11 @@ func open(lab Spaces, p Point, snap, points int, filter []unix.SockFilter) (r *r
 		return nil, fmt.Errorf("no node %q", p.Node)
 	}
 	err = ns.Do(func() error {
-		i, err := net.InterfaceByName(p.Interface)
+		index, err := netns.Index(p.Interface)
 		if err != nil {
 			return err
 		}
-		r, err = newRing(i.Index, snap, points, filter)
+		r, err = newRing(index, snap, points, filter)
 		return err
 	})
 	return r, err

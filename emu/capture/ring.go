@@ -22,6 +22,7 @@ const (
 	// minBlocks, because the kernel fills one while we read another.
 	ringMemory           = 32 << 20
 	minBlocks, maxBlocks = 4, 32
+	tinyBlock            = 16 << 10 // where there are very many points
 	smallBlock           = 128 << 10
 	largeBlock           = 256 << 10 // for packets that are kept whole
 	frameSize            = 2048      // only has to divide a block; frames are as long as they need be
@@ -75,14 +76,22 @@ func newRing(index, snap, points int, filter []unix.SockFilter) (*ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
-	r := &ring{file: os.NewFile(uintptr(fd), "capture"), block: smallBlock, idle: make(chan struct{})}
-	if snap > smallBlock/4 {
-		r.block = largeBlock
-	}
+	r := &ring{file: os.NewFile(uintptr(fd), "capture"), block: blockFor(snap, points), idle: make(chan struct{})}
 	if err := r.set(fd, index, snap, points, filter); err != nil {
 		return nil, errors.Join(err, r.file.Close())
 	}
 	return r, nil
+}
+
+// blockFor is the size of a block: several packets must fit in.
+func blockFor(snap, points int) int {
+	switch {
+	case snap > smallBlock/4:
+		return largeBlock
+	case snap <= tinyBlock/16 && ringMemory/points < minBlocks*smallBlock:
+		return tinyBlock
+	}
+	return smallBlock
 }
 
 func (r *ring) set(fd, index, snap, points int, filter []unix.SockFilter) error {

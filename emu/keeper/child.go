@@ -48,13 +48,14 @@ func (c *child) ended(deadline time.Time) bool {
 	}
 }
 
-// reapPatience is how long the one who started a child has to wait for it,
+// reapPatience is how long those who started children have to wait for them all,
 // before Close does.
 const reapPatience = 200 * time.Millisecond
 
-// reap sees to it that an ended child leaves the process table.
-func (c *child) reap() {
-	for deadline := time.Now().Add(reapPatience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+// reap sees to it that an ended child leaves the process table, after the
+// deadline by itself.
+func (c *child) reap(deadline time.Time) {
+	for ; time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if c.reaped() {
 			return
 		}

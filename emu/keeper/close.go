@@ -1,8 +1,10 @@
 package keeper
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/wire"
 )
 
 const (
@@ -63,8 +66,12 @@ func (l *Lab) close() error {
 	}
 	// Children of children: nobody else can be in a namespace without a name.
 	err = errors.Join(err, killInside(inodes))
-	for _, ns := range l.spaces {
-		hastenGoodbyes(ns)
+	all := slices.Collect(maps.Values(l.spaces))
+	err = errors.Join(err, wire.Each(context.Background(), len(all), func(i int) error {
+		hastenGoodbyes(all[i])
+		return nil
+	}, func(int) {}))
+	for _, ns := range all {
 		err = errors.Join(err, ns.Close())
 	}
 	if l.witness == nil {
@@ -86,12 +93,19 @@ func (l *Lab) endChildren() error {
 		}
 	}
 	hard := time.Now().Add(killPatience)
+	var over []*child
 	for _, c := range l.children {
 		if c.ended(hard) {
-			c.reap()
+			over = append(over, c)
 		} else {
 			errs = append(errs, fmt.Errorf("process %d survives SIGKILL", c.pid))
 		}
+	}
+	waited := time.Now().Add(reapPatience)
+	for _, c := range over {
+		c.reap(waited)
+	}
+	for _, c := range l.children {
 		c.pidfd.Close()
 	}
 	l.children = nil

@@ -26,6 +26,7 @@ const metersPerCut = 2
 // the UDP sockets of an edge.
 const (
 	filesPerTunnel       = 4
+	filesPerGRE          = 8 // programs, their maps and links; or packet sockets and a bell
 	filesPerInterconnect = 4
 	filesPerEdge         = 18
 	// A server's pipes, its process and the tap beside it; a program's likewise.
@@ -76,6 +77,8 @@ func carriers(p *plan.Plan) uint64 {
 		for _, t := range p.Branches[i].Tunnels {
 			if t.Connect != nil {
 				n += filesPerTunnel + 1 + len(t.Connect.Switch)
+			} else {
+				n += filesPerGRE
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 // Package labbench measures the lab for `homeward bench lab`: how exactly an
-// impaired link delays, how many packets it can carry, and what a link costs to
-// make.
+// impaired link delays, how many packets it can carry, what a link costs to
+// make, and how long a whole lab takes to come up and to go.
 //
 // Its law is that of all benches: a number is printed beside what it is compared
 // with, measured in the same run and interleaved, and results are checked before
@@ -40,6 +40,8 @@ type Bench struct {
 	Rounds int
 	// Length of the packets' part of a round; 0 means a second.
 	Length time.Duration
+	// Short leaves out what takes minutes: a thousand nodes.
+	Short bool
 }
 
 // Run measures.
@@ -50,7 +52,11 @@ func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
 		return rows, err
 	}
 	wiring, err := b.wiringRow(ctx)
-	return append(rows, wiring), err
+	if err != nil {
+		return rows, err
+	}
+	labs, err := b.labRows(ctx)
+	return append(append(rows, wiring), labs...), err
 }
 
 // wireRows are the delay beside the machine's timers, and the price of a packet.

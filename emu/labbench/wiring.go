@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -24,6 +25,7 @@ const (
 // first moment, beside the way of most labs: made where the maker is, then moved.
 func (b *Bench) wiringRow(ctx context.Context) (hubbench.Row, error) {
 	var place, move []float64
+	sound := true
 	for range b.Rounds {
 		if err := ctx.Err(); err != nil {
 			return hubbench.Row{}, err
@@ -36,14 +38,38 @@ func (b *Bench) wiringRow(ctx context.Context) (hubbench.Row, error) {
 			place = append(place, took)
 			took, err = thenMove(all[2], all[0], all[1])
 			move = append(move, took)
+			if err != nil {
+				return err
+			}
+			up, err := carriers(all[:2])
+			sound = sound && up == 2*(placed+moved)
 			return err
 		})
 		if err != nil {
 			return hubbench.Row{}, err
 		}
 	}
-	r := hubbench.Row{ID: "lab.wiring_vs_move", Value: median(place), Unit: "µs a link", Baseline: "create, then move", BaselineValue: median(move)}
+	r := hubbench.Row{ID: "lab.wiring_vs_move", Value: median(place), Unit: "µs a link", Baseline: "create, then move", BaselineValue: median(move), Equal: &sound}
 	return most(r, r.BaselineValue/goalWiring), nil
+}
+
+// carriers is how many ends of links there are that can carry packets.
+func carriers(spaces []*netns.NS) (up int, err error) {
+	for _, ns := range spaces {
+		err := ns.Do(func() error {
+			links, err := netlink.LinkList()
+			for _, l := range links {
+				if l.Type() == "veth" && l.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 {
+					up++
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return up, err
+		}
+	}
+	return up, nil
 }
 
 // spaces runs f with so many fresh namespaces.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 )
@@ -92,5 +94,34 @@ func TestOpenIsTheSame(t *testing.T) {
 	}
 	if _, err := netns.Open(t.TempDir()); err == nil {
 		t.Error("Open of a directory: no error")
+	}
+}
+
+// Index is that of the thread's namespace, and of nothing that is elsewhere.
+func TestIndexIsOfTheNamespace(t *testing.T) {
+	need.Root(t)
+	ns, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	err = ns.Do(func() error {
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "a0", Index: 77}, PeerName: "a1"}); err != nil {
+			return err
+		}
+		for name, want := range map[string]int{"lo": 1, "a0": 77} {
+			if got, err := netns.Index(name); err != nil || got != want {
+				return fmt.Errorf("index of %s: %d, %w; want %d", name, got, err, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"a0", "", "a-name-that-is-too-long"} {
+		if got, err := netns.Index(name); err == nil {
+			t.Errorf("index of %q outside: %d, want an error", name, got)
+		}
 	}
 }

@@ -64,6 +64,9 @@ func (e *Egress) Count() (c EgressCount) {
 	return c
 }
 
+// Err is Tap.Err.
+func (e *Egress) Err() error { return e.pump.err() }
+
 // Close ends the tap; the count stays. It is idempotent.
 func (e *Egress) Close() error { return e.pump.close() }
 

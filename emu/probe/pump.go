@@ -55,8 +55,32 @@ func (p *pump) close() error {
 		<-p.done
 		return nil
 	}
-	// Not under the lock: Close waits for the goroutine's ready to return.
-	err := p.ring.file.Close()
+	// Not under the lock, which the goroutine's ready takes.
+	if err := p.ring.file.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return err
+	}
 	<-p.done
-	return errors.Join(err, unix.Munmap(p.ring.mem)) // only now does the socket go
+	// The memory first: the kernel takes tens of milliseconds over the last
+	// reference of a ring, and were it the memory's, nothing else in the process
+	// could map or unmap any meanwhile.
+	return errors.Join(unix.Munmap(p.ring.mem), p.ring.file.Close())
+}
+
+// errEnded is the end of a tap that nobody asked to end.
+var errEnded = errors.New("it has ended")
+
+// err says why not everything that passed since it was last asked was seen: the
+// tap has ended, or its interface was down.
+func (p *pump) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	select {
+	case <-p.done:
+		return errEnded
+	default:
+		return p.ring.failure()
+	}
 }

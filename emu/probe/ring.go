@@ -3,7 +3,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -49,11 +48,10 @@ func openRing(ns *netns.NS, iface string, filter []insn, size int) (*ring, error
 	}
 	var fd, index int
 	err = ns.Do(func() error {
-		ifi, err := net.InterfaceByName(iface)
+		index, err = netns.Index(iface)
 		if err != nil {
 			return err
 		}
-		index = ifi.Index
 		// Protocol 0: nothing arrives before filter and ring are there.
 		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		return err
@@ -134,6 +132,18 @@ func (r *ring) dropped() int64 {
 		}
 	})
 	return r.drops
+}
+
+// failure is what the socket met since it was last asked: ENETDOWN if the
+// interface was down, or is gone.
+func (r *ring) failure() (err error) {
+	e := r.raw.Control(func(fd uintptr) {
+		var n int
+		if n, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
+			err = unix.Errno(n)
+		}
+	})
+	return errors.Join(e, err)
 }
 
 // wait blocks until ready returns true; an error means that the ring was

@@ -12,8 +12,12 @@ import (
 )
 
 const (
-	// tapRing holds 4,096 packets between two looks.
-	tapRing = 1 << 20
+	// tapRings is the memory that the taps of a lab share, bytes; each has at
+	// least minTapRing, which holds 512 packets between two looks, and at most
+	// maxTapRing, which holds 4,096.
+	tapRings   = 128 << 20
+	minTapRing = 128 << 10
+	maxTapRing = 1 << 20
 	// maxSights is how many distinct things a tap keeps; more are counted as
 	// dropped.
 	maxSights = 1 << 18
@@ -38,10 +42,11 @@ type Tap struct {
 	missed int64
 }
 
-// Start taps an interface ("eth0") of a node's namespace. What passes after
-// its return is seen, in both directions.
-func Start(node string, ns *netns.NS, iface string) (*Tap, error) {
-	r, err := openRing(ns, iface, markFilter(), tapRing)
+// Start taps an interface ("eth0") of a node's namespace, as one of so many in
+// the lab. What passes after its return is seen, in both directions.
+func Start(node string, ns *netns.NS, iface string, taps int) (*Tap, error) {
+	size := min(max(tapRings/max(taps, 1), minTapRing), maxTapRing) / blockSize * blockSize
+	r, err := openRing(ns, iface, markFilter(), size)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +68,10 @@ func (t *Tap) Report() Report {
 	})
 	return rep
 }
+
+// Err says why the tap has not seen everything that passed since Err was last
+// asked: its interface was down, or it has ended by itself. It is nil after Close.
+func (t *Tap) Err() error { return t.pump.err() }
 
 // Close ends the tap; what it saw stays. It is idempotent.
 func (t *Tap) Close() error { return t.pump.close() }

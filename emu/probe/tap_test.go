@@ -66,7 +66,7 @@ func newLab(t *testing.T, a family) lab {
 		t.Cleanup(func() { c.Close() })
 	}
 	for _, node := range []string{"a", "b"} {
-		tap, err := probe.Start(node, l.hosts[node].NS, "eth0")
+		tap, err := probe.Start(node, l.hosts[node].NS, "eth0", 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func tapKeepsLittle(t *testing.T, a family) {
 
 func TestStartNamesWhatIsMissing(t *testing.T) {
 	need.Root(t)
-	_, err := probe.Start("a", hosttest.Namespace(t, false), "eth7")
+	_, err := probe.Start("a", hosttest.Namespace(t, false), "eth7", 3)
 	if err == nil || !strings.Contains(err.Error(), "eth7") {
 		t.Errorf("Start on a missing interface: %v", err)
 	}

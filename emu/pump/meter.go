@@ -3,7 +3,6 @@ package pump
 import (
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -77,11 +76,11 @@ func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error)
 				if s.tagged && e == &c.Link.A {
 					name += wire.TrunkSuffix
 				}
-				face, err := net.InterfaceByName(name)
+				index, err := netns.Index(name)
 				if err != nil {
 					return err
 				}
-				s.ends[i], err = newRing(face.Index, meterFrame, frames, sample(s.mask))
+				s.ends[i], err = newRing(index, meterFrame, frames, sample(s.mask))
 				return err
 			})
 			if err != nil {

@@ -116,10 +116,12 @@ func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 	if tell == nil {
 		tell = func(int, int) {}
 	}
+	_ = l.r.watching() // what was between rounds is nobody's concern
 	sent := l.r.traffic(ctx, flows, tell)
+	broken := l.r.watching()
 	_, late := l.Look(ctx) // and so has every server's account
 	lines, err := l.r.collect(sent)
-	return lines, errors.Join(err, late, context.Cause(ctx))
+	return lines, errors.Join(err, broken, late, context.Cause(ctx))
 }
 
 // roundShift puts the number of the round where it meets few bits of a plan's nonces.

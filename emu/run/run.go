@@ -111,6 +111,7 @@ type runner struct {
 	journal *journal.Journal
 
 	lab       *keeper.Lab
+	raising   sync.Mutex     // while much is brought up at once: of closers, taps, connected and Features
 	closers   []func() error // in reverse
 	fleet     fleet
 	faults    *fault.Engine
@@ -165,14 +166,13 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	healed := func() error { return nil }
 	r.onBegin = func(start time.Time) { healed = r.schedule(ctx, start) }
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
-	broken := healed()
+	broken := errors.Join(healed(), r.outlived())
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
 		r.options.Keep(ctx, r.doors())
 	}
-	stopped := r.saveTables()
-	stopped = errors.Join(stopped, r.stop())
+	stopped := errors.Join(r.saveTables(), r.stop())
 	_, collected := r.collect(sent)
 	stopped = errors.Join(broken, stopped, collected)
 	if err := errors.Join(r.saveLogs(), r.saveCapture()); err != nil {
@@ -343,13 +343,22 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// branchIO is the branch's engine that goes with the servers'.
-func branchIO(io agent.IO) branch.IO {
+// manyBranches is how many tunnels are carried in userspace unless something
+// else is asked for. The kernel waits for all processors, holding the lock of
+// all networks, each time that a program is attached to tcx or detached: 15 ms,
+// four times for each tunnel, during which nothing else comes up.
+const manyBranches = 200
+
+// branchIO is the branches' engine that goes with the servers'.
+func branchIO(io agent.IO, branches int) branch.IO {
 	switch io {
 	case agent.IOPlain:
 		return branch.IOPlain
 	case agent.IOVnet:
 		return branch.IOTCX
+	}
+	if branches > manyBranches {
+		return branch.IOPlain
 	}
 	return branch.IOAuto
 }

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"fmt"
 )
 
 // settled waits until every server knows where devices and connectors are, as
@@ -24,7 +23,7 @@ func (r *runner) settled(ctx context.Context) error {
 func (r *runner) lookAll(ctx context.Context) error {
 	for _, a := range r.fleet.all() {
 		if _, err := a.Look(ctx); err != nil {
-			return fmt.Errorf("where devices are: %w", err)
+			return err
 		}
 	}
 	return nil

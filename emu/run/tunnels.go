@@ -47,12 +47,14 @@ func (r *runner) branch(i int) error {
 		}
 		gateways[wan] = gateway
 	}
-	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{Gateways: gateways, IO: branchIO(r.options.IO)})
+	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{Gateways: gateways, IO: branchIO(r.options.IO, len(r.plan.Branches))})
 	if err != nil {
 		return err
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.manifest.Features["tunnel"] = t.Feature()
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 
@@ -62,9 +64,11 @@ func (r *runner) connect(node string, b plan.BranchTunnel) error {
 	if err != nil {
 		return err
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.manifest.Features["connected"] = connected.Feature
 	r.connected = append(r.connected, attached{node, b, t})
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/probe"
+	"github.com/homeward-lab/homeward/emu/uplink"
 	"github.com/homeward-lab/homeward/emu/userns"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/reports/journal"
@@ -28,6 +29,7 @@ import (
 // up brings everything up in the order in which it is needed: wires, witnesses,
 // servers, branches and what is like them, origins.
 func (r *runner) up(ctx context.Context) error {
+	r.sweep(ctx)
 	lab, err := keeper.Up(ctx, r.plan, r.sink.Progress)
 	if err != nil {
 		return err
@@ -42,21 +44,30 @@ func (r *runner) up(ctx context.Context) error {
 		stage string
 		total func() int
 		each  func(i int) error
+		many  bool // at once
 	}{
-		{"taps", func() int { return len(r.plan.Nodes) }, r.tap},
-		{"servers", func() int { return len(r.plan.Servers) }, r.server},
-		{"branches", func() int { return len(r.plan.Branches) }, r.branch},
-		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }},
-		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }},
-		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }},
-		{"origins", func() int { return len(r.plan.Services) }, r.origin},
-		{"programs", func() int { return len(r.plan.Programs) }, r.program},
+		{"uplinks", func() int { return len(r.plan.Uplinks) }, func(i int) error { return r.uplink(ctx, i) }, false},
+		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
+		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
+		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
+		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
+		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }, true},
+		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }, false},
+		{"origins", func() int { return len(r.plan.Services) }, r.origin, false},
+		{"programs", func() int { return len(r.plan.Programs) }, r.program, false},
 	}
 	if err := r.startCapture(); err != nil {
 		return err
 	}
 	for _, s := range steps {
 		total := s.total()
+		tell := func(done int) { r.sink.Progress(s.stage, done, total) }
+		if s.many {
+			if err := r.each(ctx, total, s.each, tell); err != nil {
+				return err
+			}
+			continue
+		}
 		for i := range total {
 			if err := context.Cause(ctx); err != nil {
 				return err
@@ -64,14 +75,17 @@ func (r *runner) up(ctx context.Context) error {
 			if err := s.each(i); err != nil {
 				return err
 			}
-			r.sink.Progress(s.stage, i+1, total)
+			tell(i + 1)
 		}
 	}
 	if err := r.routers(); err != nil {
 		return err
 	}
 	r.breakable()
-	return r.probing(ctx)
+	if err := r.probing(ctx); err != nil {
+		return err
+	}
+	return r.sound(ctx)
 }
 
 // tap listens on the wire of a host that asks, for replies to anybody; of a
@@ -90,12 +104,14 @@ func (r *runner) tap(i int) error {
 	default:
 		return nil
 	}
-	t, err := probe.Start(node.ID, r.lab.NS(node.ID), iface)
+	t, err := probe.Start(node.ID, r.lab.NS(node.ID), iface, len(r.plan.Nodes))
 	if err != nil {
 		return fmt.Errorf("tap on %s: %w", node.ID, err)
 	}
+	r.onDown(t.Close)
+	r.raising.Lock()
+	defer r.raising.Unlock()
 	r.taps[node.ID] = t
-	r.closers = append(r.closers, t.Close)
 	return nil
 }
 
@@ -206,15 +222,15 @@ func Possible(p *plan.Plan) error {
 }
 
 // Lacks says whether an error of Up or Run is a lack of the machine's: of rights,
-// of a kernel's feature, of open files, of a host's own program.
+// of a kernel's feature, of open files, of a host's own program, of what connects one to the outside.
 func Lacks(err error) bool {
 	return errors.As(err, new(*keeper.LimitError)) ||
-		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, uplink.ErrNoNetwork) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Refused are the words of the plan that this engine cannot do. It does
 // what every plan has (sites with GRE on-ramps, ARR, routes, traffic, checks),
-// and users' programs; plan.Features lists what goes beyond.
+// users' programs and uplinks; plan.Features lists what goes beyond.
 func Refused(p *plan.Plan) []plan.Feature {
-	return slices.DeleteFunc(slices.Clone(p.Features), func(f plan.Feature) bool { return f.Word == "run" })
+	return slices.DeleteFunc(slices.Clone(p.Features), func(f plan.Feature) bool { return f.Word == "run" || f.Word == "uplink" })
 }

@@ -36,6 +36,7 @@ func (r *resolver) check() {
 	r.traffic(ix)
 	r.judging(ix)
 	r.impairments(ix)
+	r.uplinks(ix)
 	r.variants()
 }
 

@@ -110,7 +110,7 @@ func merge(into, from *spec.Scenario) {
 	a, b := reflect.ValueOf(into).Elem(), reflect.ValueOf(from).Elem()
 	for _, name := range []string{
 		"Datacenters", "Transit", "Announce", "Accounts", "Sites", "Devices", "Connectors", "Internet",
-		"Routes", "Impair", "Traffic", "Workload", "Faults", "Checks",
+		"Routes", "Impair", "Uplink", "Traffic", "Workload", "Faults", "Checks",
 	} {
 		list := a.FieldByName(name)
 		list.Set(reflect.AppendSlice(list, b.FieldByName(name)))

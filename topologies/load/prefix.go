@@ -152,6 +152,9 @@ func (p *prefixer) network(s *spec.Scenario) {
 	for i := range s.Impair {
 		p.mention(&s.Impair[i].On)
 	}
+	for i := range s.Uplink {
+		p.mention(&s.Uplink[i].Host)
+	}
 	for _, key := range slices.Sorted(maps.Keys(s.Links)) {
 		if renamed := key; !linkClasses[key] {
 			imp := s.Links[key]

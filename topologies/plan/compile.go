@@ -54,6 +54,7 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b.servers()
 	b.traffic()
 	b.services()
+	b.uplinks()
 	if len(b.errs) > 0 {
 		return nil, b.err()
 	}

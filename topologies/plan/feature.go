@@ -81,7 +81,7 @@ func (b *builder) topologyFeatures() {
 		word string
 		n    int
 	}{{"transit", len(b.s.Transit)}, {"announce", len(b.s.Announce)}, {"devices", len(b.s.Devices)},
-		{"connectors", len(b.s.Connectors)}, {"workload", len(b.s.Workload)}} {
+		{"connectors", len(b.s.Connectors)}, {"uplink", len(b.s.Uplink)}, {"workload", len(b.s.Workload)}} {
 		for i := range w.n {
 			b.use(w.word, at(w.word, i))
 		}

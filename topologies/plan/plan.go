@@ -40,6 +40,8 @@ type Plan struct {
 	Services      []Service      `json:"services"`
 	// Programs are the user's own, each a host's process.
 	Programs []Program `json:"programs,omitempty"`
+	// Uplinks are the hosts' interfaces to the outside, by the machine's CNI plugins.
+	Uplinks []Uplink `json:"uplinks,omitempty"`
 	// Traffic are the ids of the file's traffic, in its order.
 	Traffic    []string     `json:"traffic,omitempty"`
 	Flows      []Flow       `json:"flows"` // sorted by start, then traffic, then n
@@ -309,6 +311,14 @@ type Service struct {
 type Program struct {
 	Node string   `json:"node"`
 	Args []string `json:"args"`
+}
+
+// Uplink is a host's interface to a network of the machine's.
+type Uplink struct {
+	Node      string `json:"node"`
+	Interface string `json:"interface"`
+	// Network is the name in a CNI configuration list.
+	Network string `json:"network"`
 }
 
 // Proto of a flow.

@@ -59,6 +59,8 @@ type Scenario struct {
 	Links map[string]Impairment `yaml:"links,omitempty" json:"links,omitempty"`
 	// Impair overrides single links, per direction.
 	Impair []Impair `yaml:"impair,omitempty" json:"impair,omitempty"`
+	// Uplink connects hosts to the outside of the lab by the machine's CNI plugins. Without it nothing gets out, and nothing in.
+	Uplink []Uplink `yaml:"uplink,omitempty" json:"uplink,omitempty"`
 	// Traffic are exact flows.
 	Traffic []Traffic `yaml:"traffic,omitempty" json:"traffic,omitempty"`
 	// Workload is drawn traffic.
@@ -427,6 +429,17 @@ type Impair struct {
 	Direction string `yaml:"direction,omitempty" json:"direction,omitempty" jsonschema:"enum=both,enum=up,enum=down"`
 	// The impairment itself, written beside on and direction.
 	Impairment `yaml:",inline"`
+}
+
+// Uplink connects a host to a network of the machine's: an existing chain of
+// CNI plugins, of which this project has none.
+type Uplink struct {
+	// Host selects the hosts that get an interface to the outside.
+	Host string `yaml:"host" json:"host"`
+	// Network is the name in a network configuration list (NETCONFPATH, or /etc/cni/net.d).
+	Network string `yaml:"network" json:"network"`
+	// Interface is its name in the host; empty means up0.
+	Interface string `yaml:"interface,omitempty" json:"interface,omitempty"`
 }
 
 // Traffic is exact flows: each host that From selects opens Flows of them to

@@ -21,7 +21,8 @@ type Row struct {
 	ID    string  `json:"id"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"`
-	// Baseline says what it is compared with; empty if with nothing.
+	// Baseline says what it is compared with; empty if with nothing. Where it
+	// cannot run, it says so and BaselineValue is 0.
 	Baseline      string  `json:"baseline,omitempty"`
 	BaselineValue float64 `json:"baseline_value,omitempty"`
 	// Ratio is Value / BaselineValue.
@@ -42,12 +43,15 @@ func (r Row) BaselineFigure() string {
 	if r.Baseline == "" {
 		return "-"
 	}
+	if r.BaselineValue == 0 { // it could not be measured here
+		return r.Baseline
+	}
 	return figure(r.BaselineValue, r.Unit) + " " + r.Baseline
 }
 
 // RatioFigure is the ratio, or a dash.
 func (r Row) RatioFigure() string {
-	if r.Baseline == "" {
+	if r.Ratio == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.2fx", r.Ratio)
