@@ -90,8 +90,12 @@ func converse(out *bufio.Reader, in io.Writer, pid int) (one life, err error) {
 		return one, err
 	}
 	hosts := strings.Fields(line)
-	one.links, err = pings(len(hosts), func(i int) (*netns.NS, error) {
-		return netns.Open(fmt.Sprintf("/proc/%d/root/proc/%s/ns/net", pid, hosts[i]))
+	one.links, err = pings(len(hosts), func(leaf int, do func() error) error {
+		ns, err := netns.Open(fmt.Sprintf("/proc/%d/root/proc/%s/ns/net", pid, hosts[leaf]))
+		if err != nil {
+			return err
+		}
+		return errors.Join(ns.Do(do), ns.Close())
 	})
 	if err != nil {
 		return one, err

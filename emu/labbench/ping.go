@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/homeward-lab/homeward/emu/netns"
 )
 
 // pingWait is how long an echo may take. A first one waits for ARP, where
@@ -17,15 +15,11 @@ import (
 const pingWait = 2 * time.Second
 
 // pings is how many of the links of a star carry an echo from the leaf to the
-// middle and its answer back.
-func pings(links int, leaf func(i int) (*netns.NS, error)) (answered int, err error) {
+// middle and its answer back. Inside runs do in the namespace of a leaf.
+func pings(links int, inside func(leaf int, do func() error) error) (answered int, err error) {
 	for i := range links {
-		ns, err := leaf(i)
-		if err != nil {
-			return answered, err
-		}
 		ok := false
-		err = ns.Do(func() (err error) {
+		err := inside(i, func() (err error) {
 			hub, _ := starAddresses(i)
 			ok, err = ping(hub)
 			return err

@@ -14,7 +14,6 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/keeper"
-	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -168,7 +167,7 @@ func own(ctx context.Context, nodes int, then func(*keeper.Lab) error) (one life
 	}
 	one.up = milliseconds(began)
 	if err == nil {
-		one.links, err = pings(nodes-1, func(i int) (*netns.NS, error) { return l.NS(p.Nodes[i+1].ID), nil })
+		one.links, err = pings(nodes-1, func(leaf int, do func() error) error { return l.NS(p.Nodes[leaf+1].ID).Do(do) })
 	}
 	began = time.Now()
 	err = errors.Join(err, l.Close())
