@@ -209,6 +209,11 @@ func Possible(p *plan.Plan) error {
 	if err := keeper.Fits(p); err != nil {
 		return err
 	}
+	for _, u := range p.Uplinks {
+		if err := uplink.Possible(u, uplink.Options{}); err != nil {
+			return err
+		}
+	}
 	ns, err := netns.New()
 	switch {
 	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):

@@ -107,14 +107,9 @@ func Connect(ctx context.Context, u plan.Uplink, ns *netns.NS, o Options) (*Upli
 	fail := func(err error) (*Uplink, error) {
 		return nil, fmt.Errorf("uplink of %s to %s: %w", u.Node, u.Network, err)
 	}
-	network, err := find(o.Config, u.Network)
+	network, err := o.network(u.Network)
 	if err != nil {
 		return fail(err)
-	}
-	for _, p := range network.Plugins {
-		if _, err := plugin(o.Path, p); err != nil {
-			return fail(err)
-		}
 	}
 	c := &Uplink{options: o, ns: ns, note: note{Container: container(), Interface: u.Interface, Path: o.Path, Network: network}}
 	if err := c.open(); err != nil {
@@ -124,6 +119,29 @@ func Connect(ctx context.Context, u plan.Uplink, ns *netns.NS, o Options) (*Upli
 		return fail(errors.Join(err, c.Close()))
 	}
 	return c, nil
+}
+
+// Possible says what of an uplink's network and plugins the machine lacks; the
+// error is as Connect's.
+func Possible(u plan.Uplink, o Options) error {
+	if _, err := o.withDefaults().network(u.Network); err != nil {
+		return fmt.Errorf("uplink of %s to %s: %w", u.Node, u.Network, err)
+	}
+	return nil
+}
+
+// network reads the network of a name, all of whose plugins are there.
+func (o Options) network(name string) (list, error) {
+	l, err := find(o.Config, name)
+	if err != nil {
+		return list{}, err
+	}
+	for _, p := range l.Plugins {
+		if _, err := plugin(o.Path, p); err != nil {
+			return list{}, err
+		}
+	}
+	return l, nil
 }
 
 // container is an id that no other connection has.
