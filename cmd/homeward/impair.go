@@ -226,7 +226,8 @@ func completeImpair(cmd *cobra.Command, args []string, typed string) ([]cobra.Co
 	if lab == nil || len(rest) == 0 {
 		return completeLabThen(1, impairableLinks)(cmd, args, typed)
 	}
-	if strings.Contains(typed, "=") || slices.Contains(rest, none) {
+	words, directive := impairmentWords(rest[1:], typed)
+	if slices.Contains(rest, none) || words == nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var all []cobra.Completion
@@ -236,6 +237,15 @@ func completeImpair(cmd *cobra.Command, args []string, typed string) ([]cobra.Co
 	if !slices.ContainsFunc(rest, func(s string) bool { return strings.Contains(s, "=") }) {
 		all = append(all, cobra.CompletionWithDesc(none, "as the file has it"))
 	}
+	return append(all, words...), directive
+}
+
+// impairmentWords offers those that were not typed yet, and nothing for a value.
+func impairmentWords(rest []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if strings.Contains(typed, "=") {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var all []cobra.Completion
 	for _, w := range spec.ImpairmentWords() {
 		if !slices.ContainsFunc(rest, func(s string) bool { return strings.HasPrefix(s, w+"=") }) {
 			all = append(all, w+"=")

@@ -19,7 +19,7 @@ import (
 func labCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(),
-		newImpair(),
+		newImpair(), newBreak(), newMend(),
 		newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
 	}
 }

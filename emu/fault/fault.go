@@ -75,8 +75,9 @@ type Lab interface {
 	// on those that run; a paused one gets it when it is resumed, a killed one when
 	// it is revived.
 	Reconfigure(change func(*hub.Config)) error
-	// Impair changes what one direction of an impaired link does.
-	Impair(link string, d impair.Direction, c impair.Config) error
+	// Degrade has one direction of an impaired link do this, whatever is asked of
+	// it otherwise; nil ends that.
+	Degrade(link string, d impair.Direction, c *impair.Config) error
 	// Event takes a line of the time line.
 	Event(record.Event)
 }

@@ -178,17 +178,17 @@ func (e *Engine) degrade(h *Handle) error {
 	for _, id := range h.Fault.Links {
 		l := e.links[id]
 		if !l.Impaired() {
-			return fmt.Errorf("%s is a plain wire, which nothing can degrade while the lab is up: want one that the file impairs", id)
+			return fmt.Errorf("%s is a plain wire, which nothing can degrade while the lab is up: want one that was built to be impaired", id)
 		}
 		if err := e.take(h, "the impairment of "+id); err != nil {
 			return err
 		}
 		for _, d := range []impair.Direction{impair.AB, impair.BA} {
-			was := l.Impair(d)
-			if err := e.lab.Impair(id, d, l.ImpairedAs(*h.Fault.Impairment)); err != nil {
+			worse := l.ImpairedAs(*h.Fault.Impairment)
+			if err := e.lab.Degrade(id, d, &worse); err != nil {
 				return err
 			}
-			h.undoes(func() error { return e.lab.Impair(id, d, was) })
+			h.undoes(func() error { return e.lab.Degrade(id, d, nil) })
 		}
 	}
 	return nil

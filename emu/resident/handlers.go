@@ -27,6 +27,9 @@ func (k *keeper) handlers() map[string]control.Handler {
 		control.DoRecords: k.withLab(k.records),
 		control.DoApply:   k.withLab(k.change),
 		control.DoImpair:  k.withLab(k.impair),
+		control.DoBreak:   k.withLab(k.breakIt),
+		control.DoBroken:  k.withLab(k.broken),
+		control.DoMend:    k.withLab(k.mend),
 	}
 }
 

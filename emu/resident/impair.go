@@ -3,8 +3,6 @@ package resident
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/control"
@@ -73,26 +71,7 @@ func (k *keeper) changeOf(p *plan.Plan, args *control.ImpairArgs) (run.Change, e
 	if c.Links == nil {
 		return c, control.Usagef("%v", p.NoLink(args.On))
 	}
-	var plain []string
-	for _, l := range c.Links {
-		if !l.Impaired() {
-			plain = append(plain, l.ID)
-		}
-	}
-	if plain != nil {
-		return c, control.Lackf("%s: the lab was built with a plain wire there, which is faster and can only be cut (homeward break). To impair it, bring the lab up with it prepared: homeward up %s --impairable %s",
-			few(plain), k.start.Command, control.Quote(args.On))
-	}
-	return c, nil
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 3
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	return c, k.impairable(c.Links, args.On)
 }
 
 func wireOf(w *run.Wire, name string) control.Wire {

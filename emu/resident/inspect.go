@@ -49,7 +49,10 @@ func (k *keeper) inspect(ctx context.Context, c *control.Call, lab *run.Lab) err
 			if look, ok := looks[n.ID]; ok {
 				nodes[i].Counters, nodes[i].Flows = run.Totals(look.Final), lab.Sessions(n.ID, look.Sessions)
 			} else {
-				nodes[i].Problem = fmt.Sprint(problem)
+				nodes[i].Problem = "a fault has it stand still, or killed it"
+				if problem != nil {
+					nodes[i].Problem = problem.Error()
+				}
 			}
 		}
 		if err := c.Send(nodes[i]); err != nil {

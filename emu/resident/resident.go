@@ -66,6 +66,7 @@ type keeper struct {
 	store   *store
 	out     *json.Encoder
 	console *os.File
+	damage  damage
 
 	// ask wakes the main goroutine to take everything down.
 	ask  context.CancelFunc

@@ -235,6 +235,19 @@ func (r *runner) force(steps []step) error {
 	return nil
 }
 
+// degrade is a fault's doing: what it says goes before all else, until it says nil.
+func (r *runner) degrade(link string, d impair.Direction, c *impair.Config) error {
+	r.asked.mu.Lock()
+	defer r.asked.mu.Unlock()
+	l := r.asked.planned[link]
+	if l == nil {
+		return fmt.Errorf("link %s is a plain wire", link)
+	}
+	w := r.asked.of(way{link, d})
+	w.degraded = c
+	return r.force([]step{{link: l, d: d, w: w}})
+}
+
 // longest is how long a packet may be under way by what is asked of links by hand.
 func (a *asked) longest() time.Duration {
 	a.mu.Lock()

@@ -127,12 +127,12 @@ func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 // roundShift puts the number of the round where it meets few bits of a plan's nonces.
 const roundShift = 40
 
-// lookLimit bounds the wait for a server's account of itself. One that pauses
-// has none.
+// lookLimit bounds the wait for a server's account of itself.
 const lookLimit = 5 * time.Second
 
-// Look asks every server, by node. Of a server that is gone or does not answer
-// the error says so, and the others are told all the same.
+// Look asks every server, by node, but for those that a fault has paused,
+// stopped or killed. Of a server that is gone by itself or does not answer the
+// error says so, and the others are told all the same.
 func (l *Lab) Look(ctx context.Context) (map[string]agent.Look, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
@@ -140,13 +140,16 @@ func (l *Lab) Look(ctx context.Context) (map[string]agent.Look, error) {
 	looks := make([]agent.Look, len(agents))
 	errs := make([]error, len(looks))
 	var wait sync.WaitGroup
+	asked := make([]bool, len(agents))
 	for i, a := range agents {
-		wait.Go(func() { looks[i], errs[i] = a.Look(ctx) })
+		if asked[i] = l.r.fleet.condition(i) == running; asked[i] {
+			wait.Go(func() { looks[i], errs[i] = a.Look(ctx) })
+		}
 	}
 	wait.Wait()
 	out := map[string]agent.Look{}
 	for i := range looks {
-		if errs[i] == nil {
+		if asked[i] && errs[i] == nil {
 			out[l.r.plan.Servers[i].Node] = looks[i]
 		}
 	}

@@ -127,6 +127,7 @@ type runner struct {
 	pump      *pump.Pump // nil without impaired links
 	meter     *pump.Meter
 	asked     asked
+	hands     hands
 
 	manifest record.Run
 }

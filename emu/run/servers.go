@@ -15,7 +15,6 @@ import (
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
-	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // condition of a server, which faults change.
@@ -95,14 +94,14 @@ type faulty struct{ r *runner }
 func (l faulty) NS(node string) *netns.NS { return l.r.lab.NS(node) }
 
 // Event implements fault.Lab.
-func (l faulty) Event(e record.Event) { l.r.event(e) }
+func (l faulty) Event(e record.Event) {
+	e.By = l.r.hands.of(e.Fault)
+	l.r.event(e)
+}
 
-// Impair implements fault.Lab.
-func (l faulty) Impair(link string, d impair.Direction, c impair.Config) error {
-	if l.r.pump == nil {
-		return fmt.Errorf("impair %s: no link of this lab can be impaired", link)
-	}
-	return l.r.pump.Set(link, d, c)
+// Degrade implements fault.Lab.
+func (l faulty) Degrade(link string, d impair.Direction, c *impair.Config) error {
+	return l.r.degrade(link, d, c)
 }
 
 // change has a server that is in one of the conditions be in another, by do.
@@ -206,19 +205,6 @@ func (l faulty) Reconfigure(change func(*hub.Config)) error {
 	}
 	return errors.Join(errs...)
 }
-
-// Break has a fault happen now, until its handle is healed: the file's words, on
-// a lab that is up.
-func (l *Lab) Break(ctx context.Context, f spec.Fault) (*fault.Handle, error) {
-	d, err := l.Plan().Fault(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.On, err)
-	}
-	return l.r.faults.Start(ctx, d)
-}
-
-// Broken are the faults that have happened and not healed.
-func (l *Lab) Broken() []*fault.Handle { return l.r.faults.Active() }
 
 // breakable makes the engine of faults.
 func (r *runner) breakable() {

@@ -124,3 +124,8 @@ const (
 
 // TunnelAddress is the word of Fault.Address for the address of all tunnels.
 const TunnelAddress = "tunnel"
+
+// FaultWords are the words of Fault.Do, in the language's order.
+func FaultWords() []string {
+	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain}
+}

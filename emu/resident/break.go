@@ -1,0 +1,280 @@
+package resident
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/fault"
+	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// damage is what was broken by hand and is not mended.
+type damage struct {
+	mu     sync.Mutex
+	n      map[string]int // faults without an id so far, by what they do
+	faults []*broken
+}
+
+type broken struct {
+	control.Broken
+	handle *fault.Handle
+	lab    *run.Lab
+	timer  *time.Timer // nil if it waits for somebody
+}
+
+// breakIt has a fault happen now.
+func (k *keeper) breakIt(_ context.Context, c *control.Call, lab *run.Lab) error {
+	var args control.BreakArgs
+	if err := c.Args(&args); err != nil {
+		return err
+	}
+	p := lab.Plan()
+	d := &k.damage
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f, err := d.meant(p, args.Fault, k.start.Name)
+	if err != nil {
+		return err
+	}
+	definite, err := p.Fault(f)
+	if err != nil {
+		hint := ""
+		if near := spec.Nearest(f.On, breakable(p)[f.Do]); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return control.Usagef("%v%s", err, hint)
+	}
+	if f.Do == spec.Degrade {
+		if err := k.impairable(linksOf(p, definite.Links), f.On); err != nil {
+			return err
+		}
+	}
+	// Whoever asked may go; the fault stays.
+	handle, err := lab.Break(context.Background(), f, args.By)
+	if err != nil {
+		return err
+	}
+	b := &broken{Broken: control.Broken{Fault: handle.Fault.Fault, What: what(&handle.Fault), By: args.By, Since: time.Now()}, handle: handle, lab: lab}
+	switch {
+	case f.Do == spec.Restart && f.For == 0:
+		b.Heals = b.Since
+		if err := lab.Mend(handle, args.By); err != nil {
+			return err
+		}
+		return c.Send(b.Broken)
+	case f.For > 0:
+		b.Heals = b.Since.Add(f.For.D())
+		b.timer = time.AfterFunc(f.For.D(), func() { k.healed(b) })
+	}
+	d.faults = append(d.faults, b)
+	return c.Send(b.Broken)
+}
+
+// meant is the fault that is to happen, with an id that no other has. The lock
+// is held.
+func (d *damage) meant(p *plan.Plan, f spec.Fault, lab string) (spec.Fault, error) {
+	if f.Do == "" {
+		i := slices.IndexFunc(p.Faults, func(of plan.Fault) bool { return of.ID == f.ID })
+		if i < 0 {
+			return f, control.NoSuch("fault", f.ID, "the file of lab "+lab, fileFaults(p))
+		}
+		for _, b := range d.faults {
+			if b.ID == f.ID {
+				return f, control.Usagef("%s has happened already and is not mended (homeward mend %s %s)", f.ID, lab, f.ID)
+			}
+		}
+		theirs := p.Faults[i].Fault
+		if f.For > 0 {
+			theirs.For = f.For
+		}
+		return theirs, nil
+	}
+	if d.n == nil {
+		d.n = map[string]int{}
+	}
+	for {
+		d.n[f.Do]++
+		f.ID = fmt.Sprintf("%s-%d", f.Do, d.n[f.Do])
+		if !slices.Contains(fileFaults(p), f.ID) {
+			return f, nil
+		}
+	}
+}
+
+func fileFaults(p *plan.Plan) []string {
+	var ids []string
+	for _, f := range p.Faults {
+		ids = append(ids, f.ID)
+	}
+	return ids
+}
+
+func linksOf(p *plan.Plan, ids []string) []*plan.Link {
+	var all []*plan.Link
+	for i := range p.Links {
+		if slices.Contains(ids, p.Links[i].ID) {
+			all = append(all, &p.Links[i])
+		}
+	}
+	return all
+}
+
+// what a fault is on, exactly.
+func what(f *plan.Fault) []string {
+	switch {
+	case len(f.Servers)+len(f.Routers) > 0 && len(f.Datacenters) == 0:
+		return slices.Concat(f.Servers, f.Routers)
+	case len(f.Datacenters) > 0:
+		return f.Datacenters
+	case len(f.Links) > 0:
+		return f.Links
+	}
+	return []string{f.On} // on-ramps, by their selector
+}
+
+// healed mends a fault whose time is over.
+func (k *keeper) healed(b *broken) {
+	if k.damage.forget(b) {
+		if err := b.lab.Mend(b.handle, ""); err != nil {
+			k.store.Event(record.Event{AtNs: time.Since(k.began).Nanoseconds(), Node: b.On, Kind: "error", Text: err.Error()})
+		}
+	}
+}
+
+// forget takes a fault off the list; false if it is not there any more.
+func (d *damage) forget(b *broken) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.Index(d.faults, b)
+	if i < 0 {
+		return false
+	}
+	d.faults = slices.Delete(d.faults, i, i+1)
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	return true
+}
+
+func (d *damage) all() []*broken {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.faults)
+}
+
+// mend heals faults, the latest first, and tells of each.
+func (k *keeper) mend(_ context.Context, c *control.Call, _ *run.Lab) error {
+	var args control.MendArgs
+	if err := c.Args(&args); err != nil {
+		return err
+	}
+	all := k.damage.all()
+	var ids []string
+	for _, b := range all {
+		ids = append(ids, b.ID)
+	}
+	for _, id := range args.IDs {
+		if !slices.Contains(ids, id) {
+			return control.NoSuch("fault", id, "what is broken in lab "+k.start.Name, ids)
+		}
+	}
+	var errs []error
+	for _, b := range slices.Backward(all) {
+		if len(args.IDs) > 0 && !slices.Contains(args.IDs, b.ID) || !k.damage.forget(b) {
+			continue
+		}
+		if err := b.lab.Mend(b.handle, args.By); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if err := c.Send(b.Broken); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// broken tells what is broken, and what can be.
+func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error {
+	p := lab.Plan()
+	out := control.Breakable{Broken: []control.Broken{}, On: breakable(p)}
+	for _, b := range k.damage.all() {
+		out.Broken = append(out.Broken, b.Broken)
+	}
+	for _, f := range p.Faults {
+		out.Faults = append(out.Faults, f.Fault)
+	}
+	return c.Send(out)
+}
+
+// breakable are the names that each word of Fault.Do can be on.
+func breakable(p *plan.Plan) map[string][]string {
+	var links, wires, ends, onramps, parts, machines, datacenters []string
+	for i, name := range p.LinkNames() {
+		links = append(links, name)
+		if p.Links[i].Impaired() {
+			wires = append(wires, name)
+		}
+		if class := p.Links[i].Class; class == plan.ClassLAN || class == plan.ClassInternet {
+			ends = append(ends, name)
+		}
+	}
+	if len(p.Servers) > 0 {
+		for _, o := range p.Servers[0].Config.OnRamps {
+			onramps = append(onramps, o.Name)
+		}
+	}
+	sites := map[string]bool{}
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		if n.Site != "" {
+			sites[n.Site] = true
+		}
+		if n.Kind != plan.KindHost && n.Kind != plan.KindOrigin && n.Kind != plan.KindDevice {
+			machines = append(machines, n.ID)
+		}
+	}
+	for _, d := range p.Datacenters {
+		datacenters = append(datacenters, d.Name)
+	}
+	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
+	return map[string][]string{
+		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: wires, spec.LowerMTU: slices.Concat(onramps, ends), spec.Partition: parts,
+		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: datacenters, spec.Drain: datacenters,
+	}
+}
+
+// impairable refuses links that were built as plain wires; on is what was
+// asked for.
+func (k *keeper) impairable(links []*plan.Link, on string) error {
+	var plain []string
+	for _, l := range links {
+		if !l.Impaired() {
+			plain = append(plain, l.ID)
+		}
+	}
+	if plain == nil {
+		return nil
+	}
+	return control.Lackf("%s: the lab was built with a plain wire there, which is faster but can only be cut (homeward break). To impair it, bring the lab up with it prepared: homeward up %s --impairable %s",
+		few(plain), k.start.Command, control.Quote(on))
+}
+
+// few names the first of many.
+func few(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
