@@ -91,16 +91,6 @@ func (r *runner) measure() (err error) {
 	return err
 }
 
-// Impair changes what one direction of an impaired link does to packets that
-// come from now on (pump.Pump.Set). A link that was a plain wire when the lab
-// came up stays one.
-func (l *Lab) Impair(link string, d impair.Direction, c impair.Config) error {
-	if l.r.pump == nil {
-		return fmt.Errorf("impair %s: all links were plain wires when the lab came up", link)
-	}
-	return l.r.pump.Set(link, d, c)
-}
-
 func times(s pump.Spread) record.Times {
 	return record.Times{N: s.N, P50Ns: s.P50.Nanoseconds(), P99Ns: s.P99.Nanoseconds(), MaxNs: s.Max.Nanoseconds()}
 }
