@@ -96,6 +96,27 @@ func New(timing Timing, first vt.Instant) *Tracker { return &Tracker{timing: tim
 // State is the tunnel's health now.
 func (t *Tracker) State() State { return t.state }
 
+// Usable are those of n tunnels that a branch router should use, by number, in
+// its order of preference: all that are not down, or only the first of them
+// unless it balances over every one. A tunnel without a tracker (nil) is never
+// down. When all are down, none is worse than another and all count as up.
+func Usable(n int, tracker func(i int) *Tracker, balance bool) []int {
+	var all, up []int
+	for i := range n {
+		all = append(all, i)
+		if t := tracker(i); t == nil || t.State() != Down {
+			up = append(up, i)
+		}
+	}
+	if len(up) == 0 {
+		up = all
+	}
+	if !balance {
+		up = up[:1]
+	}
+	return up
+}
+
 // NextWake is when Tick has something to do.
 func (t *Tracker) NextWake() vt.Instant {
 	if len(t.waiting) > 0 {

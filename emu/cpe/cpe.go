@@ -196,20 +196,7 @@ func (w *way) answers(now vt.Instant) {
 
 // usable are the ways that the router should use, in order.
 func (r *router) usable() []int {
-	var all, up []int
-	for i, w := range r.ways {
-		all = append(all, i)
-		if w.tracker == nil || w.tracker.State() != health.Down {
-			up = append(up, i)
-		}
-	}
-	if len(up) == 0 {
-		up = all
-	}
-	if r.Choice.Select != spec.ECMP {
-		up = up[:1]
-	}
-	return up
+	return health.Usable(len(r.ways), func(i int) *health.Tracker { return r.ways[i].tracker }, r.Choice.Select == spec.ECMP)
 }
 
 // choose changes the route if other ways are to be used.

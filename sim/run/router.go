@@ -110,20 +110,7 @@ func (r *router) Receive(h packet.Handle, m *pkt.Meta) {
 
 // usable are the ways that the router should use, in order.
 func (r *router) usable() []int {
-	var all, up []int
-	for i, x := range r.ways {
-		all = append(all, i)
-		if x.tracker == nil || x.tracker.State() != health.Down {
-			up = append(up, i)
-		}
-	}
-	if len(up) == 0 {
-		up = all
-	}
-	if r.choice.Select != spec.ECMP {
-		up = up[:1]
-	}
-	return up
+	return health.Usable(len(r.ways), func(i int) *health.Tracker { return r.ways[i].tracker }, r.choice.Select == spec.ECMP)
 }
 
 // choose changes the route if other ways are to be used.
