@@ -18,34 +18,40 @@ import (
 
 func newTraffic() *cobra.Command {
 	var asJSON bool
+	var args control.TrafficArgs
 	c := &cobra.Command{
 		Use: "traffic [LAB] [ID...]", Short: "Send a lab's traffic now", GroupID: "lab", Args: cobra.ArbitraryArgs,
 		Long: `Traffic sends the flows that the lab's file describes, or those of the named
 traffic alone, and says what became of them. It can be sent as often as you
 like; homeward check judges each traffic by its latest round.
 
+The file's faults happen meanwhile, at their times; those without an end are
+mended when the traffic is over, and what homeward break broke stays broken.
+
 Exit code 1: a flow was not ok.`,
 		Example: `  sudo homeward traffic overlapping_branches
   sudo homeward traffic overlapping_branches same ping
   sudo homeward traffic same --json | jq -r 'select(.result != "ok") | .client'`,
 		ValidArgsFunction: completeLabThen(0, func(n control.Names) []cobra.Completion { return n.Traffic }),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			lab, ids, err := labAndRest(cmd, args)
+		RunE: func(cmd *cobra.Command, words []string) error {
+			lab, ids, err := labAndRest(cmd, words)
 			if err != nil {
 				return err
 			}
-			return traffic(cmd, lab, ids, asJSON)
+			args.IDs = ids
+			return traffic(cmd, lab, args, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON for each flow, as in flows.jsonl")
+	c.Flags().BoolVar(&args.NoFaults, "no-faults", false, "nothing goes wrong")
 	return c
 }
 
-func traffic(cmd *cobra.Command, lab *control.Lab, ids []string, asJSON bool) error {
+func traffic(cmd *cobra.Command, lab *control.Lab, args control.TrafficArgs, asJSON bool) error {
 	begin(cmd.Context())
 	s := newScreen(cmd.ErrOrStderr())
 	var flows []record.Flow
-	err := lab.Call(cmd.Context(), control.Ask{Do: control.DoTraffic, Args: control.TrafficArgs{IDs: ids}, Each: func(raw json.RawMessage) error {
+	err := lab.Call(cmd.Context(), control.Ask{Do: control.DoTraffic, Args: args, Each: func(raw json.RawMessage) error {
 		var sent control.Sent
 		if err := json.Unmarshal(raw, &sent); err != nil {
 			return err

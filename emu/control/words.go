@@ -175,6 +175,8 @@ type Captured struct {
 // TrafficArgs names traffic; none means all.
 type TrafficArgs struct {
 	IDs []string `json:"ids,omitempty"`
+	// NoFaults leaves out the faults of the file.
+	NoFaults bool `json:"no_faults,omitempty"`
 }
 
 // Sent is a piece of news of traffic. Either Flow is set or the numbers are.

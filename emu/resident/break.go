@@ -59,25 +59,32 @@ func (k *keeper) breakIt(_ context.Context, c *control.Call, lab *run.Lab) error
 			return err
 		}
 	}
-	// Whoever asked may go; the fault stays.
-	handle, err := lab.Break(context.Background(), f, args.By)
+	b, err := k.happen(lab, f, args.By)
 	if err != nil {
 		return err
 	}
-	b := &broken{Broken: control.Broken{Fault: handle.Fault.Fault, What: what(&handle.Fault), By: args.By, Since: time.Now()}, handle: handle, lab: lab}
+	return c.Send(b.Broken)
+}
+
+// happen has a fault happen now, and heal when its time is over. The lock of
+// damage is held.
+func (k *keeper) happen(lab *run.Lab, f spec.Fault, by string) (*broken, error) {
+	// Whoever asked may go; the fault stays.
+	handle, err := lab.Break(context.Background(), f, by)
+	if err != nil {
+		return nil, err
+	}
+	b := &broken{Broken: control.Broken{Fault: handle.Fault.Fault, What: what(&handle.Fault), By: by, Since: time.Now()}, handle: handle, lab: lab}
 	switch {
 	case f.Do == spec.Restart && f.For == 0:
 		b.Heals = b.Since
-		if err := lab.Mend(handle, args.By); err != nil {
-			return err
-		}
-		return c.Send(b.Broken)
+		return b, lab.Mend(handle, by)
 	case f.For > 0:
 		b.Heals = b.Since.Add(f.For.D())
 		b.timer = time.AfterFunc(f.For.D(), func() { k.healed(b) })
 	}
-	d.faults = append(d.faults, b)
-	return c.Send(b.Broken)
+	k.damage.faults = append(k.damage.faults, b)
+	return b, nil
 }
 
 // meant is the fault that is to happen, with an id that no other has. The lock
@@ -88,10 +95,8 @@ func (d *damage) meant(p *plan.Plan, f spec.Fault, lab string) (spec.Fault, erro
 		if i < 0 {
 			return f, control.NoSuch("fault", f.ID, "the file of lab "+lab, fileFaults(p))
 		}
-		for _, b := range d.faults {
-			if b.ID == f.ID {
-				return f, control.Usagef("%s has happened already and is not mended (homeward mend %s %s)", f.ID, lab, f.ID)
-			}
+		if d.has(f.ID) {
+			return f, control.Usagef("%s has happened already and is not mended (homeward mend %s %s)", f.ID, lab, f.ID)
 		}
 		theirs := p.Faults[i].Fault
 		if f.For > 0 {
@@ -109,6 +114,11 @@ func (d *damage) meant(p *plan.Plan, f spec.Fault, lab string) (spec.Fault, erro
 			return f, nil
 		}
 	}
+}
+
+// has says whether a fault of that id is not mended. The lock is held.
+func (d *damage) has(id string) bool {
+	return slices.ContainsFunc(d.faults, func(b *broken) bool { return b.ID == id })
 }
 
 func fileFaults(p *plan.Plan) []string {
@@ -144,10 +154,11 @@ func what(f *plan.Fault) []string {
 
 // healed mends a fault whose time is over.
 func (k *keeper) healed(b *broken) {
-	if k.damage.forget(b) {
-		if err := b.lab.Mend(b.handle, ""); err != nil {
-			k.store.Event(record.Event{AtNs: time.Since(k.began).Nanoseconds(), Node: b.On, Kind: "error", Text: err.Error()})
-		}
+	if !k.damage.forget(b) {
+		return
+	}
+	if err := b.lab.Mend(b.handle, ""); err != nil {
+		k.store.Event(record.Event{AtNs: time.Since(k.began).Nanoseconds(), Node: b.On, Kind: "error", Text: err.Error()})
 	}
 }
 

@@ -2,9 +2,11 @@ package resident
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/homeward-lab/homeward/emu/control"
 	"github.com/homeward-lab/homeward/emu/run"
@@ -111,7 +113,8 @@ func interfaces(p *plan.Plan) map[string][]string {
 	return faces
 }
 
-// traffic sends the file's flows, and tells what became of each.
+// traffic sends the file's flows, while the file's faults happen, and tells what
+// became of each.
 func (k *keeper) traffic(ctx context.Context, c *control.Call, lab *run.Lab) error {
 	var args control.TrafficArgs
 	if err := c.Args(&args); err != nil {
@@ -119,12 +122,18 @@ func (k *keeper) traffic(ctx context.Context, c *control.Call, lab *run.Lab) err
 	}
 	k.count(1)
 	defer k.count(-1)
-	flows, err := lab.Traffic(ctx, run.Round{IDs: args.IDs, Progress: func(done, total int) {
+	round := run.Round{IDs: args.IDs, Progress: func(done, total int) {
 		_ = c.Send(control.Sent{Done: done, Total: total}) // a caller that is gone ends ctx
-	}})
+	}}
+	faults := &play{k: k, lab: lab}
+	if !args.NoFaults {
+		round.Begin = func(start time.Time) { faults.begin(ctx, start) }
+	}
+	flows, err := lab.Traffic(ctx, round)
 	if _, ok := err.(*run.TrafficError); ok {
 		return control.Usagef("%v", err)
 	}
+	err = errors.Join(err, faults.end())
 	if len(flows) > 0 {
 		k.store.round(flows)
 	}

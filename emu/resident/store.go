@@ -104,8 +104,14 @@ func (s *store) all(traffic []string) record.Records {
 		}
 	}
 	r.Sessions = slices.Clone(s.sessions)
+	latest := map[string]int64{} // by fault: when it last happened
 	for _, e := range s.events {
-		if e.Kind == "misdelivered" && e.AtNs < began[e.Node+" "+e.Flow] {
+		if e.Kind == "fault" {
+			latest[e.Fault] = e.AtNs
+		}
+	}
+	for _, e := range s.events {
+		if e.Kind == "misdelivered" && e.AtNs < began[e.Node+" "+e.Flow] || e.Kind == "fault" && e.AtNs < latest[e.Fault] {
 			continue // of an earlier round
 		}
 		r.Events = append(r.Events, e)

@@ -64,11 +64,13 @@ func TestLatestRound(t *testing.T) {
 	misdelivered("2", 21)
 	s.round([]record.Flow{flow("2", 20, record.Misdelivered)})
 	s.round([]record.Flow{flow("1", 30, record.OK)})
+	s.Event(record.Event{AtNs: 5, Kind: "fault", Fault: "cut"})
+	s.Event(record.Event{AtNs: 31, Kind: "fault", Fault: "cut"})
 	r := s.all([]string{"1", "2", "3"})
 	if len(r.Flows) != 2 || r.Flows[0].Result != record.OK || r.Flows[1].Result != record.Misdelivered {
 		t.Errorf("flows %+v", r.Flows)
 	}
-	if len(r.Events) != 1 || r.Events[0].AtNs != 21 {
-		t.Errorf("events %+v, want the misdelivery of the latest round alone", r.Events)
+	if len(r.Events) != 2 || r.Events[0].AtNs != 21 || r.Events[1].AtNs != 31 {
+		t.Errorf("events %+v, want the misdelivery and the fault of the latest round alone", r.Events)
 	}
 }

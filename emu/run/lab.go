@@ -83,6 +83,8 @@ func (e *TrafficError) Error() string {
 type Round struct {
 	// IDs of traffic; none means all.
 	IDs []string
+	// Begin, if not nil, is told when the traffic starts, shortly before.
+	Begin func(start time.Time)
 	// Progress, if not nil, is told how many flows are over, one call at a time.
 	Progress func(done, total int)
 }
@@ -116,6 +118,7 @@ func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 	if tell == nil {
 		tell = func(int, int) {}
 	}
+	l.r.onBegin = round.Begin
 	_ = l.r.watching() // what was between rounds is nobody's concern
 	sent := l.r.traffic(ctx, flows, tell)
 	broken := l.r.watching()
