@@ -81,7 +81,7 @@ func judgeLab(cmd *cobra.Command, lab *control.Lab, asJSON bool) error {
 	} else {
 		printChecks(cmd.OutOrStdout(), results)
 	}
-	if code := check.ExitCode([]record.Summary{{Engine: emurun.Engine, Verdict: verdict, Checks: results}}); code != exitOK {
+	if code := check.ExitCode([]record.Summary{{Engine: emurun.Hub.Engine(), Verdict: verdict, Checks: results}}); code != exitOK {
 		return &exit{code: code}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,27 +45,32 @@ func simulator() engine {
 }
 
 // onWords are what --on takes.
-var onWords = []string{"emu", "emu-hub", "emu-ebpf", "sim", "both"}
+var onWords = []string{"emu", "emu-hub", "emu-ebpf", "emu-nftables", "sim", "both"}
 
 // enginesFor turns --on into the engines that this version has here.
 func enginesFor(on string) ([]engine, error) {
-	switch on {
-	case "sim":
+	if !slices.Contains(onWords, on) {
+		return nil, usagef("--on %s: want %s", on, strings.Join(onWords, ", "))
+	}
+	if on == "sim" {
 		return []engine{simulator()}, nil
-	case "emu", "emu-hub", "both":
-	case "emu-ebpf":
-		return nil, lackingf("--on %s: this version has the engines sim and emu-hub; the eBPF dataplane is not in it", on)
-	default:
-		return nil, usagef("--on %s: want emu, emu-hub, emu-ebpf, sim or both", on)
 	}
 	labs := labEngines()
 	if labs == nil {
 		return nil, lackingf("--on %s: a lab needs Linux; --on sim runs the same scenario here, in virtual time", on)
 	}
-	if on == "both" {
-		labs = append([]engine{simulator()}, labs...)
+	switch on {
+	case "emu":
+		return labs[:1], nil
+	case "both":
+		return append([]engine{simulator()}, labs...), nil
 	}
-	return labs, nil
+	for _, e := range append(labs, diyEngine()) {
+		if e.name == on {
+			return []engine{e}, nil
+		}
+	}
+	return nil, lackingf("--on %s: this version has the engines sim and emu-hub; the eBPF dataplane is not in it", on)
 }
 
 // lab says whether one of the engines is a lab.

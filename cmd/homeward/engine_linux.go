@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -10,6 +13,8 @@ import (
 	"github.com/homeward-lab/homeward/emu/agent"
 	emurun "github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/export"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // labEngines are the dataplanes that a lab of this version can have, the best
@@ -20,11 +25,36 @@ func labEngines() []engine {
 
 func labEngine() engine {
 	return engine{
-		name: emurun.Engine, lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
+		name: emurun.Hub.Engine(), lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
 		run: func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
 			return emurun.Run(ctx, v.plan, sink, s.labOptions(dir))
 		},
 	}
+}
+
+// diyEngine has servers of the kernel's own parts (homeward export --to nftables).
+func diyEngine() engine {
+	e := labEngine()
+	e.name = emurun.NFTables.Engine()
+	e.possible = func(p *plan.Plan) error {
+		if _, err := exec.LookPath("nft"); err != nil {
+			return fmt.Errorf("%w; Debian: apt-get install nftables iproute2", err)
+		}
+		if err := export.NFTables(io.Discard, p); err != nil {
+			return fmt.Errorf("%s/%s: %w", p.Scenario, p.Variant, err)
+		}
+		return emurun.Possible(p)
+	}
+	e.run = func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
+		var script bytes.Buffer
+		if err := export.NFTables(&script, v.plan); err != nil {
+			return err
+		}
+		o := s.labOptions(dir)
+		o.Dataplane, o.Script = emurun.NFTables, script.Bytes()
+		return emurun.Run(ctx, v.plan, sink, o)
+	}
+	return e
 }
 
 func (s *session) labOptions(dir string) emurun.Options {

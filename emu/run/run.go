@@ -9,6 +9,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,19 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Engine is this engine's name in results.
-const Engine = "emu-hub"
+// Dataplane is what the lab's servers are.
+type Dataplane string
+
+const (
+	// Hub is the Go hub on every packet: the zero value's meaning.
+	Hub Dataplane = "hub"
+	// NFTables is no server of ours at all, but what Options.Script makes of the
+	// kernel's own parts: the baseline.
+	NFTables Dataplane = "nftables"
+)
+
+// Engine is the engine's name in results.
+func (d Dataplane) Engine() string { return "emu-" + string(cmp.Or(d, Hub)) }
 
 // Options say how to run. Only AgentArgs is required, and PumpArgs for a plan
 // with impaired links.
@@ -45,6 +57,11 @@ type Options struct {
 	AgentArgs []string
 	// PumpArgs have the same program serve as the pump of impaired links.
 	PumpArgs []string
+	// Dataplane is what servers are; empty means Hub.
+	Dataplane Dataplane
+	// Script is what makes servers and edges of NFTables, with a node's name as
+	// its argument.
+	Script []byte
 	// IO is how servers and branches send; empty means the best that works here.
 	IO agent.IO
 	// FirstArgs make Exe the first process of a namespace of processes in which a
@@ -136,13 +153,16 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
 	r.asked.follow(p)
+	if o.Dataplane == NFTables {
+		r.plan = withTunnels(p)
+	}
 	delays := map[string]time.Duration{}
 	for _, d := range p.Datacenters {
 		delays[d.Name] = d.Propagation
 	}
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
-		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Fingerprint: p.Fingerprint(),
+		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: o.Dataplane.Engine(), Seed: p.Seed, Fingerprint: p.Fingerprint(),
 		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: journal.Topology(p), Traffic: p.Traffic,
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
 	}
@@ -241,7 +261,11 @@ func (r *runner) stop() error {
 			r.count(node, final)
 			errs = append(errs, err)
 		}
-		errs = append(errs, r.slices(node, r.egress[i].Count(), r.journal.LeftBy(node)))
+	}
+	errs = append(errs, r.countScripted())
+	for i, t := range r.egress {
+		node := r.plan.Servers[i].Node
+		errs = append(errs, r.slices(node, t.Count(), r.journal.LeftBy(node)))
 	}
 	errs = append(errs, r.faulted...)
 	return errors.Join(append(errs, r.measure())...)

@@ -49,6 +49,7 @@ func (r *runner) up(ctx context.Context) error {
 		{"uplinks", func() int { return len(r.plan.Uplinks) }, func(i int) error { return r.uplink(ctx, i) }, false},
 		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
 		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
+		{"scripts", func() int { return len(r.scripted()) }, r.script, false},
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
 		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
 		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }, true},
@@ -125,17 +126,19 @@ const (
 
 func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
-	a, err := r.serve(i, unprobed(s))
-	if err != nil {
-		return err
+	if r.options.Dataplane != NFTables {
+		a, err := r.serve(i, unprobed(s))
+		if err != nil {
+			return err
+		}
+		r.fleet.add(a, s.Config)
+		r.store.add(known{datacenter: s.Datacenter, learn: func(news []hub.Attachment) error { return r.fleet.learn(i, news) }, id: s.Config.Self})
+		r.manifest.Features["io"] = string(a.Hello().IO)
 	}
-	r.fleet.add(a, s.Config)
-	r.store.add(known{datacenter: s.Datacenter, learn: func(news []hub.Attachment) error { return r.fleet.learn(i, news) }, id: s.Config.Self})
 	_, _, edge, err := r.link(s.Node, s.Interface)
 	if err != nil {
 		return err
 	}
-	r.manifest.Features["io"] = string(a.Hello().IO)
 	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: journal.Owner(s)})
 	if err != nil {
 		return fmt.Errorf("tap beside %s: %w", s.Node, err)

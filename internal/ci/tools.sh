@@ -19,6 +19,8 @@ need traceroute traceroute
 need turnserver coturn
 need clang-19 clang-19
 need llvm-strip-19 llvm-19
+need nft nftables
+need ip iproute2
 need mn mininet # what the lab's speed is compared with
 [ -e /usr/lib/cni/bridge ] || want="$want containernetworking-plugins"
 [ -e /usr/include/bpf/bpf_helpers.h ] || want="$want libbpf-dev"

@@ -24,6 +24,7 @@ var formats = []struct {
 	{"containerlab", Containerlab},
 	{"dot", Dot},
 	{"mermaid", Mermaid},
+	{"nftables", NFTables},
 }
 
 // Formats are the names that To takes.

@@ -188,7 +188,7 @@ func TestUnknownFormat(t *testing.T) {
 	if known, err := export.To(&bytes.Buffer{}, "visio", &plan.Plan{}); known || err != nil {
 		t.Errorf("visio: %t, %v", known, err)
 	}
-	if got := export.Formats(); !slices.Equal(got, []string{"containerlab", "dot", "mermaid"}) {
+	if got := export.Formats(); !slices.Equal(got, []string{"containerlab", "dot", "mermaid", "nftables"}) {
 		t.Errorf("formats %v", got)
 	}
 }
