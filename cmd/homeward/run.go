@@ -315,6 +315,9 @@ func (s *session) judge() []record.Summary {
 			}
 			if r != nil {
 				sum.WallMs = r.wall.Milliseconds()
+				if r.records != nil {
+					sum.Fingerprint = r.records.Run.Fingerprint
+				}
 				if sum.Verdict == record.Pass && !s.flags.capture {
 					_ = record.DropEvidence(r.dir)
 				}

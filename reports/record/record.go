@@ -235,7 +235,7 @@ type Summary struct {
 	Engine      string        `json:"engine"`
 	Verdict     Verdict       `json:"verdict"`
 	Seed        uint64        `json:"seed"`
-	Fingerprint string        `json:"fingerprint"`
+	Fingerprint string        `json:"fingerprint"` // the run's; of the plan where it has not run
 	Checks      []CheckResult `json:"checks"`
 	WallMs      int64         `json:"wall_ms"`
 	// Reason says why a run is a skip or an error.
