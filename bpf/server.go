@@ -26,6 +26,9 @@ type ServerOptions struct {
 	// arrive are dropped after the packet sockets saw them, but for IPv6 to a
 	// group. At most 64 of each family.
 	Own []netip.Addr
+	// Fast stands at ingress instead, if it is set; it has addresses of its own.
+	// It remains the caller's to close.
+	Fast *Dataplane
 }
 
 // Server is the pair of programs on an edge server's uplink. It is safe for
@@ -65,12 +68,16 @@ func (s *Server) attach(o ServerOptions) error {
 			return fmt.Errorf("own address %v: %w", a, err)
 		}
 	}
+	ingress := s.objects.Consume
+	if o.Fast != nil {
+		ingress = o.Fast.objects.FastPath
+	}
 	for _, p := range []struct {
 		program *ebpf.Program
 		at      ebpf.AttachType
 	}{
 		{s.objects.PushByMark, ebpf.AttachTCXEgress},
-		{s.objects.Consume, ebpf.AttachTCXIngress},
+		{ingress, ebpf.AttachTCXIngress},
 	} {
 		l, err := link.AttachTCX(link.TCXOptions{Program: p.program, Interface: o.Interface, Attach: p.at})
 		if err != nil {

@@ -87,9 +87,6 @@ func (v *view) addGroup(c Group) error {
 			continue // as if ungrouped (G6): it keeps its own scope
 		}
 		r.group = g
-		if v.tenants[r.Tenant].FlowKey != FlowKeyTuple {
-			r.scope = first.Scope
-		}
 		g.members = append(g.members, r)
 	}
 	return nil

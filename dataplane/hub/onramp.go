@@ -3,6 +3,8 @@ package hub
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
@@ -31,22 +33,13 @@ func (v *view) addOnRamp(o OnRamp) error {
 	}
 	tenant := v.tenants[o.Tenant]
 	r := &onRamp{
-		OnRamp: o, tenant: tenant, policies: v.policies[o.Tenant], scope: o.Scope, mtu: o.standardMTU(),
+		OnRamp: o, tenant: tenant, policies: v.policies[o.Tenant], scope: v.cfg.ScopeOf(&o), mtu: o.StandardMTU(),
 		local: pkt.NumberOf(o.Local), client: pkt.NumberOf(o.Client), client6: pkt.NumberOf(o.Client6),
 	}
 	if o.Remote.IsValid() {
 		r.remote = pkt.NumberOf(o.Remote)
 	}
-	if tenant.FlowKey == FlowKeyTuple {
-		r.scope = 0
-	}
-	r.address, r.address6 = o.Address, o.Address6
-	switch {
-	case o.Local.Is4() && !r.address.IsValid():
-		r.address = o.Local
-	case o.Local.Is6() && !r.address6.IsValid():
-		r.address6 = o.Local
-	}
+	r.address, r.address6 = o.Routers()
 	r.mss, r.mss6 = tunnel.MSS(r.mtu), tunnel.MSS6(r.mtu)
 	v.ramps[o.ID] = r
 	return v.connectOnRamp(r)
@@ -132,8 +125,39 @@ func (v *view) checkOnRamp(o *OnRamp) error {
 	return nil
 }
 
-// standardMTU is the given one, or what a path of 1500 bytes leaves.
-func (o *OnRamp) standardMTU() int {
+// ScopeOf is the scope of forward keys of what comes by o: that of the group's
+// primary where o takes part in one (G2), and none with FlowKeyTuple.
+func (c *Config) ScopeOf(o *OnRamp) ident.Scope {
+	for i := range c.Tenants {
+		if c.Tenants[i].ID == o.Tenant && c.Tenants[i].FlowKey == FlowKeyTuple {
+			return 0
+		}
+	}
+	for i := range c.Groups {
+		if members := c.Groups[i].Members; o.ARR && slices.Contains(members, o.ID) {
+			if first := slices.IndexFunc(c.OnRamps, func(r OnRamp) bool { return r.ID == members[0] }); first >= 0 {
+				return c.OnRamps[first].Scope
+			}
+		}
+	}
+	return o.Scope
+}
+
+// Routers are the hub's own addresses inside the tunnel; not valid where it has
+// none of the family.
+func (o *OnRamp) Routers() (four, six netip.Addr) {
+	four, six = o.Address, o.Address6
+	switch {
+	case o.Local.Is4() && !four.IsValid():
+		four = o.Local
+	case o.Local.Is6() && !six.IsValid():
+		six = o.Local
+	}
+	return four, six
+}
+
+// StandardMTU is the given one, or what a path of 1500 bytes leaves.
+func (o *OnRamp) StandardMTU() int {
 	four := o.Local.Is4()
 	switch {
 	case o.MTU != 0:

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Doing what was decided to a socket buffer: superpackets stay whole, partial
+ * checksums partial. */
+#pragma once
+
+#include "outer.h"
+#include "translate.h"
+
+/* open_skb brings the headers into one piece. */
+static __always_inline void open_skb(struct __sk_buff *skb, struct packet *p)
+{
+	__u32 want = skb->len < HEADERS_MAX ? skb->len : HEADERS_MAX;
+
+	if (skb->data_end - skb->data < want)
+		bpf_skb_pull_data(skb, want);
+	p->data = (void *)(long)skb->data;
+	p->end = (void *)(long)skb->data_end;
+	p->len = skb->len;
+	p->gso = skb->gso_size;
+}
+
+static __always_inline bool rewrite_skb(struct __sk_buff *skb, const struct packet *p, const struct verdict *v)
+{
+	__u64 mangled = v->in.kind == KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	struct change c;
+
+	if (!translate(p, v, &c))
+		return false;
+	if (c.pseudo && bpf_l4_csum_replace(skb, c.at, 0, c.address, BPF_F_PSEUDO_HDR | mangled))
+		return false;
+	return !bpf_l4_csum_replace(skb, c.at, c.from, c.to, 2 | mangled);
+}
+
+/* resize makes room for the outer header, or takes it away. One that is there
+ * already is changed in place: a packet that was decapsulated and is then
+ * encapsulated again is refused with -EALREADY. */
+static __always_inline bool resize_skb(struct __sk_buff *skb, const struct verdict *v)
+{
+	int by = (int)outer_size(v) - (int)v->head;
+	__u64 decap = v->in.version == 4 ? HW_DECAP_L3_IPV4 : HW_DECAP_L3_IPV6;
+
+	if (!by)
+		return true;
+	if (!v->head)
+		return !grow(skb, by);
+	return !bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_MAC, PUSH_FLAGS | (v->outer_dst ? 0 : decap));
+}
+
+static __always_inline bool store_head_skb(struct __sk_buff *skb, const struct verdict *v)
+{
+	struct head h;
+
+	if (v->outer_dst) {
+		make_head(&h, v);
+		return !bpf_skb_store_bytes(skb, 0, &h, v->has_key ? sizeof(h) : sizeof(h) - 4, 0);
+	}
+	make_ethernet(&h.eth, inner_type(v));
+	return !bpf_skb_store_bytes(skb, 0, &h.eth, sizeof(h.eth), 0);
+}
+
+/* leave_by sends the packet out of the uplink. Handing it to the link's other
+ * end at once saves the way through a queue, and passes by whatever shapes the
+ * link. */
+static __always_inline int leave_by(__u32 ifindex)
+{
+	return peer_redirect ? bpf_redirect_peer(ifindex, 0) : bpf_redirect(ifindex, 0);
+}
+
+/* leave_to_hub lets the packet go on to the hub's packet sockets, which are of
+ * IP and so come after this program. That it is somebody else's keeps the kernel
+ * itself from it (ip_rcv drops what is for another host). */
+static __always_inline int leave_to_hub(struct __sk_buff *skb)
+{
+	bpf_skb_change_type(skb, PACKET_OTHERHOST);
+	return HW_NEXT;
+}
+
+static __always_inline int fault(enum outcome why)
+{
+	tally(why);
+	return HW_DROP;
+}
+
+static __always_inline int act_skb(struct __sk_buff *skb, const struct packet *p, const struct verdict *v, enum outcome outcome)
+{
+	if (outcome == KERNELS)
+		return HW_NEXT;
+	if (outcome > OUT_HANDED_OVER && outcome < FAULT_ROOM) {
+		tally(outcome);
+		return leave_to_hub(skb);
+	}
+	if (outcome < OUT_FORWARDED)
+		return fault(outcome);
+	if (v->rewrite && !rewrite_skb(skb, p, v))
+		return fault(FAULT_STORE);
+	if (!resize_skb(skb, v))
+		return fault(FAULT_ROOM);
+	if (!store_head_skb(skb, v))
+		return fault(FAULT_STORE);
+	tally(outcome);
+	return leave_by(skb->ifindex);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The fast path's maps and knobs. Sizes are those of a test; the loader sets
+ * them, and every knob, before the programs are loaded. */
+#pragma once
+
+#include "types.h"
+
+volatile const __u64 seed;         /* of flow.Hash */
+volatile const __u16 self;         /* this server's number */
+volatile const __u8 trace;         /* packets whose fate the hub would tell are the hub's */
+volatile const __u8 peer_redirect; /* hand packets to the uplink's other end at once, see leave_by */
+volatile const __u8 uplink_mac[ETH_ALEN], gateway_mac[ETH_ALEN];
+
+/* Live flows by forward key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 10);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_key);
+	__type(value, struct forward);
+} forwards SEC(".maps");
+
+/* Live flows by [egress address][port]: the first remote endpoint of each. An
+ * index costs one cache miss where a hash of a million costs many (and Go reads
+ * and writes it as memory). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 11);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct flow);
+} returns SEC(".maps");
+
+/* Those of further remote endpoints. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 10);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct further_key);
+	__type(value, struct flow);
+} further SEC(".maps");
+
+/* The network's addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 10);
+	__type(key, struct address);
+	__type(value, struct place);
+} places SEC(".maps");
+
+/* On-ramps by outer header, and by number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 10);
+	__type(key, struct tunnel_key);
+	__type(value, __u32);
+} tunnels SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 10);
+	__type(key, __u32);
+	__type(value, struct onramp);
+} onramps SEC(".maps");
+
+/* Hand-over addresses of servers, by number; 0 is none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 8);
+	__type(key, __u32);
+	__type(value, __be32);
+} servers SEC(".maps");
+
+/* Homes, by the top bits of the hash (dataplane/steer). */
+#define BUCKET_BITS 12
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << BUCKET_BITS);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
