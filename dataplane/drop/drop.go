@@ -38,6 +38,8 @@ const (
 	Unattached              // the device or connector is attached nowhere
 	ReverseCollision        // another flow has the same addresses and ports toward the same private host (SEMANTICS 1.5)
 	OffRampOnly             // a packet of its own from a private network that only answers
+	EgressDown              // the place that the flow has to leave from is down, and its policy names no other (SEMANTICS 6.2)
+	EgressSilent            // the server that the flow has to leave from did not answer
 	reasons
 )
 
@@ -72,6 +74,8 @@ var names = [Count]string{
 	Unattached:       "unattached",
 	ReverseCollision: "arr_reverse_collision",
 	OffRampOnly:      "off_ramp_only",
+	EgressDown:       "egress_down",
+	EgressSilent:     "egress_silent",
 }
 
 // String is the metric label: lower case, words joined by underscores.

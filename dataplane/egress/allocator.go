@@ -20,8 +20,10 @@ type part struct {
 // full-looking destinations so that they stay fast.
 type Allocator struct {
 	seed uint64
-	// four and six are the parts of each family.
-	four, six []part
+	// pools are the parts that flows may leave by.
+	pools map[pool][]part
+	// held are reverse keys of flows that go on elsewhere.
+	held map[flow.Key]ident.Server
 	// maps are bit maps of taken ports for destinations that were hard to
 	// serve, direct-mapped by hash: a busy destination keeps its line.
 	maps [mapLines]*portMap
@@ -44,49 +46,95 @@ type portMap struct {
 	free   int
 }
 
+// From says which addresses a flow may leave by. The zero value is all shared
+// ones.
+type From struct {
+	// Country narrows the shared ones down to those with this tag.
+	Country string
+	// Tenant is all of a tenant's own, Addr one of them.
+	Tenant ident.Tenant
+	Addr   netip.Addr
+	// Proxied: toward what the network itself serves in every datacenter, where
+	// each datacenter has its own division of an address (SEMANTICS 6.3).
+	Proxied bool
+}
+
+// pool is a From with the family.
+type pool struct {
+	From
+	six bool
+}
+
 // NewAllocator collects the slices that server owns in d.
 func NewAllocator(seed uint64, d *Directory, server ident.Server) *Allocator {
-	a := &Allocator{seed: seed}
-	for i := range d.addresses {
-		for k, owner := range d.addresses[i].Owner {
-			if owner == server && k > 0 {
-				p := a.pool(d.addresses[i].Addr)
-				*p = append(*p, part{d.addresses[i].Addr, uint16(k * SliceSize)})
-			}
-		}
-	}
+	a := &Allocator{seed: seed, pools: make(map[pool][]part)}
+	a.collect(d, server, false)
 	return a
 }
 
-// pool is the parts of an address's family.
-func (a *Allocator) pool(addr netip.Addr) *[]part {
-	if addr.Is4() {
-		return &a.four
+// Proxy collects the slices that server owns of local, its datacenter's own
+// division of addresses, for flows to what the network itself serves.
+func (a *Allocator) Proxy(local *Directory, server ident.Server) { a.collect(local, server, true) }
+
+func (a *Allocator) collect(d *Directory, server ident.Server, proxied bool) {
+	for i := range d.addresses {
+		e := &d.addresses[i]
+		if e.Closed || e.private() {
+			continue
+		}
+		var mine []part
+		for k, owner := range e.Owner {
+			if owner == server && k > 0 {
+				mine = append(mine, part{e.Addr, uint16(k * SliceSize)})
+			}
+		}
+		for _, from := range e.ways(proxied) {
+			p := pool{from, e.Addr.Is6()}
+			a.pools[p] = append(a.pools[p], mine...)
+		}
 	}
-	return &a.six
 }
+
+// ways are the ways to ask for an address.
+func (a *Address) ways(proxied bool) []From {
+	switch {
+	case proxied:
+		return []From{{Addr: a.Addr, Proxied: true}}
+	case a.Tenant != 0:
+		return []From{{Addr: a.Addr}, {Tenant: a.Tenant}}
+	case a.Country != "":
+		return []From{{}, {Country: a.Country}}
+	}
+	return []From{{}}
+}
+
+// Hold keeps the reverse keys of flows that go on elsewhere from being given out
+// here: two flows would share one otherwise (SEMANTICS 5.2).
+func (a *Allocator) Hold(held map[flow.Key]ident.Server) { a.held = held }
 
 // Reach is how much of the pool a flow may have a port of.
 type Reach uint8
 
 const (
-	// Pool is every address of the family.
+	// Pool is every address that the flow may leave by.
 	Pool Reach = iota
 	// OneAddress is the address that the flow hashes to.
 	OneAddress
 )
 
 // Size is how many ports there are toward a remote end of this address.
-func (a *Allocator) Size(remote netip.Addr) int { return len(*a.pool(remote)) * SliceSize }
+func (a *Allocator) Size(remote netip.Addr, from From) int {
+	return len(a.pools[pool{from, remote.Is6()}]) * SliceSize
+}
 
 // Allocate picks egress address and port for the flow of key. The address is a
-// keyed hash of the flow over the pool of its family, the port a keyed hash into the slice;
+// keyed hash of the flow over what it may leave by, the port a keyed hash into the slice;
 // when they are taken it probes on, by double hashing, which visits every port
 // of the slice. ok is false only when all within reach is taken for that remote
 // end. The caller inserts the flow, or does not; nothing is reserved.
-func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, reach Reach) (egress netip.AddrPort, ok bool) {
+func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reach) (egress netip.AddrPort, ok bool) {
 	remote := key.Destination()
-	parts := *a.pool(remote.Addr())
+	parts := a.pools[pool{from, remote.Addr().Is6()}]
 	if len(parts) == 0 {
 		return netip.AddrPort{}, false
 	}
@@ -113,7 +161,7 @@ func (a *Allocator) inPart(t *flow.Table, p part, proto uint8, remote netip.Addr
 	key := flow.ReverseKey(proto, netip.AddrPortFrom(p.addr, 0), remote)
 	for range probes {
 		key.SrcPort = p.first + at
-		if !t.Taken(&key) {
+		if !a.taken(t, &key) {
 			return key.SrcPort, true
 		}
 		at = (at + step) % SliceSize
@@ -121,12 +169,17 @@ func (a *Allocator) inPart(t *flow.Table, p part, proto uint8, remote netip.Addr
 	m := &portMap{part: p, proto: proto, remote: remote, free: SliceSize}
 	for i := range uint16(SliceSize) {
 		key.SrcPort = p.first + i
-		if t.Taken(&key) {
+		if a.taken(t, &key) {
 			m.set(i)
 		}
 	}
 	a.maps[a.lineOf(p, proto, remote)] = m
 	return m.pick(at)
+}
+
+// taken reports whether a flow holds the reverse key, here or elsewhere.
+func (a *Allocator) taken(t *flow.Table, key *flow.Key) bool {
+	return t.Taken(key) || a.held != nil && a.held[*key] != 0
 }
 
 func (a *Allocator) lineOf(p part, proto uint8, remote netip.AddrPort) uint64 {

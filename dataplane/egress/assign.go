@@ -21,6 +21,9 @@ func Slice(port uint16) int { return int(port / SliceSize) }
 // (SEMANTICS 5.2).
 func (a *Address) OwnerOf(port uint16) ident.Server { return a.Owner[Slice(port)] }
 
+// WasOf is who owned port before a move that drains; 0 is nobody.
+func (a *Address) WasOf(port uint16) ident.Server { return a.Was[Slice(port)] }
+
 // Assign divides the addresses of a datacenter among its servers, both in plan
 // order.
 //

@@ -25,4 +25,27 @@ type Address struct {
 	// Country is the published intention, an ISO 3166 alpha-2 code; may be empty.
 	Country string   `json:"country,omitempty"`
 	Tags    []string `json:"tags,omitempty"`
+	// Tenant has the address to itself (SEMANTICS 6.1); 0 shares it with all.
+	Tenant ident.Tenant `json:"tenant,omitempty"`
+	// Was are the owners before a move that drains: flows that they have go on,
+	// and end there (SEMANTICS 5.2).
+	Was [Slices]ident.Server `json:"was,omitzero"`
+	// Closed: no flow may begin with this address.
+	Closed bool `json:"closed,omitempty"`
+	// Version counts the moves of the address.
+	Version uint64 `json:"version,omitempty"`
+}
+
+// TagCDN marks addresses that origins trust as the CDN's (SEMANTICS 5.1): no
+// user's flow leaves by them.
+const TagCDN = "cdn"
+
+// private reports whether the address is no user's to leave by.
+func (a *Address) private() bool {
+	for _, tag := range a.Tags {
+		if tag == TagCDN {
+			return true
+		}
+	}
+	return false
 }

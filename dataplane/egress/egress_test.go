@@ -122,12 +122,12 @@ func TestAllocate(t *testing.T) {
 	for _, addresses := range []int{1, 3} {
 		a, table := allocation(t, addresses)
 		total := addresses * egress.SliceSize
-		if a.Size(web.Addr()) != total {
-			t.Fatalf("pool of %d, want %d", a.Size(web.Addr()), total)
+		if a.Size(web.Addr(), egress.From{}) != total {
+			t.Fatalf("pool of %d, want %d", a.Size(web.Addr(), egress.From{}), total)
 		}
 		take := func(n int, proto uint8, dst netip.AddrPort) (netip.AddrPort, bool) {
 			k := key(n, proto, dst)
-			at, ok := a.Allocate(table, &k, egress.Pool)
+			at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool)
 			if ok {
 				if egress.Slice(at.Port()) != 2 {
 					t.Fatalf("flow %d got %v, outside of slice 2", n, at)
@@ -182,7 +182,7 @@ func TestAllocateSpreads(t *testing.T) {
 	const flows = 8000
 	for n := range flows {
 		k := key(n, 17, netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(n)}), 53))
-		at, ok := a.Allocate(table, &k, egress.Pool)
+		at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool)
 		if !ok {
 			t.Fatal("exhausted")
 		}
@@ -211,7 +211,7 @@ func TestAllocatorForgets(t *testing.T) {
 	fill := func(dst netip.AddrPort, n int) {
 		for i := range n {
 			k := key(i, 6, dst)
-			at, ok := a.Allocate(table, &k, egress.Pool)
+			at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool)
 			if !ok {
 				t.Fatalf("%v: exhausted at %d", dst, i)
 			}
@@ -225,7 +225,7 @@ func TestAllocatorForgets(t *testing.T) {
 	for port := range uint16(80) {
 		dst := netip.AddrPortFrom(web.Addr(), 1000+port)
 		k := key(9999, 6, dst)
-		if at, ok := a.Allocate(table, &k, egress.Pool); ok {
+		if at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool); ok {
 			t.Fatalf("%v got %v from a full slice", dst, at)
 		}
 	}
@@ -236,7 +236,7 @@ func TestNoPool(t *testing.T) {
 	a := egress.NewAllocator(1, d, 1)
 	_, table := allocation(t, 1)
 	k := key(1, 6, web)
-	if at, ok := a.Allocate(table, &k, egress.Pool); ok || a.Size(web.Addr()) != 0 {
+	if at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool); ok || a.Size(web.Addr(), egress.From{}) != 0 {
 		t.Errorf("got %v from nothing", at)
 	}
 }

@@ -115,14 +115,14 @@ func TestAllocateFamilies(t *testing.T) {
 	}
 	timers := flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour)
 	a, table := egress.NewAllocator(7, d, 2), flow.New(7, 1<<20, timers)
-	if four, six := a.Size(web.Addr()), a.Size(web6.Addr()); four != 2048 || six != 63488 {
+	if four, six := a.Size(web.Addr(), egress.From{}), a.Size(web6.Addr(), egress.From{}); four != 2048 || six != 63488 {
 		t.Errorf("%d ports of IPv4, %d of IPv6, want 2048 and 63488", four, six)
 	}
 	seen := make(map[int]bool)
 	for n := range 2000 {
 		for _, remote := range []netip.AddrPort{web, web6} {
 			k := key(n, 17, remote)
-			at, ok := a.Allocate(table, &k, egress.Pool)
+			at, ok := a.Allocate(table, &k, egress.From{}, egress.Pool)
 			if !ok || at.Addr().Is4() != remote.Addr().Is4() || !d.Owns(2, at) {
 				t.Fatalf("flow %d to %v leaves as %v, %v", n, remote, at, ok)
 			}
@@ -143,7 +143,7 @@ func TestAllocateFamilies(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := key(1, 6, web6)
-	if at, ok := egress.NewAllocator(7, four, ident.Server(2)).Allocate(table, &k, egress.Pool); ok {
+	if at, ok := egress.NewAllocator(7, four, ident.Server(2)).Allocate(table, &k, egress.From{}, egress.Pool); ok {
 		t.Errorf("a flow of IPv6 leaves as %v", at)
 	}
 }
@@ -170,8 +170,8 @@ func TestOneAddress(t *testing.T) {
 		per, refused := make(map[netip.Addr]int), 0
 		for n := 0; refused < 50; n++ {
 			k := key(n, 17, tt.remote)
-			first, _ := idle.Allocate(none, &k, egress.Pool) // nothing taken: the address of its hash
-			at, ok := a.Allocate(table, &k, egress.OneAddress)
+			first, _ := idle.Allocate(none, &k, egress.From{}, egress.Pool) // nothing taken: the address of its hash
+			at, ok := a.Allocate(table, &k, egress.From{}, egress.OneAddress)
 			if ok && at.Addr() != first.Addr() || !ok && per[first.Addr()] != tt.ports {
 				t.Fatalf("flow %d of %v got %v, %v; it hashes to %v, which has %d", n, tt.remote, at, ok, first.Addr(), per[first.Addr()])
 			}

@@ -48,6 +48,11 @@ type Config struct {
 	// private networks whose client's address cannot stay (SEMANTICS 1.5): each
 	// whole and of one server.
 	Sources []Source `json:"sources,omitempty"`
+	// Proxied are destinations that the network itself serves in every datacenter:
+	// flows to them leave where they came in (SEMANTICS 6.3).
+	Proxied []netip.Prefix `json:"proxied,omitempty"`
+	// Distances are those of other datacenters; of one that is not listed it is 0.
+	Distances []Distance `json:"distances,omitempty"`
 	// Countries say where addresses are, for policies; the longest prefix counts.
 	Countries []Country `json:"countries,omitempty"`
 	// MTU is the largest packet toward the Internet, bytes; 0 means 1500. The

@@ -38,7 +38,7 @@ func (o OnExhaustion) known() bool {
 func (v *view) addSpare() {
 	for i := range v.cfg.Egress {
 		a := &v.cfg.Egress[i]
-		if a.Datacenter != v.dc {
+		if a.Datacenter != v.dc || a.Tenant != 0 {
 			continue
 		}
 		spare := &v.spare[family(a.Addr)]
@@ -68,12 +68,12 @@ func (w *work) opens() bool {
 }
 
 // allocate finds a port for a flow, of this server.
-func (h *Hub) allocate(w *work) (netip.AddrPort, bool) {
+func (h *Hub) allocate(w *work, from egress.From) (netip.AddrPort, bool) {
 	reach := egress.Pool
 	if w.ramp.tenant.OnExhaustion == ExhaustionRefuse {
 		reach = egress.OneAddress
 	}
-	return h.ports.Allocate(h.flows, &w.key, reach)
+	return h.ports.Allocate(h.flows, &w.key, from, reach)
 }
 
 // exhausted decides a packet that would open a flow for which there is no port.

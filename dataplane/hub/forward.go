@@ -95,7 +95,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	w.meta.ClampMSS(w.data, clamp, w.off)
 	h.count.Forwarded++
 	if off == nil {
-		h.sendOut(w, out)
+		h.sendAway(now, w, i, out)
 	} else {
 		h.sendInto(w, off, x, out)
 	}
@@ -115,11 +115,11 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 	decision := h.route(w)
 	off := h.v.ramps[decision.NextHop]
 	tracked := decision.Verdict == route.Internet || off != nil && h.tracked(w, off)
-	w.rules = nil
+	w.rules, w.leaves = nil, nil
 	if w.ramp.policies != nil && !h.admitted(now, w, tracked, out) {
 		return
 	}
-	if f != nil && (decision.Verdict != route.Internet || h.offRamp(i) != nil) {
+	if f != nil && (decision.Verdict != route.Internet || h.offRamp(i) != nil || h.remoteOf(i) != nil || h.chooses(w)) {
 		h.end(now, i, f, out)
 		f = nil
 	}
@@ -150,15 +150,23 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 
 // open makes a flow: an egress port of this server, and the path back.
 func (h *Hub) open(now vt.Instant, w *work, out *Out) {
-	if h.ports.Size(w.meta.Dst) == 0 {
+	d, up := h.departure(w)
+	switch {
+	case !up:
+		h.refuse(now, w, drop.EgressDown, out)
+		return
+	case d.at != 0 && d.at != h.v.cfg.Self:
+		h.openRemote(now, w, d, out)
+		return
+	case h.ports.Size(w.meta.Dst, d.from) == 0:
 		h.refuse(now, w, drop.NoEgress, out)
 		return
 	}
-	egress, ok := h.allocate(w)
+	egress, ok := h.allocate(w, d.from)
 	if !ok || h.flows.Full() {
 		// Flows that are over but not yet swept must not refuse new ones.
 		h.sweep(now, out)
-		egress, ok = h.allocate(w)
+		egress, ok = h.allocate(w, d.from)
 	}
 	switch {
 	case h.flows.Full():
@@ -183,8 +191,20 @@ func (h *Hub) start(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		}
 	}
 	h.remember(i, w.rules)
-	h.started(now, i, f, out)
+	if h.remoteOf(i) == nil { // otherwise when its port is known
+		h.started(now, i, f, out)
+	}
 	h.forward(now, w, i, f, out)
+}
+
+// sendAway sends a translated packet of flow i to the Internet, from here or from
+// another server.
+func (h *Hub) sendAway(now vt.Instant, w *work, i flow.Index, out *Out) {
+	if r := h.remoteOf(i); r != nil && !r.guest {
+		h.toEgress(now, w, r, out)
+		return
+	}
+	h.sendOut(w, out)
 }
 
 // refuse drops a packet that would have opened a flow. A TCP client is told

@@ -174,8 +174,10 @@ type Session struct {
 	OffRamp ident.OnRamp
 	Tuple   Tuple
 	Egress  netip.AddrPort // for ICMP echo the port is the id
-	Start   vt.Instant
-	End     vt.Instant // FlowEnd
+	// EgressServer is the server that it leaves from, where that is another.
+	EgressServer ident.Server
+	Start        vt.Instant
+	End          vt.Instant // FlowEnd
 	// BytesSent is client to origin, BytesReceived origin to client: payload
 	// delivered. TCP counts what the receiver acknowledged, so a
 	// retransmission counts once.
@@ -199,9 +201,10 @@ const (
 	OriginError
 	OriginUnreachable
 	EgressPortAllocationError
+	OriginUnroutable
 )
 
-var closeNames = [...]string{"UNKNOWN", "CLIENT_CLOSED", "CLIENT_IDLE_TIMEOUT", "CLIENT_ERROR", "ORIGIN_CLOSED", "ORIGIN_ERROR", "ORIGIN_UNREACHABLE", "EGRESS_PORT_ALLOCATION_ERROR"}
+var closeNames = [...]string{"UNKNOWN", "CLIENT_CLOSED", "CLIENT_IDLE_TIMEOUT", "CLIENT_ERROR", "ORIGIN_CLOSED", "ORIGIN_ERROR", "ORIGIN_UNREACHABLE", "EGRESS_PORT_ALLOCATION_ERROR", "ORIGIN_UNROUTABLE"}
 
 // String is the value in the session log.
 func (c CloseReason) String() string { return closeNames[c] }
@@ -228,7 +231,9 @@ type Counters struct {
 	Failovers uint64 `json:"arr_failover"`
 	Probes    uint64 `json:"probes"`
 	// Relayed are flows that another server was asked to open, for want of a port.
-	Relayed      uint64             `json:"relayed"`
+	Relayed uint64 `json:"relayed"`
+	// Guests are flows that leave here and whose home is another server.
+	Guests       uint64             `json:"guests"`
 	RouteLookups uint64             `json:"route_lookups"` // on the return path (ARR-2: zero with ARR)
 	FlowsStarted uint64             `json:"flows_started"`
 	FlowsEnded   uint64             `json:"flows_ended"`

@@ -37,6 +37,8 @@ type Hub struct {
 	answers *flow.Relays
 	// offRamps are those of flows that do not go to the Internet, as rules.
 	offRamps []ident.OnRamp
+	// remotes are what is kept of flows that are half elsewhere.
+	remotes []remote
 	// lines are the connected tunnels of this server, attached is where those of
 	// all servers are, hangups those that the driver must still close.
 	lines    lines
@@ -79,7 +81,7 @@ func New(c Config) (*Hub, error) {
 	h := &Hub{
 		v:         v,
 		flows:     flow.New(c.Seed, v.bound, v.timeouts),
-		ports:     egress.NewAllocator(c.Seed, v.directory, c.Self),
+		ports:     v.newPorts(),
 		relays:    flow.NewRelays(v.bound, v.timeouts),
 		fragments: fragment.New(v.fragments),
 		answers:   flow.NewRelays(v.bound, v.timeouts),
@@ -113,7 +115,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	}
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
-	h.ports = egress.NewAllocator(c.Seed, v.directory, c.Self)
+	h.ports = v.newPorts()
 	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
 	h.relays.Configure(v.bound, v.timeouts, live)
 	h.answers.Configure(v.bound, v.timeouts, live)
@@ -133,6 +135,9 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 // servable reports whether a flow still has its on-ramps, its off-ramp and its
 // port.
 func (h *Hub) servable(i flow.Index, f *flow.Flow) bool {
+	if r := h.remoteOf(i); r != nil && r.guest {
+		return h.v.peers[r.at] != nil && h.owns(f)
+	}
 	arrival := h.v.ramps[f.OnRamp]
 	switch {
 	case arrival == nil || arrival.Tenant != f.Key.Tenant || arrival.scope != f.Key.Scope:
@@ -144,7 +149,10 @@ func (h *Hub) servable(i flow.Index, f *flow.Flow) bool {
 	}
 	egress := f.Egress()
 	if h.leadsTo(i) == 0 {
-		return h.v.directory.Owns(h.v.cfg.Self, egress)
+		if r := h.remoteOf(i); r != nil {
+			return h.v.ownSources.Owns(h.v.cfg.Self, egress)
+		}
+		return h.owns(f)
 	}
 	off := h.offRamp(i)
 	return off != nil && off.Tenant == f.Key.Tenant && (egress == f.Key.Source() && !off.Translate || h.v.ownSources.Owns(h.v.cfg.Self, egress))
@@ -226,12 +234,21 @@ func (h *Hub) end(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 	if !f.Over() {
 		h.finish(now, i, f, out)
 	}
+	h.forget(i, f)
+}
+
+// forget takes a flow out of the table, whose session has ended.
+func (h *Hub) forget(i flow.Index, f *flow.Flow) {
 	h.remember(i, nil)
-	if h.leadsTo(i) == 0 {
+	switch r := h.remoteOf(i); {
+	case r != nil && !r.guest:
+		h.sources.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+	case h.leadsTo(i) == 0:
 		h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
-	} else {
+	default:
 		h.sources.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
 		h.leads(i, 0)
 	}
+	h.keepRemote(i, remote{})
 	h.flows.Remove(i)
 }

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"fmt"
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
@@ -41,11 +40,6 @@ type matched struct{ firewall, egress, network *policy.Rule }
 func newPolicies(p policy.Policies) (*policies, error) {
 	if len(p.Firewall)+len(p.Egress)+len(p.Network) == 0 {
 		return nil, nil
-	}
-	for i := range p.Egress {
-		if r := &p.Egress[i]; r.Action == policy.Dedicated {
-			return nil, fmt.Errorf("egress policy %q: this hub has no dedicated addresses, want action %q", r.ID, policy.Default)
-		}
 	}
 	set, err := policy.Compile(p)
 	if err != nil {
@@ -115,7 +109,7 @@ func (h *Hub) admitted(now vt.Instant, w *work, tracked bool, out *Out) bool {
 		return false
 	}
 	egress, network := p.set.Egress(&sub), p.set.Network(&sub)
-	w.rules = p.rules(matched{firewall.Rule, egress.Rule, network.Rule})
+	w.rules, w.leaves = p.rules(matched{firewall.Rule, egress.Rule, network.Rule}), egress.Rule
 	if network.Action == policy.Block {
 		h.refuse(now, w, drop.PolicyDenied, out)
 		return false

@@ -69,10 +69,10 @@ func (h *Hub) privateSource(now vt.Instant, w *work, off *onRamp, out *Out) (net
 			return client, drop.ReverseCollision
 		}
 	}
-	source, ok := h.sources.Allocate(h.flows, &w.key, egress.Pool)
+	source, ok := h.sources.Allocate(h.flows, &w.key, egress.From{}, egress.Pool)
 	if !ok {
 		h.sweep(now, out)
-		source, ok = h.sources.Allocate(h.flows, &w.key, egress.Pool)
+		source, ok = h.sources.Allocate(h.flows, &w.key, egress.From{}, egress.Pool)
 	}
 	if !ok {
 		return client, drop.PortsExhausted

@@ -7,6 +7,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -47,10 +48,20 @@ type work struct {
 	// then, for both directions.
 	private bool
 	ends    uint64
-	// owner is the server that owns a reply's egress port.
+	// owner is the server that owns a reply's egress port, or a guest's source.
 	owner ident.Server
-	// rules are the policies that matched, for the record of a session.
-	rules *Rules
+	// host is the server that handed it over by its own address; guest says that
+	// it is of a flow whose home is elsewhere, asker and asked what its context
+	// says, notice that it answers one.
+	host   ident.Server
+	guest  bool
+	notice bool
+	asker  *onRamp
+	asked  tunnel.GUEEgress
+	// rules are the policies that matched, for the record of a session, leaves
+	// the one of egress.
+	rules  *Rules
+	leaves *policy.Rule
 	// reason is why the packet was already dropped while reading.
 	reason drop.Reason
 }
@@ -117,6 +128,7 @@ func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
 func (h *Hub) receive(in *Packet, w *work) {
 	w.off, w.ramp, w.hops, w.kept, w.keyed, w.owner, w.reason = in.Offload, nil, 0, false, false, 0, drop.None
 	w.joined, w.leaving, w.private, w.from, w.event, w.port = false, false, false, 0, 0, 0
+	w.host, w.guest, w.notice, w.asked.Given = 0, false, false, false
 	w.data = in.Data
 	if in.Port != 0 {
 		w.reason = h.receivePort(w, in.Port)
@@ -186,8 +198,12 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, at place, internal bool) drop.R
 // receiveGRE finds out where a GRE packet came in, and leaves the packet inside
 // in w.data.
 func (h *Hub) receiveGRE(w *work, o *pkt.Outer, kind placeKind, internal bool) drop.Reason {
-	if kind == ourHandover && (!internal || h.v.local.at(o.Src).kind != peerHandover) {
-		return drop.ForgedHandover
+	if kind == ourHandover {
+		from := h.v.local.at(o.Src)
+		if !internal || from.kind != peerHandover {
+			return drop.ForgedHandover
+		}
+		w.host = from.server
 	}
 	gre, reason := tunnel.ParseGRE(w.data[o.Head:], !w.off.Partial && w.off.Segment == 0)
 	if reason != drop.None {
@@ -274,14 +290,20 @@ func (h *Hub) receiveReply(w *work, p place) {
 	m := &w.meta
 	switch {
 	case p.kind != egressAddress:
-		w.reason = drop.NotForUs
+		h.receiveGuest(w)
 		return
 	case m.Kind == pkt.Fragment:
 		return // whose it is will be known when it is whole
-	case m.Kind == pkt.Malformed:
-		w.reason = drop.Malformed
-		return
 	}
+	if h.replyTo(w); w.reason == drop.None {
+		w.owner = h.ownerOfReply(p.egress, &w.key)
+	}
+}
+
+// replyTo finds the reverse key of a packet to an egress address, or to a source
+// of the network's own.
+func (h *Hub) replyTo(w *work) {
+	m := &w.meta
 	switch m.Kind {
 	case pkt.TCP, pkt.UDP, pkt.EchoReply:
 		w.key.SetReply(m)
@@ -301,7 +323,6 @@ func (h *Hub) receiveReply(w *work, p place) {
 		return
 	}
 	w.keyed, w.hash = true, flow.Hash(h.v.cfg.Seed, &w.key)
-	w.owner = p.egress.OwnerOf(w.key.SrcPort)
 }
 
 // decide takes a packet that was read to its end: exactly one counter.
@@ -326,6 +347,8 @@ func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, w.reason, out)
 	case w.off.Segment != 0 && w.meta.Kind != pkt.TCP:
 		h.dropped(now, w, drop.Unsupported, out) // only TCP can be segmented on its way
+	case w.guest:
+		h.fromHome(now, w, out)
 	case w.ramp == nil:
 		h.fromInternet(now, w, out)
 	default:

@@ -31,6 +31,16 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, drop.NoFlow, out)
 		return
 	}
+	if r := h.remoteOf(i); r != nil {
+		switch {
+		case r.guest:
+			h.toHome(now, w, i, f, r, out)
+			return
+		case !r.open: // the answer of the egress server was lost, or comes late
+			r.open = true
+			h.started(now, i, f, out)
+		}
+	}
 	h.back(now, w, i, f, out)
 }
 
@@ -147,7 +157,7 @@ func (h *Hub) complaint(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out
 	m.DecTTL(w.data)
 	h.count.Forwarded++
 	if off == nil {
-		h.sendOut(w, out)
+		h.sendAway(now, w, i, out)
 		return
 	}
 	h.sendInto(w, off, x, out)

@@ -25,7 +25,7 @@ func (h *Hub) sessionID(k *flow.Key, ordinal uint64) (id [16]byte) {
 
 // session describes a flow as of now.
 func (h *Hub) session(i flow.Index, f *flow.Flow) *Session {
-	return &Session{
+	s := &Session{
 		ID:     h.sessionID(&f.Key, uint64(f.Ordinal)),
 		Tenant: f.Key.Tenant, VNet: f.Key.VNet,
 		OnRamp: f.OnRamp, Return: f.Return, OffRamp: h.leadsTo(i),
@@ -34,6 +34,10 @@ func (h *Hub) session(i flow.Index, f *flow.Flow) *Session {
 		Start:  f.Start, BytesSent: f.Sent, BytesReceived: f.Received,
 		Rules: h.rulesOf(i),
 	}
+	if r := h.remoteOf(i); r != nil {
+		s.Egress, s.EgressServer = r.egress, r.at
+	}
+	return s
 }
 
 func keyTuple(k *flow.Key) Tuple {
@@ -50,6 +54,12 @@ func (h *Hub) started(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
 // finish reports the end of a session. One that ran out ended when it was due
 // to, whenever that was noticed; a reset one when it was last heard of.
 func (h *Hub) finish(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
+	if r := h.remoteOf(i); r != nil && (r.guest || !r.open) {
+		if !r.guest { // nobody ever said that it has a port
+			h.refusedFlow(now, i, f, drop.EgressSilent, out)
+		}
+		return
+	}
 	h.count.FlowsEnded++
 	s := h.session(i, f)
 	s.Close, s.End = closeReason(f, f.Deadline <= now), min(now, f.Deadline)
@@ -101,10 +111,19 @@ func (h *Hub) refused(now vt.Instant, w *work, reason drop.Reason, out *Out) {
 	if w.rules != nil {
 		s.Rules = *w.rules
 	}
-	if reason == drop.PortsExhausted || reason == drop.NoEgress {
-		s.Close = EgressPortAllocationError
-	}
+	s.Close = closeOfRefusal(reason)
 	out.Events = append(out.Events, Event{Kind: FlowRefused, At: now, Tuple: s.Tuple, OnRamp: s.OnRamp, Reason: reason, Session: s})
+}
+
+// closeOfRefusal is why a session that was not set up ended.
+func closeOfRefusal(reason drop.Reason) CloseReason {
+	switch reason {
+	case drop.PortsExhausted, drop.NoEgress:
+		return EgressPortAllocationError
+	case drop.EgressDown, drop.EgressSilent:
+		return OriginUnroutable
+	}
+	return CloseUnknown
 }
 
 // dropped counts a drop and traces it.

@@ -24,6 +24,9 @@ func (h *Hub) receiveGUE(w *work, o *pkt.Outer, at place, internal bool, payload
 		return reason
 	}
 	c := &gue.Context
+	if c.Egress.Given {
+		return h.receiveAsked(w, at, from.server, payload[gue.Len:], c)
+	}
 	r := h.v.ramps[c.OnRamp]
 	switch {
 	case r == nil:
@@ -46,6 +49,20 @@ func (h *Hub) receiveGUE(w *work, o *pkt.Outer, at place, internal bool, payload
 		w.kept, w.asking = c.SecondHop && !c.Return, c.SecondHop && c.Return
 	}
 	w.data = payload[gue.Len:]
+	return drop.None
+}
+
+// receiveAsked takes what the halves of a flow say to each other (remote.go).
+func (h *Hub) receiveAsked(w *work, at place, from ident.Server, inner []byte, c *tunnel.GUEContext) drop.Reason {
+	r := h.v.ramps[c.OnRamp]
+	switch {
+	case at.kind != ourHandover || c.Hops == 0:
+		return drop.BadTunnel
+	case r == nil || r.Tenant != c.Tenant:
+		return drop.UnknownTunnel
+	}
+	w.host, w.asker, w.asked, w.notice = from, r, c.Egress, c.Return
+	w.vnet, w.hops, w.data = r.network(c.VNet), c.Hops, inner
 	return drop.None
 }
 

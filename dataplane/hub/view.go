@@ -46,8 +46,12 @@ type view struct {
 	// of IPv6, in id order.
 	spare     [2][]ident.Server
 	countries bart.Table[string]
-	mtu       int
-	bound     int
+	proxied   bart.Table[struct{}]
+	leaving   egressView
+	// held are the reverse keys of flows that go on elsewhere, and where.
+	held  map[flow.Key]ident.Server
+	mtu   int
+	bound int
 }
 
 // place is what an address of the network is.
@@ -150,7 +154,7 @@ func newView(c Config) (*view, error) {
 	}
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
-	errs = append(errs, v.addGroups(), v.addRoutes(), v.addEgress(), v.addSources(), v.addCountries(), v.addTimers())
+	errs = append(errs, v.addGroups(), v.addRoutes(), v.addEgress(), v.addDepartures(), v.addSources(), v.addCountries(), v.addTimers())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
 	}

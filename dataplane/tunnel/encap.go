@@ -78,7 +78,7 @@ func (e *Encap) shim() int {
 	case e.Proto == ViaUDP:
 		return udpHeader
 	case e.Proto == ViaGUE:
-		return udpHeader + GUEHeaderLen
+		return udpHeader + e.Context.Len()
 	case e.HasKey:
 		return greBase + greField
 	}

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -25,6 +26,15 @@ import (
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //	|Layout |R|S|Hop|                    On-ramp                    |
 //	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//
+// Layout 2 has two words more (Hlen = 4): the packet opens a flow that leaves
+// from another server, or, with R, answers that.
+//
+//	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//	|                        Egress address                         |
+//	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//	|          Egress port          |     Rule; with R, reason      |
+//	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 const (
 	// GUEPort is the UDP destination port.
 	GUEPort = 6080
@@ -35,6 +45,7 @@ const (
 	gueBase        = 4
 	gueTenantVNet  = 2 + 2
 	gueFlagsOnRamp = 1 + 3
+	gueEgress      = 4 + 2 + 2
 	// gueWords is Hlen: 32-bit words after the first.
 	gueWords = (GUEHeaderLen - gueBase) / 4
 
@@ -42,8 +53,10 @@ const (
 	gueControl = 0x20
 	gueLength  = 0x1f
 
-	// gueLayout tells this private data from any other.
+	// gueLayout tells this private data from any other, gueLayoutEgress that which
+	// has an egress too.
 	gueLayout       = 1
+	gueLayoutEgress = 2
 	gueLayoutShift  = 28
 	gueReturn       = 1 << 27
 	gueSecondHop    = 1 << 26
@@ -75,6 +88,41 @@ type GUEContext struct {
 	// SecondHop: the receiver is the bucket's previous home and keeps it. Of a
 	// Return packet to an off-ramp: the sender expects the answer.
 	SecondHop bool
+	// Egress is asked for, or with Return given.
+	Egress GUEEgress
+}
+
+// GUEEgress is what a flow that leaves from another server asks for, and what it
+// got. The zero value is none.
+type GUEEgress struct {
+	// Addr is the IPv4 egress address; 0 leaves the choice, among shared ones, to
+	// who is asked.
+	Addr uint32
+	// Port is what the flow got.
+	Port uint16
+	// Rule numbers the tenant's egress policy that chose, from 1 in its order; 0
+	// is none.
+	Rule uint16
+	// Refused is why it got none.
+	Refused drop.Reason
+	// Given tells it from none.
+	Given bool
+}
+
+// Address is Addr; not valid for 0.
+func (e GUEEgress) Address() netip.Addr {
+	if e.Addr == 0 {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4([4]byte{byte(e.Addr >> 24), byte(e.Addr >> 16), byte(e.Addr >> 8), byte(e.Addr)})
+}
+
+// Len is the size of the GUE header with c, bytes.
+func (c *GUEContext) Len() int {
+	if c.Egress.Given {
+		return GUEHeaderLen + gueEgress
+	}
+	return GUEHeaderLen
 }
 
 // Valid reports whether c can be sent and would be understood.
@@ -87,7 +135,18 @@ func (c GUEContext) Valid() bool {
 func (c GUEContext) put(b []byte) {
 	binary.BigEndian.PutUint16(b, uint16(c.Tenant))
 	binary.BigEndian.PutUint16(b[2:], uint16(c.VNet))
-	word := uint32(gueLayout)<<gueLayoutShift | uint32(c.Hops&MaxGUEHops)<<gueHopShift | uint32(c.OnRamp&ident.MaxOnRamp)
+	layout := uint32(gueLayout)
+	if e := &c.Egress; e.Given {
+		layout = gueLayoutEgress
+		binary.BigEndian.PutUint32(b[gueTenantVNet+gueFlagsOnRamp:], e.Addr)
+		binary.BigEndian.PutUint16(b[gueTenantVNet+gueFlagsOnRamp+4:], e.Port)
+		last := e.Rule
+		if c.Return {
+			last = uint16(e.Refused)
+		}
+		binary.BigEndian.PutUint16(b[gueTenantVNet+gueFlagsOnRamp+6:], last)
+	}
+	word := layout<<gueLayoutShift | uint32(c.Hops&MaxGUEHops)<<gueHopShift | uint32(c.OnRamp&ident.MaxOnRamp)
 	if c.Return {
 		word |= gueReturn
 	}
@@ -97,14 +156,25 @@ func (c GUEContext) put(b []byte) {
 	binary.BigEndian.PutUint32(b[gueTenantVNet:], word)
 }
 
-func parseGUEContext(b []byte) (c GUEContext, ok bool) {
+func parseGUEContext(b []byte, words int) (c GUEContext, ok bool) {
 	word := binary.BigEndian.Uint32(b[gueTenantVNet:])
 	c = GUEContext{
 		Tenant: ident.Tenant(binary.BigEndian.Uint16(b)), VNet: ident.VNet(binary.BigEndian.Uint16(b[2:])),
 		OnRamp: ident.OnRamp(word) & ident.MaxOnRamp, Hops: uint8(word>>gueHopShift) & MaxGUEHops,
 		Return: word&gueReturn != 0, SecondHop: word&gueSecondHop != 0,
 	}
-	return c, word>>gueLayoutShift == gueLayout && c.Valid()
+	if words == gueWords {
+		return c, word>>gueLayoutShift == gueLayout && c.Valid()
+	}
+	e := b[gueTenantVNet+gueFlagsOnRamp:]
+	c.Egress = GUEEgress{Addr: binary.BigEndian.Uint32(e), Port: binary.BigEndian.Uint16(e[4:]), Given: true}
+	last := binary.BigEndian.Uint16(e[6:])
+	if !c.Return {
+		c.Egress.Rule = last
+		return c, word>>gueLayoutShift == gueLayoutEgress && c.Valid() && c.Tenant != 0
+	}
+	c.Egress.Refused = drop.Reason(last)
+	return c, word>>gueLayoutShift == gueLayoutEgress && c.Valid() && int(last) < drop.Count
 }
 
 // GUEHeader is what stands in front of the inner packet. The zero value is no
@@ -133,7 +203,7 @@ func ParseGUE(b []byte) (GUEHeader, drop.Reason) {
 	if len(b) < gueBase+words*4 {
 		return GUEHeader{}, drop.Malformed
 	}
-	if words != gueWords {
+	if words != gueWords && words != gueWords+gueEgress/4 {
 		return GUEHeader{}, drop.BadTunnel
 	}
 	version, least := uint8(4), outerIPv4
@@ -144,18 +214,18 @@ func ParseGUE(b []byte) (GUEHeader, drop.Reason) {
 	default:
 		return GUEHeader{}, drop.BadTunnel
 	}
-	context, ok := parseGUEContext(b[gueBase:])
+	context, ok := parseGUEContext(b[gueBase:], words)
 	if !ok {
 		return GUEHeader{}, drop.BadTunnel
 	}
-	inner := b[GUEHeaderLen:]
+	inner := b[gueBase+words*4:]
 	if len(inner) > 0 && inner[0]>>4 != version {
 		return GUEHeader{}, drop.BadTunnel
 	}
 	if len(inner) < least {
 		return GUEHeader{}, drop.Malformed
 	}
-	return GUEHeader{Len: GUEHeaderLen, Proto: b[1], Context: context}, drop.None
+	return GUEHeader{Len: gueBase + words*4, Proto: b[1], Context: context}, drop.None
 }
 
 // GUESourcePort is a source port from the top of the inner flow's hash, of the
@@ -164,10 +234,10 @@ func GUESourcePort(hash uint64) uint16 {
 	return 0xffff<<dynamicPortBits&0xffff | uint16(hash>>(64-dynamicPortBits))
 }
 
-// PutGUE writes the GUE header with its context to the first GUEHeaderLen bytes
-// of b, in front of inner.
+// PutGUE writes the GUE header with its context to the first c.Len() bytes of b,
+// in front of inner.
 func PutGUE(b []byte, c GUEContext, inner []byte) {
-	b[0], b[1], b[2], b[3] = gueWords, protoIPv4, 0, 0
+	b[0], b[1], b[2], b[3] = byte((c.Len()-gueBase)/4), protoIPv4, 0, 0
 	if len(inner) > 0 && inner[0]>>4 == 6 {
 		b[1] = protoIPv6
 	}

@@ -158,6 +158,37 @@ func TestGUEChecksumNeverZero(t *testing.T) {
 	}
 }
 
+// TestGUEEgressBytes pins the second layout: what a flow that leaves from another
+// server asks for, and what it is answered.
+func TestGUEEgressBytes(t *testing.T) {
+	ask := tunnel.GUEEgress{Addr: 0xc6336401, Rule: 0x0203, Given: true}
+	given := tunnel.GUEEgress{Addr: 0xc6336401, Port: 0x0801, Refused: drop.PortsExhausted, Given: true}
+	for _, tt := range []struct {
+		context tunnel.GUEContext
+		want    []byte
+	}{
+		{tunnel.GUEContext{Tenant: 1, VNet: 2, OnRamp: 3, Hops: 1, Egress: ask}, []byte{0x04, 4, 0, 0, 0, 1, 0, 2, 0x21, 0, 0, 3, 198, 51, 100, 1, 0, 0, 2, 3}},
+		{tunnel.GUEContext{Tenant: 1, VNet: 2, OnRamp: 3, Hops: 1, Return: true, Egress: given}, []byte{0x04, 4, 0, 0, 0, 1, 0, 2, 0x29, 0, 0, 3, 198, 51, 100, 1, 8, 1, 0, byte(drop.PortsExhausted)}},
+	} {
+		e := gue4
+		e.Context = tt.context
+		b := e.Append(nil, bare(4, 20))[28:]
+		if got := b[:len(tt.want)]; !bytes.Equal(got, tt.want) || e.Overhead() != 48 {
+			t.Errorf("% x with an overhead of %d, want % x", got, e.Overhead(), tt.want)
+		}
+		if h, reason := tunnel.ParseGUE(b); reason != drop.None || h.Context != tt.context || h.Len != 20 {
+			t.Errorf("%v: read as %+v", reason, h)
+		}
+		b[8] = b[8]&0x0f | 0x10 // the first layout, with words that it does not have
+		if _, reason := tunnel.ParseGUE(b); reason != drop.BadTunnel {
+			t.Errorf("another layout: %v", reason)
+		}
+	}
+	if a := ask.Address(); a != netip.MustParseAddr("198.51.100.1") || (tunnel.GUEEgress{}).Address().IsValid() {
+		t.Errorf("address %v", a)
+	}
+}
+
 func TestParseGUERefuses(t *testing.T) {
 	good := gue4.Append(nil, bare(4, 40))[28:]
 	change := func(at int, to byte) []byte {

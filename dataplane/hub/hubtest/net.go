@@ -142,6 +142,8 @@ type Net struct {
 	Private func(to ident.OnRamp, packet []byte) []byte
 	// Cut says which tunnels lose the probes of servers; nil means none.
 	Cut func(ident.OnRamp) bool
+	// Deaf says which servers lose what is sent to them; nil means none.
+	Deaf func(ident.Server) bool
 	// Hold keeps servers from learning where devices are until Learn is called.
 	Hold bool
 	// Events collects what the hubs said.
@@ -288,6 +290,9 @@ func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int)
 		defer func() { n.replying = false }()
 		return n.run(arrived, slices.Clone(reply), 0, 0)
 	}
+	if n.Deaf != nil && n.Deaf(to) {
+		return arrived
+	}
 	var out hub.Out
 	n.Hubs[to].HandlePacket(n.Now, &hub.Packet{Data: packet, Internal: internal}, &out)
 	n.Events = append(n.Events, out.Events...)
@@ -368,6 +373,7 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.Held += c.Held
 		sum.ReassemblyTimeouts += c.ReassemblyTimeouts
 		sum.Relayed += c.Relayed
+		sum.Guests += c.Guests
 		sum.RouteLookups += c.RouteLookups
 		sum.FlowsStarted += c.FlowsStarted
 		sum.FlowsEnded += c.FlowsEnded
