@@ -56,7 +56,8 @@ func (s *Stack) Start(flow int, at vt.Instant) error {
 		return fmt.Errorf("flow %s#%d: %v to %v is another's already", f.Traffic, f.N, f.Src, f.Dst)
 	}
 	s.asks[d.key], s.env.clients[flow] = d, d
-	s.env.outcomes[flow].Start = at
+	o := &s.env.outcomes[flow]
+	o.Start, o.moved = at, at
 	d.timer = s.env.timer(s, d)
 	s.env.Engine.Arm(d.timer, at)
 	return nil
@@ -142,6 +143,7 @@ func (d *datagrams) answer(data []byte, m *pkt.Meta) {
 	}
 	d.done[seq] = true
 	now := d.s.env.Engine.Now()
+	o.move(now)
 	if d.got++; o.RTT == 0 {
 		o.RTT = max(now.Sub(d.sent[seq]), 1)
 	}

@@ -32,6 +32,9 @@ type Outcome struct {
 	Up, Down int64
 	// RTT is connection set-up, or the first answered echo; 0 if neither was.
 	RTT time.Duration
+	// Stall is the longest time in which no payload was delivered: from the start
+	// of payload, of datagrams their own, to its end, or until the client gave up.
+	Stall time.Duration
 	// Start is when the first packet was sent, End when the result was known.
 	Start, End vt.Instant
 	// Egress is the client as the origin saw it, of a flow that is ok; an echo of
@@ -44,8 +47,18 @@ type Outcome struct {
 	StrayAt vt.Instant
 
 	asked netip.AddrPort
+	// moved is when payload was delivered last; vt.Never before its start.
+	moved vt.Instant
 	done  bool
 	over  bool
+}
+
+// move ends one interval without delivered payload and begins the next.
+func (o *Outcome) move(now vt.Instant) {
+	if o.moved < now {
+		o.Stall = max(o.Stall, now.Sub(o.moved))
+	}
+	o.moved = now
 }
 
 // Ended reports whether the flow has an outcome.
@@ -189,6 +202,9 @@ func (v *Env) end(flow int, result record.Result, reason string) {
 		return
 	}
 	o.done, o.Result, o.Reason, o.End = true, result, reason, v.Engine.Now()
+	if result != record.OK && o.moved != vt.Never {
+		o.move(o.End) // what was waited for at the end did not come
+	}
 	if result == record.OK && v.Flows[flow].Proto != plan.ICMP {
 		o.Egress = o.asked
 	}

@@ -423,3 +423,37 @@ func TestPathMTU(t *testing.T) {
 		t.Errorf("%s, %d bytes, told %d times; want ok, all bytes, and a lesson learned", o.Result, o.Down, told)
 	}
 }
+
+// The longest time without payload is the one in which the cable was cut, and the
+// rest of a flow's time where its client gave up.
+func TestStall(t *testing.T) {
+	for _, proto := range []plan.Proto{plan.TCP, plan.UDP} {
+		for _, healed := range []bool{true, false} {
+			f := flow(proto, client4, server4)
+			f.Response, f.Timeout = 1<<20, 9*time.Second
+			if proto == plan.UDP {
+				f.Response, f.Packets, f.Interval, f.Connect = 100, 400, latency, time.Second
+			}
+			net := join(t, []plan.Flow{f})
+			from, end := vt.Instant(time.Second+5*latency), vt.Instant(2500*time.Millisecond)
+			net.pass = func(_ int, to string, _ []byte, _ *pkt.Meta) string {
+				if now := net.engine.Now(); now > from && (now < end || !healed) {
+					return ""
+				}
+				return to
+			}
+			o := net.run(t)[0]
+			want := end.Sub(from)
+			if !healed {
+				want = o.End.Sub(from)
+			}
+			most := want + 2*latency
+			if proto == plan.TCP && healed {
+				most += want + 500*time.Millisecond // a timeout doubles: it may miss the end by its own length
+			}
+			if o.Stall < want-2*latency || o.Stall > most {
+				t.Errorf("%s, healed %v: %v without payload, want %v; %s (%s)", proto, healed, o.Stall, want, o.Result, o.Reason)
+			}
+		}
+	}
+}

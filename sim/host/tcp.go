@@ -29,6 +29,7 @@ type stream struct {
 	// client asks, from start on.
 	client bool
 	start  vt.Instant
+	acked  int64 // of the request, as the client knows
 	// told: the server has written its answer, or the client has all of it.
 	told     bool
 	toldAt   vt.Instant
@@ -44,7 +45,8 @@ func (s *Stack) startTCP(flow int, at vt.Instant) error {
 		return fmt.Errorf("flow %s#%d: %v to %v is another's already", f.Traffic, f.N, f.Src, f.Dst)
 	}
 	s.streams[x.key], s.env.clients[flow] = x, x
-	s.env.outcomes[flow].Start = at
+	o := &s.env.outcomes[flow]
+	o.Start, o.moved = at, vt.Never
 	x.timer = s.env.timer(s, x)
 	s.env.Engine.Arm(x.timer, at)
 	return nil
@@ -119,9 +121,13 @@ func (x *stream) ask(now vt.Instant) {
 		return
 	}
 	if o.RTT == 0 && x.conn.State() != tcp.SynSent && !x.conn.WasReset() {
-		o.RTT = max(now.Sub(x.start), 1)
+		o.RTT, o.moved = max(now.Sub(x.start), 1), now
 	}
-	o.Up, o.Down = max(o.Up, x.conn.Acked()), x.conn.Received()
+	if x.conn.Acked() > x.acked || x.conn.Received() > o.Down {
+		x.acked = x.conn.Acked()
+		o.move(now)
+	}
+	o.Up, o.Down = max(o.Up, x.acked), x.conn.Received()
 	switch {
 	case x.told:
 	case x.conn.Received() >= int64(x.f.Response):

@@ -244,7 +244,7 @@ func (r *runner) collect() {
 
 func (r *runner) outcome(f *plan.Flow, o *host.Outcome) *journal.Outcome {
 	x := &journal.Outcome{
-		Result: o.Result, Reason: o.Reason, Up: o.Up, Down: o.Down, RTT: o.RTT, StartNs: int64(o.Start), EndNs: int64(o.End), Egress: o.Egress,
+		Result: o.Result, Reason: o.Reason, Up: o.Up, Down: o.Down, RTT: o.RTT, Stall: o.Stall, StartNs: int64(o.Start), EndNs: int64(o.End), Egress: o.Egress,
 	}
 	if !o.Ended() {
 		now := int64(r.world.engine.Now())

@@ -24,6 +24,8 @@ type receiver struct {
 	ackNow  bool
 	pending int
 	quick   int
+	// twice is what came again, to be reported once (RFC 2883).
+	twice Block
 	// recent is the time to echo (RFC 7323 section 4).
 	recent uint32
 	// lastAck is the last acknowledgement sent.
@@ -47,7 +49,7 @@ func (c *Conn) take(s *Segment) {
 		c.hold(Block{from, to})
 		c.ackNow = true
 	case !after(to, c.rcvNext) && s.Len > 0:
-		c.ackNow = true // all of it is here already
+		c.ackNow, c.twice = true, Block{from, to} // all of it is here already
 	default:
 		filled := len(c.early) > 0
 		if after(to, c.rcvNext) {
@@ -73,6 +75,9 @@ func (c *Conn) hold(b Block) {
 	i := 0
 	for i < len(c.early) && after(b.From, c.early[i].To) {
 		i++
+	}
+	if i < len(c.early) && !after(c.early[i].From, b.From) && !after(b.To, c.early[i].To) {
+		c.twice = b
 	}
 	j := i
 	for j < len(c.early) && !after(c.early[j].From, b.To) {
@@ -107,12 +112,16 @@ func (c *Conn) report(s *Segment) {
 		c.quick--
 	}
 	c.ackNow, c.ackAt, c.pending = false, vt.Never, 0
-	if !c.sack || len(c.early) == 0 {
+	n := 0
+	if c.twice != (Block{}) {
+		s.SACK[0], n, c.twice = c.twice, 1, Block{}
+	}
+	if len(c.early) == 0 {
 		return
 	}
-	n := 0
 	if i := slices.Index(c.early, c.newest); i >= 0 {
-		s.SACK[0], n = c.newest, 1
+		s.SACK[n] = c.newest
+		n++
 	}
 	for i := len(c.early) - 1; i >= 0 && n < maxBlocks; i-- {
 		if c.early[i] != c.newest {

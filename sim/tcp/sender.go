@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"slices"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/pkt"
@@ -15,62 +14,41 @@ type sender struct {
 	una, next uint32
 	window    uint32
 	peerScale int8
-	sack      bool
 	// queued are the bytes written and not yet sent, ackedBytes those that arrived.
 	queued, ackedBytes int64
 	finish, finSent    bool
 
-	// sacked are the peer's blocks beyond una, in order; highRxt is behind what
-	// was sent again in this recovery; lostBelow is where a timeout took all for
-	// lost.
-	sacked    []Block
-	highRxt   uint32
-	lostBelow uint32
-	// recovering until recover is acknowledged; loss says that it is after a
-	// timeout.
-	recovering, loss bool
-	recover          uint32
-	dups             int
-	// Pace of the recovery (RFC 6937): what arrived and left since its begin, and
-	// the flight at that moment.
-	prrDelivered, prrOut, prrFlight int
-	// force sends the first lost segment whatever the window.
-	force bool
+	board scoreboard
+	rack  rack
+	recovery
 
+	synAt             vt.Instant // when the SYN was sent
 	srtt, rttvar, rto time.Duration
-	again             int
+	retransmitted     int
 }
+
+// flight is what was sent and not acknowledged.
+func (c *Conn) flight() int { return int(c.next - c.una) }
+
+// pipe is what is believed to be under way.
+func (c *Conn) pipe() int { return c.board.pipe(c.flight()) }
 
 // now32 is the clock of timestamps, in microseconds.
 func (c *Conn) now32() uint32 { return uint32(int64(c.now) / int64(time.Microsecond)) }
 
-// sample takes a round-trip time from an acknowledgement (RFC 6298, RFC 7323).
-func (c *Conn) sample(s *Segment) {
-	if !s.HasTime || s.Echo == 0 && c.now >= vt.Instant(time.Millisecond) {
-		return
-	}
-	r := max(time.Duration(c.now32()-s.Echo)*time.Microsecond, time.Microsecond)
+// measure takes a round-trip time (RFC 6298 section 2).
+func (c *Conn) measure(r time.Duration) {
+	r = max(r, time.Microsecond)
 	if c.srtt == 0 {
 		c.srtt, c.rttvar = r, r/2
 	} else {
 		// Many samples a round would decay the variance too fast (RFC 7323
 		// appendix G): each counts as its share of the flight.
-		n := max(time.Duration(c.flight()/(2*c.mss)), 1)
+		n := max(time.Duration(c.pipe()/(2*c.mss)), 1)
 		c.rttvar += (max(c.srtt-r, r-c.srtt) - c.rttvar) / (4 * n)
 		c.srtt += (r - c.srtt) / (8 * n)
 	}
-	c.rto = min(max(c.srtt+max(4*c.rttvar, time.Millisecond), c.config.MinRTO), maxRTO)
-	c.cc.rtt(c.now, r, c.una, c.next)
-}
-
-// flight is what was sent and neither acknowledged nor reported as arrived.
-func (c *Conn) flight() int { return int(c.next-c.una) - c.sackedBytes() }
-
-func (c *Conn) sackedBytes() (n int) {
-	for _, b := range c.sacked {
-		n += b.len()
-	}
-	return n
+	c.rto = min(c.srtt+max(4*c.rttvar, c.config.MinRTO), maxRTO)
 }
 
 // acknowledge takes a segment's acknowledgement.
@@ -83,193 +61,98 @@ func (c *Conn) acknowledge(s *Segment) {
 		return
 	}
 	c.window = uint32(s.Window) << c.peerScale
-	before := c.sackedBytes()
-	c.scoreboard(s)
-	advanced := int(s.Ack - c.una)
-	if advanced > 0 {
-		c.forward(s.Ack)
-		c.sample(s)
+	x := c.arrivals(s)
+	if x.advanced > 0 {
+		n := int64(x.advanced)
+		if c.una == c.config.ISS {
+			n-- // the SYN
+		}
+		if c.finSent && s.Ack == c.next {
+			n-- // the FIN
+		}
+		c.ackedBytes += max(n, 0)
+		c.una = s.Ack
 	}
-	// What is reported moves on to be acknowledged: it was delivered once.
-	delivered := advanced + c.sackedBytes() - before
-	switch {
-	case advanced == 0 && s.Len == 0 && c.next != c.una && s.Flags&pkt.FIN == 0:
-		c.dups++
-	case advanced > 0:
-		c.dups = 0
-	}
-	c.recovery(advanced, delivered)
+	c.recover(&x)
 }
 
-// forward moves una.
-func (c *Conn) forward(ack uint32) {
-	n := int64(ack - c.una)
-	if c.una == c.config.ISS {
-		n-- // the SYN
-	}
-	if c.finSent && ack == c.next {
-		n-- // the FIN
-	}
-	c.ackedBytes += max(n, 0)
-	c.una = ack
-	c.highRxt = later(c.highRxt, ack)
-	i := 0
-	for i < len(c.sacked) && !after(c.sacked[i].To, ack) {
-		i++
-	}
-	c.sacked = slices.Delete(c.sacked, 0, i)
-	if len(c.sacked) > 0 && after(ack, c.sacked[0].From) {
-		c.sacked[0].From = ack
-	}
-	if c.una == c.next {
-		c.retransmit = vt.Never
-	} else {
-		c.retransmit = c.now.Add(c.rto)
-	}
+// arrivals are what an acknowledgement says.
+type arrivals struct {
+	// advanced is by how much una moves, delivered what arrived that was not known
+	// to have, bytes.
+	advanced, delivered int
+	// ack is what is acknowledged; twice says that something arrived again (RFC
+	// 2883); same, that it says nothing else.
+	ack   uint32
+	twice bool
+	same  bool
 }
 
-// scoreboard adds a segment's SACK blocks.
-func (c *Conn) scoreboard(s *Segment) {
-	for _, b := range s.SACK[:s.blocks()] {
-		b.From = later(b.From, later(c.una, s.Ack))
-		if !after(b.To, b.From) || after(b.To, c.next) {
+// arrivals takes what an acknowledgement says into the scoreboard, and the
+// round-trip time that it measures.
+func (c *Conn) arrivals(s *Segment) arrivals {
+	x := arrivals{advanced: int(s.Ack - c.una), ack: s.Ack}
+	// Of the segments that were sent once, the first that arrived measures the
+	// round trip, the last the path's delay: an acknowledgement may have waited.
+	first, latest := vt.Never, vt.Instant(-1)
+	top := c.una // behind the last that had arrived before
+	if n := len(c.board.blocks); n > 0 {
+		top = c.board.blocks[n-1].To
+	}
+	arrived := func(g *flying) {
+		x.delivered += g.len()
+		took := c.now.Sub(g.at)
+		if g.is&repeated == 0 {
+			first, latest = min(first, g.at), max(latest, g.at)
+			c.rack.reordered = c.rack.reordered || after(top, g.from)
+		} else if took < c.cc.leastRTT {
+			return // it answers the sending before
+		}
+		c.rack.rtt = took
+		c.rack.n = later(c.rack.n, g.n)
+	}
+	c.board.forget(s.Ack, arrived)
+	for i, b := range s.SACK[:s.blocks()] {
+		if i == 0 && s.reportsTwice() {
+			x.twice = true
 			continue
 		}
-		i := 0
-		for i < len(c.sacked) && after(b.From, c.sacked[i].To) {
-			i++
-		}
-		j := i
-		for j < len(c.sacked) && !after(c.sacked[j].From, b.To) {
-			if after(b.From, c.sacked[j].From) {
-				b.From = c.sacked[j].From
-			}
-			b.To = later(b.To, c.sacked[j].To)
-			j++
-		}
-		c.sacked = slices.Replace(c.sacked, i, j, b)
-	}
-}
-
-// lost reports whether what is at seq is taken for lost, where above bytes
-// beyond it have arrived (RFC 6675 section 4, IsLost).
-func (c *Conn) lost(seq uint32, above int) bool {
-	return after(c.lostBelow, seq) || above > (dupThresh-1)*c.mss
-}
-
-// holes calls f for what is between una and next and not reported, in order,
-// with how many bytes beyond it are.
-func (c *Conn) holes(f func(hole Block, above int) bool) {
-	above, at := c.sackedBytes(), c.una
-	for _, b := range c.sacked {
-		if b.From != at && !f(Block{at, b.From}, above) {
-			return
-		}
-		above -= b.len()
-		at = b.To
-	}
-	if at != c.next {
-		f(Block{at, c.next}, 0)
-	}
-}
-
-// pipe is what is believed to be under way (RFC 6675 section 4, SetPipe).
-func (c *Conn) pipe() (n int) {
-	c.holes(func(h Block, above int) bool {
-		switch {
-		case !c.lost(h.From, above):
-			n += h.len()
-		case after(c.lostBelow, h.From) && after(h.To, c.lostBelow) && above <= (dupThresh-1)*c.mss:
-			n += int(h.To - c.lostBelow) // sent since the timeout
-		}
-		if to := h.To; after(c.highRxt, h.From) && c.lost(h.From, above) {
-			if after(to, c.highRxt) {
-				to = c.highRxt
-			}
-			n += int(to - h.From)
-		}
-		return true
-	})
-	return n
-}
-
-// recovery begins, paces and ends a recovery, and lets the window grow.
-func (c *Conn) recovery(advanced, delivered int) {
-	if c.recovering && !after(c.recover, c.una) {
-		c.recovering, c.loss = false, false
-		c.cc.recovered()
-	}
-	if !c.recovering && c.next != c.una {
-		lost := false
-		c.holes(func(h Block, above int) bool {
-			lost = c.sack && above > (dupThresh-1)*c.mss
-			return false
-		})
-		if lost || !c.sack && c.dups >= dupThresh {
-			c.enter()
-			c.force = true
+		b.From = later(b.From, s.Ack)
+		if after(b.To, b.From) && !after(b.To, c.next) {
+			c.board.report(b, arrived)
 		}
 	}
+	x.same = x.advanced == 0 && x.delivered == 0 && s.Len == 0
 	switch {
-	case c.recovering && !c.loss:
-		c.pace(delivered, advanced)
-	case advanced > 0:
-		c.cc.acked(c.now, advanced, c.srtt, c.flight()+advanced)
+	case first != vt.Never:
+		c.measure(c.now.Sub(first))
+		c.cc.rtt(c.now, max(c.now.Sub(latest), time.Microsecond), s.Ack, c.next)
+	case x.advanced > 0 && c.una == c.config.ISS:
+		c.synAnswered(s)
+	case x.advanced > 0 && s.HasTime:
+		c.measure(time.Duration(c.now32()-s.Echo) * time.Microsecond)
 	}
+	return x
 }
 
-// enter begins a recovery: the window shrinks once for all that is lost in it.
-func (c *Conn) enter() {
-	c.recovering, c.loss, c.recover = true, false, c.next
-	c.highRxt = c.una
-	c.prrDelivered, c.prrOut, c.prrFlight = 0, 0, max(c.flight(), c.mss)
-	c.cc.congested(c.now, c.flight())
-}
-
-// pace sets the window so that what leaves follows what arrives (RFC 6937).
-// Without SACK each duplicate stands for a segment that arrived, and a partial
-// acknowledgement says what is lost next (RFC 6582).
-func (c *Conn) pace(delivered, advanced int) {
-	if !c.sack {
-		if advanced > 0 {
-			c.force = true
-			c.highRxt = c.una
+// synAnswered measures the round trip of the SYN; of one that was sent again, by
+// the time that came back.
+func (c *Conn) synAnswered(s *Segment) {
+	took := c.now.Sub(c.synAt)
+	if c.retransmitted > 0 {
+		if !s.HasTime {
 			return
 		}
-		delivered = c.mss
+		took = time.Duration(c.now32()-s.Echo) * time.Microsecond
 	}
-	c.prrDelivered += delivered
-	pipe, send := c.pipe(), 0
-	if !c.sack {
-		pipe = max(c.flight()-c.dups*c.mss, 0)
-	}
-	if pipe > c.cc.ssthresh {
-		send = (c.prrDelivered*c.cc.ssthresh+c.prrFlight-1)/c.prrFlight - c.prrOut
-	} else {
-		limit := max(c.prrDelivered-c.prrOut, delivered) + c.mss
-		send = min(c.cc.ssthresh-pipe, limit)
-	}
-	c.cc.window = max(pipe+max(send, 0), c.mss)
-}
-
-// expire is the retransmission timeout (RFC 6298 section 5).
-func (c *Conn) expire() {
-	c.rto = min(2*c.rto, maxRTO)
-	c.retransmit = c.now.Add(c.rto)
-	if c.state == SynSent || c.state == SynReceived {
-		c.resend()
-		return
-	}
-	c.cc.timeout(c.now, c.flight(), c.loss)
-	c.recovering, c.loss, c.recover = true, true, c.next
-	c.lostBelow, c.highRxt, c.dups = c.next, c.una, 0
-	c.force = true
+	c.measure(took)
+	c.cc.rtt(c.now, max(took, time.Microsecond), s.Ack, c.next)
 }
 
 // resend lets the SYN go again.
 func (c *Conn) resend() {
 	c.next = c.una
-	c.again++
+	c.retransmitted++
 }
 
 // Next is the next segment to send now; false if there is none.
@@ -286,12 +169,13 @@ func (c *Conn) Next(now vt.Instant) (s Segment, ok bool) {
 	case (c.state == SynSent || c.state == SynReceived) && c.next == c.una:
 		s.Seq, s.Flags, s.MSS, s.Scale, s.SACKPermitted = c.next, pkt.SYN, uint16(c.config.MSS), scale, true
 		c.next++
+		c.synAt = now
 		c.retransmit = now.Add(c.rto)
 		c.dress(&s)
 		return s, true
 	case c.state == SynSent || c.state == SynReceived:
 		return s, false
-	case c.retransmission(&s), c.fresh(&s), c.fin(&s):
+	case c.retransmission(&s), c.fresh(&s, false), c.fin(&s):
 		c.dress(&s)
 		return s, true
 	case c.ackNow:
@@ -313,70 +197,58 @@ func (c *Conn) dress(s *Segment) {
 	if c.state != SynSent {
 		c.report(s)
 	}
-	if s.Len > 0 || s.Flags&pkt.FIN != 0 {
-		c.prrOut += s.Len
-		if c.retransmit == vt.Never {
-			c.retransmit = c.now.Add(c.rto)
-		}
-	}
 }
 
-// retransmission is a lost segment to send again.
+// retransmission is a segment to send again: the probe that is due, or what is
+// lost, as far as the window allows.
 func (c *Conn) retransmission(s *Segment) bool {
-	if !c.recovering || c.una == c.next {
+	if c.probeDue {
+		c.probeDue = false
+		return c.probe(s)
+	}
+	if !c.recovering {
 		return false
 	}
-	if !c.force && c.pipe()+c.mss > c.cc.window && !(c.loss && c.pipe() == 0) {
+	g := c.board.missing()
+	if g == nil || !c.force && c.pipe()+min(g.len(), c.mss) > c.cc.window {
 		return false
 	}
-	found := false
-	c.holes(func(h Block, above int) bool {
-		from := later(h.From, c.highRxt)
-		if !after(h.To, from) {
-			return true
-		}
-		if !c.lost(from, above) && !c.force {
-			return false
-		}
-		s.Seq = from
-		n := min(int(h.To-from), c.mss)
-		if c.finSent && from+uint32(n) == c.next {
-			s.Flags |= pkt.FIN
-			n--
-		}
-		s.Len, found = n, true
-		c.highRxt = from + s.length()
-		return false
-	})
-	if found {
-		c.force = false
-		c.again++
-		c.retransmit = c.now.Add(c.rto)
-	}
-	return found
+	c.force = false
+	c.repeat(s, g)
+	return true
 }
 
-// fresh is a segment of new data that the windows allow.
-func (c *Conn) fresh(s *Segment) bool {
+// repeat makes s of a segment under way.
+func (c *Conn) repeat(s *Segment, g *flying) {
+	n, head := g.len(), g.from == c.una
+	s.Seq, s.Len = g.from, n
+	if c.finSent && g.to == c.next {
+		s.Flags |= pkt.FIN
+		s.Len--
+	}
+	if s.Len > c.mss {
+		s.Len, n = c.mss, c.mss
+		s.Flags &^= pkt.FIN
+	}
+	c.board.resend(g, n, c.now)
+	c.prrOut += n
+	c.retransmitted++
+	if head { // RFC 6298 (5.1)
+		c.retransmit, c.probing = c.now.Add(c.rto), false
+	}
+}
+
+// fresh is a segment of new data that the windows allow; of a probe, the peer's.
+func (c *Conn) fresh(s *Segment, probe bool) bool {
 	if c.queued == 0 || c.finSent || c.state != Established && c.state != CloseWait {
 		return false
 	}
-	room := int(c.window) - int(c.next-c.una)
-	n := min(int(min(c.queued, int64(c.mss))), room)
-	under := c.flight()
-	if c.recovering {
-		under = c.pipe()
-		if !c.sack {
-			under = max(c.flight()-c.dups*c.mss, 0)
-		}
-	} else if !c.sack && c.dups > 0 {
-		under -= min(c.dups, 2) * c.mss // limited transmit (RFC 3042)
-	}
-	if n <= 0 || under+n > c.cc.window {
+	n := min(int(min(c.queued, int64(c.mss))), int(c.window)-c.flight())
+	under := c.pipe()
+	if n <= 0 || !probe && under+n > c.cc.window {
 		return false
 	}
 	s.Seq, s.Len = c.next, n
-	c.next += uint32(n)
 	c.queued -= int64(n)
 	if c.queued == 0 {
 		s.Flags |= pkt.PSH
@@ -384,6 +256,7 @@ func (c *Conn) fresh(s *Segment) bool {
 			c.close(s)
 		}
 	}
+	c.launch(s)
 	c.cc.sent(c.now, under)
 	return true
 }
@@ -395,16 +268,24 @@ func (c *Conn) fin(s *Segment) bool {
 	}
 	s.Seq = c.next
 	c.close(s)
+	c.launch(s)
 	return true
 }
 
 func (c *Conn) close(s *Segment) {
 	s.Flags |= pkt.FIN
 	c.finSent = true
-	c.next++
 	if c.state == Established {
 		c.state = FinWait1
 	} else {
 		c.state = LastAck
 	}
+}
+
+// launch sends what was never sent.
+func (c *Conn) launch(s *Segment) {
+	c.next += s.length()
+	c.board.add(flying{from: s.Seq, to: c.next, at: c.now})
+	c.prrOut += s.Len
+	c.arm(c.retransmit == vt.Never)
 }

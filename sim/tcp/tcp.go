@@ -75,6 +75,13 @@ func (s *Segment) blocks() int {
 	return n
 }
 
+// reportsTwice says that the first block arrived again: it is acknowledged, or a
+// part of the second (RFC 2883 section 4).
+func (s *Segment) reportsTwice() bool {
+	first, second := s.SACK[0], s.SACK[1]
+	return !after(first.To, s.Ack) || second != (Block{}) && !after(second.From, first.From) && !after(first.To, second.To)
+}
+
 // length is how much of the sequence space the segment takes.
 func (s *Segment) length() uint32 {
 	n := uint32(s.Len)
@@ -188,7 +195,7 @@ func later(a, b uint32) uint32 {
 func newConn(now vt.Instant, c Config) *Conn {
 	c = c.withDefaults()
 	x := &Conn{config: c, mss: c.MSS - timestamps, retransmit: vt.Never, ackAt: vt.Never, waitUntil: vt.Never, now: now}
-	x.una, x.next, x.highRxt = c.ISS, c.ISS, c.ISS
+	x.una, x.next, x.reorderAt = c.ISS, c.ISS, vt.Never
 	x.rto, x.quick = initialRTO, quickAcks
 	return x
 }
@@ -215,7 +222,6 @@ func (c *Conn) learn(syn *Segment) {
 		c.mss = min(c.mss, int(syn.MSS)-timestamps)
 	}
 	c.peerScale = max(syn.Scale, 0)
-	c.sack = syn.SACKPermitted
 	c.window = uint32(syn.Window) // of a SYN never scaled
 	c.recent = syn.Time
 	c.ackNow = true
@@ -229,11 +235,15 @@ func (c *Conn) Shrink(now vt.Instant, mss int) {
 		return
 	}
 	c.now, c.mss = now, mss
-	if c.state == SynSent || c.state == SynReceived || c.una == c.next {
-		return
+	b := &c.board
+	for i := b.first; i < len(b.segs); i++ {
+		if b.segs[i].len() > mss {
+			b.lose(&b.segs[i])
+		}
 	}
-	c.recovering, c.loss, c.recover = true, true, c.next
-	c.lostBelow, c.highRxt, c.force = c.next, c.una, true
+	if b.gone > 0 && !c.recovering { // of nobody's having too much to carry
+		c.recovering, c.loss, c.end = true, true, c.next
+	}
 }
 
 // State is the connection's.
@@ -253,7 +263,7 @@ func (c *Conn) Finish() { c.finish = true }
 func (c *Conn) Abort() {
 	c.aborted = c.state != Closed && c.state != SynSent && c.state != TimeWait
 	c.state = Closed
-	c.retransmit, c.ackAt, c.waitUntil = vt.Never, vt.Never, vt.Never
+	c.stopTimers()
 }
 
 // Received is how many bytes came, in order.
@@ -269,10 +279,10 @@ func (c *Conn) PeerFinished() bool { return c.peerFin }
 func (c *Conn) RTT() time.Duration { return c.srtt }
 
 // Retransmitted is how many segments were sent again.
-func (c *Conn) Retransmitted() int { return c.again }
+func (c *Conn) Retransmitted() int { return c.retransmitted }
 
 // NextWake is when Timer has something to do.
-func (c *Conn) NextWake() vt.Instant { return min(c.retransmit, c.ackAt, c.waitUntil) }
+func (c *Conn) NextWake() vt.Instant { return min(c.retransmit, c.reorderAt, c.ackAt, c.waitUntil) }
 
 // Timer does what is due.
 func (c *Conn) Timer(now vt.Instant) {
@@ -283,9 +293,21 @@ func (c *Conn) Timer(now vt.Instant) {
 	if c.waitUntil <= now {
 		c.waitUntil, c.state = vt.Never, Closed
 	}
-	if c.retransmit <= now {
+	if c.reorderAt <= now {
+		c.overtaken()
+	}
+	switch {
+	case c.retransmit > now:
+	case c.probing:
+		c.probing, c.retransmit = false, c.first()
+		c.probeDue = !c.recovering
+	default:
 		c.expire()
 	}
+}
+
+func (c *Conn) stopTimers() {
+	c.retransmit, c.reorderAt, c.ackAt, c.waitUntil = vt.Never, vt.Never, vt.Never, vt.Never
 }
 
 // Receive takes a segment.
@@ -331,7 +353,7 @@ func (c *Conn) takeReset(s *Segment) {
 		return
 	}
 	c.state, c.reset = Closed, true
-	c.retransmit, c.ackAt, c.waitUntil = vt.Never, vt.Never, vt.Never
+	c.stopTimers()
 }
 
 // handshake takes the answer to a SYN.
@@ -340,8 +362,8 @@ func (c *Conn) handshake(s *Segment) {
 		return
 	}
 	c.learn(s)
-	c.una, c.highRxt = s.Ack, s.Ack
-	c.sample(s)
+	c.una = s.Ack
+	c.synAnswered(s)
 	c.state, c.retransmit = Established, vt.Never
 }
 
@@ -351,7 +373,7 @@ func (c *Conn) advance() {
 	switch c.state {
 	case SynReceived:
 		if after(c.una, c.config.ISS) {
-			c.state = Established
+			c.state, c.retransmit = Established, vt.Never
 			c.advance()
 		}
 	case Established:
@@ -361,7 +383,7 @@ func (c *Conn) advance() {
 	case FinWait1:
 		switch {
 		case finAcked && c.peerFin:
-			c.wait()
+			c.linger()
 		case finAcked:
 			c.state = FinWait2
 		case c.peerFin:
@@ -369,11 +391,11 @@ func (c *Conn) advance() {
 		}
 	case FinWait2:
 		if c.peerFin {
-			c.wait()
+			c.linger()
 		}
 	case Closing:
 		if finAcked {
-			c.wait()
+			c.linger()
 		}
 	case LastAck:
 		if finAcked {
@@ -383,7 +405,8 @@ func (c *Conn) advance() {
 	}
 }
 
-func (c *Conn) wait() {
-	c.state, c.retransmit = TimeWait, vt.Never
+func (c *Conn) linger() {
+	c.stopTimers()
+	c.state = TimeWait
 	c.waitUntil = c.now.Add(c.config.Wait)
 }

@@ -20,6 +20,8 @@ type path struct {
 	flight [2][]arrival
 	// lose drops the segments that it names, by direction and number.
 	lose func(dir, n int, s *Segment) bool
+	// late is how much later than others a segment arrives.
+	late func(dir, n int) time.Duration
 	n    [2]int
 }
 
@@ -49,6 +51,9 @@ func (p *path) send(now vt.Instant, dir int, s Segment) {
 	f := p.lines[dir].Send(now, 40+s.OptionLen()+s.Len)
 	if f.End != impair.Passed {
 		return
+	}
+	if p.late != nil {
+		f.At = f.At.Add(p.late(dir, p.n[dir]))
 	}
 	at := len(p.flight[dir])
 	for at > 0 && p.flight[dir][at-1].at > f.At {
@@ -232,6 +237,86 @@ func TestFastRetransmit(t *testing.T) {
 	}
 }
 
+// TestDetection: what is lost is noticed by what was sent after it (RFC 8985), also
+// if it is lost again, and the end of a transfer by a probe: none waits for a
+// timeout, and nothing is sent again that was not lost.
+func TestDetection(t *testing.T) {
+	const trip = 100 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		// lost are the positions in the answer, each with how often it is lost.
+		lost  map[uint32]int
+		again int
+		later time.Duration // at most
+	}{
+		{"twice", map[uint32]int{20 * 1448: 2}, 2, 4 * trip},
+		{"four times", map[uint32]int{20 * 1448: 4}, 4, 7 * trip},
+		{"a run of them", map[uint32]int{20 * 1448: 1, 21 * 1448: 1, 22 * 1448: 2, 40 * 1448: 1}, 5, 6 * trip},
+		{"the last", map[uint32]int{69 * 1448: 1}, 1, 5 * trip}, // its acknowledgement may be delayed,
+		{"the last three", map[uint32]int{67 * 1448: 1, 68 * 1448: 1, 69 * 1448: 1}, 3, 5 * trip},
+	} {
+		run := func(lost map[uint32]int) *pair {
+			x := transfer(t, impair.Config{Delay: trip / 2, Rate: 10_000_000}, NewReno, 70*1448)
+			seen := map[uint32]int{}
+			x.p.lose = func(dir, _ int, s *Segment) bool {
+				if dir == 0 || s.Len == 0 {
+					return false
+				}
+				seen[s.Seq-1]++
+				return seen[s.Seq-1] <= lost[s.Seq-1]
+			}
+			x.run(time.Minute)
+			return x
+		}
+		x, clean := run(tt.lost), run(nil)
+		if later := time.Duration(x.done - clean.done); clean.server.Retransmitted() != 0 || x.server.Retransmitted() != tt.again || x.done == 0 || later > tt.later {
+			t.Errorf("%s: %d sent again, done %v later; want %d, at most %v", tt.name, x.server.Retransmitted(), later, tt.again, tt.later)
+		}
+	}
+}
+
+// TestReordering: what is overtaken is not lost, once a connection knows that its
+// path does so.
+func TestReordering(t *testing.T) {
+	x := transfer(t, impair.Config{Delay: 20 * time.Millisecond, Rate: 20_000_000}, Cubic, 2_000_000)
+	x.p.late = func(dir, n int) time.Duration { return time.Duration(dir*(n%20)/19) * 5 * time.Millisecond }
+	x.run(time.Minute)
+	if n := x.server.Retransmitted(); n > 20 || !x.server.rack.reordered {
+		t.Errorf("%d of 1400 segments sent again, reordering seen: %v", n, x.server.rack.reordered)
+	}
+}
+
+// TestScoreboard: the counts of the scoreboard are those of its segments, whatever
+// comes.
+func TestScoreboard(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 8))
+		x := transfer(t, impair.Config{Delay: 5 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.05, Reorder: 0.05, Duplicate: 0.05}, Cubic, 150_000)
+		x.trace = func(now vt.Instant, dir int, _ *Segment) {
+			c := []*Conn{x.client, x.server}[dir]
+			if r.IntN(50) == 0 {
+				c.Shrink(now, 600+r.IntN(800))
+			}
+			var want scoreboard
+			b := &c.board
+			for i, at := b.first, c.una; i < len(b.segs); i++ {
+				if b.segs[i].from != at {
+					t.Fatalf("seed %d: a gap before %d", seed, b.segs[i].from)
+				}
+				at = b.segs[i].to
+				want.count(&b.segs[i])
+			}
+			if b.arrived != want.arrived || b.gone != want.gone || b.back != want.back || c.pipe() < 0 {
+				t.Fatalf("seed %d: counts %d, %d, %d, want %d, %d, %d", seed, b.arrived, b.gone, b.back, want.arrived, want.gone, want.back)
+			}
+		}
+		x.run(time.Hour)
+		if x.client.Received() != x.response || x.client.State() != Closed || x.server.State() != Closed {
+			t.Fatalf("seed %d: %d of %d bytes, states %d and %d", seed, x.client.Received(), x.response, x.client.State(), x.server.State())
+		}
+	}
+}
+
 // TestRTO: the timeouts of a lost SYN double from one second (RFC 6298), and the
 // timeout of data follows the round-trip time.
 func TestRTO(t *testing.T) {
@@ -250,16 +335,13 @@ func TestRTO(t *testing.T) {
 
 	// RFC 6298 section 2: R = 100 ms gives SRTT 100, RTTVAR 50, RTO 300.
 	c := newConn(0, Config{})
-	c.state, c.now = Established, vt.Instant(100*time.Millisecond)
-	c.cc.start(Cubic, 1448, 10)
-	c.sample(&Segment{HasTime: true, Echo: 1})
-	if c.srtt != 100*time.Millisecond-time.Microsecond || c.rto < 299*time.Millisecond || c.rto > 300*time.Millisecond {
+	c.measure(100 * time.Millisecond)
+	if c.srtt != 100*time.Millisecond || c.rto != 300*time.Millisecond {
 		t.Errorf("srtt %v, rto %v", c.srtt, c.rto)
 	}
 	// A second, of 200 ms: RTTVAR 3/4·50+1/4·100 = 62.5, SRTT 112.5, RTO 362.5.
-	c.now = vt.Instant(200*time.Millisecond + time.Microsecond)
-	c.sample(&Segment{HasTime: true, Echo: 1})
-	if d := c.rto - 362500*time.Microsecond; d < -time.Millisecond || d > time.Millisecond {
+	c.measure(200 * time.Millisecond)
+	if c.rto != 362500*time.Microsecond {
 		t.Errorf("srtt %v, rttvar %v, rto %v, want 362.5 ms", c.srtt, c.rttvar, c.rto)
 	}
 }
