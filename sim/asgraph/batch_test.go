@@ -59,7 +59,7 @@ func equalLane(t *testing.T, seed uint64, b *Batch, all []Announcement, made []u
 // TestBatchOfTheInternet compares where lanes are many and paths long, with entries
 // of both bytes.
 func TestBatchOfTheInternet(t *testing.T) {
-	g, err := Generate(Internet().Scaled(5000), 3)
+	g, _, err := Generate(Internet().Scaled(5000), Atlas{}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func equalRest(t *testing.T, seed uint64, d *Dynamics, all []Announcement, made 
 
 // TestDynamicsOfTheInternet announces, and fails the entry with most ASes behind it.
 func TestDynamicsOfTheInternet(t *testing.T) {
-	g, err := Generate(Internet().Scaled(8000), 1)
+	g, _, err := Generate(Internet().Scaled(8000), Atlas{}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

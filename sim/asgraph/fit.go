@@ -88,7 +88,7 @@ func quantiles(all []int) (q [5]int) {
 	return q
 }
 
-// String is a table of the counts beside those of another graph or shape.
+// Against is a table of the counts, those of a shape beside them.
 func (f Fit) Against(want Shape) string {
 	var b strings.Builder
 	row := func(what string, got, want int) { fmt.Fprintf(&b, "%-28s %8d   published %8d\n", what, got, want) }

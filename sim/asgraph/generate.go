@@ -33,6 +33,14 @@ func (s Shape) Scaled(ases int) Shape {
 	return t
 }
 
+// Atlas is where ASes can be at home. The zero value is one place.
+type Atlas struct {
+	// Weight of each place: how many are at home there, in proportion.
+	Weight []float64
+	// Region of each place, from 0: most links stay within one.
+	Region []int
+}
+
 // How a generated graph comes by its tails. They are chosen so that the greatest
 // degrees and the depth are like the Internet's; Fit prints both.
 const (
@@ -41,33 +49,42 @@ const (
 	giantShare   = 0.45 // of peer links that have a giant at one end
 	transitPeers = 0.55 // share of transit ASes that are at exchanges at all
 	stubPeers    = 0.12 // and of stubs
+	local        = 0.8  // share of links, apart from the clique's and the giants', that stay in their region
 )
 
 // generator holds a graph in the making. ASes are numbered from 0 in the order of
 // the hierarchy: clique, transit, stubs; numbers are given at the end.
 type generator struct {
 	Shape
-	r     *rand.Rand
-	links [][2]int // transit first
-	seen  map[[2]int]bool
-	urn   []int // transit ASes, each once for what attracts customers to it
-	own   []int // ASes without provider, apart from the clique
-	top   []bool
+	r      *rand.Rand
+	links  [][2]int // transit first
+	seen   map[[2]int]bool
+	own    []int // ASes without provider, apart from the clique
+	top    []bool
+	home   []int
+	region []int
+	// Transit ASes, each once for what attracts customers to it: of each region, and
+	// all together behind them.
+	urns [][]int
 }
 
 // Generate draws a graph like the Internet: a clique at the top, customers that
-// prefer providers who have many (Barabási, Albert 1999), and peers at exchanges
-// among whom some peer with everybody. The same shape and seed make the same
-// graph. The error says which counts of a shape exclude each other.
-func Generate(s Shape, seed uint64) (*Graph, error) {
+// prefer providers who have many (Barabási, Albert 1999) and are near, and peers at
+// exchanges among whom some peer with everybody. home is the place of each node.
+// The same arguments make the same graph. The error says which counts of a shape
+// exclude each other.
+func Generate(s Shape, a Atlas, seed uint64) (_ *Graph, home []int, _ error) {
 	if err := s.check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g := &generator{Shape: s, r: rand.New(rand.NewPCG(seed, 0x6173)), seen: make(map[[2]int]bool, s.TransitLinks+s.PeerLinks), top: make([]bool, s.ASes)}
+	if err := g.settle(a); err != nil {
+		return nil, nil, err
+	}
 	g.crown()
 	g.sell()
 	if err := g.peer(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	numbers := g.r.Perm(5 * s.ASes)[:s.ASes]
 	links := make([]Link, len(g.links))
@@ -77,7 +94,42 @@ func Generate(s Shape, seed uint64) (*Graph, error) {
 			links[i].Relation = Peering
 		}
 	}
-	return New(links)
+	made, err := New(links)
+	if err != nil {
+		return nil, nil, err
+	}
+	home = make([]int, s.ASes)
+	for v, n := range numbers {
+		at, _ := made.Lookup(ASN(n + 1))
+		home[at] = g.home[v]
+	}
+	return made, home, nil
+}
+
+// settle gives every AS a home.
+func (g *generator) settle(a Atlas) error {
+	g.home, g.region = make([]int, g.ASes), make([]int, g.ASes)
+	if len(a.Weight) == 0 {
+		a = Atlas{Weight: []float64{1}, Region: []int{0}}
+	}
+	if len(a.Weight) != len(a.Region) {
+		return fmt.Errorf("an atlas of %d weights and %d regions", len(a.Weight), len(a.Region))
+	}
+	upTo, sum := make([]float64, len(a.Weight)), 0.0
+	for i, w := range a.Weight {
+		sum += w
+		upTo[i] = sum
+	}
+	if !(sum > 0) {
+		return fmt.Errorf("an atlas whose places weigh %v in all", sum)
+	}
+	for v := range g.home {
+		h, _ := slices.BinarySearch(upTo, sum*g.r.Float64())
+		g.home[v] = min(h, len(upTo)-1)
+		g.region[v] = a.Region[g.home[v]]
+	}
+	g.urns = make([][]int, slices.Max(a.Region)+2)
+	return nil
 }
 
 func (s Shape) check() error {
@@ -123,9 +175,15 @@ func (g *generator) crown() {
 // rest of the links.
 func (g *generator) sell() {
 	transit := g.ASes - g.Stubs
+	everywhere := len(g.urns) - 1
 	for v := range g.Clique {
 		for range cliqueWeight * (g.Clique - v) {
-			g.urn = append(g.urn, v)
+			g.urns[everywhere] = append(g.urns[everywhere], v)
+		}
+		for region := range everywhere {
+			for range 1 + cliqueWeight*(g.Clique-v)/everywhere {
+				g.urns[region] = append(g.urns[region], v)
+			}
 		}
 	}
 	var buyers []int
@@ -137,7 +195,7 @@ func (g *generator) sell() {
 			}
 		}
 		if v < transit {
-			g.urn = append(g.urn, v)
+			g.attract(v)
 		}
 	}
 	sells := make([]bool, g.ASes)
@@ -164,11 +222,22 @@ func (g *generator) sell() {
 // buy links v to a provider before it in the hierarchy, if the draw finds one.
 func (g *generator) buy(v int) {
 	for range 100 {
-		p := g.urn[g.r.IntN(len(g.urn))]
+		urn := g.urns[len(g.urns)-1]
+		if g.r.Float64() < local {
+			urn = g.urns[g.region[v]]
+		}
+		p := urn[g.r.IntN(len(urn))]
 		if p < v && g.join(p, v) {
-			g.urn = append(g.urn, p)
+			g.attract(p)
 			return
 		}
+	}
+}
+
+// attract has customers find a provider more often.
+func (g *generator) attract(p int) {
+	for _, urn := range []int{g.region[p], len(g.urns) - 1} {
+		g.urns[urn] = append(g.urns[urn], p)
 	}
 }
 
@@ -184,18 +253,27 @@ func (g *generator) peer() error {
 		}
 	}
 	members, open := g.exchanges()
+	near := make([][]int, len(g.urns)) // of each region, and all behind them
+	for _, v := range members {
+		near[g.region[v]] = append(near[g.region[v]], v)
+	}
+	near[len(near)-1] = members
 	// Earlier members are greater: they are at more exchanges.
-	member := func() int { return members[int(float64(len(members))*g.r.Float64()*g.r.Float64())] }
+	early := func(list []int) int { return list[int(float64(len(list))*g.r.Float64()*g.r.Float64())] }
 	all := g.TransitLinks + g.PeerLinks
 	for tries := 0; len(g.links) < all; tries++ {
 		if tries > 100*g.PeerLinks+1000 {
 			return fmt.Errorf("%d peer links are too many for %d members of exchanges", g.PeerLinks, len(members))
 		}
-		a := member()
-		if g.r.Float64() < giantShare {
-			a = open[int(float64(len(open))*g.r.Float64()*g.r.Float64())]
+		with := early(members)
+		switch chance := g.r.Float64(); {
+		case chance < giantShare:
+			g.join(early(open), with)
+		case chance < giantShare+(1-giantShare)*local:
+			g.join(early(near[g.region[with]]), with)
+		default:
+			g.join(early(members), with)
 		}
-		g.join(a, member())
 	}
 	return nil
 }

@@ -5,8 +5,9 @@ import (
 )
 
 func TestGenerateMeetsItsShape(t *testing.T) {
+	world := Atlas{Weight: []float64{3, 1, 4, 1, 5}, Region: []int{0, 0, 1, 2, 2}}
 	for _, s := range []Shape{Internet(), Internet().Scaled(2000), Internet().Scaled(300)} {
-		g, err := Generate(s, 1)
+		g, home, err := Generate(s, world, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -19,17 +20,37 @@ func TestGenerateMeetsItsShape(t *testing.T) {
 		if f.Shape != s {
 			t.Errorf("got %+v, want %+v", f.Shape, s)
 		}
+		if inside, all := within(g, home, world); all > 500 && 3*inside < 2*all { // fewer say nothing
+			t.Errorf("%d of %d transit links below the top stay in a region, want most", inside, all)
+		}
 		if f.Components != 1 {
 			t.Errorf("%d components, want 1", f.Components)
 		}
 	}
 }
 
+// within counts the transit links whose provider has providers itself, and those of
+// them with both ends in one region.
+func within(g *Graph, home []int, a Atlas) (inside, all int) {
+	for v := range Node(g.Len()) {
+		for _, p := range g.Providers(v) {
+			if len(g.Providers(p)) == 0 {
+				continue
+			}
+			all++
+			if a.Region[home[v]] == a.Region[home[p]] {
+				inside++
+			}
+		}
+	}
+	return inside, all
+}
+
 func TestGenerateIsDeterministic(t *testing.T) {
 	s := Internet().Scaled(500)
 	graphs := make([]*Graph, 3)
 	for i, seed := range []uint64{5, 5, 6} {
-		g, err := Generate(s, seed)
+		g, _, err := Generate(s, Atlas{}, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +82,7 @@ func TestGenerateRefuses(t *testing.T) {
 	} {
 		s := Internet().Scaled(1000)
 		change(&s)
-		if _, err := Generate(s, 1); err == nil {
+		if _, _, err := Generate(s, Atlas{}, 1); err == nil {
 			t.Errorf("%+v was not refused", s)
 		}
 	}
@@ -79,7 +100,7 @@ func BenchmarkRoutes(b *testing.B) {
 
 // benchmark is an Internet, and twenty ASes that announce one anycast prefix.
 func benchmark(tb testing.TB) (*Graph, []Announcement) {
-	g, err := Generate(Internet(), 1)
+	g, _, err := Generate(Internet(), Atlas{}, 1)
 	if err != nil {
 		tb.Fatal(err)
 	}
