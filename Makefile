@@ -26,6 +26,7 @@ soak: build ## long repetitions: labs in a row, SIGKILL at random moments
 bench: build ## figures beside their baselines
 	./homeward bench hub
 	./homeward bench lab
+	./homeward bench sim
 
 lint:
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"

@@ -10,13 +10,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/sim/simbench"
 )
 
 func newBench() *cobra.Command {
 	var asJSON bool
+	var flows int
 	c := &cobra.Command{
-		Use: "bench [hub|lab]", Short: "Measure, each figure beside its baseline in the same run", GroupID: "run",
-		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"hub", "lab"},
+		Use: "bench [hub|lab|sim]", Short: "Measure, each figure beside its baseline in the same run", GroupID: "run",
+		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"hub", "lab", "sim"},
 		Long: `Bench prints each figure beside a baseline measured in the same run, interleaved,
 and their ratio: absolute times say little about a shared machine. Results are
 compared for equality before speed is. Without an argument it measures hub.
@@ -27,10 +29,18 @@ second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100
 and 1,000 nodes, up and down, beside the same hosts and links by mininet 2.3 (no
 switch, no controller) where Debian's package is installed. It needs the right
-to make network namespaces, and takes minutes.`,
-		Example: "  homeward bench hub\n  homeward bench lab --json",
+to make network namespaces, and takes minutes.
+sim: an event, and a packet on one link of a chain of routers, beside ns-3 3.37
+where Debian's package and g++ are, with equal arrivals to the nanosecond;
+packets through hubs in virtual time; what a flow takes. --flows measures this
+many TCP connections alone, all open at once: a million wants 8 GiB.`,
+		Example: "  homeward bench hub\n  homeward bench lab --json\n  homeward bench sim --flows 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rows, err := bench(cmd.Context(), append(args, "hub")[0])
+			what := append(args, "hub")[0]
+			if cmd.Flags().Changed("flows") && (what != "sim" || flows < 1 || flows > maxFlows) {
+				return usagef("--flows is of bench sim: want 1 to %d", maxFlows)
+			}
+			rows, err := bench(cmd.Context(), what, flows)
 			if err != nil {
 				return err
 			}
@@ -38,19 +48,25 @@ to make network namespaces, and takes minutes.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().IntVar(&flows, "flows", 0, "of sim: measure this many TCP connections, all open at once")
 	return c
 }
 
-func bench(ctx context.Context, what string) (rows []hubbench.Row, err error) {
+// maxFlows of one bench, and of a plan.
+const maxFlows = 1_000_000
+
+func bench(ctx context.Context, what string, flows int) (rows []hubbench.Row, err error) {
 	switch what {
 	case "hub":
 		rows, err = hubbench.Run(ctx)
 	case "lab":
 		rows, err = benchLab(ctx)
-	case "dataplane", "sim":
-		return nil, lackingf("bench %s: this version measures hub and lab", what)
+	case "sim":
+		rows, err = simbench.Bench{Load: plainPlan, Flows: flows}.Run(ctx)
+	case "dataplane":
+		return nil, lackingf("bench %s: this version measures hub, lab and sim", what)
 	default:
-		return nil, usagef("bench %s: want hub or lab", what)
+		return nil, usagef("bench %s: want hub, lab or sim", what)
 	}
 	if err != nil {
 		return nil, judgeless(err)

@@ -62,8 +62,8 @@ Exit codes: 0 all held, 1 something did not, 2 bad usage or file, 130 interrupte
 	return c
 }
 
-// swarmPlan reads a drawn scenario as any other.
-func swarmPlan(name string, text []byte) (*plan.Plan, error) {
+// plainPlan reads a scenario that a program made as any other.
+func plainPlan(name string, text []byte) (*plan.Plan, error) {
 	d, err := load.Bytes(name, text)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func runSwarm(cmd *cobra.Command, f swarmFlags) error {
 	if f.runs < 0 || f.last < 0 {
 		return usagef("--runs and --for must not be negative")
 	}
-	o, out := swarm.Options{Load: swarmPlan}, cmd.OutOrStdout()
+	o, out := swarm.Options{Load: plainPlan}, cmd.OutOrStdout()
 	if f.file != "" {
 		return runCase(out, f.file, o)
 	}

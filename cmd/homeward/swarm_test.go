@@ -15,7 +15,7 @@ import (
 
 // A failure says how to find it again, and writes the least that shows it.
 func TestSwarmFailure(t *testing.T) {
-	o := swarm.Options{Load: swarmPlan, Hub: func(_ int, c hub.Config) (simrun.Hub, error) {
+	o := swarm.Options{Load: plainPlan, Hub: func(_ int, c hub.Config) (simrun.Hub, error) {
 		c.Tenants = slices.Clone(c.Tenants)
 		for i := range c.Tenants {
 			c.Tenants[i].FlowKey = hub.FlowKeyTuple // the mistake

@@ -183,6 +183,12 @@ func (m *Meta) DecTTL(b []byte) {
 	apply(b[sumOffset4:], hopDelta)
 }
 
+// DecTTL4 is DecTTL of an IPv4 packet that was not parsed.
+func DecTTL4(b []byte) {
+	b[ttlOffset4]--
+	apply(b[sumOffset4:], hopDelta)
+}
+
 // ClampMSS lowers every MSS option of a TCP SYN to at most mss and reports
 // whether it changed anything. A SYN without the option is left alone: its
 // sender gets 536 by RFC 9293 section 3.7.1. Junk options end the walk.

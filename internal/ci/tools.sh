@@ -22,7 +22,9 @@ need llvm-strip-19 llvm-19
 need nft nftables
 need ip iproute2
 need mn mininet # what the lab's speed is compared with
+need g++ g++    # compiles a program for ns-3, below
 [ -e /usr/lib/cni/bridge ] || want="$want containernetworking-plugins"
+[ -e /usr/include/ns3/core-module.h ] || want="$want libns3-dev" # judges simulated TCP and links
 [ -e /usr/include/bpf/bpf_helpers.h ] || want="$want libbpf-dev"
 if [ -z "$want" ]; then
 	echo "test tools: all present"

@@ -23,9 +23,7 @@ type Wire struct {
 	pool   *packet.Pool
 	line   *impair.Line // nil for a plain wire
 	timer  engine.Timer
-	// flight are the packets under way, a heap by arrival.
-	flight []arrival
-	sent   uint64
+	flight flight
 	// down: nothing goes in, as of a cut cable.
 	down    bool
 	dropped uint64
@@ -42,14 +40,6 @@ const Hop = 10 * time.Microsecond
 
 // longest time that is told apart: a delay and a jitter.
 const longest = int64(2 * impair.MaxDelay)
-
-type arrival struct {
-	at vt.Instant
-	n  uint64
-	h  packet.Handle
-}
-
-func (a *arrival) before(b *arrival) bool { return a.at < b.at || a.at == b.at && a.n < b.n }
 
 // New is a wire that does what c says with the chance of s. timer goes off when a
 // packet comes out: call Receive then.
@@ -95,7 +85,7 @@ func (w *Wire) lose(h packet.Handle) {
 func (w *Wire) Dropped() uint64 { return w.dropped }
 
 // Flying is how many packets are under way.
-func (w *Wire) Flying() int { return len(w.flight) }
+func (w *Wire) Flying() int { return w.flight.len() }
 
 // Send puts a packet on the wire, which is the wire's from then on.
 func (w *Wire) Send(h packet.Handle) {
@@ -128,20 +118,7 @@ func (w *Wire) Send(h packet.Handle) {
 }
 
 func (w *Wire) push(at vt.Instant, h packet.Handle) {
-	w.sent++
-	a := arrival{at, w.sent, h}
-	i := len(w.flight)
-	w.flight = append(w.flight, a)
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !a.before(&w.flight[parent]) {
-			break
-		}
-		w.flight[i] = w.flight[parent]
-		i = parent
-	}
-	w.flight[i] = a
-	if i == 0 {
+	if w.flight.push(at, h) {
 		w.engine.Arm(w.timer, at)
 	}
 }
@@ -149,31 +126,12 @@ func (w *Wire) push(at vt.Instant, h packet.Handle) {
 // Receive is the packet that comes out now; 0 if there is none, or no more. It is
 // the caller's.
 func (w *Wire) Receive() packet.Handle {
-	if len(w.flight) == 0 {
+	at := w.flight.next()
+	if at > w.engine.Now() {
+		if at != vt.Never {
+			w.engine.Arm(w.timer, at)
+		}
 		return 0
 	}
-	if w.flight[0].at > w.engine.Now() {
-		w.engine.Arm(w.timer, w.flight[0].at)
-		return 0
-	}
-	first := w.flight[0].h
-	n := len(w.flight) - 1
-	a := w.flight[n]
-	w.flight = w.flight[:n]
-	i := 0
-	for 2*i+1 < n {
-		child := 2*i + 1
-		if child+1 < n && w.flight[child+1].before(&w.flight[child]) {
-			child++
-		}
-		if !w.flight[child].before(&a) {
-			break
-		}
-		w.flight[i] = w.flight[child]
-		i = child
-	}
-	if n > 0 {
-		w.flight[i] = a
-	}
-	return first
+	return w.flight.pop()
 }

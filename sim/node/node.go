@@ -8,6 +8,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 
@@ -60,6 +61,7 @@ type Node struct {
 	stack   Stack
 	own     map[netip.Addr]bool
 	table   bart.Table[*route]
+	recent  [recent]recently
 	// Address is where the node's own errors come from, by family.
 	address, address6 netip.Addr
 	count             [Drops]uint64
@@ -70,6 +72,15 @@ type Node struct {
 
 // route is a destination's ports; none is a black hole.
 type route struct{ ports []Port }
+
+// recent is how many destinations a node remembers the way to, a power of two.
+const recent = 16
+
+// recently is the one port toward an IPv4 address that is not the node's own.
+type recently struct {
+	to   uint32
+	port Port // nil: nothing is remembered
+}
 
 // New returns a node without addresses. seed chooses among equal routes.
 func New(name string, pool *packet.Pool, seed uint64, forward bool) *Node {
@@ -86,6 +97,7 @@ func (n *Node) SetStack(s Stack) { n.stack = s }
 // its errors come from.
 func (n *Node) AddAddress(a netip.Addr) {
 	n.own[a] = true
+	n.forget()
 	switch {
 	case a.Is4() && !n.address.IsValid():
 		n.address = a
@@ -96,10 +108,19 @@ func (n *Node) AddAddress(a netip.Addr) {
 
 // AddRoute sends a prefix to one of the ports, by hash of addresses and ports;
 // to none is a black hole. A route that is there already is replaced.
-func (n *Node) AddRoute(to netip.Prefix, ports ...Port) { n.table.Insert(to.Masked(), &route{ports}) }
+func (n *Node) AddRoute(to netip.Prefix, ports ...Port) {
+	n.table.Insert(to.Masked(), &route{ports})
+	n.forget()
+}
 
 // DeleteRoute removes the route of exactly that prefix.
-func (n *Node) DeleteRoute(to netip.Prefix) { n.table.Delete(to.Masked()) }
+func (n *Node) DeleteRoute(to netip.Prefix) {
+	n.table.Delete(to.Masked())
+	n.forget()
+}
+
+// forget drops what is remembered of routes, because they changed.
+func (n *Node) forget() { n.recent = [recent]recently{} }
 
 // Count is how many packets were freed for a reason.
 func (n *Node) Count(d Drop) uint64 { return n.count[d] }
@@ -111,15 +132,24 @@ func (n *Node) drop(h packet.Handle, d Drop) {
 
 // Input takes a packet that came in.
 func (n *Node) Input(h packet.Handle) {
-	m := &n.meta
 	data := n.pool.Data(h)
+	if p := n.quick(data); p != nil {
+		pkt.DecTTL4(data)
+		p.Send(h)
+		return
+	}
+	m := &n.meta
 	m.Parse(data)
-	if m.Kind == pkt.Malformed {
+	if m.Version == 0 { // beyond the IP header a router looks at ports alone
 		n.drop(h, Junk)
 		return
 	}
-	n.pool.Resize(h, m.Len)
+	n.pool.Keep(h, 0, m.Len)
 	if n.own[m.Dst] {
+		if m.Kind == pkt.Malformed {
+			n.drop(h, Junk)
+			return
+		}
 		n.local(h, m)
 		return
 	}
@@ -141,8 +171,38 @@ func (n *Node) Input(h packet.Handle) {
 		return
 	}
 	m.DecTTL(data)
+	n.remember(m, p)
 	n.leave(h, m, p)
 }
+
+// quick is the port of a packet that is nothing but forwarded: a sound IPv4
+// header without options, time to live, a destination that is remembered, and a
+// size that fits. It is nil for any other, which Input looks at closely. Both
+// come to the same.
+func (n *Node) quick(b []byte) Port {
+	if len(b) < pkt.IPv4Header || b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != len(b) {
+		return nil
+	}
+	to := binary.BigEndian.Uint32(b[16:])
+	r := &n.recent[slot(to)]
+	if r.to != to || r.port == nil || len(b) > r.port.MTU() || !pkt.HeaderSound(b[:pkt.IPv4Header]) {
+		return nil
+	}
+	return r.port
+}
+
+// remember keeps the way to a destination, if there is one way alone.
+func (n *Node) remember(m *pkt.Meta, p Port) {
+	if r, _ := n.table.Lookup(m.Dst); m.Version != 4 || len(r.ports) != 1 {
+		return
+	}
+	a := m.Dst.As4()
+	to := binary.BigEndian.Uint32(a[:])
+	n.recent[slot(to)] = recently{to, p}
+}
+
+// slot is where an address is remembered.
+func slot(to uint32) uint32 { return to * 0x9e3779b1 >> 28 & (recent - 1) }
 
 // Output sends a packet of the node's own.
 func (n *Node) Output(h packet.Handle) {
@@ -165,7 +225,10 @@ func (n *Node) Output(h packet.Handle) {
 
 // Yield has packets for an address routed like any others, instead of taken for
 // the node's own: who translates wants them. The node goes on speaking as it.
-func (n *Node) Yield(a netip.Addr) { delete(n.own, a) }
+func (n *Node) Yield(a netip.Addr) {
+	delete(n.own, a)
+	n.forget()
+}
 
 // Cut sends b by p, in fragments if it must be. mark is what packet.Pool.Flow
 // says of them. b is copied.

@@ -53,13 +53,8 @@ func (g *GRE) clamp(data []byte) {
 
 // Send implements Port.
 func (g *GRE) Send(h packet.Handle) {
-	inner := g.pool.Data(h)
-	g.clamp(inner)
-	n := g.encap.Overhead()
-	buf := g.pool.Buffer(h)
-	copy(buf[n:], inner)
-	g.encap.AppendHeader(buf[:0], buf[n:n+len(inner)])
-	g.pool.Resize(h, n+len(inner))
+	g.clamp(g.pool.Data(h))
+	Wrap(g.pool, h, &g.encap)
 	g.wan.Send(h)
 }
 
@@ -75,10 +70,15 @@ func (g *GRE) Takes(h packet.Handle) bool {
 	if reason != drop.None || gre.HasKey != g.encap.HasKey || gre.Key != g.encap.Key {
 		return false
 	}
-	inner := data[o.Head+gre.Len : o.Len]
-	copy(data, inner)
-	g.pool.Resize(h, len(inner))
+	g.pool.Keep(h, o.Head+gre.Len, o.Len)
 	g.clamp(g.pool.Data(h))
 	g.node.Input(h)
 	return true
+}
+
+// Wrap puts an outer header before a packet.
+func Wrap(pool *packet.Pool, h packet.Handle, e *tunnel.Encap) {
+	n := e.Overhead()
+	b := pool.Push(h, n)
+	e.AppendHeader(b[:0], b[n:])
 }

@@ -14,17 +14,26 @@ const (
 	// that the network's own links have room for.
 	Size = 2048
 
+	// headroom is what Push can put before a packet without moving it: a keyed
+	// GRE header over IPv4. It puts the start of an outer header, or else that of
+	// a bare packet up to its ports, into one cache line with what a Pool knows of
+	// the packet: forwarding reads no other.
+	headroom  = 31
+	packetLen = 33 * 64 // an odd number of lines, so that packets spread over a cache's sets
+
 	chunkBits = 6
 	chunkSize = 1 << chunkBits
 )
 
-// packet is a buffer in use, or free.
+// packet is a buffer in use, or free: size bytes from at on.
 type packet struct {
-	buf  [Size]byte
-	size uint16
-	used bool
-	flow uint32
+	flow     uint32
+	at, size uint16
+	used     bool
+	buf      [packetLen - 9]byte
 }
+
+func (x *packet) data() []byte { return x.buf[x.at : x.at+x.size] }
 
 // Pool holds packets. The zero value is empty and ready. It is not safe for
 // concurrent use.
@@ -41,10 +50,10 @@ func (p *Pool) New(size int) (Handle, []byte) {
 		panic(fmt.Sprintf("packet: %d bytes, want at most %d", size, Size))
 	}
 	h := p.take()
-	x := p.at(h)
-	x.size, x.used, x.flow = uint16(size), true, 0
+	x := p.of(h)
+	x.at, x.size, x.used, x.flow = headroom, uint16(size), true, 0
 	p.live++
-	return h, x.buf[:size]
+	return h, x.data()
 }
 
 func (p *Pool) take() Handle {
@@ -60,7 +69,7 @@ func (p *Pool) take() Handle {
 	return p.next
 }
 
-func (p *Pool) at(h Handle) *packet { return &p.chunks[(h-1)>>chunkBits][(h-1)&(chunkSize-1)] }
+func (p *Pool) of(h Handle) *packet { return &p.chunks[(h-1)>>chunkBits][(h-1)&(chunkSize-1)] }
 
 // Make is a packet with these bytes, which are copied.
 func (p *Pool) Make(b []byte) Handle {
@@ -72,39 +81,52 @@ func (p *Pool) Make(b []byte) Handle {
 // Copy is a second packet like h.
 func (p *Pool) Copy(h Handle) Handle {
 	c := p.Make(p.Data(h))
-	p.at(c).flow = p.at(h).flow
+	p.of(c).flow = p.of(h).flow
 	return c
 }
 
 // Data are the packet's bytes, until it is freed.
-func (p *Pool) Data(h Handle) []byte {
-	x := p.at(h)
-	return x.buf[:x.size]
-}
+func (p *Pool) Data(h Handle) []byte { return p.of(h).data() }
 
-// Buffer is all of the room that the packet has, for who makes it longer with
-// Resize.
-func (p *Pool) Buffer(h Handle) []byte { return p.at(h).buf[:] }
-
-// Resize changes the packet's length.
-func (p *Pool) Resize(h Handle, size int) {
-	if size < 0 || size > Size {
+// Push makes room for n bytes before the packet, which belong to it from then on,
+// and returns all of it.
+func (p *Pool) Push(h Handle, n int) []byte {
+	x := p.of(h)
+	size := int(x.size) + n
+	if n < 0 || size > Size {
 		panic(fmt.Sprintf("packet: %d bytes, want at most %d", size, Size))
 	}
-	p.at(h).size = uint16(size)
+	if n <= int(x.at) {
+		x.at -= uint16(n)
+	} else {
+		copy(x.buf[n:], x.data())
+		x.at = 0
+	}
+	x.size = uint16(size)
+	return x.data()
+}
+
+// Keep makes the packet a part of what it was: its bytes from a place on, up to
+// another.
+func (p *Pool) Keep(h Handle, from, to int) {
+	x := p.of(h)
+	if from < 0 || to < from || to > int(x.size) {
+		panic(fmt.Sprintf("packet: bytes %d to %d of %d", from, to, x.size))
+	}
+	x.at, x.size = x.at+uint16(from), uint16(to-from)
 }
 
 // Flow is who asked for the packet, as its maker marked it: a mark beside the
 // bytes, which no translation changes. 0 is nobody.
-func (p *Pool) Flow(h Handle) uint32 { return p.at(h).flow }
+func (p *Pool) Flow(h Handle) uint32 { return p.of(h).flow }
 
 // Mark sets what Flow says.
-func (p *Pool) Mark(h Handle, flow uint32) { p.at(h).flow = flow }
+func (p *Pool) Mark(h Handle, flow uint32) { p.of(h).flow = flow }
 
 // Free gives the packet back. To free one twice is a mistake that would mix two
 // packets up: it panics.
 func (p *Pool) Free(h Handle) {
-	x := p.at(h)
+	x := p.of(h)
 	if !x.used {
 		panic("packet: freed twice")
 	}

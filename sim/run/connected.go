@@ -139,12 +139,7 @@ func (x *connection) Send(h packet.Handle) {
 
 // wrap sends a datagram to the servers.
 func (x *connection) wrap(h packet.Handle) {
-	pool := &x.world.pool
-	size, n := len(pool.Data(h)), x.encap.Overhead()
-	buf := pool.Buffer(h)
-	copy(buf[n:], buf[:size])
-	x.encap.AppendHeader(buf[:0], buf[n:n+size])
-	pool.Resize(h, n+size)
+	node.Wrap(&x.world.pool, h, &x.encap)
 	x.wan.Send(h)
 }
 
@@ -164,8 +159,8 @@ func (x *connection) Takes(h packet.Handle) bool {
 	was := x.client.State()
 	switch x.client.Receive(now, payload) {
 	case connected.Deliver:
-		copy(data, payload)
-		pool.Resize(h, len(payload))
+		end := o.Head + pkt.UDPHeader + len(payload)
+		pool.Keep(h, end-len(payload), end)
 		x.deliver(now, h)
 		return true
 	case connected.Answer:

@@ -70,11 +70,7 @@ func (l *plainLink) receive(h packet.Handle) {
 		Src: l.plan.Local, Dst: l.plan.Remote, Proto: tunnel.ViaGUE, Context: l.context,
 		SrcPort: tunnel.GUESourcePort(flow.Hash(l.edge.world.plan.Seed, &key)), DstPort: tunnel.GUEPort,
 	}
-	n, size := e.Overhead(), len(data)
-	buf := pool.Buffer(h)
-	copy(buf[n:], buf[:size])
-	e.AppendHeader(buf[:0], buf[n:n+size])
-	pool.Resize(h, n+size)
+	node.Wrap(pool, h, &e)
 	l.edge.node.Output(h)
 }
 
@@ -91,9 +87,8 @@ func (e *edge) Receive(h packet.Handle, m *pkt.Meta) {
 		var g tunnel.GUEHeader
 		if g, reason = tunnel.ParseGUE(payload); reason == drop.None && g.Context.Return && tunnel.CheckConnected(payload[g.Len:]) == drop.None {
 			if l := e.links[g.Context.OnRamp]; l != nil && l.context.Tenant == g.Context.Tenant {
-				inner := payload[g.Len:]
-				copy(data, inner)
-				pool.Resize(h, len(inner))
+				begin := m.L4 + pkt.UDPHeader
+				pool.Keep(h, begin+g.Len, begin+len(payload))
 				l.site.Send(h)
 				return
 			}

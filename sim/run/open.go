@@ -93,6 +93,9 @@ func (x *World) Astray() int {
 	return n
 }
 
+// Left is how many flows' clients have something to do.
+func (x *World) Left() int { return x.w.hosts.Left() }
+
 // Outcomes are those of the plan's flows, by index.
 func (x *World) Outcomes() []host.Outcome { return x.w.hosts.Outcomes() }
 

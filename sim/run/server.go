@@ -23,6 +23,7 @@ type server struct {
 	hub    Hub
 	uplink node.Port
 	timer  engine.Timer
+	in     hub.Packet // scratch
 	out    hub.Out
 	// owned says whether the server may use a port; outside are the packets that
 	// left with one that it may not (SU-3).
@@ -82,10 +83,10 @@ func (s *server) give(h packet.Handle, internal bool) {
 	pool := &s.world.pool
 	mark := pool.Flow(h)
 	s.world.mark = mark
-	s.hub.HandlePacket(s.world.engine.Now(), &hub.Packet{Data: pool.Data(h), Internal: internal}, &s.out)
+	s.in = hub.Packet{Data: pool.Data(h), Internal: internal}
+	s.hub.HandlePacket(s.world.engine.Now(), &s.in, &s.out)
 	s.world.mark = 0
-	s.deliver(mark)
-	pool.Free(h)
+	s.deliver(h, mark)
 }
 
 // wake lets the hub's timers run.
@@ -94,7 +95,7 @@ func (s *server) wake() {
 		return
 	}
 	s.hub.HandleTimer(s.world.engine.Now(), &s.out)
-	s.deliver(0)
+	s.deliver(0, 0)
 }
 
 // learn lets the hub know where something is.
@@ -107,24 +108,38 @@ func (s *server) learn(news []hub.Attachment) {
 		return
 	}
 	s.hub.Learn(s.world.engine.Now(), news, &s.out)
-	s.deliver(0)
+	s.deliver(0, 0)
 }
 
 // deliver does what the hub decided. What it sends is marked as what it came
-// from.
-func (s *server) deliver(mark uint32) {
+// from, the packet h, which is taken over; 0 if it came from none.
+func (s *server) deliver(h packet.Handle, mark uint32) {
 	pool := &s.world.pool
 	for i := range s.out.Send {
 		x := &s.out.Send[i]
-		if x.Encap.IsZero() {
+		bare := x.Encap.IsZero()
+		if bare {
 			s.check(x.Data)
+		}
+		if bare && len(x.Data) > s.uplink.MTU() {
 			s.node.Cut(x.Data, s.uplink, mark)
 			continue
 		}
-		h, buf := pool.New(x.Encap.Overhead() + len(x.Data))
-		x.Encap.Append(buf[:0], x.Data)
-		pool.Mark(h, mark)
-		s.uplink.Send(h)
+		out := packet.Handle(0)
+		if from, ok := within(s.in.Data, x.Data); ok && h != 0 && i == len(s.out.Send)-1 {
+			pool.Keep(h, from, from+len(x.Data))
+			out, h = h, 0
+		} else {
+			out = pool.Make(x.Data)
+			pool.Mark(out, mark)
+		}
+		if !bare {
+			node.Wrap(pool, out, &x.Encap)
+		}
+		s.uplink.Send(out)
+	}
+	if h != 0 {
+		pool.Free(h)
 	}
 	for i := range s.out.Events {
 		e := &s.out.Events[i]
@@ -137,6 +152,14 @@ func (s *server) deliver(mark uint32) {
 	}
 	s.out.Reset()
 	s.arm()
+}
+
+// within says where in a packet that it was given the hub's answer lies, if it
+// does: it is sent without a copy then.
+func within(in, out []byte) (from int, ok bool) {
+	from = cap(in) - cap(out)
+	ok = len(out) > 0 && from >= 0 && from+len(out) <= len(in) && &in[from] == &out[0]
+	return from, ok
 }
 
 // check looks at the source port of a packet that leaves for the Internet, as the
@@ -169,7 +192,7 @@ func (s *server) close() error {
 		return nil
 	}
 	s.hub.Close(s.world.engine.Now(), &s.out)
-	s.deliver(0)
+	s.deliver(0, 0)
 	s.is = stopped
 	s.world.engine.Stop(s.timer)
 	c := s.hub.Counters()

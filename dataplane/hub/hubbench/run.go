@@ -252,19 +252,19 @@ func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string
 		name := rowName(p.id, six) + suffix
 		r := Row{ID: name + "_ns", Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
 		if p.id == "hit" && suffix == "" {
-			r.goal(goalHit)
+			r = r.Most(goalHit)
 		}
 		rows = append(rows, r)
 		if p.id == "hit" {
-			a := Row{ID: name + "_allocs", Value: allocs, Unit: "allocs"}
-			a.goal(goalAllocs)
-			rows = append(rows, a)
+			rows = append(rows, Row{ID: name + "_allocs", Value: allocs, Unit: "allocs"}.Most(goalAllocs))
 		}
 	}
 	return rows
 }
 
-func (r *Row) goal(most float64) {
-	met := r.Value <= most
-	r.Goal, r.Met = &most, &met
+// Most is the row with the goal that the value should not exceed.
+func (r Row) Most(goal float64) Row {
+	met := r.Value <= goal
+	r.Goal, r.Met = &goal, &met
+	return r
 }

@@ -1,0 +1,83 @@
+// Package simbench measures the simulator for `homeward bench sim`: the queue of
+// events, packets on a chain of routers, a whole scenario's hubs, and what a
+// flow takes in memory.
+//
+// Its law is that of all benches: a number is printed beside what it is compared
+// with, measured in the same run and interleaved, and results are checked before
+// speed is. The baseline is ns-3, of which it builds a program of its own; the
+// tests judge this simulator's TCP by the same program.
+package simbench
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Goals of PERFORMANCE 1: how many times faster than ns-3, and what an event may
+// allocate.
+const (
+	goalHold       = 3.5
+	goalChain      = 100
+	goalEventBytes = 0
+)
+
+// Bench says how to measure.
+type Bench struct {
+	// Load makes a plan of a scenario file's text. Required.
+	Load func(name string, text []byte) (*plan.Plan, error)
+	// Rounds, of which medians are taken; 0 means 5.
+	Rounds int
+	// Share of the work of a round, for tests; 0 means all of it.
+	Share float64
+	// Flows open at once, of which alone there are rows then; 0 means all rows.
+	Flows int
+}
+
+// Run measures.
+func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
+	b.Rounds, b.Share = cmp.Or(b.Rounds, 5), cmp.Or(b.Share, 1)
+	if b.Flows > 0 {
+		return b.crowds(ctx)
+	}
+	judge, err := Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer judge.Close()
+	for _, measure := range []func(context.Context, *NS3) ([]hubbench.Row, error){b.hold, b.chains} {
+		more, err := measure(ctx, judge)
+		if rows = append(rows, more...); err != nil {
+			return rows, err
+		}
+	}
+	more, err := b.crowds(ctx)
+	return append(rows, more...), err
+}
+
+// work is a share of a round's work.
+func (b *Bench) work(n int) int { return max(int(float64(n)*b.Share), 1) }
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// beside completes a row of ns with what ns-3 took for the same, of which it
+// should be so many times faster. Without ns-3 the row says why.
+func beside(r hubbench.Row, judge *NS3, took []float64, times float64, equal bool) hubbench.Row {
+	if judge.Absent != "" {
+		r.Baseline, r.Equal = "ns-3: "+judge.Absent, nil
+		return r
+	}
+	r.Baseline, r.BaselineValue, r.Equal = "ns-3 "+judge.Version, median(took), &equal
+	r.Ratio = r.Value / r.BaselineValue
+	goal := r.BaselineValue / times
+	met := r.Value <= goal
+	r.Goal, r.Met = &goal, &met
+	return r
+}

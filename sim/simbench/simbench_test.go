@@ -1,0 +1,103 @@
+package simbench_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/sim/simbench"
+	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+func loadPlan(name string, text []byte) (*plan.Plan, error) {
+	d, err := load.Bytes(name, text)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.Resolve(spec.Base, nil)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(s)
+}
+
+// judge is ns-3, where it is.
+func judge(t *testing.T) *simbench.NS3 {
+	t.Helper()
+	n, err := simbench.Build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Absent != "" {
+		need.Proven(t, "tools", errors.New("ns-3: "+n.Absent))
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// A short bench has all rows, and the chain's arrivals are ns-3's to the
+// nanosecond. How fast this machine is at the moment is no matter of a test.
+func TestRowsEqualNS3(t *testing.T) {
+	judge(t)
+	rows, err := simbench.Bench{Load: loadPlan, Rounds: 1, Share: 0.02}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range []string{
+		"sim.hold1e5_vs_ns3", "sim.hold1e5_bytes", "sim.chain_vs_ns3", "sim.chain5000_vs_ns3",
+		"sim.hub_packets_per_s", "sim.flow_bytes", "sim.flows_open", "sim.flows_events", "sim.flows_s", "sim.peak_mib",
+	} {
+		if i >= len(rows) || rows[i].ID != id {
+			t.Fatalf("%d rows, want %s at %d: %+v", len(rows), id, i, rows)
+		}
+		r := rows[i]
+		if strings.HasSuffix(id, "_vs_ns3") && (r.Equal == nil || !*r.Equal || r.Ratio <= 0 || r.Goal == nil) {
+			t.Errorf("%s: %+v, want results equal to ns-3's, a ratio and a goal", id, r)
+		}
+		if r.Equal != nil && !*r.Equal {
+			t.Errorf("%s: wrong results", id)
+		}
+		if r.Value <= 0 && id != "sim.hold1e5_bytes" {
+			t.Errorf("%s: %v", id, r.Value)
+		}
+	}
+}
+
+// Where ns-3 is not, rows say so, and nothing is guessed.
+func TestRowsWithoutNS3(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	rows, err := simbench.Bench{Load: loadPlan, Rounds: 1, Share: 0.02}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if strings.HasSuffix(r.ID, "_vs_ns3") && (!strings.Contains(r.Baseline, "apt-get install") || r.BaselineValue != 0 || r.Met != nil || r.Equal != nil || r.Value <= 0) {
+			t.Errorf("%+v, want what is missing, and no verdict", r)
+		}
+	}
+}
+
+// Very many flows are open at once, and each is answered.
+func TestCrowd(t *testing.T) {
+	rows, err := simbench.Bench{Load: loadPlan, Flows: 5000}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		switch {
+		case r.Equal != nil && !*r.Equal:
+			t.Errorf("%s: flows were not open, or not answered", r.ID)
+		case r.ID == "sim.flows_open" && r.Value < 5000:
+			t.Errorf("%v flows, want 5000", r.Value)
+		case r.ID == "sim.flow_bytes" && (r.Value < 500 || r.Value > 8000):
+			t.Errorf("%v bytes for a flow, want both ends, a hub's state, and little more", r.Value)
+		}
+	}
+}
