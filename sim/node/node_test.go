@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
@@ -134,5 +136,61 @@ func TestGRE(t *testing.T) {
 	m.Parse(lan.raw[0])
 	if m.Kind != pkt.UDP {
 		t.Errorf("%+v", m)
+	}
+}
+
+// What is remembered of a way changes nothing: a packet leaves the second time as
+// it did the first, whatever it is, and as routes and addresses are then.
+func TestRememberedWays(t *testing.T) {
+	var pool packet.Pool
+	n, lan, wan := machine(&pool, 1400)
+	good := func() []byte { return hubtest.IP{Src: inside, Dst: web, Payload: []byte("x")}.UDP() }
+	damaged, junk, padded := good(), good(), append(good(), 0, 0)
+	damaged[10] ^= 1
+	junk[24] = 0xff // a length that lies, of UDP alone
+	all := [][]byte{
+		good(), damaged, junk, padded,
+		hubtest.IP{Src: inside, Dst: web, TTL: 1}.UDP(),
+		hubtest.IP{Src: inside, Dst: web, Payload: make([]byte, 1400)}.UDP(),
+		hubtest.IP{Src: inside, Dst: web, ClearDF: true, Payload: make([]byte, 1400)}.UDP(),
+		hubtest.IP{Src: web, Dst: netip.AddrPortFrom(router, 7)}.Ping(),
+		hubtest.IP{Src: inside, Dst: netip.MustParseAddrPort("192.168.1.1:1")}.UDP(),
+	}
+	leave := func(b []byte) []string {
+		lan.raw, wan.raw = nil, nil
+		before := n.Count(node.Junk)
+		n.Input(pool.Make(b))
+		var out []string
+		for port, p := range map[string]*port{"lan": lan, "wan": wan} {
+			for _, x := range p.raw {
+				out = append(out, port+string(x))
+			}
+		}
+		slices.Sort(out)
+		return append(out, fmt.Sprint(n.Count(node.Junk)-before))
+	}
+	var first [][]string
+	for _, b := range all {
+		first = append(first, leave(b))
+	}
+	for i, b := range all {
+		if again := leave(b); !slices.Equal(again, first[i]) {
+			t.Errorf("packet %d leaves as %q, and once as %q", i, again, first[i])
+		}
+	}
+	if got := leave(junk); len(got) != 2 || got[0][:3] != "wan" {
+		t.Errorf("a packet of which only the ports' header lies: %q, want it forwarded as any router would", got)
+	}
+	n.AddRoute(netip.MustParsePrefix("203.0.113.0/24"), lan)
+	if got := leave(good()); got[0][:3] != "lan" {
+		t.Errorf("after another route: %q", got)
+	}
+	n.DeleteRoute(netip.MustParsePrefix("203.0.113.0/24"))
+	if got := leave(good()); got[0][:3] != "wan" {
+		t.Errorf("after it was deleted: %q", got)
+	}
+	n.AddAddress(web.Addr())
+	if leave(good()); len(wan.raw) != 0 {
+		t.Error("a packet for the node's new address is forwarded")
 	}
 }

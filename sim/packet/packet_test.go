@@ -25,6 +25,18 @@ func TestPool(t *testing.T) {
 			want[h] = b
 		case r.IntN(4) == 0:
 			want[p.Copy(h)] = want[h]
+		case r.IntN(3) == 0:
+			n := r.IntN(min(100, packet.Size-len(want[h])) + 1)
+			b := p.Push(h, n)
+			copy(b, bytes.Repeat([]byte{7}, n))
+			want[h] = append(bytes.Repeat([]byte{7}, n), want[h]...)
+			p.Mark(h, uint32(len(want[h])))
+		case r.IntN(2) == 0:
+			from := r.IntN(len(want[h]) + 1)
+			to := from + r.IntN(len(want[h])-from+1)
+			p.Keep(h, from, to)
+			want[h] = want[h][from:to]
+			p.Mark(h, uint32(to-from))
 		default:
 			p.Free(h)
 			delete(want, h)
@@ -46,6 +58,28 @@ func any1(m map[packet.Handle][]byte) packet.Handle {
 		return h
 	}
 	return 0
+}
+
+// What a packet has no room for, or does not have, is a mistake that would mix
+// packets up.
+func TestBounds(t *testing.T) {
+	var p packet.Pool
+	h := p.Make(make([]byte, 100))
+	for name, f := range map[string]func(){
+		"new":       func() { p.New(packet.Size + 1) },
+		"push":      func() { p.Push(h, packet.Size-99) },
+		"keep more": func() { p.Keep(h, 0, 101) },
+		"backwards": func() { p.Keep(h, 50, 49) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
 }
 
 func TestFreedTwice(t *testing.T) {
