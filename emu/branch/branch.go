@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 
 	"github.com/homeward-lab/homeward/bpf"
@@ -141,20 +142,25 @@ func (t *Tunnels) closeAll() error {
 
 // findLinks looks up, in the calling thread's namespace, what the plan names.
 func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	find := func(what, name string) (*net.Interface, error) {
+		i := slices.IndexFunc(links, func(l net.Interface) bool { return l.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("%s: no interface %q", what, name)
+		}
+		return &links[i], nil
+	}
 	var all []bpf.BranchOptions
 	for _, p := range b.Tunnels {
 		name := cmp.Or(p.WAN, b.WAN)
-		wan, err := net.InterfaceByName(name)
-		if err != nil {
-			return nil, fmt.Errorf("WAN %q: %w", name, err)
-		}
-		gre, err := net.InterfaceByName(p.Interface)
-		if err != nil {
-			return nil, fmt.Errorf("tunnel %q: %w", p.Interface, err)
-		}
-		peer, err := net.InterfaceByName(p.Interface + wire.PeerSuffix)
-		if err != nil {
-			return nil, fmt.Errorf("tunnel's peer %q: %w", p.Interface+wire.PeerSuffix, err)
+		wan, noWAN := find("WAN", name)
+		gre, noTunnel := find("tunnel", p.Interface)
+		peer, noPeer := find("tunnel's peer", p.Interface+wire.PeerSuffix)
+		if err := errors.Join(noWAN, noTunnel, noPeer); err != nil {
+			return nil, err
 		}
 		all = append(all, bpf.BranchOptions{
 			Local: p.Local, Remote: p.Remote, Key: p.Key, MTU: p.MTU,

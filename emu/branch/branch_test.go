@@ -234,9 +234,8 @@ func refused(t *testing.T, l *lab, c *net.UDPConn, o pmtud) {
 	}
 }
 
-// Close leaves the branch's settings as they were; what was counted can still
-// be read of the loop in userspace.
-func TestCloseRestores(t *testing.T) {
+// What was counted can still be read of the loop in userspace after Close.
+func TestCountersOutliveClose(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {
 		if err := l.tunnels.Close(); err != nil {
 			t.Fatal(err)
@@ -245,9 +244,6 @@ func TestCloseRestores(t *testing.T) {
 			if _, err := l.tunnels.Counters(); err != nil {
 				t.Errorf("Counters after Close: %v", err)
 			}
-		}
-		if got := l.forwarding(t, "gre1x"); got != "1\n" {
-			t.Errorf("forwarding on gre1x after Close = %q, want 1", got)
 		}
 	})
 }

@@ -245,19 +245,5 @@ func (l *lab) inject(t *testing.T, ls ...gopacket.SerializableLayer) {
 	}
 }
 
-// forwarding reads whether the kernel forwards from a link of the branch.
-func (l *lab) forwarding(t *testing.T, iface string) string {
-	t.Helper()
-	var b []byte
-	err := l.NS("branch").Do(func() (err error) {
-		b, err = os.ReadFile("/proc/sys/net/ipv4/conf/" + iface + "/forwarding")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
 // timedOut reports whether a read ended by its deadline.
 func timedOut(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

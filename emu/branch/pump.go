@@ -30,9 +30,7 @@ type pump struct {
 	wan    side
 	// sink is a raw socket that makes GRE a known protocol: without one the
 	// kernel, which sees the packets too, answers "protocol unreachable".
-	sink int
-	// still lets the kernel forward from the tunnel's peer again.
-	still func() error
+	sink  int
 	bell  int
 	count [counts]atomic.Uint64
 	// mu keeps counters from asking sockets that release is closing.
@@ -85,9 +83,6 @@ func startPump(l bpf.BranchOptions) (*pump, error) {
 
 func (p *pump) open() (err error) {
 	if p.sink, err = greSink(); err != nil {
-		return err
-	}
-	if p.still, err = StopForwarding(p.link.TunnelPeer); err != nil {
 		return err
 	}
 	if p.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
@@ -262,9 +257,6 @@ func (p *pump) stop() error {
 // release closes what is open.
 func (p *pump) release() error {
 	var errs []error
-	if p.still != nil {
-		errs = append(errs, p.still())
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range []*side{&p.inside, &p.wan} {

@@ -31,7 +31,6 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
-	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/udp"
@@ -162,9 +161,6 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 	if err != nil {
 		return fmt.Errorf("interface's peer %q: %w", b.Interface+wire.PeerSuffix, err)
 	}
-	if p.still, err = branch.StopForwarding(peer.Index); err != nil {
-		return err
-	}
 	if p.nat != nil {
 		if err := takeOver(b.Connect.NAT, b.PeerOf(b.Connect.NAT), outside); err != nil {
 			return err
@@ -195,9 +191,6 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 // release closes what is open.
 func (p *pump) release() error {
 	var errs []error
-	if p.still != nil {
-		errs = append(errs, p.still())
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.inside != nil {

@@ -34,9 +34,7 @@ type pump struct {
 	buffers [][]byte
 	cutter  afpacket.Cutter
 	waiting queue
-	// still lets the kernel forward from the tunnel's peer again.
-	still func() error
-	meta  pkt.Meta
+	meta    pkt.Meta
 
 	birth  time.Time // instant 0
 	begins atomic.Int64

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -15,7 +14,7 @@ import (
 // tunnel, like any others, instead of taking them for its own: it has no
 // connection behind that address and would answer with resets. The address
 // stays on its interface, as the source of what the router itself says, and
-// packets from it are welcome out of the tunnel alone.
+// packets from it are welcome out of the tunnel alone (emu/wire).
 func takeOver(address, via netip.Addr, tunnel *net.Interface) error {
 	to := netlink.NewIPNet(address.AsSlice())
 	owned, err := isLocal(address)
@@ -26,11 +25,6 @@ func takeOver(address, via netip.Addr, tunnel *net.Interface) error {
 		own := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Dst: to}
 		if err := netlink.RouteDel(own); err != nil {
 			return fmt.Errorf("let go of %v: %w", address, err)
-		}
-	}
-	if address.Is4() { // IPv6 accepts them anyhow
-		if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+tunnel.Name+"/accept_local", []byte("1\n"), 0); err != nil {
-			return fmt.Errorf("accept packets from %v: %w", address, err)
 		}
 	}
 	into := &netlink.Route{LinkIndex: tunnel.Index, Dst: to, Gw: via.AsSlice(), Flags: int(netlink.FLAG_ONLINK)}

@@ -63,7 +63,7 @@ func TestInterfacesAreThePlans(t *testing.T) {
 // New namespaces inherit the host's values: each is set, whatever the host says.
 func TestKernelParametersAreThePlans(t *testing.T) {
 	need.Root(t)
-	lab := up(t, small())
+	lab := up(t, withBranch(small()))
 	tests := []struct{ node, key, want string }{
 		{"host", "net/ipv4/ip_forward", "0"},
 		{"router", "net/ipv4/ip_forward", "1"},
@@ -71,6 +71,10 @@ func TestKernelParametersAreThePlans(t *testing.T) {
 		{"router", "net/ipv4/conf/s1/rp_filter", "0"},
 		{"router", "net/ipv4/conf/s1/send_redirects", "0"},
 		{"router", "net/ipv4/conf/s1/forwarding", "1"},
+		{"router", "net/ipv4/conf/s1/accept_local", "0"},
+		{"router", "net/ipv4/conf/gre1/forwarding", "1"},
+		{"router", "net/ipv4/conf/gre1/accept_local", "1"}, // a probe of type reply is from itself
+		{"router", "net/ipv4/conf/gre1x/forwarding", "0"},  // its packets are a program's
 		{"router", "net/ipv4/fib_multipath_hash_policy", "3"},
 		{"router", "net/ipv4/fib_multipath_hash_fields", "55"},
 		{"router", "net/ipv4/icmp_ratelimit", "0"},

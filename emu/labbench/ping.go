@@ -5,14 +5,20 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// pingWait is how long an echo may take. A first one waits for ARP, where
-// neighbours are not known.
-const pingWait = 2 * time.Second
+const (
+	// pingWait is how long a link has to carry an echo. Where neighbours are not
+	// known a first one waits for ARP, whose table is the machine's: with more
+	// entries than gc_thresh3, 1,024, those younger than 5 s have to age first.
+	pingWait = 12 * time.Second
+	// pingAgain is when an echo that was not answered is repeated.
+	pingAgain = 500 * time.Millisecond
+)
 
 // pings is how many of the links of a star carry an echo from the leaf to the
 // middle and its answer back. Inside runs do in the namespace of a leaf.
@@ -43,25 +49,44 @@ func ping(to netip.Addr) (answered bool, err error) {
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	// Type 8, code 0, checksum, identifier 0, sequence number 1.
 	request := []byte{8, 0, 0xf7, 0xfe, 0, 0, 0, 1}
-	if _, err := conn.WriteTo(request, &net.IPAddr{IP: to.AsSlice()}); err != nil {
-		if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
-			return false, nil
+	for end := time.Now().Add(pingWait); !answered && err == nil && time.Now().Before(end); {
+		if _, err = conn.WriteTo(request, &net.IPAddr{IP: to.AsSlice()}); err == nil {
+			answered, err = echoed(conn, to, len(request))
 		}
-		return false, err
+		if noWay(err) {
+			time.Sleep(pingAgain)
+			err = nil
+		}
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(pingWait)); err != nil {
+	return answered, err
+}
+
+// noWay says whether an error of a socket is the network's: there is no way, or
+// no room for a neighbour.
+func noWay(err error) bool {
+	for _, e := range []syscall.Errno{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.ENOBUFS, unix.EINVAL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// echoed waits for an answer of at least so many bytes.
+func echoed(conn net.PacketConn, from netip.Addr, size int) (bool, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(pingAgain)); err != nil {
 		return false, err
 	}
 	var answer [64]byte
 	for {
-		n, from, err := conn.ReadFrom(answer[:])
+		n, sender, err := conn.ReadFrom(answer[:])
 		var late net.Error
 		switch {
 		case errors.As(err, &late) && late.Timeout():
 			return false, nil
 		case err != nil:
 			return false, err
-		case n >= len(request) && answer[0] == 0 && from.String() == to.String():
+		case n >= size && answer[0] == 0 && sender.String() == from.String():
 			return true, nil
 		}
 	}

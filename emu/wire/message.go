@@ -142,6 +142,23 @@ func (c *conn) up(index int) error {
 	return err
 }
 
+// Of linux/rtnetlink.h and linux/ip.h: where an interface's IPv4 parameters are
+// in a message, and their numbers.
+const (
+	iflaInetConf = 1
+	forwarding   = 1
+	acceptLocal  = 23
+)
+
+// ipv4 sets an IPv4 parameter of an interface, what sysctl(8) has under
+// net.ipv4.conf, without a file.
+func (c *conn) ipv4(index, parameter int, value uint32) error {
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(iflaInetConf, nil).AddRtAttr(parameter, nl.Uint32Attr(value))
+	_, err := c.ask(unix.RTM_SETLINK, 0, ifinfo(index), spec)
+	return err
+}
+
 // quiet has an interface ask nobody for neighbours and be a member of no group:
 // IPv6 would report each group that it joins (RFC 3810), the one of each address
 // among them. All neighbours are permanent, so that nothing is missed. It must

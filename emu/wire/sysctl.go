@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -96,9 +98,14 @@ var forward6 = []setting{{"net.ipv6.conf.all.forwarding", "1", false}}
 
 // apply writes the settings in the namespace of the calling thread: /proc/sys/net
 // is the opener's.
-func apply(ss []setting) error {
+func apply(ss []setting) (err error) {
+	root, err := procfs()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(root)) }()
 	for _, s := range ss {
-		err := set(s.key, s.value)
+		err := set(root, s.key, s.value)
 		gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrPermission)
 		if err != nil && !(s.optional && gone) {
 			return fmt.Errorf("set %s=%s: %w", s.key, s.value, err)
@@ -107,11 +114,39 @@ func apply(ss []setting) error {
 	return nil
 }
 
-func set(key, value string) error {
-	f, err := os.OpenFile("/proc/sys/"+strings.ReplaceAll(key, ".", "/"), os.O_WRONLY, 0)
+func set(root int, key, value string) error {
+	fd, err := unix.Openat(root, "sys/"+strings.ReplaceAll(key, ".", "/"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	_, err = unix.Write(fd, []byte(value))
+	return errors.Join(err, unix.Close(fd))
+}
+
+// procfs opens a fresh instance of procfs, mounted nowhere. In one instance the
+// files of that name of all namespaces are in one list, which the kernel walks at
+// each opening: with a thousand namespaces that is most of what bringing them up
+// costs. Where a fresh one may not be made (a user namespace behind a masked
+// /proc) it is the machine's.
+func procfs() (root int, err error) {
+	if root, err = freshProcfs(); err == nil {
+		return root, nil
+	}
+	root, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open /proc: %w", err)
+	}
+	return root, nil
+}
+
+func freshProcfs() (root int, err error) {
+	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 }

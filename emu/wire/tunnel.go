@@ -35,6 +35,7 @@ func tunnel(p *place, t *plan.BranchTunnel) pair {
 		b: side{
 			end:  end{name: t.Interface + PeerSuffix, mac: t.PeerMAC, mtu: max(t.MTU, minPeerMTU)},
 			node: p,
+			deaf: true,
 		},
 	}
 }

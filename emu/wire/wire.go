@@ -118,6 +118,9 @@ type side struct {
 	// own lets in packets that come from an address of the node itself: a tunnel's
 	// probe of type reply is one, and is to be forwarded back (SEMANTICS 2.8).
 	own bool
+	// deaf keeps the kernel from routing what arrives: it sees each packet that a
+	// program takes from there, and would send it once more.
+	deaf bool
 }
 
 // pair is a veth to be made.
@@ -292,9 +295,13 @@ func (s *side) dress(other end) error {
 		}
 	}
 	if s.own {
-		accept := []setting{{"net.ipv4.conf." + s.name + ".accept_local", "1", false}}
-		if err := s.node.space.Do(func() error { return apply(accept) }); err != nil {
-			return err
+		if err := c.ipv4(s.index, acceptLocal, 1); err != nil {
+			return fmt.Errorf("accept the node's own addresses on %s: %w", s.name, err)
+		}
+	}
+	if s.deaf {
+		if err := s.deafen(); err != nil {
+			return fmt.Errorf("stop forwarding on %s: %w", s.name, err)
 		}
 	}
 	for _, a := range s.addresses {
@@ -315,6 +322,16 @@ func (s *side) dress(other end) error {
 		}
 	}
 	return nil
+}
+
+// deafen has the kernel take and forward nothing that arrives. IPv6 forwards by
+// one setting for all links: this link has none of it.
+func (s *side) deafen() error {
+	if err := s.node.conn.ipv4(s.index, forwarding, 0); err != nil || !s.node.v6 {
+		return err
+	}
+	off := []setting{{"net.ipv6.conf." + s.name + ".disable_ipv6", "1", false}}
+	return s.node.space.Do(func() error { return apply(off) })
 }
 
 // routes finishes the i-th node: loopback, then routes, whose preferred
