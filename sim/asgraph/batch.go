@@ -233,3 +233,18 @@ func (b *Batch) At(v Node, scenario int) (length uint8, entry uint16, ok bool) {
 	length = uint8(n.length >> shift)
 	return length, uint16(uint8(n.low>>shift)) | uint16(uint8(n.top>>shift))<<8, length != uint8(far&0xff)
 }
+
+// Differ is the lanes in which a node's route does not end at that announcement, or,
+// with ok false, in which it has one.
+func (b *Batch) Differ(v Node, entry uint16, ok bool) uint64 {
+	n := &b.nodes[v]
+	has := below(n.length, far)
+	if !ok {
+		return has
+	}
+	low, top := n.low^lane(entry&0xff)*ones, n.top^lane(entry>>8)*ones
+	return ^has | differs(low) | differs(top)
+}
+
+// differs is 0xff in each lane in which x is not 0.
+func differs(x lane) lane { return ((x&far + far | x) & high >> 7) * 0xff }

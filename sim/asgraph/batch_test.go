@@ -49,6 +49,14 @@ func equalLane(t *testing.T, seed uint64, b *Batch, all []Announcement, made []u
 	}
 	for v := range Node(b.g.Len()) {
 		length, entry, ok := b.At(v, l)
+		for other := range uint16(len(all)) {
+			if got, want := b.Differ(v, other, true)&Lane(l) != 0, !ok || entry != other; got != want {
+				t.Fatalf("seed %d, lane %d, %v: differs from %d is %v with %d (%v)", seed, l, b.g.ASN(v), other, got, entry, ok)
+			}
+		}
+		if got := b.Differ(v, 0, false)&Lane(l) != 0; got != ok {
+			t.Fatalf("seed %d, lane %d, %v: has a route is %v, want %v", seed, l, b.g.ASN(v), got, ok)
+		}
 		want := routes.At(v)
 		if ok != (want.Class != Unreachable) || ok && (length != want.Length || entry != which[want.Entry]) {
 			t.Fatalf("seed %d, lane %d, %v: length %d by %d (%v), want %+v", seed, l, b.g.ASN(v), length, entry, ok, want)

@@ -145,11 +145,39 @@ func TestRoutesEqualOracle(t *testing.T) {
 			if err := routes.Spread(all, p); err != nil {
 				t.Fatal(err)
 			}
+			if n := routes.Unstable(all, p); n != 0 {
+				t.Fatalf("seed %d: %d nodes would choose otherwise", seed, n)
+			}
 			for v := range Node(g.Len()) {
 				if got := routes.At(v); got != want[v] {
 					t.Fatalf("seed %d, %v: %+v, want %+v", seed, g.ASN(v), got, want[v])
 				}
 			}
+		}
+	}
+}
+
+// TestUnstableSees: a route that is worse than another, or longer than it is.
+func TestUnstableSees(t *testing.T) {
+	g, err := New([]Link{{1, 2, Transit}, {1, 3, Transit}, {2, 4, Transit}, {3, 4, Transit}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, _ := g.Lookup(1)
+	last, _ := g.Lookup(4)
+	three, _ := g.Lookup(3)
+	all := []Announcement{{To: top, Class: Own}}
+	r := NewRoutes(g)
+	for name, spoil := range map[string]func(){
+		"other neighbour": func() { r.next[last] = three },
+		"length":          func() { r.length[last]++ },
+		"none":            func() { r.class[last] = Unreachable },
+	} {
+		if err := r.Spread(all, 0); err != nil {
+			t.Fatal(err)
+		}
+		if spoil(); r.Unstable(all, 0) == 0 {
+			t.Errorf("%s: not seen", name)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/homeward-lab/homeward/sim/asgraph"
@@ -147,8 +148,13 @@ func Find(w *World, sites []Site, scenarios []Scenario, e Ensemble) (*Catchments
 		if err != nil {
 			return nil, err
 		}
+		var f *landing
 		for from := 0; from < len(scenarios); from += asgraph.Lanes {
-			c.land(b, in, near, scenarios, from)
+			b.Spread(made(in, scenarios[from:min(from+asgraph.Lanes, len(scenarios))]))
+			if from == 0 {
+				f = c.first(b, near, scenarios[0])
+			}
+			c.land(b, f, near, scenarios, from)
 		}
 	}
 	for i := range c.users {
@@ -159,36 +165,96 @@ func Find(w *World, sites []Site, scenarios []Scenario, e Ensemble) (*Catchments
 	return c, nil
 }
 
-// land adds up to eight scenarios of one member.
-func (c *Catchments) land(b *asgraph.Batch, in []entry, near *nearest, scenarios []Scenario, from int) {
+// landing is where every node is in the first scenario, as one member has it.
+type landing struct {
+	entry []uint16
+	site  []uint16 // the number of sites is nowhere
+	users []float64
+	down  Scenario
+}
+
+// first takes lane 0 of a batch.
+func (c *Catchments) first(b *asgraph.Batch, near *nearest, down Scenario) *landing {
+	n := c.world.Graph.Len()
+	f := &landing{entry: make([]uint16, n), site: make([]uint16, n), users: make([]float64, len(c.sites)+1), down: down}
+	for v := range asgraph.Node(n) {
+		_, e, ok := b.At(v, 0)
+		at := len(c.sites)
+		if ok {
+			at = near.of(c.world.Home[v], int(e), down)
+		}
+		f.entry[v], f.site[v] = e, uint16(at)
+		f.users[at] += c.world.Users[v]
+		c.count(v, at)
+	}
+	return f
+}
+
+// covers says whether a scenario has all those down that the first has.
+func (f *landing) covers(down Scenario) bool {
+	for s, d := range f.down {
+		if d && (down == nil || !down[s]) {
+			return false
+		}
+	}
+	return true
+}
+
+// land adds up to eight scenarios of one member. Most nodes are where they are in
+// the first scenario: only the others are looked at one by one.
+func (c *Catchments) land(b *asgraph.Batch, f *landing, near *nearest, scenarios []Scenario, from int) {
 	lanes := min(asgraph.Lanes, len(scenarios)-from)
-	made := make([]uint64, len(in))
-	for i, e := range in {
-		for l := range lanes {
-			down := scenarios[from+l]
-			if slices.ContainsFunc(e.sites, func(s int) bool { return down == nil || !down[s] }) {
-				made[i] |= asgraph.Lane(l)
+	users := make([][]float64, lanes)
+	var again, used uint64 // lanes in which every node is looked at, and all lanes
+	gone := make([]uint64, len(c.sites)+1)
+	for l := range lanes {
+		users[l] = slices.Clone(f.users)
+		used |= asgraph.Lane(l)
+		if !f.covers(scenarios[from+l]) {
+			again |= asgraph.Lane(l)
+		}
+		for s, d := range scenarios[from+l] {
+			if d {
+				gone[s] |= asgraph.Lane(l)
 			}
 		}
 	}
-	b.Spread(made)
-	for l := range lanes {
-		users := make([]float64, len(c.sites)+1)
-		for v := range asgraph.Node(c.world.Graph.Len()) {
+	for v := range asgraph.Node(c.world.Graph.Len()) {
+		was := int(f.site[v])
+		look := (b.Differ(v, f.entry[v], was < len(c.sites)) | gone[was] | again) & used
+		for look != 0 {
+			l := bits.TrailingZeros64(look) / 8
+			look &^= asgraph.Lane(l)
 			at := len(c.sites)
 			if _, e, ok := b.At(v, l); ok {
 				at = near.of(c.world.Home[v], int(e), scenarios[from+l])
 			}
-			users[at] += c.world.Users[v]
-			if from+l == 0 {
-				c.count(v, at)
+			users[l][was] -= c.world.Users[v]
+			users[l][at] += c.world.Users[v]
+		}
+	}
+	for l, u := range users {
+		for s := range u {
+			if gone[s]&asgraph.Lane(l) != 0 {
+				u[s] = 0 // not what rounding has left
+			}
+			c.users[from+l][s] += u[s]
+		}
+		c.spread[from+l] = append(c.spread[from+l], u)
+	}
+}
+
+// made says in which lanes each announcement is made.
+func made(in []entry, scenarios []Scenario) []uint64 {
+	all := make([]uint64, len(in))
+	for i, e := range in {
+		for l, down := range scenarios {
+			if slices.ContainsFunc(e.sites, func(s int) bool { return down == nil || !down[s] }) {
+				all[i] |= asgraph.Lane(l)
 			}
 		}
-		for k, n := range users {
-			c.users[from+l][k] += n
-		}
-		c.spread[from+l] = append(c.spread[from+l], users)
 	}
+	return all
 }
 
 func (c *Catchments) count(v asgraph.Node, at int) {

@@ -1,6 +1,6 @@
 // Package simbench measures the simulator for `homeward bench sim`: the queue of
-// events, packets on a chain of routers, a whole scenario's hubs, and what a
-// flow takes in memory.
+// events, packets on a chain of routers, a whole scenario's hubs, what a
+// flow takes in memory, and routes over a graph like the Internet.
 //
 // Its law is that of all benches: a number is printed beside what it is compared
 // with, measured in the same run and interleaved, and results are checked before
@@ -54,8 +54,13 @@ func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
 			return rows, err
 		}
 	}
-	more, err := b.crowds(ctx)
-	return append(rows, more...), err
+	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.crowds, b.internet} {
+		more, err := measure(ctx)
+		if rows = append(rows, more...); err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
 }
 
 // work is a share of a round's work.
