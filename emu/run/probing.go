@@ -10,22 +10,28 @@ import (
 
 // Servers come up one after the other, and before the branches: a tunnel probed
 // meanwhile would be found broken, and would be degraded for minutes. So they
-// begin without probes, and probing begins when everything is up.
+// begin without probes, and probing begins when everything is up. They end the
+// other way round: an answer may arrive at another server than the one that
+// asked, and be lost with it.
 
-// unprobed is a server that probes nothing yet.
-func unprobed(s plan.Server) plan.Server {
-	s.Config.OnRamps = slices.Clone(s.Config.OnRamps)
-	for i := range s.Config.OnRamps {
-		s.Config.OnRamps[i].Probing = nil
+// unprobe has a server probe nothing.
+func unprobe(c *hub.Config) {
+	c.OnRamps = slices.Clone(c.OnRamps)
+	for i := range c.OnRamps {
+		c.OnRamps[i].Probing = nil
 	}
-	return s
+}
+
+// probed says whether a server probes anything.
+func probed(c hub.Config) bool {
+	return slices.ContainsFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.Probing != nil })
 }
 
 // probing has every server probe what its configuration says.
 func (r *runner) probing(ctx context.Context) error {
 	for i, a := range r.fleet.all() {
 		c := r.plan.Servers[i].Config
-		if !slices.ContainsFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.Probing != nil }) {
+		if !probed(c) {
 			continue
 		}
 		if err := a.Reconfigure(ctx, c); err != nil {
@@ -33,4 +39,12 @@ func (r *runner) probing(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// quieten ends all probing, of the servers that run.
+func (r *runner) quieten() error {
+	if !slices.ContainsFunc(r.plan.Servers, func(s plan.Server) bool { return probed(s.Config) }) {
+		return nil
+	}
+	return faulty{r}.Reconfigure(unprobe)
 }

@@ -250,6 +250,7 @@ func (r *runner) stop() error {
 	if r.faults != nil {
 		errs = append(errs, r.faults.Close())
 	}
+	errs = append(errs, r.quieten())
 	for i, a := range r.fleet.all() {
 		node := r.plan.Servers[i].Node
 		switch r.fleet.condition(i) {

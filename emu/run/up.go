@@ -127,7 +127,9 @@ const (
 func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
 	if r.options.Dataplane != NFTables {
-		a, err := r.serve(i, unprobed(s))
+		quiet := s
+	unprobe(&quiet.Config)
+	a, err := r.serve(i, quiet)
 		if err != nil {
 			return err
 		}
