@@ -36,6 +36,9 @@ type ServerOptions struct {
 type Server struct {
 	objects serverObjects
 	links   []link.Link
+	// held says that Hold took the program at ingress away, ingress how to put it back.
+	held    bool
+	ingress link.TCXOptions
 }
 
 // encapEntry has the layout of the C struct encap.
@@ -72,20 +75,42 @@ func (s *Server) attach(o ServerOptions) error {
 	if o.Fast != nil {
 		ingress = o.Fast.objects.FastPath
 	}
-	for _, p := range []struct {
-		program *ebpf.Program
-		at      ebpf.AttachType
-	}{
-		{s.objects.PushByMark, ebpf.AttachTCXEgress},
-		{ingress, ebpf.AttachTCXIngress},
+	s.ingress = link.TCXOptions{Program: ingress, Interface: o.Interface, Attach: ebpf.AttachTCXIngress}
+	for _, p := range []link.TCXOptions{
+		{Program: s.objects.PushByMark, Interface: o.Interface, Attach: ebpf.AttachTCXEgress},
+		s.ingress,
 	} {
-		l, err := link.AttachTCX(link.TCXOptions{Program: p.program, Interface: o.Interface, Attach: p.at})
-		if err != nil {
-			return fmt.Errorf("attach %v to interface %d: %w", p.at, o.Interface, err)
+		if err := s.attachAt(p); err != nil {
+			return err
 		}
-		s.links = append(s.links, l)
 	}
 	return nil
+}
+
+func (s *Server) attachAt(o link.TCXOptions) error {
+	l, err := link.AttachTCX(o)
+	if err != nil {
+		return fmt.Errorf("attach %v to interface %d: %w", o.Attach, o.Interface, err)
+	}
+	s.links = append(s.links, l)
+	return nil
+}
+
+// Hold takes the program at ingress away, or puts it back: what arrives meanwhile
+// waits for the hub, which is about to stop. It must be called in the namespace
+// of the interface.
+func (s *Server) Hold(on bool) error {
+	if on == s.held {
+		return nil
+	}
+	s.held = on
+	if !on {
+		return s.attachAt(s.ingress)
+	}
+	last := len(s.links) - 1 // ingress is attached last
+	l := s.links[last]
+	s.links = s.links[:last]
+	return l.Close()
 }
 
 // own leaves packets to an address to the kernel.

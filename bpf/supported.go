@@ -1,7 +1,9 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
+	"net"
 
 	"github.com/containernetworking/plugins/pkg/ns"
 )
@@ -20,6 +22,32 @@ func Supported() error {
 		return fmt.Errorf("eBPF with tcx (Linux 6.6) does not work here: %w", err)
 	}
 	return nil
+}
+
+// DataplaneSupported is Supported for the fast path of an edge server.
+func DataplaneSupported() error {
+	space, err := ns.TempNetNS()
+	if err == nil {
+		defer space.Close()
+		err = space.Do(tryDataplane)
+	}
+	if err != nil {
+		return fmt.Errorf("eBPF with tcx and BTF (Linux 6.6) does not work here: %w", err)
+	}
+	return nil
+}
+
+func tryDataplane(ns.NetNS) error {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 1}
+	d, err := NewDataplane(Spec{MAC: mac, Gateway: mac, Flows: 1})
+	if err != nil {
+		return err
+	}
+	s, err := AttachServer(ServerOptions{Interface: loopback, Fast: d})
+	if err == nil {
+		err = s.Close()
+	}
+	return errors.Join(err, d.Close())
 }
 
 const loopback = 1 // its index in every new namespace

@@ -47,30 +47,25 @@ func simulator() engine {
 // onWords are what --on takes.
 var onWords = []string{"emu", "emu-hub", "emu-ebpf", "emu-nftables", "sim", "both"}
 
-// enginesFor turns --on into the engines that this version has here.
-func enginesFor(on string) ([]engine, error) {
+// enginesFor turns --on into the engines that it means here, for --io.
+func enginesFor(on, io string) ([]engine, error) {
 	if !slices.Contains(onWords, on) {
 		return nil, usagef("--on %s: want %s", on, strings.Join(onWords, ", "))
 	}
 	if on == "sim" {
 		return []engine{simulator()}, nil
 	}
-	labs := labEngines()
-	if labs == nil {
-		return nil, lackingf("--on %s: a lab needs Linux; --on sim runs the same scenario here, in virtual time", on)
+	if e, ok := namedLab(on); ok {
+		return []engine{e}, nil
 	}
-	switch on {
-	case "emu":
-		return labs[:1], nil
-	case "both":
+	labs := labEngines(io)
+	switch {
+	case labs == nil:
+		return nil, lackingf("--on %s: a lab needs Linux; --on sim runs the same scenario here, in virtual time", on)
+	case on == "both":
 		return append([]engine{simulator()}, labs...), nil
 	}
-	for _, e := range append(labs, diyEngine()) {
-		if e.name == on {
-			return []engine{e}, nil
-		}
-	}
-	return nil, lackingf("--on %s: this version has the engines sim and emu-hub; the eBPF dataplane is not in it", on)
+	return labs[:1], nil
 }
 
 // lab says whether one of the engines is a lab.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/agent"
 	emurun "github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -17,25 +18,54 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// labEngines are the dataplanes that a lab of this version can have, the best
+// labEngines are the dataplanes that a lab can have on this machine, the best
 // first.
-func labEngines() []engine {
-	return []engine{labEngine()}
+func labEngines(io string) []engine {
+	if agent.IO(io) != agent.IOPlain && bpf.DataplaneSupported() == nil {
+		return []engine{hubEngine(), ebpfEngine()}
+	}
+	return []engine{hubEngine()}
 }
 
-func labEngine() engine {
+// namedLab is the engine that --on names; ok is false if it names none.
+func namedLab(on string) (e engine, ok bool) {
+	for _, e := range []engine{hubEngine(), ebpfEngine(), diyEngine()} {
+		if e.name == on {
+			return e, true
+		}
+	}
+	return engine{}, false
+}
+
+// hubEngine has the Go hub decide every packet.
+func hubEngine() engine { return labEngine(emurun.Hub) }
+
+// ebpfEngine has the kernel carry what the hub has set up.
+func ebpfEngine() engine {
+	e := labEngine(emurun.EBPF)
+	e.possible = func(p *plan.Plan) error {
+		if err := bpf.DataplaneSupported(); err != nil {
+			return fmt.Errorf("the eBPF dataplane: %w; --on emu-hub does without", err)
+		}
+		return emurun.Possible(p)
+	}
+	return e
+}
+
+func labEngine(d emurun.Dataplane) engine {
 	return engine{
-		name: emurun.Hub.Engine(), lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
+		name: d.Engine(), lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
 		run: func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
-			return emurun.Run(ctx, v.plan, sink, s.labOptions(dir))
+			o := s.labOptions(dir)
+			o.Dataplane = d
+			return emurun.Run(ctx, v.plan, sink, o)
 		},
 	}
 }
 
 // diyEngine has servers of the kernel's own parts (homeward export --to nftables).
 func diyEngine() engine {
-	e := labEngine()
-	e.name = emurun.NFTables.Engine()
+	e := labEngine(emurun.NFTables)
 	e.possible = func(p *plan.Plan) error {
 		if _, err := exec.LookPath("nft"); err != nil {
 			return fmt.Errorf("%w; Debian: apt-get install nftables iproute2", err)

@@ -12,9 +12,9 @@ import (
 
 // On systems other than Linux there is the simulator, and what reads results.
 
-func labEngines() []engine { return nil }
+func labEngines(string) []engine { return nil }
 
-func diyEngine() engine { return engine{} }
+func namedLab(string) (engine, bool) { return engine{}, false }
 
 func labCommands() []*cobra.Command { return nil }
 

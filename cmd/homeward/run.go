@@ -81,7 +81,7 @@ judged, 130 interrupted.`,
 }
 
 func run(cmd *cobra.Command, args []string, f runFlags) error {
-	engines, err := enginesFor(f.on)
+	engines, err := enginesFor(f.on, f.io)
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func oneVariant(file, name string, sets []string) (*variant, json.RawMessage, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := refuse(vs, labEngine()); err != nil {
+	if err := refuse(vs, hubEngine()); err != nil {
 		return nil, nil, err
 	}
 	text, err := json.Marshal(vs[0].spec)

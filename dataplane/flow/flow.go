@@ -250,6 +250,10 @@ func (t *Table) Expire(now vt.Instant, end func(Index, *Flow)) {
 	})
 }
 
+// Rearm sets the timer of the flow at i by its deadline, after one that was moved
+// while Expire asked about it.
+func (t *Table) Rearm(i Index) { t.wheel.arm(i, t.At(i).Deadline) }
+
 // NextWake is when Expire has something to look at; vt.Never if nothing is
 // armed. It may be early, never late by more than a tick of the wheel.
 func (t *Table) NextWake() vt.Instant { return t.wheel.next() }

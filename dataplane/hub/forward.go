@@ -46,6 +46,9 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	i, f := h.flows.Forward(&w.key, w.hash)
+	if f != nil {
+		h.recall(i, f)
+	}
 	if f != nil && f.Deadline <= now {
 		h.end(now, i, f, out)
 		f = nil
@@ -102,6 +105,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	if ended {
 		h.finish(now, i, f, out)
 	}
+	h.hasten(i, f)
 }
 
 // setUp decides a packet without a flow; f is one whose session is behind it,

@@ -132,6 +132,7 @@ func (h *Hub) sendProbe(r *onRamp, seq uint16, out *Out) {
 
 func (h *Hub) changed(now vt.Instant, id ident.OnRamp, before, after health.State, out *Out) {
 	if before != after {
+		h.ask(id)
 		out.Events = append(out.Events, Event{Kind: HealthChanged, At: now, OnRamp: id, Why: after.String()})
 	}
 }

@@ -47,6 +47,8 @@ type Hub struct {
 	// probes are of tunnels, pins of flows of groups by index.
 	probes probes
 	pins   []pinned
+	// fast carries flows beside the hub; nil where nothing does.
+	fast *fast
 	// toPeer is scratch for the exit of one packet.
 	toPeer  exit
 	now     vt.Instant
@@ -201,6 +203,7 @@ func (h *Hub) Counters() Counters {
 func (h *Hub) Sessions() iter.Seq[Session] {
 	return func(yield func(Session) bool) {
 		for i, f := range h.flows.All() {
+			h.refresh(i, f)
 			if !f.Over() && !yield(*h.session(i, f)) {
 				return
 			}
@@ -226,11 +229,16 @@ func (h *Hub) sweep(now vt.Instant, out *Out) {
 	h.count.ReassemblyTimeouts += h.fragments.Expire(now)
 	h.relays.Expire(now)
 	h.answers.Expire(now)
-	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) { h.end(now, i, f, out) })
+	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) {
+		if !h.survives(now, i, f) {
+			h.end(now, i, f, out)
+		}
+	})
 }
 
 // end forgets a flow; if its session was still on, it ends.
 func (h *Hub) end(now vt.Instant, i flow.Index, f *flow.Flow, out *Out) {
+	h.recall(i, f)
 	if !f.Over() {
 		h.finish(now, i, f, out)
 	}

@@ -88,6 +88,9 @@ func (h *Hub) HandlePacket(now vt.Instant, in *Packet, out *Out) {
 	w := &h.batch[0]
 	h.receive(in, w)
 	h.decide(now, w, out)
+	if h.fast != nil {
+		h.install()
+	}
 }
 
 // HandleBatch decides packets in order, as HandlePacket would one by one. It
@@ -120,6 +123,9 @@ func (h *Hub) handle(now vt.Instant, in []Packet, out *Out) {
 	h.touched = touched // a use, so that the reads above are not optimised away
 	for i := range in {
 		h.decide(now, &h.batch[i], out)
+	}
+	if h.fast != nil {
+		h.install()
 	}
 }
 

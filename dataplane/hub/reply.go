@@ -23,6 +23,9 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	i, f := h.flows.Reverse(&w.key, w.hash)
+	if f != nil {
+		h.recall(i, f)
+	}
 	if f != nil && f.Deadline <= now {
 		h.end(now, i, f, out)
 		f = nil
@@ -120,6 +123,7 @@ func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *o
 	if ended {
 		h.finish(now, i, f, out)
 	}
+	h.hasten(i, f)
 }
 
 // undoQuote translates an ICMP error of the outside: the packet it quotes left

@@ -66,6 +66,23 @@ type Socket struct {
 // that the link sends. It needs CAP_NET_RAW.
 func Listen(ifindex int) (*Socket, error) { return open(ifindex, unix.ETH_P_ALL) }
 
+// ListenBehind opens sockets that receive what programs at the link's ingress
+// pass on, and not what they keep: IPv4 and IPv6 packets.
+func ListenBehind(ifindex int) ([]*Socket, error) {
+	var all []*Socket
+	for _, protocol := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
+		s, err := open(ifindex, protocol)
+		if err != nil {
+			for _, s := range all {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
 // Dial opens a socket that only sends.
 func Dial(ifindex int) (*Socket, error) { return open(ifindex, 0) }
 
@@ -145,7 +162,9 @@ type mmsghdr struct {
 
 // Receiver is the memory for one batch of received frames.
 type Receiver struct {
-	socket *Socket
+	sockets []*Socket
+	// turn is the socket that is read next.
+	turn   int
 	frames [Batch][]byte
 	iov    [Batch]unix.Iovec
 	msgs   [Batch]mmsghdr
@@ -153,9 +172,9 @@ type Receiver struct {
 	Truncated uint64
 }
 
-// NewReceiver allocates a receiver for s.
-func NewReceiver(s *Socket) *Receiver {
-	r := &Receiver{socket: s}
+// NewReceiver allocates a receiver for sockets, which have their turns.
+func NewReceiver(sockets ...*Socket) *Receiver {
+	r := &Receiver{sockets: sockets}
 	slab := make([]byte, Batch*frameMax)
 	for i := range r.frames {
 		r.frames[i], slab = slab[:frameMax:frameMax], slab[frameMax:]
@@ -169,9 +188,20 @@ func NewReceiver(s *Socket) *Receiver {
 
 // Receive fills the batch with what is there now, without waiting, and returns
 // how many frames that is; 0 means none.
-func (r *Receiver) Receive() (int, error) {
+func (r *Receiver) Receive() (n int, err error) {
+	for range r.sockets {
+		s := r.sockets[r.turn]
+		r.turn = (r.turn + 1) % len(r.sockets)
+		if n, err = r.from(s); n > 0 || err != nil {
+			break
+		}
+	}
+	return n, err
+}
+
+func (r *Receiver) from(s *Socket) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.socket.fd),
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&r.msgs[0])), Batch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:

@@ -85,7 +85,7 @@ func frames(t *testing.T, r *Receiver, n int) (packets [][]byte, headers []Heade
 				packets, headers = append(packets, bytes.Clone(f[EthernetHeader:])), append(headers, h)
 			}
 		}
-		if err := Wait([]unix.PollFd{{Fd: int32(r.socket.Fd()), Events: unix.POLLIN}}, 10*time.Millisecond); err != nil {
+		if err := Wait([]unix.PollFd{{Fd: int32(r.sockets[0].Fd()), Events: unix.POLLIN}}, 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -168,7 +168,7 @@ func TestNoAllocations(t *testing.T) {
 	tx, rx := pair(t)
 	packet := partial(tcpPacket(t, false, make([]byte, 3000)))
 	e := tunnel.Encap{Src: netip.MustParseAddr("198.18.0.1"), Dst: netip.MustParseAddr("192.0.2.2")}
-	fds := []unix.PollFd{{Fd: int32(rx.socket.Fd()), Events: unix.POLLIN}}
+	fds := []unix.PollFd{{Fd: int32(rx.sockets[0].Fd()), Events: unix.POLLIN}}
 	got := testing.AllocsPerRun(200, func() {
 		tx.Whole(packet, pkt.Offload{Segment: 1000, Partial: true}, 0)
 		tx.Finish(packet, pkt.Offload{Segment: 1000, Partial: true}, &e)

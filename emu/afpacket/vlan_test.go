@@ -86,7 +86,7 @@ func TestVLANs(t *testing.T) {
 		if last := got[1][len(got[1])-1]; last != byte(i) {
 			t.Errorf("VLAN %d: got the datagram of %d", vlans[i], vlans[last])
 		}
-		if err := Wait([]unix.PollFd{{Fd: int32(rx.socket.Fd()), Events: unix.POLLIN}}, 5*time.Millisecond); err != nil {
+		if err := Wait([]unix.PollFd{{Fd: int32(rx.sockets[0].Fd()), Events: unix.POLLIN}}, 5*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := rx.Receive(); err != nil || n != 0 && vlans[i] != 0 { // the kernel's own have no tag

@@ -31,10 +31,22 @@ const (
 	IOPlain IO = "plain"
 )
 
+// Dataplane is what carries the packets of flows that are set up.
+type Dataplane string
+
+const (
+	// Hub decides every packet: the zero value's meaning.
+	Hub Dataplane = "hub"
+	// EBPF has a program in the kernel carry the flows that the hub has set up
+	// (hub.Fast). It needs IOVnet.
+	EBPF Dataplane = "ebpf"
+)
+
 // header is the first line on the child's stdin.
 type header struct {
 	Server     plan.Server      `json:"server"`
 	IO         IO               `json:"io"`
+	Dataplane  Dataplane        `json:"dataplane,omitempty"`
 	Base       int64            `json:"base_ns"` // CLOCK_MONOTONIC at the start of the run
 	UplinkMAC  net.HardwareAddr `json:"uplink_mac"`
 	GatewayMAC net.HardwareAddr `json:"gateway_mac"`
@@ -46,14 +58,16 @@ type command struct {
 	Reconfigure *hub.Config      `json:"reconfigure,omitempty"`
 	Learn       []hub.Attachment `json:"learn,omitempty"`
 	Look        int              `json:"look,omitempty"` // the number of the question
-	Stop        bool             `json:"stop,omitempty"`
+	// Hold keeps the kernel's part from carrying anything, or lets it again.
+	Hold *bool `json:"hold,omitempty"`
+	Stop bool  `json:"stop,omitempty"`
 }
 
 // message is a line on the child's stdout. Exactly one field is set.
 type message struct {
 	Hello  *Hello      `json:"hello,omitempty"`
 	Events []hub.Event `json:"events,omitempty"`
-	// Applied answers a Reconfigure; it holds the error's text, empty for none.
+	// Applied answers a Reconfigure or Hold; it holds the error's text, empty for none.
 	Applied *string `json:"applied,omitempty"`
 	Look    *Look   `json:"look,omitempty"`
 	Final   *Final  `json:"final,omitempty"`

@@ -30,6 +30,7 @@ type core interface {
 	Reconfigure(now vt.Instant, c hub.Config) error
 	Learn(now vt.Instant, news []hub.Attachment, out *hub.Out)
 	Closed(now vt.Instant, port hub.Port, out *hub.Out)
+	SetFast(f hub.Fast)
 	Counters() hub.Counters
 	Sessions() iter.Seq[hub.Session]
 	Close(now vt.Instant, out *hub.Out)
@@ -69,6 +70,9 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 		return fmt.Errorf("agent %s: %w", h.Server.Node, err)
 	}
 	defer u.close()
+	if u.fast != nil {
+		c.SetFast(u.fast)
+	}
 	var p *ports
 	if h.Socket != "" {
 		if p, err = openPorts(h.Socket); err != nil {
@@ -127,6 +131,9 @@ func (c clock) now() vt.Instant { return c.at + vt.Instant(time.Since(c.start)) 
 // final is what the process reports before it ends.
 func (l *loop) final() *Final {
 	f := &Final{Counters: l.core.Counters(), Drops: make(map[string]uint64), IO: l.uplink.counters()}
+	if l.uplink.fast != nil {
+		l.uplink.fast.count(&f.Counters)
+	}
 	for _, r := range drop.Reasons() {
 		if n := f.Counters.Drops[r]; n != 0 {
 			f.Drops[r.String()] = n

@@ -145,3 +145,5 @@ func (f *fake) Close(vt.Instant, *hub.Out) {}
 func (f *fake) Learn(vt.Instant, []hub.Attachment, *hub.Out) {}
 
 func (f *fake) Closed(vt.Instant, hub.Port, *hub.Out) {}
+
+func (f *fake) SetFast(hub.Fast) {}

@@ -181,6 +181,8 @@ func (l *loop) obey(now vt.Instant) error {
 				return errStop
 			case c.Reconfigure != nil:
 				l.reconfigure(now, c.Reconfigure)
+			case c.Hold != nil:
+				l.applied(l.uplink.hold(*c.Hold))
 			case c.Learn != nil:
 				l.core.Learn(now, c.Learn, &l.out)
 				l.deliver(now)
@@ -194,11 +196,19 @@ func (l *loop) obey(now vt.Instant) error {
 }
 
 func (l *loop) reconfigure(now vt.Instant, c *hub.Config) {
-	answer := ""
-	if err := l.core.Reconfigure(now, *c); err != nil {
-		answer = err.Error()
-	} else {
+	err := l.core.Reconfigure(now, *c)
+	if err == nil {
 		l.uplink.ends = endsOf(c)
+		err = l.uplink.configure(c)
+	}
+	l.applied(err)
+}
+
+// applied answers a command that is waited for.
+func (l *loop) applied(err error) {
+	answer := ""
+	if err != nil {
+		answer = err.Error()
 	}
 	l.messages <- message{Applied: &answer}
 }
@@ -210,12 +220,14 @@ func (l *loop) sleep() error {
 		timeout = max(wake.Sub(l.clock.now()), 0)
 	}
 	fds := []unix.PollFd{
-		{Fd: int32(l.uplink.socket.Fd()), Events: unix.POLLIN},
 		{Fd: int32(l.bell), Events: unix.POLLIN},
 		{Fd: -1, Events: unix.POLLIN}, // a negative one is passed over
 	}
 	if l.ports != nil {
-		fds[2].Fd = int32(l.ports.epoll)
+		fds[1].Fd = int32(l.ports.epoll)
+	}
+	for _, s := range l.uplink.sockets {
+		fds = append(fds, unix.PollFd{Fd: int32(s.Fd()), Events: unix.POLLIN})
 	}
 	return afpacket.Wait(fds, timeout)
 }

@@ -31,6 +31,8 @@ type Options struct {
 	Base int64
 	// IO is the engine; the zero value takes the best that works.
 	IO IO
+	// Dataplane carries flows; the zero value is Hub.
+	Dataplane Dataplane
 	// UplinkMAC is the server's address on its uplink, GatewayMAC the edge
 	// router's at the other end.
 	UplinkMAC, GatewayMAC net.HardwareAddr
@@ -49,6 +51,7 @@ type Options struct {
 type Agent struct {
 	node    string
 	cmd     *exec.Cmd
+	fast    bool // the kernel carries flows
 	stderr  *tail.Tail
 	onEvent func(Event)
 
@@ -71,7 +74,7 @@ type Agent struct {
 // child said on stderr.
 func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Options) (*Agent, error) {
 	a := &Agent{
-		node: s.Node, cmd: exec.Command(o.Exe, o.Args...), stderr: tail.New(tailMax), onEvent: o.OnEvent,
+		node: s.Node, fast: o.Dataplane == EBPF, cmd: exec.Command(o.Exe, o.Args...), stderr: tail.New(tailMax), onEvent: o.OnEvent,
 		ready: make(chan Hello, 1), applied: make(chan string, 1), looks: make(chan Look, 1), done: make(chan struct{}),
 	}
 	a.cmd.Stderr = a.stderr
@@ -87,7 +90,7 @@ func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Option
 		return nil, fmt.Errorf("agent %s: %w", s.Node, errors.Join(err, a.stdin.Close(), stdout.Close()))
 	}
 	go a.read(stdout)
-	h := header{Server: s, IO: o.IO, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket}
+	h := header{Server: s, IO: o.IO, Dataplane: o.Dataplane, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket}
 	if err := a.awaitHello(h, o.Hello); err != nil {
 		a.kill()
 		return nil, err
@@ -191,23 +194,28 @@ func (a *Agent) Err() error {
 // Reconfigure gives the hub a new configuration; flows stay. It returns the
 // hub's refusal, if any.
 func (a *Agent) Reconfigure(ctx context.Context, c hub.Config) error {
+	return a.apply(ctx, "reconfigure", command{Reconfigure: &c})
+}
+
+// apply gives a command that is answered with Applied.
+func (a *Agent) apply(ctx context.Context, what string, c command) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := json.NewEncoder(a.stdin).Encode(command{Reconfigure: &c}); err != nil {
-		return fmt.Errorf("agent %s: reconfigure: %w", a.node, err)
+	if err := json.NewEncoder(a.stdin).Encode(c); err != nil {
+		return fmt.Errorf("agent %s: %s: %w", a.node, what, err)
 	}
 	select {
 	case text := <-a.applied:
 		if text != "" {
-			return fmt.Errorf("agent %s: reconfigure: %s", a.node, text)
+			return fmt.Errorf("agent %s: %s: %s", a.node, what, text)
 		}
 		return nil
 	case <-a.done:
-		return fmt.Errorf("agent %s: reconfigure: %w", a.node, errors.Join(errEnded, a.exit))
+		return fmt.Errorf("agent %s: %s: %w", a.node, what, errors.Join(errEnded, a.exit))
 	case <-ctx.Done():
 		// The answer may still come: the connection is no longer in step.
 		a.kill()
-		return fmt.Errorf("agent %s: reconfigure: %w", a.node, ctx.Err())
+		return fmt.Errorf("agent %s: %s: %w", a.node, what, ctx.Err())
 	}
 }
 
@@ -248,12 +256,28 @@ func (a *Agent) Stop(ctx context.Context) (Final, error) {
 // every event that it told is delivered.
 func (a *Agent) Kill() { a.kill() }
 
-// Pause stops the child where it is, until Resume lets it go on. It answers
-// nothing meanwhile.
-func (a *Agent) Pause() error { return a.signal(unix.SIGSTOP) }
+// Pause stops the child where it is, and what it has in the kernel, until Resume
+// lets both go on. They answer nothing meanwhile.
+func (a *Agent) Pause() error {
+	return errors.Join(a.hold(true), a.signal(unix.SIGSTOP))
+}
 
 // Resume lets a paused child go on.
-func (a *Agent) Resume() error { return a.signal(unix.SIGCONT) }
+func (a *Agent) Resume() error { return errors.Join(a.signal(unix.SIGCONT), a.hold(false)) }
+
+// hold keeps the kernel's part from carrying anything: stopping a process does
+// not stop its programs.
+func (a *Agent) hold(on bool) error {
+	if !a.fast {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), holdLimit)
+	defer cancel()
+	return a.apply(ctx, "hold", command{Hold: &on})
+}
+
+// holdLimit bounds how long a child may take to hold.
+const holdLimit = 5 * time.Second
 
 func (a *Agent) signal(s unix.Signal) error {
 	if err := a.cmd.Process.Signal(s); err != nil {

@@ -21,16 +21,18 @@ import (
 // uplink is the server's one link: it turns frames into the hub's packets and
 // what the hub sends into frames.
 type uplink struct {
-	mac    [6]byte
-	own    []netip.Addr // the kernel's addresses; their packets are not ours
-	socket *afpacket.Socket
-	rx     *afpacket.Receiver
-	tx     *afpacket.Sender
-	pusher *bpf.Server // nil in IOPlain
-	marks  map[tunnel.Encap]uint32
-	ends   tunnelEnds
-	hello  Hello
-	count  received
+	mac     [6]byte
+	own     []netip.Addr       // the kernel's addresses; their packets are not ours
+	sockets []*afpacket.Socket // that receive
+	sender  *afpacket.Socket   // may be one of them
+	rx      *afpacket.Receiver
+	tx      *afpacket.Sender
+	pusher  *bpf.Server // nil in IOPlain
+	fast    *fastPath   // nil unless EBPF
+	marks   map[tunnel.Encap]uint32
+	ends    tunnelEnds
+	hello   Hello
+	count   received
 }
 
 // received counts packets on their way to the hub.
@@ -51,15 +53,27 @@ func openUplink(h *header) (*uplink, error) {
 	if u.own, err = addresses(iface); err != nil {
 		return nil, err
 	}
-	if u.socket, err = afpacket.Listen(iface.Index); err != nil {
-		return nil, fmt.Errorf("uplink %q: %w", iface.Name, err)
+	if h.Dataplane == EBPF {
+		err = u.openFast(h, iface.Index)
+	} else {
+		err = u.openHub(h.IO, iface.Index)
 	}
-	u.rx = afpacket.NewReceiver(u.socket)
-	u.tx = afpacket.NewSender(u.socket, h.UplinkMAC, h.GatewayMAC)
-	if err := u.choose(h.IO, iface.Index); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("uplink %q: %w", iface.Name, err), u.close())
 	}
+	u.rx = afpacket.NewReceiver(u.sockets...)
+	u.tx = afpacket.NewSender(u.sender, h.UplinkMAC, h.GatewayMAC)
 	return u, nil
+}
+
+// openHub has the hub see everything that arrives.
+func (u *uplink) openHub(io IO, ifindex int) error {
+	s, err := afpacket.Listen(ifindex)
+	if err != nil {
+		return err
+	}
+	u.sockets, u.sender = []*afpacket.Socket{s}, s
+	return u.choose(io, ifindex)
 }
 
 // choose attaches the programs unless plain I/O is asked for, or they are not
@@ -185,8 +199,10 @@ func (u *uplink) mark(e *tunnel.Encap) uint32 {
 
 // counters are the totals that are not zero, by name.
 func (u *uplink) counters() map[string]uint64 {
-	if n, err := u.socket.Overflows(); err == nil {
-		u.count.overflow += n
+	for _, s := range u.sockets {
+		if n, err := s.Overflows(); err == nil {
+			u.count.overflow += n
+		}
 	}
 	sent := u.tx.Sent()
 	all := map[string]uint64{
@@ -209,6 +225,9 @@ func (u *uplink) counters() map[string]uint64 {
 			}
 		}
 	}
+	if u.fast != nil {
+		u.fast.addTo(all)
+	}
 	for name, n := range all {
 		if n == 0 {
 			delete(all, name)
@@ -218,9 +237,18 @@ func (u *uplink) counters() map[string]uint64 {
 }
 
 func (u *uplink) close() error {
-	var err error
+	var errs []error
 	if u.pusher != nil {
-		err = u.pusher.Close()
+		errs = append(errs, u.pusher.Close())
 	}
-	return errors.Join(err, u.socket.Close())
+	if u.fast != nil {
+		errs = append(errs, u.fast.Close())
+	}
+	for _, s := range u.sockets {
+		errs = append(errs, s.Close())
+	}
+	if u.sender != nil {
+		errs = append(errs, u.sender.Close())
+	}
+	return errors.Join(errs...)
 }

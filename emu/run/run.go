@@ -40,10 +40,21 @@ type Dataplane string
 const (
 	// Hub is the Go hub on every packet: the zero value's meaning.
 	Hub Dataplane = "hub"
+	// EBPF is that hub, whose flows a program in the kernel carries once they are
+	// set up.
+	EBPF Dataplane = "ebpf"
 	// NFTables is no server of ours at all, but what Options.Script makes of the
 	// kernel's own parts: the baseline.
 	NFTables Dataplane = "nftables"
 )
+
+// agents is what agents call it.
+func (d Dataplane) agents() agent.Dataplane {
+	if d == EBPF {
+		return agent.EBPF
+	}
+	return agent.Hub
+}
 
 // Engine is the engine's name in results.
 func (d Dataplane) Engine() string { return "emu-" + string(cmp.Or(d, Hub)) }

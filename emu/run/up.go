@@ -157,7 +157,7 @@ func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
 		return nil, err
 	}
 	return agent.Start(r.lab.Spawn, s, agent.Options{
-		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO,
+		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(),
 		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
 	})
 }

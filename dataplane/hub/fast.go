@@ -1,0 +1,162 @@
+package hub
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/health"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/vt"
+)
+
+// Fast carries the packets of flows that the hub has set up, where the driver has
+// something for that: programs in the kernel (DESIGN 2). The hub stays the law.
+// It has a flow carried only while nothing but flow.Progress can happen to it;
+// every packet of a carried flow that reaches the hub takes the flow back first,
+// so that the hub decides on all that is known; and before a flow ends for want
+// of traffic, it is asked whether there was some.
+//
+// What it answers is an input of the hub's, as packets and the time are. It is
+// called by the goroutine that calls the hub.
+type Fast interface {
+	// Install has a flow carried; false means that it cannot be, for now.
+	Install(f FastFlow) bool
+	// Look says how a carried flow has fared, Remove that it is carried no longer
+	// and how it has fared to the end; of f Key and Egress count. ok is false for a
+	// flow that is not carried.
+	Look(f FastFlow) (a Account, ok bool)
+	Remove(f FastFlow) (a Account, ok bool)
+	// Ask leaves replies into an on-ramp to the hub, or does not any more.
+	Ask(id ident.OnRamp, ask bool)
+}
+
+// FastFlow is a flow as who carries it has to know it: one to the Internet whose
+// replies go into a stored on-ramp.
+type FastFlow struct {
+	// Key is the forward key.
+	Key flow.Key
+	// Egress is the address and port the outside sees; for ICMP echo the id.
+	Egress netip.AddrPort
+	// OnRamp is where replies leave by, and its client is expected.
+	OnRamp ident.OnRamp
+	// Timeout is the silence after which it ends, and Progress how far it is.
+	Timeout  time.Duration
+	Progress flow.Progress
+}
+
+// Account is how a carried flow has fared.
+type Account struct {
+	Progress flow.Progress
+	// Seen is when the client was last heard; 0 is never.
+	Seen vt.Instant
+}
+
+// fast is the hub's side of a Fast.
+type fast struct {
+	Fast
+	// carried says which flows are, by index; shorter than the table.
+	carried []bool
+	// steady are flows that may be carried when the batch is decided, so that a
+	// row of packets of one flow takes it back once and gives it away once.
+	steady []flow.Index
+	// again is when the next may be tried after one was refused.
+	again vt.Instant
+}
+
+// fastRetry is how long nothing is installed after a refusal: what is full stays
+// so for a while, and to ask costs more than to decide a packet.
+const fastRetry = 100 * time.Millisecond
+
+// SetFast gives the hub something that carries flows. It is called once, before
+// the first packet.
+func (h *Hub) SetFast(f Fast) { h.fast = &fast{Fast: f} }
+
+// fastFlow describes a flow to who carries it.
+func (h *Hub) fastFlow(f *flow.Flow) FastFlow {
+	return FastFlow{Key: f.Key, Egress: f.Egress(), OnRamp: f.Return, Timeout: h.flows.Timeout(f), Progress: f.Progress()}
+}
+
+// isCarried reports whether the flow at i is.
+func (h *Hub) isCarried(i flow.Index) bool {
+	return h.fast != nil && int(i) < len(h.fast.carried) && h.fast.carried[i]
+}
+
+// recall takes a flow back: what happened to it meanwhile is known then.
+func (h *Hub) recall(i flow.Index, f *flow.Flow) {
+	if !h.isCarried(i) {
+		return
+	}
+	h.fast.carried[i] = false
+	if a, ok := h.fast.Remove(h.fastFlow(f)); ok {
+		h.credit(i, f, &a)
+	}
+}
+
+// refresh learns how a flow fares that goes on being carried.
+func (h *Hub) refresh(i flow.Index, f *flow.Flow) {
+	if !h.isCarried(i) {
+		return
+	}
+	if a, ok := h.fast.Look(h.fastFlow(f)); ok {
+		h.credit(i, f, &a)
+	}
+}
+
+func (h *Hub) credit(i flow.Index, f *flow.Flow, a *Account) {
+	h.flows.Absorb(f, a.Progress)
+	if r := h.v.ramps[f.Return]; r != nil && r.group != nil {
+		p := h.pin(i)
+		p.seen = max(p.seen, a.Seen)
+	}
+}
+
+// survives reports whether a flow whose time has come was heard of after all.
+func (h *Hub) survives(now vt.Instant, i flow.Index, f *flow.Flow) bool {
+	if !h.isCarried(i) {
+		return false
+	}
+	h.refresh(i, f)
+	if f.Deadline <= now {
+		return false
+	}
+	h.flows.Rearm(i)
+	return true
+}
+
+// hasten notes a flow that a packet went by: it may be carried from now on.
+func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
+	if h.fast != nil && f.Return != 0 && f.Steady() && h.leadsTo(i) == 0 {
+		h.fast.steady = append(h.fast.steady, i)
+	}
+}
+
+// install gives away the flows that were noted, as far as they still are what
+// they were.
+func (h *Hub) install() {
+	for _, i := range h.fast.steady {
+		f := h.flows.At(i)
+		if h.isCarried(i) || h.now < h.fast.again || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 {
+			continue
+		}
+		if !h.fast.Install(h.fastFlow(f)) {
+			h.fast.again = h.now.Add(fastRetry)
+			continue
+		}
+		if int(i) >= len(h.fast.carried) {
+			h.fast.carried = append(h.fast.carried, make([]bool, int(i)+1-len(h.fast.carried))...)
+		}
+		h.fast.carried[i] = true
+	}
+	h.fast.steady = h.fast.steady[:0]
+}
+
+// ask has replies come to the hub that may have to leave by another member of
+// their on-ramp's group (wayBack).
+func (h *Hub) ask(id ident.OnRamp) {
+	if h.fast == nil {
+		return
+	}
+	r := h.v.ramps[id]
+	h.fast.Ask(id, r != nil && r.group != nil && r.group.Predictive && h.Health(id) == health.Down)
+}
