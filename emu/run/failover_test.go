@@ -42,8 +42,12 @@ faults: [{id: f, at: 400ms, do: cut, on: shop.*.wan, pick: 6}]
 		site, _, _ := strings.Cut(id, ".router")
 		cut[site] = true
 	}
-	moved := map[string]bool{}
+	moved, over := map[string]bool{}, false
 	for _, e := range r.Events {
+		over = over || e.Text == "traffic ends"
+		if over && e.Kind == "chosen" {
+			t.Errorf("when the servers ended, %s: %s", e.Node, e.Text)
+		}
 		if e.Kind == "moved" {
 			site := strings.TrimSuffix(e.OnRamp, ".backup")
 			moved[site] = true

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -41,10 +42,13 @@ func (r *runner) probing(ctx context.Context) error {
 	return nil
 }
 
-// quieten ends all probing, of the servers that run.
-func (r *runner) quieten() error {
-	if !slices.ContainsFunc(r.plan.Servers, func(s plan.Server) bool { return probed(s.Config) }) {
-		return nil
+// quieten ends all probing, that of branch routers and of the servers that run.
+func (r *runner) quieten() (err error) {
+	if r.chooser != nil {
+		err = r.chooser.Close()
 	}
-	return faulty{r}.Reconfigure(unprobe)
+	if !slices.ContainsFunc(r.plan.Servers, func(s plan.Server) bool { return probed(s.Config) }) {
+		return err
+	}
+	return errors.Join(err, faulty{r}.Reconfigure(unprobe))
 }

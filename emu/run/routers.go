@@ -24,6 +24,7 @@ func (r *runner) routers() error {
 	if err != nil {
 		return err
 	}
+	r.chooser = c
 	r.closers = append(r.closers, c.Close)
 	return nil
 }

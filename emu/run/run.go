@@ -24,6 +24,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
+	"github.com/homeward-lab/homeward/emu/cpe"
 	"github.com/homeward-lab/homeward/emu/fault"
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
@@ -150,6 +151,7 @@ type runner struct {
 	first     time.Time             // start of the first traffic
 	taps      map[string]*probe.Tap
 	egress    []*probe.Egress
+	chooser   *cpe.Chooser // nil where no router has a choice
 	capture   *capture.Capture
 	programs  []*program
 	pump      *pump.Pump // nil without impaired links

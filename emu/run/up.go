@@ -128,8 +128,8 @@ func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
 	if r.options.Dataplane != NFTables {
 		quiet := s
-	unprobe(&quiet.Config)
-	a, err := r.serve(i, quiet)
+		unprobe(&quiet.Config)
+		a, err := r.serve(i, quiet)
 		if err != nil {
 			return err
 		}
