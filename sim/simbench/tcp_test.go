@@ -113,10 +113,11 @@ func (x *transfer) run(t *testing.T) time.Duration {
 }
 
 // The time that a transfer takes is that of ns-3's TCP with the same congestion
-// control and options, within 5 %: where the rate rules, where a shallow queue
-// does, and where segments are lost, one, several and a whole burst. Left out are
-// paths that hold megabytes: there this version of ns-3 crashes, or idles for
-// seconds.
+// control and options, within 5 %: where the rate rules, where the
+// window does, and where segments are lost, one, several and a whole burst.
+// Left out are paths on which it matters how HyStart finds the end of slow start,
+// for which ns-3 has other limits than Linux, and those that hold megabytes, where
+// this version of ns-3 crashes or idles for seconds.
 func TestTCPTakesAsLongAsNS3(t *testing.T) {
 	n := judge(t)
 	const ms = time.Millisecond
@@ -125,7 +126,7 @@ func TestTCPTakesAsLongAsNS3(t *testing.T) {
 		{name: "100 Mbit/s", rate: 100e6, delay: 5 * ms, queue: 200e3, size: 20e6},
 		{name: "shallow", rate: 10e6, delay: 20 * ms, queue: 30e3, size: 10e6},
 		{name: "long", rate: 20e6, delay: 50 * ms, queue: 250e3, size: 20e6},
-		{name: "long, shallow", rate: 20e6, delay: 50 * ms, queue: 60e3, size: 20e6},
+		{name: "long, shallow", rate: 20e6, delay: 50 * ms, queue: 50e3, size: 20e6},
 		{name: "short", rate: 10e6, delay: 50 * ms, queue: 100e3, size: 200e3},
 		{name: "one lost", rate: 20e6, delay: 20 * ms, queue: 1e6, size: 10e6, lost: []any{1000}},
 		{name: "some lost", rate: 10e6, delay: 20 * ms, queue: 1e6, size: 10e6, lost: []any{300, 1000, 1001, 1002, 4000}},
@@ -134,7 +135,9 @@ func TestTCPTakesAsLongAsNS3(t *testing.T) {
 		for i, name := range []string{"cubic", "newreno"} {
 			t.Run(x.name+" "+name, func(t *testing.T) {
 				x.algorithm = tcp.Algorithm(i)
-				got, err := n.Run(t.Context(), "bulk", append([]any{name, int64(x.rate), int64(x.delay), int64(x.queue), x.size}, x.lost...)...)
+				// A queue of ns-3's does not hold what is being transmitted.
+				queue := int64(x.queue) - 1502
+				got, err := n.Run(t.Context(), "bulk", append([]any{name, int64(x.rate), int64(x.delay), queue, x.size}, x.lost...)...)
 				if err != nil {
 					t.Fatal(err)
 				}
