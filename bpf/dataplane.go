@@ -37,6 +37,12 @@ type Spec struct {
 	Peer bool
 }
 
+// fastObjects is what is loaded at once: the program for XDP is not.
+type fastObjects struct {
+	dataplaneMaps
+	FastPath *ebpf.Program `ebpf:"fast_path"`
+}
+
 const (
 	defaultFlows = 1 << 16
 	maxPortSlots = 1 << 16
@@ -48,7 +54,8 @@ const (
 // ETH_P_IPV6 as a packet for another host, so that the kernel itself never
 // answers. It is safe for use by one goroutine at a time.
 type Dataplane struct {
-	objects dataplaneObjects
+	objects fastObjects
+	xdp     *ebpf.Program // nil before AttachXDP
 	links   []link.Link
 	spec    Spec
 	network network
@@ -62,7 +69,9 @@ type Dataplane struct {
 
 // NewDataplane loads the fast path, without flows, for the network of s.Config.
 // Nothing is pinned: it is gone with Close or the process.
-func NewDataplane(s Spec) (*Dataplane, error) {
+func NewDataplane(s Spec) (*Dataplane, error) { return newDataplane(s, loadDataplane) }
+
+func newDataplane(s Spec, object func() (*ebpf.CollectionSpec, error)) (*Dataplane, error) {
 	if s.Flows == 0 {
 		s.Flows = defaultFlows
 	}
@@ -73,21 +82,17 @@ func NewDataplane(s Spec) (*Dataplane, error) {
 		return nil, fmt.Errorf("want a bound of flows above 0 and port slots a power of two from %d to %d, got %d and %d", sliceSlots, maxPortSlots, s.Flows, s.PortSlots)
 	}
 	d := &Dataplane{spec: s, asked: make(map[ident.OnRamp]bool)}
-	if err := d.load(); err != nil {
+	if err := d.load(object); err != nil {
 		return nil, fmt.Errorf("load fast path: %w", errors.Join(err, d.Close()))
 	}
 	return d, nil
 }
 
-func (d *Dataplane) load() error {
-	spec, err := loadDataplane()
+func (d *Dataplane) load(object func() (*ebpf.CollectionSpec, error)) error {
+	spec, err := d.spec.prepare(object)
 	if err != nil {
 		return err
 	}
-	if err := d.spec.setKnobs(spec); err != nil {
-		return err
-	}
-	d.spec.size(spec)
 	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
 		return err
 	}
@@ -99,6 +104,16 @@ func (d *Dataplane) load() error {
 	d.flows = unsafe.Slice((*dataplaneFlow)(unsafe.Pointer(&d.memory[0])), places)
 	d.network = makeNetwork(&d.spec, places)
 	return d.Configure(d.spec.Config)
+}
+
+// prepare makes an object ready to be loaded for s.
+func (s *Spec) prepare(object func() (*ebpf.CollectionSpec, error)) (*ebpf.CollectionSpec, error) {
+	spec, err := object()
+	if err != nil {
+		return nil, err
+	}
+	s.size(spec)
+	return spec, s.setKnobs(spec)
 }
 
 // setKnobs fills the programs' constants before the verifier sees them.
@@ -169,6 +184,47 @@ func (d *Dataplane) Attach(ifindex int) error {
 	return nil
 }
 
+// AttachXDP puts the program at an interface as native XDP, for benchmarks and
+// where sources are XDP frames. What it leaves goes on to whatever else is there:
+// to keep it from the kernel, Attach too.
+func (d *Dataplane) AttachXDP(ifindex int) error {
+	if err := d.loadXDP(loadDataplane); err != nil {
+		return fmt.Errorf("load fast path for XDP: %w", err)
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: d.xdp, Interface: ifindex, Flags: link.XDPDriverMode})
+	if err != nil {
+		return fmt.Errorf("attach fast path to XDP of interface %d: %w", ifindex, err)
+	}
+	d.links = append(d.links, l)
+	return nil
+}
+
+// loadXDP loads the program for XDP around the same maps, once.
+func (d *Dataplane) loadXDP(object func() (*ebpf.CollectionSpec, error)) error {
+	if d.xdp != nil {
+		return nil
+	}
+	spec, err := d.spec.prepare(object)
+	if err != nil {
+		return err
+	}
+	var programs struct {
+		XDP *ebpf.Program `ebpf:"fast_path_xdp"`
+	}
+	err = spec.LoadAndAssign(&programs, &ebpf.CollectionOptions{MapReplacements: d.maps()})
+	d.xdp = programs.XDP
+	return err
+}
+
+func (d *Dataplane) maps() map[string]*ebpf.Map {
+	o := &d.objects
+	return map[string]*ebpf.Map{
+		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapForwards: o.Forwards,
+		dataplaneMapFurther: o.Further, dataplaneMapOnramps: o.Onramps, dataplaneMapOutcomes: o.Outcomes,
+		dataplaneMapPlaces: o.Places, dataplaneMapReturns: o.Returns, dataplaneMapServers: o.Servers, dataplaneMapTunnels: o.Tunnels,
+	}
+}
+
 // Close detaches and unloads the fast path. It is idempotent.
 func (d *Dataplane) Close() error {
 	var errs []error
@@ -180,5 +236,8 @@ func (d *Dataplane) Close() error {
 		errs = append(errs, unix.Munmap(d.memory))
 		d.memory, d.flows = nil, nil
 	}
-	return errors.Join(append(errs, d.objects.Close())...)
+	if d.xdp != nil {
+		errs = append(errs, d.xdp.Close())
+	}
+	return errors.Join(append(errs, d.objects.FastPath.Close(), d.objects.dataplaneMaps.Close())...)
 }

@@ -101,6 +101,37 @@ type dataplaneOnramp struct {
 	Flags    uint8
 }
 
+type dataplaneOutcome uint32
+
+const (
+	dataplaneOutcomeDROP_NONE            dataplaneOutcome = 0
+	dataplaneOutcomeDROP_NOT_FOR_US      dataplaneOutcome = 2
+	dataplaneOutcomeDROP_UNKNOWN_TUNNEL  dataplaneOutcome = 3
+	dataplaneOutcomeDROP_BAD_TUNNEL      dataplaneOutcome = 4
+	dataplaneOutcomeDROP_FORGED_HANDOVER dataplaneOutcome = 5
+	dataplaneOutcomeDROP_HOP_LIMIT       dataplaneOutcome = 6
+	dataplaneOutcomeDROP_NO_OWNER        dataplaneOutcome = 10
+	dataplaneOutcomeOUT_FORWARDED        dataplaneOutcome = 64
+	dataplaneOutcomeOUT_RETURNED         dataplaneOutcome = 65
+	dataplaneOutcomeOUT_HANDED_OVER      dataplaneOutcome = 66
+	dataplaneOutcomeLEFT_MISS            dataplaneOutcome = 67
+	dataplaneOutcomeLEFT_EXPIRED         dataplaneOutcome = 68
+	dataplaneOutcomeLEFT_CONTROL         dataplaneOutcome = 69
+	dataplaneOutcomeLEFT_TTL             dataplaneOutcome = 70
+	dataplaneOutcomeLEFT_TOO_BIG         dataplaneOutcome = 71
+	dataplaneOutcomeLEFT_FRAGMENT        dataplaneOutcome = 72
+	dataplaneOutcomeLEFT_ICMP            dataplaneOutcome = 73
+	dataplaneOutcomeLEFT_PROTOCOL        dataplaneOutcome = 74
+	dataplaneOutcomeLEFT_ODD             dataplaneOutcome = 75
+	dataplaneOutcomeLEFT_PRIVATE         dataplaneOutcome = 76
+	dataplaneOutcomeLEFT_RAMP            dataplaneOutcome = 77
+	dataplaneOutcomeLEFT_TRACED          dataplaneOutcome = 78
+	dataplaneOutcomeLEFT_ELSEWHERE       dataplaneOutcome = 79
+	dataplaneOutcomeFAULT_ROOM           dataplaneOutcome = 80
+	dataplaneOutcomeFAULT_STORE          dataplaneOutcome = 81
+	dataplaneOutcomeOUTCOMES             dataplaneOutcome = 82
+)
+
 type dataplanePlace struct {
 	_        structs.HostLayout
 	Kind     uint8
@@ -134,6 +165,7 @@ const (
 	dataplaneMapServers      = "servers"
 	dataplaneMapTunnels      = "tunnels"
 	dataplaneProgFastPath    = "fast_path"
+	dataplaneProgFastPathXdp = "fast_path_xdp"
 	dataplaneVarGatewayMac   = "gateway_mac"
 	dataplaneVarPeerRedirect = "peer_redirect"
 	dataplaneVarSeed         = "seed"
@@ -184,7 +216,8 @@ type dataplaneSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type dataplaneProgramSpecs struct {
-	FastPath *ebpf.ProgramSpec `ebpf:"fast_path"`
+	FastPath    *ebpf.ProgramSpec `ebpf:"fast_path"`
+	FastPathXdp *ebpf.ProgramSpec `ebpf:"fast_path_xdp"`
 }
 
 // dataplaneMapSpecs contains maps before they are loaded into the kernel.
@@ -278,12 +311,14 @@ type dataplaneVariables struct {
 //
 // It can be passed to loadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type dataplanePrograms struct {
-	FastPath *ebpf.Program `ebpf:"fast_path"`
+	FastPath    *ebpf.Program `ebpf:"fast_path"`
+	FastPathXdp *ebpf.Program `ebpf:"fast_path_xdp"`
 }
 
 func (p *dataplanePrograms) Close() error {
 	return _DataplaneClose(
 		p.FastPath,
+		p.FastPathXdp,
 	)
 }
 

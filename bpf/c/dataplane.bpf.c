@@ -3,6 +3,7 @@
  * translated and sent on at once; the others are handed to their home or left to
  * the hub. One program at the uplink's ingress. */
 #include "ctx_skb.h"
+#include "ctx_xdp.h"
 #include "ingress.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -17,4 +18,18 @@ int fast_path(struct __sk_buff *skb)
 		return HW_NEXT;
 	open_skb(skb, &p);
 	return act_skb(skb, &p, &v, decide(&p, &v));
+}
+
+SEC("xdp")
+int fast_path_xdp(struct xdp_md *ctx)
+{
+	const struct ethhdr *eth;
+	struct packet p;
+	struct verdict v;
+
+	open_xdp(ctx, &p);
+	eth = p.data;
+	if ((void *)(eth + 1) > p.end || !is_ip(eth->h_proto))
+		return XDP_PASS;
+	return act_xdp(ctx, &p, &v, decide(&p, &v));
 }

@@ -85,7 +85,7 @@ static __always_inline int act_skb(struct __sk_buff *skb, const struct packet *p
 {
 	if (outcome == KERNELS)
 		return HW_NEXT;
-	if (outcome > OUT_HANDED_OVER && outcome < FAULT_ROOM) {
+	if (left_to_hub(outcome)) {
 		tally(outcome);
 		return leave_to_hub(skb);
 	}

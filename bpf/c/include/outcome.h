@@ -1,38 +1,19 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What became of packets, counted per CPU. The first are dataplane/drop.Reason,
- * name by name; a test compares them, and the rest with the Go type Outcome. */
+/* What became of packets, counted per CPU. The first are dataplane/drop.Reason, of
+ * which those are named that a program may decide; a test compares them, and the
+ * rest with the Go type Outcome. */
 #pragma once
 
 #include "kernel.h"
 
 enum outcome {
-	DROP_NONE,
-	DROP_MALFORMED,
-	DROP_NOT_FOR_US,
-	DROP_UNKNOWN_TUNNEL,
-	DROP_BAD_TUNNEL,
-	DROP_FORGED_HANDOVER,
-	DROP_HOP_LIMIT,
-	DROP_TTL_EXPIRED,
-	DROP_UNSUPPORTED,
-	DROP_FRAGMENT,
-	DROP_NO_OWNER,
-	DROP_NO_FLOW,
-	DROP_ORPHAN,
-	DROP_NULL_ROUTED,
-	DROP_NO_ROUTE,
-	DROP_TABLE_FULL,
-	DROP_PORTS_EXHAUSTED,
-	DROP_TOO_BIG,
-	DROP_POLICY_DENIED,
-	DROP_SPOOFED_SOURCE,
-	DROP_NO_EGRESS,
-	DROP_REASSEMBLY_FULL,
-	DROP_OVERLAP,
-	DROP_BAD_CONTEXT,
-	DROP_UNATTACHED,
-	DROP_ARR_REVERSE_COLLISION,
-	DROP_OFF_RAMP_ONLY,
+	DROP_NONE = 0,
+	DROP_NOT_FOR_US = 2,
+	DROP_UNKNOWN_TUNNEL = 3,
+	DROP_BAD_TUNNEL = 4,
+	DROP_FORGED_HANDOVER = 5,
+	DROP_HOP_LIMIT = 6,
+	DROP_NO_OWNER = 10,
 	/* Room for reasons to come: what follows keeps its number. */
 	OUT_FORWARDED = 64, /* on-ramp to Internet */
 	OUT_RETURNED,       /* Internet to on-ramp */
@@ -58,17 +39,21 @@ enum outcome {
 /* The outcome of what is the machine's own: nothing happens to it. */
 #define KERNELS DROP_NONE
 
+static __always_inline bool left_to_hub(enum outcome o)
+{
+	return o >= LEFT_MISS && o < FAULT_ROOM;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, OUTCOMES);
-	__type(key, __u32);
+	__type(key, enum outcome);
 	__type(value, __u64);
 } outcomes SEC(".maps");
 
 static __always_inline void tally(enum outcome what)
 {
-	__u32 key = what;
-	__u64 *n = bpf_map_lookup_elem(&outcomes, &key);
+	__u64 *n = bpf_map_lookup_elem(&outcomes, &what);
 
 	if (n)
 		*n += 1;

@@ -48,6 +48,7 @@ static __always_inline void make_head(struct head *h, const struct verdict *v)
 	h->ip = ip;
 	h->gre.flags = v->has_key ? bpf_htons(GRE_KEY) : 0;
 	h->gre.protocol = inner_type(v);
-	h->gre.key = v->outer_key;
+	if (v->has_key)
+		h->gre.key = v->outer_key;
 	make_ethernet(&h->eth, bpf_htons(ETH_P_IP));
 }

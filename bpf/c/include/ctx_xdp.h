@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Doing what was decided to a frame of XDP, which is complete and single: where
+ * sources are XDP frames, or packet rate is the question. On a veth it turns
+ * segmentation offload off for everyone on the link. */
+#pragma once
+
+#include "outer.h"
+#include "translate.h"
+
+static __always_inline void open_xdp(struct xdp_md *ctx, struct packet *p)
+{
+	p->data = (void *)(long)ctx->data;
+	p->end = (void *)(long)ctx->data_end;
+	p->len = p->end - p->data;
+	p->gso = 0;
+}
+
+/* mend_checksum changes a complete checksum (RFC 1624). UDP's 0 is none, and one
+ * that comes out as 0 is sent as -0 (RFC 768). */
+static __always_inline bool mend_checksum(const struct packet *p, const struct change *c)
+{
+	__u16 *sum = p->data + at_most(127, c->at);
+
+	if ((void *)(sum + 1) > p->end)
+		return false;
+	if (c->udp && !*sum)
+		return true;
+	*sum = ~fold16((__u64)(__u16)~*sum + (c->pseudo ? c->address : 0) + (__u16)~c->from + c->to);
+	if (c->udp && !*sum)
+		*sum = 0xffff;
+	return true;
+}
+
+static __always_inline bool rewrite_xdp(const struct packet *p, const struct verdict *v)
+{
+	struct change c;
+
+	return translate(p, v, &c) && mend_checksum(p, &c);
+}
+
+static __always_inline bool store_head_xdp(struct xdp_md *ctx, const struct verdict *v)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct head *h = data;
+
+	if (!v->outer_dst) {
+		if (data + sizeof(struct ethhdr) > end)
+			return false;
+		make_ethernet(data, inner_type(v));
+		return true;
+	}
+	/* The inner packet is longer than a key that is not there. */
+	if ((void *)(h + 1) > end)
+		return false;
+	make_head(h, v);
+	return true;
+}
+
+static __always_inline int act_xdp(struct xdp_md *ctx, const struct packet *p, const struct verdict *v, enum outcome outcome)
+{
+	int by = (int)v->head - (int)outer_size(v);
+
+	if (outcome == KERNELS)
+		return XDP_PASS;
+	if (left_to_hub(outcome)) {
+		tally(outcome);
+		return XDP_PASS;
+	}
+	if (outcome < OUT_FORWARDED) {
+		tally(outcome);
+		return XDP_DROP;
+	}
+	if (v->rewrite && !rewrite_xdp(p, v))
+		outcome = FAULT_STORE;
+	else if (by && bpf_xdp_adjust_head(ctx, by))
+		outcome = FAULT_ROOM;
+	else if (!store_head_xdp(ctx, v))
+		outcome = FAULT_STORE;
+	tally(outcome);
+	return outcome < FAULT_ROOM ? XDP_TX : XDP_DROP;
+}
