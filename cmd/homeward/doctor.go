@@ -129,6 +129,9 @@ func examine() []finding {
 		}
 		return "this version's engine", nil
 	})
+	add("emu-ebpf", "engine: that hub, whose flows the kernel carries once they are set up; the default where it works", "Linux 6.6 or newer with tcx and BTF (CONFIG_DEBUG_INFO_BTF), and CAP_BPF: run as root. emu-hub does without", false, func() (string, error) {
+		return "loaded and attached it", bpf.DataplaneSupported()
+	})
 	return all
 }
 

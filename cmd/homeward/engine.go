@@ -22,6 +22,8 @@ type engine struct {
 	name string
 	// lab says that it builds a real network, which a machine may not be able to.
 	lab bool
+	// dataplane is what a lab's servers are; empty of other engines.
+	dataplane string
 	// refused are the words of a plan that it cannot do.
 	refused func(*plan.Plan) []plan.Feature
 	// possible says what this machine lacks.

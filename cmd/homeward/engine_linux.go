@@ -22,7 +22,7 @@ import (
 // first.
 func labEngines(io string) []engine {
 	if agent.IO(io) != agent.IOPlain && bpf.DataplaneSupported() == nil {
-		return []engine{hubEngine(), ebpfEngine()}
+		return []engine{ebpfEngine(), hubEngine()}
 	}
 	return []engine{hubEngine()}
 }
@@ -54,7 +54,7 @@ func ebpfEngine() engine {
 
 func labEngine(d emurun.Dataplane) engine {
 	return engine{
-		name: d.Engine(), lab: true, refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
+		name: d.Engine(), lab: true, dataplane: string(d), refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
 		run: func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
 			o := s.labOptions(dir)
 			o.Dataplane = d

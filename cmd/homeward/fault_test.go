@@ -42,7 +42,10 @@ func TestKillInFaultLeavesNothing(t *testing.T) {
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		events, _ := os.ReadFile(filepath.Join(out, "broken", "base", "emu-hub", "events.jsonl"))
+		var events []byte
+		if found, _ := filepath.Glob(filepath.Join(out, "broken", "base", "emu-*", "events.jsonl")); len(found) == 1 {
+			events, _ = os.ReadFile(found[0])
+		}
 		if strings.Count(string(events), `"kind":"fault"`) == 3 {
 			break
 		}

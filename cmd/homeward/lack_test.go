@@ -59,7 +59,7 @@ func TestLabUplink(t *testing.T) {
 	}
 	const script = cni + `export CNI_PATH=/usr/lib/cni
 homeward run out.yaml --out first && ls leases/outside/10.* rt/uplinks 2>/dev/null && exit 1
-grep -q '"uplink":' first/out/base/emu-hub/run.json || exit 1
+grep -q '"uplink":' first/out/base/emu-*/run.json || exit 1
 HOMEWARD_TEST_MAIN=1 "$prog" run out.yaml --keep --variant base --out killed >/dev/null 2>&1 & pid=$!
 for i in $(seq 200); do ls leases/outside/10.* >/dev/null 2>&1 && break; sleep 0.1; done
 kill -9 $pid; wait $pid

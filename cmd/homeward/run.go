@@ -42,9 +42,12 @@ and writes a report. SCENARIO is a file, or the name of a shipped scenario
 (homeward list).
 
 --on chooses the engine. emu is a lab of network namespaces, with real TCP and
-real packets; sim is the same hub in virtual time, which needs no rights and no
-Linux and gives the same result on every machine; both runs each variant on both
-and fails where they disagree.
+real packets: emu-ebpf, whose kernel carries flows once the hub has set them up,
+or where that does not work emu-hub, whose hub decides every packet. sim is the
+same hub in virtual time, which needs no rights and no Linux and gives the same
+result on every machine. both runs each variant on sim and every lab that can run
+here, and fails where they disagree. emu-nftables has servers made by a script of
+homeward export --to nftables, for comparison.
 
 A lab creates nothing in the host's own network, and leaves nothing behind, also
 after Ctrl-C or kill -9.
@@ -62,7 +65,7 @@ judged, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args, f) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.on, "on", "emu", "engine: emu (a lab, the best dataplane here), emu-hub, emu-ebpf, sim (virtual time), both (sim and lab, which must agree)")
+	fl.StringVar(&f.on, "on", "emu", "engine: emu (a lab, the best dataplane here), emu-hub, emu-ebpf, emu-nftables, sim (virtual time), both (sim and every lab, which must agree)")
 	fl.StringVarP(&f.out, "out", "o", "", "results directory, new or empty (default out/<time>-<name>)")
 	fl.StringVar(&f.junit, "junit", "", "also write JUnit XML here")
 	fl.Uint64Var(&f.seed, "seed", 0, "seed instead of the file's")
@@ -76,7 +79,7 @@ judged, 130 interrupted.`,
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("out")
-	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions([]string{"emu", "emu-hub", "sim", "both"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions(onWords, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -28,6 +28,7 @@ type upFlags struct {
 	io      string
 	// impairable are links that are prepared to be impaired later.
 	impairable []string
+	dataplane  string
 }
 
 func newUp() *cobra.Command {
@@ -59,10 +60,12 @@ are prepared anyway.`,
 	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
+	fl.StringVar(&f.dataplane, "dataplane", "", "what servers are: ebpf (the kernel carries flows once they are set up) or hub; default the best here")
 	fl.StringArrayVar(&f.impairable, "impairable", nil, "prepare links for homeward impair: a SELECTOR such as shop.1.wan or a class such as access, may be repeated")
 	_ = c.RegisterFlagCompletionFunc("impairable", completePlannedLinks)
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("dataplane", cobra.FixedCompletions([]string{"ebpf", "hub"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
 	return c
 }
@@ -70,6 +73,9 @@ are prepared anyway.`,
 func up(cmd *cobra.Command, file string, f upFlags) error {
 	if io := agent.IO(f.io); io != agent.IOAuto && io != agent.IOVnet && io != agent.IOPlain {
 		return usagef("--io %s: want vnet or plain", f.io)
+	}
+	if f.dataplane != "" && f.dataplane != string(emurun.EBPF) && f.dataplane != string(emurun.Hub) {
+		return usagef("--dataplane %s: want ebpf or hub", f.dataplane)
 	}
 	v, scenario, err := oneVariant(file, f.variant, f.sets)
 	if err != nil {
@@ -87,13 +93,17 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	if done, err := rootless(cmd); done {
 		return err
 	}
-	if err := emurun.Possible(v.plan); err != nil {
+	chosen := labEngines(f.io)[0]
+	if f.dataplane != "" {
+		chosen, _ = namedLab(emurun.Dataplane(f.dataplane).Engine())
+	}
+	if err := chosen.possible(v.plan); err != nil {
 		return lacking(err)
 	}
 	begin(cmd.Context())
 	s := newScreen(cmd.ErrOrStderr())
 	info, err := resident.Launch(cmd.Context(), "/proc/self/exe", []string{keeperCommand},
-		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, Command: again(file, v.plan.Scenario, f), IO: agent.IO(f.io), Versions: versions()},
+		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, Command: again(file, v.plan.Scenario, f), IO: agent.IO(f.io), Dataplane: emurun.Dataplane(chosen.dataplane), Versions: versions()},
 		func(stage string, done, total int) { s.progress(f.name, stage, done, total) })
 	s.clear()
 	if err != nil {
@@ -117,6 +127,9 @@ func again(file, scenario string, f upFlags) string {
 	}
 	if f.variant != spec.Base {
 		add("--variant", f.variant)
+	}
+	if f.dataplane != "" {
+		add("--dataplane", f.dataplane)
 	}
 	add("--set", f.sets...)
 	add("--impairable", f.impairable...)

@@ -37,9 +37,11 @@ type Start struct {
 	// in its words.
 	Scenario json.RawMessage `json:"scenario"`
 	// Command is what follows "homeward up" to bring the same lab up again.
-	Command  string            `json:"command,omitempty"`
-	IO       agent.IO          `json:"io,omitempty"`
-	Versions map[string]string `json:"versions,omitempty"`
+	Command string   `json:"command,omitempty"`
+	IO      agent.IO `json:"io,omitempty"`
+	// Dataplane is what servers are (run.Options).
+	Dataplane run.Dataplane     `json:"dataplane,omitempty"`
+	Versions  map[string]string `json:"versions,omitempty"`
 }
 
 // report is a line of the keeper's to its starter. Exactly one field is set.
@@ -141,7 +143,7 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) e
 		staying <- word == stay+"\n"
 	}()
 	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
-	o.IO, o.Versions = k.start.IO, k.start.Versions
+	o.IO, o.Dataplane, o.Versions = k.start.IO, k.start.Dataplane, k.start.Versions
 	lab, err := run.Up(ready, k.start.Plan, k.store, o)
 	k.store.toStarter(nil)
 	if err != nil {
