@@ -103,7 +103,7 @@ func judgeAsked(asked *control.Checks, records *record.Records) (record.Verdict,
 	for _, b := range bad {
 		results = append(results, record.CheckResult{ID: b.Path, Verdict: record.Error, Detail: b.Msg})
 	}
-	return check.Judge(results, asked.ExpectFail)
+	return check.Judge(results, asked.ExpectFail, check.Saturated(records))
 }
 
 func trafficOf(ids []string) []spec.Traffic {

@@ -314,7 +314,7 @@ func (s *session) judge() []record.Summary {
 				if k > 0 {
 					results = append(results, agreement(s.engines[0].name, s.of(i, 0), r))
 				}
-				sum.Verdict, sum.Checks = check.Judge(results, v.plan.ExpectFail)
+				sum.Verdict, sum.Checks = check.Judge(results, v.plan.ExpectFail, check.Saturated(r.records))
 			}
 			if r != nil {
 				sum.WallMs = r.wall.Milliseconds()

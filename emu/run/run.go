@@ -230,6 +230,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 	began := time.Now().Add(lead)
 	r.journal.Begin(flows)
 	r.event(record.Event{Kind: "traffic", Text: fmt.Sprintf("traffic begins: %d flows", len(flows))})
+	starved := r.starving()
 	breaks := r.begin(began)
 	if r.onBegin != nil {
 		r.onBegin(began)
@@ -247,6 +248,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 		},
 	})
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
+	starved()
 	select {
 	case <-time.After(r.settling()):
 	case <-ctx.Done():

@@ -298,9 +298,23 @@ func TestJudge(t *testing.T) {
 		{"no checks", nil, nil, record.Pass},
 	}
 	for _, tt := range tests {
-		got, results := Judge(tt.results, tt.expect)
+		got, results := Judge(tt.results, tt.expect, "")
 		if got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+		// A lab that was saturated proves nothing that is not as it should be.
+		want := tt.want
+		if want == record.Fail {
+			want = record.Error
+		}
+		const why = "lhr.1: it waited"
+		saturated, told := Judge(tt.results, tt.expect, why)
+		text := ""
+		for _, r := range told {
+			text += r.Detail
+		}
+		if saturated != want || (tt.want == record.Fail) != strings.Contains(text, why) {
+			t.Errorf("%s, saturated: got %s, %q, want %s", tt.name, saturated, text, want)
 		}
 		for _, r := range results {
 			if want := r.Verdict == record.Fail && slices.Contains(tt.expect, r.ID); r.Expected != want {
@@ -309,6 +323,23 @@ func TestJudge(t *testing.T) {
 			if want := r.Verdict == record.Pass && slices.Contains(tt.expect, r.ID); r.UnexpectedPass != want {
 				t.Errorf("%s: %s: UnexpectedPass is %v, want %v", tt.name, r.ID, r.UnexpectedPass, want)
 			}
+		}
+	}
+}
+
+func TestSaturated(t *testing.T) {
+	busy := record.Event{Kind: "saturated", Node: "lhr.1", Text: "it waited"}
+	for _, tt := range []struct {
+		events []record.Event
+		want   string
+	}{
+		{nil, ""},
+		{[]record.Event{{Kind: "fault", Text: "cut"}}, ""},
+		{[]record.Event{{Kind: "fault", Text: "cut"}, busy}, "lhr.1: it waited"},
+		{[]record.Event{busy, busy, busy}, "lhr.1: it waited (and 2 more)"},
+	} {
+		if got := Saturated(&record.Records{Events: tt.events}); got != tt.want {
+			t.Errorf("%v: %q, want %q", tt.events, got, tt.want)
 		}
 	}
 }

@@ -1,16 +1,38 @@
 package check
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
+// Saturated says why the run's figures may be the machine's instead of the
+// network's, empty if there is no sign of it.
+func Saturated(r *record.Records) string {
+	var text string
+	more := 0
+	for _, e := range r.Events {
+		switch {
+		case e.Kind != "saturated":
+		case text == "":
+			text = e.Node + ": " + e.Text
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
 // Judge is a run's verdict: the checks in expectFail must fail, all others
-// must pass. It returns the results with Expected and UnexpectedPass set, in order; an entry of
+// must pass. What is otherwise in a lab that was saturated, as the text tells,
+// cannot be judged. It returns the results with Expected and UnexpectedPass set, in order; an entry of
 // expectFail that is no check is added as an error. Warnings do not fail a
 // run, but one that could not be judged is an error like any other.
-func Judge(results []record.CheckResult, expectFail []string) (record.Verdict, []record.CheckResult) {
+func Judge(results []record.CheckResult, expectFail []string, saturated string) (record.Verdict, []record.CheckResult) {
 	results = slices.Clone(results)
 	for _, id := range expectFail {
 		if !slices.ContainsFunc(results, func(r record.CheckResult) bool { return r.ID == id }) {
@@ -22,6 +44,9 @@ func Judge(results []record.CheckResult, expectFail []string) (record.Verdict, [
 		r := &results[i]
 		listed := slices.Contains(expectFail, r.ID)
 		r.Expected = listed && r.Verdict == record.Fail
+		if effect(*r, listed) == record.Fail && saturated != "" {
+			r.Verdict, r.Detail = record.Error, r.Detail+"; the lab was saturated: "+saturated
+		}
 		verdict = Worse(verdict, effect(*r, listed))
 		if r.UnexpectedPass = listed && r.Verdict == record.Pass && r.Level != Warning; r.UnexpectedPass {
 			r.Detail += "; this variant expects it to fail, and it held"
