@@ -25,12 +25,12 @@ func ParseCommunity(s string) (Community, error) {
 // String is what ParseCommunity reads.
 func (c Community) String() string { return fmt.Sprintf("%d:%d", c>>16, c&0xffff) }
 
-// networkAS is the network's own side of every session.
-const networkAS = 13335
+// NetworkASN is the network's own side of every session.
+const NetworkASN = 13335
 
 // Ours says whether the community speaks to the network: one of ours with no
 // meaning is a mistake, anybody else's is none of our business.
-func (c Community) Ours() bool { return c>>16 == networkAS }
+func (c Community) Ours() bool { return c>>16 == NetworkASN }
 
 // BasePriority of a learned route without a community that says otherwise
 // (SEMANTICS 2.7).
@@ -54,7 +54,7 @@ func bases() []base {
 func BaseCommunities() []Community {
 	var all []Community
 	for _, b := range bases() {
-		all = append(all, networkAS<<16|b.value)
+		all = append(all, NetworkASN<<16|b.value)
 	}
 	return all
 }
@@ -65,7 +65,7 @@ func BaseCommunities() []Community {
 func BGPPriority(communities []Community, extra int) int {
 	best := BasePriority
 	for _, b := range bases() {
-		if slices.Contains(communities, networkAS<<16|b.value) {
+		if slices.Contains(communities, NetworkASN<<16|b.value) {
 			best = b.priority
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -32,7 +33,7 @@ func (r *resolver) check() {
 	r.sites()
 	r.accounts(ix)
 	r.nears()
-	r.announcements(ix)
+	r.transit()
 	r.traffic(ix)
 	r.judging(ix)
 	r.impairments(ix)
@@ -101,6 +102,9 @@ func (r *resolver) header() {
 func (r *resolver) limits() {
 	if scale := r.s.Timers.Scale; scale < minScale || scale > maxScale || r.zero("timers.scale") {
 		r.fail("timers.scale", "", "scale %s, want 0.000001 to 1000", r.number("timers.scale", scale))
+	}
+	if hold := r.s.Timers.BGPHold; hold < 0 || hold.D() > maxHold {
+		r.fail("timers.bgp_hold", "", "bgp_hold %v, want at most %v", hold, unit.Duration(maxHold))
 	}
 	if n := r.s.Bounds.Flows; n < 0 || n > maxAllFlows || r.zero("bounds.flows") {
 		r.fail("bounds.flows", "", "%d flows, want 1 to %d", n, maxAllFlows)
@@ -271,7 +275,7 @@ type idList struct {
 func idLists(s *spec.Scenario) []idList {
 	return []idList{
 		{word: "datacenters", ids: datacenterIDs(s)},
-		{word: "transit", ids: each(s.Transit, func(o spec.Transit) string { return o.ID })},
+		{word: "transit", ids: transitIDs(s)},
 		{word: "sites", ids: each(s.Sites, func(o spec.Site) string { return o.ID })},
 		{word: "devices", ids: each(s.Devices, func(o spec.Device) string { return o.ID })},
 		{word: "connectors", ids: each(s.Connectors, func(o spec.Connector) string { return o.ID })},
@@ -286,6 +290,10 @@ func idLists(s *spec.Scenario) []idList {
 
 func datacenterIDs(s *spec.Scenario) []string {
 	return each(s.Datacenters, func(d spec.Datacenter) string { return d.ID })
+}
+
+func transitIDs(s *spec.Scenario) []string {
+	return each(s.Transit, func(t spec.Transit) string { return t.ID })
 }
 
 func each[T any](list []T, id func(T) string) []string {

@@ -210,7 +210,8 @@ func (r *resolver) country(path, code string) {
 
 // nears checks where everything is.
 func (r *resolver) nears() {
-	dcs := datacenterIDs(r.s)
+	located := datacenterIDs(r.s)
+	dcs := append(slices.Clone(located), transitIDs(r.s)...) // a host may hang on an AS by name
 	check := func(path string, near spec.Near) {
 		for _, p := range near {
 			r.code(path+".near."+p.Code, p.Code, dcs)
@@ -241,7 +242,9 @@ func (r *resolver) nears() {
 		}
 	}
 	for _, o := range r.s.Transit {
-		check("transit."+o.ID, o.Near)
+		for _, p := range o.Near {
+			r.code("transit."+o.ID+".near."+p.Code, p.Code, located)
+		}
 	}
 	for _, o := range r.s.Connectors {
 		check("connectors."+o.ID, o.Near)
@@ -252,36 +255,6 @@ func (r *resolver) nears() {
 func (r *resolver) wasSet(path string) bool {
 	_, _, ok := r.written(path)
 	return ok
-}
-
-// announcements checks what transit ASes and announcements mention.
-func (r *resolver) announcements(ix *names) {
-	ids := each(r.s.Transit, func(t spec.Transit) string { return t.ID })
-	known := append(datacenterIDs(r.s), ids...)
-	check := func(path string, mentioned, known []string, what string) {
-		for i, id := range mentioned {
-			if !slices.Contains(known, id) {
-				r.fail(item(path, i), suggest(id, known), "no %s %q%s", what, clip(id), wantOne(known))
-			}
-		}
-	}
-	for _, t := range r.s.Transit {
-		path := "transit." + t.ID
-		check(path+".providers", t.Providers, ids, "transit")
-		check(path+".peers", t.Peers, ids, "transit")
-		check(path+".customers", t.Customers, ids, "transit")
-	}
-	for i, a := range r.s.Announce {
-		path := item("announce", i)
-		if !a.Prefix.IsValid() {
-			r.missing(path, "prefix", "an announcement without prefix")
-		}
-		check(path+".from", a.From, known, "datacenter or transit")
-		check(path+".to", a.To, known, "datacenter or transit")
-		if a.Prepend < 0 || a.Prepend > maxPrepend {
-			r.fail(path+".prepend", "", "prepend %d, want 0 to %d", a.Prepend, maxPrepend)
-		}
-	}
 }
 
 // maxPrepend bounds an AS path's own repetitions; beyond it nobody prepends.

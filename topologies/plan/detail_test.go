@@ -269,8 +269,8 @@ func TestFeatures(t *testing.T) {
 			Egress: []spec.Policy{{ID: "a", Action: "dedicated", IPv4: addr("198.51.100.9")}, {ID: "b", Action: "default"}}}}, {ID: "b"}}
 	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Regions: []string{"WEUR"}, Datacenters: []string{"lhr"}}, {Prefix: prefix("fd00::/64")}, {Prefix: prefix("10.0.2.0/24"), Via: "shop.1.wan", Source: "bgp"}}
 	s.Internet[0].Proxied = true
-	s.Devices, s.Connectors, s.Transit = []spec.Device{{ID: "laptop"}}, []spec.Connector{{ID: "office", Lan: prefix("10.1.0.0/16")}}, []spec.Transit{{}}
-	s.Announce, s.Workload = []spec.Announce{{}}, []spec.Workload{{}}
+	s.Devices, s.Connectors, s.Transit = []spec.Device{{ID: "laptop"}}, []spec.Connector{{ID: "office", Lan: prefix("10.1.0.0/16")}}, []spec.Transit{{ID: "isp"}}
+	s.Announce, s.Workload = []spec.Announce{{Prefix: "tunnel"}}, []spec.Workload{{}}
 	s.Faults = []spec.Fault{{ID: "f", Do: "cut", On: "shop.1.wan"}}
 	s.Checks = []spec.Check{{ID: "a", Eventually: "true", Within: 1, After: "f"}}
 	var got []string
@@ -279,8 +279,8 @@ func TestFeatures(t *testing.T) {
 	}
 	slices.Sort(got)
 	// Accounts, virtual networks, on-ramps and routes of all kinds are not among them.
-	want := []string{"announce", "dedicated",
-		"policies.egress.dedicated", "proxied", "run", "transit", "workload"}
+	want := []string{"dedicated",
+		"policies.egress.dedicated", "proxied", "run", "workload"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)
 	}

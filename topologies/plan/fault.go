@@ -282,11 +282,17 @@ func (d *Fault) onDatacenters(p *Plan) error {
 		return errors.New("address " + d.Address + " is no egress address of this network")
 	}
 	d.Prefixes = []netip.Prefix{host(a)}
+	if len(p.Speakers) > 0 {
+		d.Prefixes[0] = p.announcedAs(a)
+	}
 	return nil
 }
 
-// anycast are the prefixes that every datacenter announces.
+// anycast are the prefixes that datacenters announce.
 func (p *Plan) anycast() []netip.Prefix {
+	if p.Announced != nil {
+		return p.Announced
+	}
 	all := []netip.Prefix{host(tunnelAddr)}
 	for _, d := range p.Datacenters {
 		all = append(all, d.Egress...)
@@ -316,10 +322,13 @@ func (b *builder) faults() {
 // landings are the datacenters that take ingress as every transit router sees
 // them, the nearest first.
 func (b *builder) landings() {
+	if len(b.s.Transit) > 0 {
+		return // BGP knows
+	}
 	for _, t := range b.towns {
 		var live []*dc
 		for _, d := range b.dcs {
-			if !d.spec.Maintenance {
+			if !d.spec.Maintenance { // what it does not announce else is in Withheld
 				live = append(live, d)
 			}
 		}
@@ -340,7 +349,7 @@ func far(t *town, d *dc) time.Duration {
 	if d.town == t {
 		return 0
 	}
-	return delay(t.pos, d.town.pos) + 1
+	return delay(t.pos, d.pos) + 1
 }
 
 // toward is the next node on the way to a datacenter.

@@ -23,7 +23,7 @@ func everyEngine(word string) bool {
 	case "accounts", "vnets", "routing.legacy", "on_exhaustion.another_address", "on_exhaustion.another_server",
 		"devices", "connectors", "onramps.interconnect",
 		"policies.firewall", "policies.egress", "policies.network", "policies.country", "policies.user",
-		"routes.regions", "routes.datacenters", "routes.bgp", "ipv6", "health", "group", "cpe",
+		"routes.regions", "routes.datacenters", "routes.bgp", "transit", "announce", "ipv6", "health", "group", "cpe",
 		"checks.after", "checks.eventually", "checks.within":
 		return true
 	}

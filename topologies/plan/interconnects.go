@@ -15,6 +15,10 @@ import (
 // in GUE, and never by the edge's own routes.
 func (b *builder) interconnect(r *branch, o spec.OnRamp, tenant ident.Tenant, path string) {
 	d := r.town.serves
+	if d == nil {
+		b.fail(path, "no path leads from %s to a datacenter: want one to link to", r.town.code)
+		return
+	}
 	peer, inner, ok := b.inner.pair()
 	if !ok {
 		b.fail(path, "too many tunnels: %v is used up", b.inner.prefix)
@@ -29,7 +33,7 @@ func (b *builder) interconnect(r *branch, o spec.OnRamp, tenant ident.Tenant, pa
 		}
 		d.edge.Loopback = append(d.edge.Loopback, host(d.unconnected))
 	}
-	l := b.link(ClassAccess, r.node, d.edge, delay(r.pos, d.town.pos))
+	l := b.link(ClassAccess, r.node, d.edge, delay(r.pos, d.pos))
 	if o.MTU != 0 {
 		l.MTU = o.MTU
 	}

@@ -58,6 +58,15 @@ type Plan struct {
 	// Landings are where anycast addresses go from each transit router, the
 	// nearest datacenter first: the next one takes what one withdraws.
 	Landings []Landing `json:"landings"`
+	// Announced are the prefixes that datacenters announce, where the file says
+	// anything of that; else they are the address of all tunnels and the egress
+	// prefixes. Withheld are those that one could, and does not.
+	Announced []netip.Prefix `json:"announced,omitempty"`
+	Withheld  []Announcement `json:"withheld,omitempty"`
+	// Speakers are the routers that speak BGP, where the file has ASes: those, and
+	// the datacenters' edges. Hold is the hold time of their sessions.
+	Speakers []Speaker     `json:"speakers,omitempty"`
+	Hold     time.Duration `json:"hold,omitempty"`
 	// Detection is how long after a server's last sign of life its datacenter
 	// takes it out: no flow is steered to it, and the edge routes nothing there.
 	Detection time.Duration `json:"detection"`
@@ -132,6 +141,9 @@ type KernelRoute struct {
 	Hops []Hop `json:"hops,omitempty"`
 	// Source is the preferred source address; invalid means the kernel's choice.
 	Source netip.Addr `json:"source,omitzero"`
+	// Learned says that BGP brings the route: it is what the speakers come to when
+	// all sessions are up and nothing is broken.
+	Learned bool `json:"learned,omitempty"`
 }
 
 // Hop is a next hop. Via is always on-link: every neighbour is permanent. An

@@ -9,8 +9,23 @@ import (
 
 // Announcement is a prefix as a datacenter announces it.
 type Announcement struct {
-	Datacenter string
-	Prefix     netip.Prefix
+	Datacenter string       `json:"datacenter"`
+	Prefix     netip.Prefix `json:"prefix"`
+}
+
+// Silent are the announcements of datacenters all of whose servers are out: an
+// edge that has nowhere to send a prefix withdraws it.
+func (p *Plan) Silent(out func(server string) bool) []Announcement {
+	var all []Announcement
+	for _, d := range p.Datacenters {
+		alive := slices.ContainsFunc(p.Servers, func(s Server) bool { return s.Datacenter == d.Name && !out(s.Node) })
+		for _, a := range p.anycast() {
+			if !alive {
+				all = append(all, Announcement{d.Name, a})
+			}
+		}
+	}
+	return all
 }
 
 // Rerouted are the routes of a transit router or edge that differ from the
@@ -21,6 +36,9 @@ type Announcement struct {
 func (p *Plan) Rerouted(n *Node, withdrawn []Announcement, out func(server string) bool) []KernelRoute {
 	switch n.Kind {
 	case KindTransit:
+		if len(p.Speakers) > 0 {
+			return nil // they find out by themselves
+		}
 		return p.landing(n, withdrawn)
 	case KindEdge:
 		return p.without(n, out)
@@ -50,7 +68,11 @@ func (p *Plan) lands(node string, prefix netip.Prefix, withdrawn []Announcement)
 		if l.Node != node {
 			continue
 		}
-		if slices.Contains(withdrawn, Announcement{l.Datacenter, prefix}) {
+		a := Announcement{l.Datacenter, prefix}
+		if slices.Contains(p.Withheld, a) {
+			continue
+		}
+		if slices.Contains(withdrawn, a) {
 			differs = true
 			continue
 		}

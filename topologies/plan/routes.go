@@ -12,12 +12,13 @@ import (
 // none for a site's LAN: private prefixes are unroutable outside a site, which
 // is what the servers are for.
 func (b *builder) kernelRoutes() {
-	anycast := []netip.Prefix{host(tunnelAddr)}
-	for _, d := range b.dcs {
-		anycast = append(anycast, fourOf(d.Egress)...)
-	}
-	for _, t := range b.towns {
-		b.transitRoutes(t, anycast)
+	anycast := fourOf(b.p.anycast())
+	if len(b.s.Transit) > 0 {
+		b.learnedRoutes(anycast)
+	} else {
+		for _, t := range b.towns {
+			b.transitRoutes(t, anycast)
+		}
 	}
 	for _, d := range b.dcs {
 		b.edgeRoutes(d, anycast)
@@ -42,9 +43,12 @@ func (b *builder) hop(from, to *node) []Hop { return []Hop{b.hops[[2]string{from
 // transitRoutes is the Internet of one place: anycast addresses go to the
 // nearest datacenter, all else to where it is.
 func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
-	land := t.toward(t.serves)
 	for _, p := range anycast {
-		t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop(t.node, land)})
+		r := KernelRoute{To: p} // a black hole where nobody announces it
+		if d := b.nearest(t, p); d != nil {
+			r.Hops = b.hop(t.node, t.toward(d))
+		}
+		t.node.Routes = append(t.node.Routes, r)
 	}
 	t.node.Routes = append(t.node.Routes, KernelRoute{To: ownRange})
 	for _, r := range b.branch {
@@ -93,7 +97,9 @@ func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
 			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(s.handover), Hops: b.hop(d.edge, next)})
 		}
 	}
-	d.edge.Routes = append(d.edge.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(d.edge, d.town.node)})
+	if len(b.s.Transit) == 0 {
+		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(d.edge, d.town.node)})
+	}
 	for _, s := range d.servers {
 		s.node.Routes = append(s.node.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(s.node, d.edge)})
 	}

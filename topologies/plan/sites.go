@@ -352,17 +352,23 @@ func (b *builder) near(path string, near spec.Near) (*town, position, string) {
 		code = strings.ToLower(near[0].Code)
 	}
 	code = cmp.Or(code, b.towns[0].code)
+	pos := locate(code)
 	for _, d := range b.dcs {
 		if d.Name == code {
-			return d.town, d.town.pos, d.town.code
+			code, pos = d.Place, d.pos
+			if len(b.s.Transit) == 0 {
+				return d.town, pos, code
+			}
 		}
 	}
 	for _, t := range b.towns {
-		if t.code == code {
+		switch {
+		case t.as != nil && t.as.ID == code: // an AS by its name
+			return t, t.pos, t.code
+		case t.as == nil && t.code == code:
 			return t, t.pos, code
 		}
 	}
-	pos := locate(code)
 	if !pos.known {
 		b.fail(path+".near", "%q is neither a datacenter nor a place with a known position", code)
 	}

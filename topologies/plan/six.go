@@ -181,9 +181,12 @@ func (b *builder) kernelRoutes6() {
 }
 
 func (b *builder) transitRoutes6(t *town, anycast []netip.Prefix) {
-	land := t.toward(t.serves)
 	for _, p := range anycast {
-		t.node.Routes = append(t.node.Routes, KernelRoute{To: p, Hops: b.hop6(t.node, land)})
+		r := KernelRoute{To: p}
+		if d := b.nearest(t, p); d != nil {
+			r.Hops = b.hop6(t.node, t.toward(d))
+		}
+		t.node.Routes = append(t.node.Routes, r)
 	}
 	for _, m := range b.origin {
 		if !m.addr.Is6() {

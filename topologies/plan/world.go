@@ -2,6 +2,7 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,15 @@ const (
 	maxEgress = 4096
 )
 
-// town is a place with a transit router, and the datacenters behind it.
+// town is a place with a transit router, or an AS, and the datacenters behind it.
 type town struct {
 	code string
 	pos  position
 	node *node
 	dcs  []*dc
+	// as is the AS, path where it is in the file; nil where the file has none.
+	as   *spec.Transit
+	path string
 	// serves takes what arrives here for an anycast address.
 	serves *dc
 }
@@ -36,7 +40,8 @@ type dc struct {
 	Datacenter
 	spec    *spec.Datacenter
 	path    string
-	town    *town
+	town    *town // the first of those that its edge is linked to
+	pos     position
 	edge    *node
 	servers []*server
 	// unconnected is the edge's own address for packets in GUE, where it has
@@ -59,6 +64,7 @@ type server struct {
 // places makes transit routers, datacenters, edges and servers, and says who
 // serves where.
 func (b *builder) places() {
+	b.systems()
 	for i := range b.s.Datacenters {
 		b.datacenter(i)
 	}
@@ -67,25 +73,48 @@ func (b *builder) places() {
 		return
 	}
 	b.egressClashes()
-	for _, t := range b.towns {
-		t.serves = b.nearestLive(t)
+	if len(b.s.Transit) > 0 {
+		b.sessions()
+	} else {
+		b.mesh()
 	}
-	if b.towns[0].serves == nil {
+	if !slices.ContainsFunc(b.dcs, func(d *dc) bool { return b.announces(d, host(tunnelAddr)) }) {
 		b.fail("datacenters", "every datacenter is in maintenance: want one that takes ingress")
 		return
 	}
-	for i, t := range b.towns {
-		for _, u := range b.towns[i+1:] {
-			b.wire(ClassTransit, t.node, u.node, delay(t.pos, u.pos))
-		}
-	}
 	for i, d := range b.dcs {
-		b.wire(ClassEdge, d.edge, d.town.node, 0)
+		b.linkEdge(d)
 		for _, e := range b.dcs[i+1:] {
-			b.wire(ClassBackbone, d.edge, e.edge, delay(d.town.pos, e.town.pos))
+			b.wire(ClassBackbone, d.edge, e.edge, delay(d.pos, e.pos))
 		}
 		for _, s := range d.servers {
 			s.link = b.wire(ClassServer, s.node, d.edge, 0)
+		}
+	}
+	b.announcements()
+	if len(b.s.Transit) > 0 && len(b.errs) == 0 {
+		b.catchments()
+	}
+}
+
+// linkEdge links a datacenter to the Internet.
+func (b *builder) linkEdge(d *dc) {
+	if len(b.s.Transit) == 0 {
+		b.wire(ClassEdge, d.edge, d.town.node, 0)
+		return
+	}
+	for _, u := range b.uplinked(d) {
+		b.session(b.wire(ClassEdge, d.edge, u.town.node, delay(d.pos, u.town.pos)), u.relation)
+	}
+}
+
+// mesh links all places with each other: the Internet of a file that says nothing
+// of it, where everything goes to the nearest that announces it.
+func (b *builder) mesh() {
+	for i, t := range b.towns {
+		t.serves = b.nearest(t, host(tunnelAddr))
+		for _, u := range b.towns[i+1:] {
+			b.wire(ClassTransit, t.node, u.node, delay(t.pos, u.pos))
 		}
 	}
 }
@@ -98,7 +127,13 @@ func (b *builder) datacenter(i int) {
 	if code == "" {
 		code = sd.ID
 	}
-	d := &dc{spec: sd, path: path, town: b.town(path, code)}
+	d := &dc{spec: sd, path: path, pos: locate(code)}
+	if len(b.s.Transit) > 0 {
+		b.placed(path, code, d.pos)
+		d.town = b.uplinked(d)[0].town
+	} else {
+		d.town = b.town(path, code)
+	}
 	d.Datacenter = Datacenter{ID: ident.Datacenter(i + 1), Name: sd.ID, Place: code, Propagation: sd.Propagation.D()}
 	d.town.dcs = append(d.town.dcs, d)
 	for _, e := range sd.Egress {
@@ -109,7 +144,7 @@ func (b *builder) datacenter(i int) {
 		b.fail(path+".servers", "%d servers: want 1 to %d", sd.Servers, maxServers)
 		count = 1
 	}
-	where := func(n Node) Node { return d.town.pos.mark(n, code) }
+	where := func(n Node) Node { return d.pos.mark(n, code) }
 	d.edge = b.add(path, where(Node{ID: sd.ID + ".edge", Kind: KindEdge, Datacenter: sd.ID, Forward: true, Multipath: count > 1}))
 	for k := 1; k <= count; k++ {
 		n := b.add(path, where(Node{ID: sd.ID + "." + strconv.Itoa(k), Kind: KindServer, Datacenter: sd.ID}))
@@ -133,21 +168,26 @@ func (b *builder) town(path, code string) *town {
 		}
 	}
 	t := &town{code: code, pos: locate(code)}
-	if !t.pos.known {
-		b.fail(path, "%q is not the IATA code of a place: want an id such as lhr, or place: lhr beside it", code)
-	}
+	b.placed(path, code, t.pos)
 	t.node = b.add(path, t.pos.mark(Node{ID: "transit." + code, Kind: KindTransit, Forward: true}, code))
 	b.towns = append(b.towns, t)
 	return t
 }
 
-// nearestLive is the datacenter that takes what arrives at t: the nearest that
-// takes ingress, the first in the file among equals.
-func (b *builder) nearestLive(t *town) *dc {
+// placed refuses a datacenter that is nowhere.
+func (b *builder) placed(path, code string, pos position) {
+	if !pos.known {
+		b.fail(path, "%q is not the IATA code of a place: want an id such as lhr, or place: lhr beside it", code)
+	}
+}
+
+// nearest is the datacenter that takes what arrives at t for a prefix: the nearest
+// that announces it, the first in the file among equals; nil if none does.
+func (b *builder) nearest(t *town, p netip.Prefix) *dc {
 	var best *dc
 	var bestDelay time.Duration
 	for _, d := range b.dcs {
-		if d.spec.Maintenance {
+		if !b.announces(d, p) {
 			continue
 		}
 		if away := far(t, d); best == nil || away < bestDelay {

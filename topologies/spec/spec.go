@@ -93,6 +93,9 @@ type Timers struct {
 	ICMP           unit.Duration `yaml:"icmp,omitempty" json:"icmp,omitempty"`
 	// PortHold keeps the egress port of a closed flow (SEMANTICS 5.5).
 	PortHold unit.Duration `yaml:"port_hold,omitempty" json:"port_hold,omitempty"`
+	// BGPHold is the hold time of BGP sessions between routers (RFC 4271 section 4.2), whole seconds from 3 s up after the scale;
+	// 0 means 90 s.
+	BGPHold unit.Duration `yaml:"bgp_hold,omitempty" json:"bgp_hold,omitempty"`
 }
 
 // Bounds of every server.
@@ -113,7 +116,7 @@ type Datacenter struct {
 	Egress []Egress `yaml:"egress,omitempty" json:"egress,omitempty"`
 	// Region is one of the nine codes of SEMANTICS 2.6; empty means by place.
 	Region string `yaml:"region,omitempty" json:"region,omitempty"`
-	// Maintenance takes the datacenter out of ingress.
+	// Maintenance takes the datacenter out of ingress: it announces nothing.
 	Maintenance bool `yaml:"maintenance,omitempty" json:"maintenance,omitempty"`
 	// Propagation is how long what the network learns elsewhere (where a device is attached, which
 	// virtual network it chose) takes to be known here; 0 means at once (SEMANTICS 3.2).
@@ -130,23 +133,38 @@ type Egress struct {
 	Tags    []string    `yaml:"tags,omitempty" json:"tags,omitempty"`
 }
 
-// Transit is an AS of the Internet between sites and datacenters.
+// Transit is an AS of the Internet, with one router. Where a file has any, the
+// Internet is these ASes and their relations alone, and BGP decides who reaches
+// whom and how: sites, origins and datacenters hang on them.
 type Transit struct {
-	ID        string   `yaml:"id" json:"id"`
-	ASN       uint32   `yaml:"asn,omitempty" json:"asn,omitempty"`
-	Near      Near     `yaml:"near,omitempty" json:"near,omitempty"`
+	ID string `yaml:"id" json:"id"`
+	// ASN is its number; 0 means 64512 and up, in the order of the file (RFC 6996).
+	ASN uint32 `yaml:"asn,omitempty" json:"asn,omitempty"`
+	// Near is where its router is: a place or a datacenter.
+	Near Near `yaml:"near,omitempty" json:"near,omitempty"`
+	// Providers carry its traffic anywhere, for money.
 	Providers []string `yaml:"providers,omitempty" json:"providers,omitempty"`
-	Peers     []string `yaml:"peers,omitempty" json:"peers,omitempty"`
+	// Peers, which may be datacenters, exchange their own and their customers' traffic with it.
+	Peers []string `yaml:"peers,omitempty" json:"peers,omitempty"`
+	// Customers, which may be datacenters, pay it. A datacenter that no AS mentions is a customer of the nearest one.
 	Customers []string `yaml:"customers,omitempty" json:"customers,omitempty"`
 }
 
-// Announce says what is announced to whom, from where.
+// Announce says how a prefix is announced. What no entry says of a prefix is not
+// done: one entry takes the place of the usual, which is that every datacenter
+// outside maintenance announces all egress prefixes and the address of all
+// tunnels, and every AS its hosts, to all their neighbours.
 type Announce struct {
-	Prefix      netip.Prefix `yaml:"prefix" json:"prefix"`
-	From        []string     `yaml:"from,omitempty" json:"from,omitempty"`
-	To          []string     `yaml:"to,omitempty" json:"to,omitempty"`
-	Prepend     int          `yaml:"prepend,omitempty" json:"prepend,omitempty"`
-	Communities []string     `yaml:"communities,omitempty" json:"communities,omitempty"`
+	// Prefix holds egress addresses, or origins of the AS that announces it; tunnel is the address that all tunnels go to.
+	Prefix string `yaml:"prefix" json:"prefix"`
+	// From are the datacenters or the AS that announce it; empty means all datacenters.
+	From []string `yaml:"from,omitempty" json:"from,omitempty"`
+	// To are the neighbours that are told; empty means all. To, prepend and communities need transit.
+	To []string `yaml:"to,omitempty" json:"to,omitempty"`
+	// Prepend is how often the own AS is in the path more than once.
+	Prepend int `yaml:"prepend,omitempty" json:"prepend,omitempty"`
+	// Communities such as "64500:120". Every router acts on no_export, no_advertise and graceful_shutdown (RFC 1997, RFC 8326).
+	Communities []string `yaml:"communities,omitempty" json:"communities,omitempty"`
 }
 
 // Account is a tenant.
