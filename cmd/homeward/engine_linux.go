@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/agent"
 	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/export"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -89,7 +90,7 @@ func diyEngine() engine {
 
 func (s *session) labOptions(dir string) emurun.Options {
 	o := ownCommands()
-	o.IO, o.Versions, o.Capture = agent.IO(s.flags.io), versions(), filepath.Join(dir, record.CaptureFile)
+	o.IO, o.Speaker, o.Versions, o.Capture = agent.IO(s.flags.io), speaker.Kind(s.flags.speaker), versions(), filepath.Join(dir, record.CaptureFile)
 	o.Evidence = dir
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
@@ -110,7 +111,19 @@ func knownIO(io string) bool {
 	return agent.IO(io) == agent.IOAuto || agent.IO(io) == agent.IOVnet || agent.IO(io) == agent.IOPlain
 }
 
+// speakers are the words of --speaker, the default first.
+func speakers() []string {
+	var all []string
+	for _, k := range speaker.Kinds() {
+		all = append(all, string(k))
+	}
+	return all
+}
+
+// speakable says whether this machine has a speaker.
+func speakable(kind string) error { return speaker.Possible(speaker.Kind(kind)) }
+
 // machineCommands are what a machine with labs has beside labCommands.
 func machineCommands() []*cobra.Command {
-	return []*cobra.Command{newDoctor(), newAgent(), newPump()}
+	return []*cobra.Command{newDoctor(), newAgent(), newPump(), newSpeaker()}
 }

@@ -22,6 +22,10 @@ func rootless(*cobra.Command) (done bool, err error) { return false, nil }
 
 func knownIO(io string) bool { return io == "" }
 
+func speakers() []string { return nil }
+
+func speakable(string) error { return nil }
+
 func machineCommands() []*cobra.Command {
 	return []*cobra.Command{{
 		Use: "doctor", Short: "Say what this machine can do, and how to get the rest", GroupID: "machine", Args: cobra.NoArgs,

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +33,7 @@ type runFlags struct {
 	timeout  time.Duration
 	jobs     int
 	io       string
+	speaker  string
 }
 
 func newRun() *cobra.Command {
@@ -76,6 +79,8 @@ judged, 130 interrupted.`,
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
+	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
+	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("out")
@@ -131,6 +136,12 @@ func (f *runFlags) check(engines []engine) error {
 		return usagef("--keep keeps a lab: want --on emu")
 	case f.capture && !lab(engines):
 		return usagef("--capture is of a lab's packets: want --on emu or both")
+	case f.speaker != "" && !slices.Contains(speakers(), f.speaker):
+		return usagef("--speaker %s: want %s", f.speaker, strings.Join(speakers(), " or "))
+	case f.speaker != "" && !lab(engines):
+		return usagef("--speaker is of a lab's routers: want --on emu or both")
+	case f.speaker != "" && speakable(f.speaker) != nil:
+		return lacking(speakable(f.speaker))
 	case f.io != "" && !lab(engines):
 		return usagef("--io is how a lab's packets move: want --on emu or both")
 	}

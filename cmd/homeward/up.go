@@ -177,7 +177,7 @@ func newKeeper() *cobra.Command {
 
 // ownCommands are this program's hidden ones, as labs start them.
 func ownCommands() emurun.Options {
-	return emurun.Options{AgentArgs: []string{agentCommand}, FirstArgs: []string{firstCommand}, PumpArgs: []string{pumpCommand}}
+	return emurun.Options{AgentArgs: []string{agentCommand}, FirstArgs: []string{firstCommand}, PumpArgs: []string{pumpCommand}, SpeakerArgs: []string{speakerCommand}}
 }
 
 // firstCommand is the hidden subcommand that a host's own program runs under.

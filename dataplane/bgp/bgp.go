@@ -108,6 +108,9 @@ type Origin struct {
 	Communities []route.Community `json:"communities,omitempty"`
 }
 
+// Tells says whether the origin is for a neighbour.
+func (o *Origin) Tells(n int) bool { return o.To == nil || slices.Contains(o.To, n) }
+
 // Update is a neighbour's word about a prefix: a path that replaces what it said
 // before, or nil, which takes that back.
 type Update struct {
@@ -303,7 +306,7 @@ func (r *Router) export(b *rib, n int) *Path {
 	case b.best == None || b.best == n:
 		return nil
 	case b.best == Own:
-		i := slices.IndexFunc(b.own, func(o Origin) bool { return o.To == nil || slices.Contains(o.To, n) })
+		i := slices.IndexFunc(b.own, func(o Origin) bool { return o.Tells(n) })
 		if i < 0 {
 			return nil
 		}

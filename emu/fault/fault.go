@@ -22,9 +22,10 @@
 //     When it heals, it starts anew and knows nothing. A router is a router
 //     without power: as cut, of all its links.
 //   - restart: a kill that heals at once, or after For.
-//   - withdraw: the datacenter no longer announces an address. The next nearest one
-//     that does takes what is sent there; if none does, it is dropped where it
-//     enters the Internet.
+//   - withdraw: the datacenter no longer announces an address. Where routers speak
+//     BGP they find out by that; elsewhere the next nearest datacenter that
+//     announces it takes what is sent there at once. If none does, it is dropped
+//     where it enters the Internet.
 //   - drain: the datacenter withdraws all addresses; Wait later its servers stop in
 //     order: their sessions end and are recorded. Healing is in reverse: they start
 //     anew, then the addresses are announced.
@@ -34,7 +35,8 @@
 // edge routes nothing to it any more, and every other server gets a configuration
 // in which it is not live, so that its buckets have other owners and what it held
 // is nobody's. When it is back, it is live again; what the others took over
-// meanwhile stays reachable by the second hop (hub.Server.WasLive).
+// meanwhile stays reachable by the second hop (hub.Server.WasLive). A datacenter
+// without a live server withdraws everything.
 //
 // Its law: what a fault changed is as it was when it has healed, and that is
 // looked up, not assumed; what was not healed in time goes with the lab.
@@ -49,6 +51,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/bgp"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -78,6 +81,8 @@ type Lab interface {
 	// Degrade has one direction of an impaired link do this, whatever is asked of
 	// it otherwise; nil ends that.
 	Degrade(link string, d impair.Direction, c *impair.Config) error
+	// Announce makes these what a router that speaks BGP announces.
+	Announce(node string, origins []bgp.Origin) error
 	// Event takes a line of the time line.
 	Event(record.Event)
 }
@@ -100,6 +105,8 @@ type Engine struct {
 	withdrawn map[plan.Announcement]int
 	out       map[string]bool
 	applied   map[string]map[netip.Prefix]plan.KernelRoute
+	// announced is what edges announce that is not the plan's.
+	announced map[string][]bgp.Origin
 	// silent are servers without a sign of life, and the timers that will notice.
 	silent map[string]*time.Timer
 	active []*Handle
@@ -115,7 +122,7 @@ func New(p *plan.Plan, lab Lab, fail func(error)) *Engine {
 	e := &Engine{
 		plan: p, lab: lab, fail: fail, links: map[string]*plan.Link{}, open: map[string]*wire.Routes{},
 		muted: map[iface]int{}, taken: map[string]string{}, withdrawn: map[plan.Announcement]int{}, out: map[string]bool{},
-		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, silent: map[string]*time.Timer{},
+		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, announced: map[string][]bgp.Origin{}, silent: map[string]*time.Timer{},
 	}
 	for i := range p.Links {
 		e.links[p.Links[i].ID] = &p.Links[i]

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/bgp"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -160,6 +161,9 @@ func (e *Engine) stopServers(h *Handle) error {
 // reroute gives every router the routes that follow from who announces what and
 // which servers are out, where they differ from what it has.
 func (e *Engine) reroute() error {
+	if err := e.announce(); err != nil {
+		return err
+	}
 	for i := range e.plan.Nodes {
 		n := &e.plan.Nodes[i]
 		if n.Kind != plan.KindTransit && n.Kind != plan.KindEdge {
@@ -172,11 +176,37 @@ func (e *Engine) reroute() error {
 	return nil
 }
 
+// unannounced is all that datacenters do not announce that they would.
+func (e *Engine) unannounced() []plan.Announcement {
+	out := func(server string) bool { return e.out[server] }
+	return append(slices.Collect(maps.Keys(e.withdrawn)), e.plan.Silent(out)...)
+}
+
+// announce has the edges that speak BGP announce what they should, where that is
+// not what they do.
+func (e *Engine) announce() error {
+	for i := range e.plan.Speakers {
+		s := &e.plan.Speakers[i]
+		wanted := e.plan.Announces(s, e.unannounced())
+		now, changed := e.announced[s.Node]
+		if !changed {
+			now = s.Origins
+		}
+		if slices.EqualFunc(now, wanted, func(a, b bgp.Origin) bool { return a.Prefix == b.Prefix }) {
+			continue
+		}
+		if err := e.lab.Announce(s.Node, wanted); err != nil {
+			return err
+		}
+		e.announced[s.Node] = wanted
+	}
+	return nil
+}
+
 // wanted are the routes of a node that differ from the plan's.
 func (e *Engine) wanted(n *plan.Node) map[netip.Prefix]plan.KernelRoute {
 	all := map[netip.Prefix]plan.KernelRoute{}
-	withdrawn := slices.Collect(maps.Keys(e.withdrawn))
-	for _, r := range e.plan.Rerouted(n, withdrawn, func(server string) bool { return e.out[server] }) {
+	for _, r := range e.plan.Rerouted(n, e.unannounced(), func(server string) bool { return e.out[server] }) {
 		all[r.To] = r
 	}
 	return all

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -74,6 +76,10 @@ type Options struct {
 	// Script is what makes servers and edges of NFTables, with a node's name as
 	// its argument.
 	Script []byte
+	// SpeakerArgs have the same program speak BGP for a router, and Speaker is who
+	// does; empty means GoBGP, which is in the program.
+	SpeakerArgs []string
+	Speaker     speaker.Kind
 	// IO is how servers and branches send; empty means the best that works here.
 	IO agent.IO
 	// FirstArgs make Exe the first process of a namespace of processes in which a
@@ -156,6 +162,8 @@ type runner struct {
 	programs  []*program
 	pump      *pump.Pump // nil without impaired links
 	meter     *pump.Meter
+	speakers  *speaker.Fleet // nil where no router speaks BGP
+	atRest    atomic.Bool    // routing was, once
 	asked     asked
 	hands     hands
 

@@ -360,6 +360,9 @@ func (p *place) finish() error {
 	}
 	r := router{conn: p.conn, index: p.index, hops: make(map[hop]uint32)}
 	for _, k := range p.plan.Routes {
+		if k.Learned {
+			continue // its speaker brings it
+		}
 		if err := r.route(k); err != nil {
 			return err
 		}

@@ -35,6 +35,10 @@ type Session struct {
 // Hop is the next hop of what the session's neighbour is best for.
 func (s *Session) Hop() Hop { return Hop{Interface: s.Interface, Via: s.Remote} }
 
+// Dials says whether this end opens the connection: one alone does, so that no two
+// collide.
+func (s *Session) Dials() bool { return s.Local.Less(s.Remote) }
+
 // Router are the decisions of the speaker, with all sessions down.
 func (s *Speaker) Router() *bgp.Router {
 	var all []bgp.Neighbor
@@ -60,6 +64,14 @@ func (s *Speaker) Originated() [][]bgp.Origin {
 // session is the number of a speaker's session with a node.
 func (s *Speaker) session(node string) int {
 	return slices.IndexFunc(s.Sessions, func(x Session) bool { return x.Node == node })
+}
+
+// Announces are the origins of a speaker without what its datacenter has withdrawn.
+func (p *Plan) Announces(s *Speaker, withdrawn []Announcement) []bgp.Origin {
+	n, _ := p.Node(s.Node)
+	return slices.DeleteFunc(slices.Clone(s.Origins), func(o bgp.Origin) bool {
+		return n.Kind == KindEdge && slices.Contains(withdrawn, Announcement{n.Datacenter, o.Prefix})
+	})
 }
 
 // Speaker finds the speaker that is a node.

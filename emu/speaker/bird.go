@@ -1,0 +1,211 @@
+package speaker
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/bgp"
+	"github.com/homeward-lab/homeward/emu/tail"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+const birdProgram = "bird"
+
+// bird is a BIRD daemon. Its configuration is a file without a name, read again on
+// SIGHUP; its control socket, which nobody uses and it insists on, loses its name
+// as soon as it has one: nothing of it is left on the machine.
+type bird struct {
+	speaker *plan.Speaker
+	hold    time.Duration
+	cmd     *exec.Cmd
+	config  *os.File
+	mu      sync.Mutex // one command at a time
+	done    chan struct{}
+	ended   chan struct{}
+	said    *tail.Tail
+	exit    error // set before ended is closed
+}
+
+func startBIRD(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change)) (process, error) {
+	b := &bird{speaker: s, hold: hold, done: make(chan struct{}, 1), ended: make(chan struct{}), said: tail.New(maxSaid)}
+	fd, err := unix.MemfdCreate("bird.conf", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	b.config = os.NewFile(uintptr(fd), "bird.conf")
+	if err := b.write(s.Origins); err != nil {
+		return nil, errors.Join(err, b.config.Close())
+	}
+	dir, err := os.MkdirTemp("", "homeward-bird-")
+	if err != nil {
+		return nil, errors.Join(err, b.config.Close())
+	}
+	defer os.RemoveAll(dir)
+	// The first of ExtraFiles is descriptor 3 there.
+	b.cmd = exec.Command(birdProgram, "-f", "-c", "/proc/self/fd/3", "-s", filepath.Join(dir, "ctl"))
+	b.cmd.ExtraFiles = []*os.File{b.config}
+	said, err := b.cmd.StderrPipe()
+	if err == nil {
+		err = o.Spawn(s.Node, b.cmd)
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.config.Close())
+	}
+	go b.read(said, tell)
+	return b, b.wait()
+}
+
+// What BIRD logs of what is of interest here.
+var (
+	birdDone = regexp.MustCompile(`<INFO> (Started|Reconfigured)`)
+	birdUp   = regexp.MustCompile(`<TRACE> s([0-9]+): BGP session established`)
+	birdDown = regexp.MustCompile(`<(?:TRACE|RMT)> s([0-9]+): (?:BGP session closed|(Error: .*|Received: .*|Socket closed|Connection lost.*|Neighbor lost))`)
+)
+
+// read takes BIRD's log apart until it ends.
+func (b *bird) read(said io.Reader, tell func(Change)) {
+	defer close(b.ended)
+	up := map[int]bool{}
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		text := lines.Text()
+		fmt.Fprintln(b.said, text)
+		if birdDone.MatchString(text) {
+			b.done <- struct{}{}
+		}
+		for began, pattern := range map[bool]*regexp.Regexp{true: birdUp, false: birdDown} {
+			m := pattern.FindStringSubmatch(text)
+			if m == nil {
+				continue
+			}
+			i, _ := strconv.Atoi(m[1])
+			if up[i] == began || i >= len(b.speaker.Sessions) {
+				continue
+			}
+			up[i] = began
+			c := Change{Node: b.speaker.Node, Neighbor: b.speaker.Sessions[i].Node, Up: began}
+			if !began && len(m) > 2 {
+				c.Reason = m[2]
+			}
+			tell(c)
+		}
+	}
+	b.exit = b.cmd.Wait()
+}
+
+// wait is for the end of a start or a change.
+func (b *bird) wait() error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case <-b.done:
+		return nil
+	case <-b.ended:
+		return errors.Join(fmt.Errorf("%s has ended: %s", birdProgram, strings.TrimSpace(b.said.String())), b.exit)
+	case <-late.C:
+		return fmt.Errorf("%s gives no sign after %v: %s", birdProgram, patience, strings.TrimSpace(b.said.String()))
+	}
+}
+
+func (b *bird) write(origins []bgp.Origin) error {
+	text := birdConfig(b.speaker, origins, b.hold)
+	err := b.config.Truncate(0)
+	if err == nil {
+		_, err = b.config.WriteAt([]byte(text), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}
+
+func (b *bird) announce(origins []bgp.Origin) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.write(origins); err != nil {
+		return err
+	}
+	if err := b.cmd.Process.Signal(unix.SIGHUP); err != nil {
+		return err
+	}
+	return b.wait()
+}
+
+func (b *bird) pid() int { return b.cmd.Process.Pid }
+
+func (b *bird) stop() error {
+	_ = b.cmd.Process.Signal(unix.SIGTERM) // an error says that it has ended
+	defer b.config.Close()
+	select {
+	case <-b.ended:
+		return b.exit
+	case <-time.After(patience):
+		_ = b.cmd.Process.Kill()
+		return fmt.Errorf("%s did not end within %v", birdProgram, patience)
+	}
+}
+
+// birdConfig says to BIRD what policies says to GoBGP.
+func birdConfig(s *plan.Speaker, origins []bgp.Origin, hold time.Duration) string {
+	var w strings.Builder
+	seconds := int(hold / time.Second)
+	fmt.Fprintf(&w, "log stderr all;\nrouter id %v;\nprotocol device {}\n", s.ID)
+	w.WriteString("protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }\n")
+	w.WriteString("protocol static own { ipv4;\n")
+	told := map[string]bool{}
+	for _, o := range origins {
+		if p := o.Prefix.String(); !told[p] {
+			fmt.Fprintf(&w, "\troute %s blackhole;\n", p)
+			told[p] = true
+		}
+	}
+	w.WriteString("}\n")
+	for i := range s.Sessions {
+		n := &s.Sessions[i]
+		fmt.Fprintf(&w, "protocol bgp s%d {\n\tdebug { states, events };\n\tlocal %v as %d;\n\tneighbor %v as %d;\n\tinterface \"%s\";\n", i, n.Local, s.ASN, n.Remote, n.ASN, n.Interface)
+		fmt.Fprintf(&w, "\thold time %d; keepalive time %d; connect retry time 1; connect delay time 1; error wait time 1, 1; error forget time 1;\n", seconds, max(seconds/3, 1))
+		w.WriteString("\tgraceful restart off; med metric on; prefer older off;\n")
+		if !n.Dials() {
+			w.WriteString("\tpassive on;\n")
+		}
+		fmt.Fprintf(&w, "\tipv4 {\n\t\timport filter {\n\t\t\tbgp_med = %d;\n\t\t\tif %s ~ bgp_community then bgp_local_pref = %d; else bgp_local_pref = %d;\n\t\t\taccept;\n\t\t};\n",
+			n.Cost, pair(uint32(bgp.GracefulShutdown)), n.Relation.Preference(true), n.Relation.Preference(false))
+		w.WriteString("\t\texport filter {\n\t\t\tif source = RTS_STATIC then {\n")
+		for k := range origins {
+			o := &origins[k]
+			if !o.Tells(i) {
+				continue
+			}
+			fmt.Fprintf(&w, "\t\t\t\tif net = %v then {", o.Prefix)
+			for range o.Prepend {
+				fmt.Fprintf(&w, " bgp_path.prepend(%d);", s.ASN)
+			}
+			for _, c := range o.Communities {
+				fmt.Fprintf(&w, " bgp_community.add(%s);", pair(uint32(c)))
+			}
+			w.WriteString(" accept; }\n")
+		}
+		fmt.Fprintf(&w, "\t\t\t\treject;\n\t\t\t}\n\t\t\tif source != RTS_BGP then reject;\n\t\t\tif %s ~ bgp_community || %s ~ bgp_community then reject;\n", pair(uint32(bgp.NoExport)), pair(uint32(bgp.NoAdvertise)))
+		for _, from := range []bgp.Relation{bgp.Customer, bgp.Peer, bgp.Provider} {
+			if bgp.Exports(from, n.Relation) {
+				fmt.Fprintf(&w, "\t\t\tif bgp_local_pref = %d || bgp_local_pref = %d then accept;\n", from.Preference(false), from.Preference(true))
+			}
+		}
+		w.WriteString("\t\t\treject;\n\t\t};\n\t};\n}\n")
+	}
+	return w.String()
+}
+
+// pair is a community as BIRD writes it.
+func pair(c uint32) string { return fmt.Sprintf("(%d,%d)", c>>16, c&0xffff) }

@@ -1,0 +1,220 @@
+package speaker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/osrg/gobgp/v4/api"
+	"github.com/osrg/gobgp/v4/pkg/apiutil"
+	packet "github.com/osrg/gobgp/v4/pkg/packet/bgp"
+	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"github.com/homeward-lab/homeward/dataplane/bgp"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Main is a GoBGP child's life: it reads the header and commands from in, answers
+// on out, and speaks BGP in the namespace it runs in until in ends.
+func Main(in io.Reader, out io.Writer) error {
+	lines := json.NewDecoder(in)
+	var h header
+	if err := lines.Decode(&h); err != nil {
+		return fmt.Errorf("speaker: read header: %w", err)
+	}
+	g := &gobgp{header: h, out: json.NewEncoder(out)}
+	err := g.start()
+	g.answer(err)
+	if err != nil {
+		return fmt.Errorf("speaker: %w", err)
+	}
+	for {
+		var c command
+		switch err := lines.Decode(&c); {
+		case errors.Is(err, io.EOF):
+			return g.stop()
+		case err != nil:
+			return errors.Join(fmt.Errorf("speaker: read command: %w", err), g.stop())
+		}
+		g.answer(g.announce(c.Origins))
+	}
+}
+
+// gobgp is one router.
+type gobgp struct {
+	header
+	server *server.BgpServer
+	fib    *kernel
+	mu     sync.Mutex // of out: events come from the server's goroutine
+	out    *json.Encoder
+	// told are the paths that the server was given.
+	told []bgp.Origin
+	up   []bool // by session
+}
+
+func (g *gobgp) say(l line) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_ = g.out.Encode(l) // a parent that is gone ends the input too
+}
+
+func (g *gobgp) answer(err error) {
+	if err != nil {
+		g.say(line{Error: err.Error()})
+		return
+	}
+	g.say(line{Done: true})
+}
+
+func (g *gobgp) start() error {
+	fib, err := openKernel(&g.Speaker)
+	if err != nil {
+		return err
+	}
+	g.fib, g.up = fib, make([]bool, len(g.Speaker.Sessions))
+	level := &slog.LevelVar{}
+	level.Set(slog.LevelError)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	g.server = server.NewBgpServer(server.LoggerOption(log, level))
+	go g.server.Serve()
+	ctx := context.Background()
+	if err := g.server.StartBgp(ctx, &api.StartBgpRequest{Global: g.global()}); err != nil {
+		return err
+	}
+	if err := g.policies(ctx); err != nil {
+		return err
+	}
+	callbacks := server.WatchEventMessageCallbacks{OnBestPath: g.best, OnPeerUpdate: g.session}
+	if err := g.server.WatchEvent(ctx, callbacks, server.WatchBestPath(true), server.WatchPeer()); err != nil {
+		return err
+	}
+	if err := g.announce(g.Speaker.Origins); err != nil {
+		return err
+	}
+	for i := range g.Speaker.Sessions {
+		if err := g.server.AddPeer(ctx, &api.AddPeerRequest{Peer: g.peer(&g.Speaker.Sessions[i])}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// global chooses paths as dataplane/bgp does: MEDs, which are this router's own
+// costs, count between any two neighbours, and age does not.
+func (g *gobgp) global() *api.Global {
+	return &api.Global{
+		Asn: g.Speaker.ASN, RouterId: g.Speaker.ID.String(), ListenPort: port,
+		RouteSelectionOptions: &api.RouteSelectionOptionsConfig{AlwaysCompareMed: true, ExternalCompareRouterId: true},
+	}
+}
+
+func (g *gobgp) peer(s *plan.Session) *api.Peer {
+	hold := uint64(g.Hold / time.Second)
+	return &api.Peer{
+		Conf:      &api.PeerConf{NeighborAddress: s.Remote.String(), PeerAsn: s.ASN},
+		Transport: &api.Transport{LocalAddress: s.Local.String(), PassiveMode: !s.Dials()},
+		Timers: &api.Timers{Config: &api.TimersConfig{
+			HoldTime: hold, KeepaliveInterval: max(hold/3, 1), ConnectRetry: 1, IdleHoldTimeAfterReset: 1,
+		}},
+		AfiSafis: []*api.AfiSafi{{Config: &api.AfiSafiConfig{Family: &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST}, Enabled: true}}},
+	}
+}
+
+// announce gives the server a path for each prefix, and takes back what is no more.
+func (g *gobgp) announce(origins []bgp.Origin) error {
+	has := func(all []bgp.Origin, p netip.Prefix) bool {
+		return slices.ContainsFunc(all, func(o bgp.Origin) bool { return o.Prefix == p })
+	}
+	for _, o := range g.told {
+		if has(origins, o.Prefix) {
+			continue
+		}
+		path, err := localPath(o.Prefix)
+		if err != nil {
+			return err
+		}
+		if err := g.server.DeletePath(apiutil.DeletePathRequest{Paths: []*apiutil.Path{path}}); err != nil {
+			return fmt.Errorf("withdraw %v: %w", o.Prefix, err)
+		}
+	}
+	for _, o := range origins {
+		if has(g.told, o.Prefix) {
+			continue
+		}
+		path, err := localPath(o.Prefix)
+		if err != nil {
+			return err
+		}
+		if _, err := g.server.AddPath(apiutil.AddPathRequest{Paths: []*apiutil.Path{path}}); err != nil {
+			return fmt.Errorf("announce %v: %w", o.Prefix, err)
+		}
+	}
+	g.told = origins
+	return nil
+}
+
+// localPath is a path of the router's own; what neighbours are told of it the
+// export policy says.
+func localPath(p netip.Prefix) (*apiutil.Path, error) {
+	nlri, err := packet.NewIPAddrPrefix(p)
+	if err != nil {
+		return nil, err
+	}
+	hop, err := packet.NewPathAttributeNextHop(netip.IPv4Unspecified())
+	if err != nil {
+		return nil, err
+	}
+	return &apiutil.Path{Family: packet.RF_IPv4_UC, Nlri: nlri, Attrs: []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}}, nil
+}
+
+// best puts what the server chose into the kernel.
+func (g *gobgp) best(paths []*apiutil.Path, _ time.Time) {
+	for _, p := range paths {
+		if p.Family != packet.RF_IPv4_UC {
+			continue
+		}
+		to, err := netip.ParsePrefix(p.Nlri.String())
+		if err != nil {
+			continue
+		}
+		from := slices.IndexFunc(g.Speaker.Sessions, func(s plan.Session) bool { return s.Remote == p.PeerAddress })
+		if p.Withdrawal {
+			from = bgp.None
+		} else if from < 0 {
+			from = bgp.Own
+		}
+		if err := g.fib.set(to, from); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1) // a router whose table is not what it says is worse than none
+		}
+	}
+}
+
+// session tells the parent of a session that began or ended.
+func (g *gobgp) session(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
+	i := slices.IndexFunc(g.Speaker.Sessions, func(s plan.Session) bool { return s.Remote == e.Peer.State.NeighborAddress })
+	if i < 0 || e.Type != apiutil.PEER_EVENT_STATE {
+		return
+	}
+	if up := e.Peer.State.SessionState == packet.BGP_FSM_ESTABLISHED; up != g.up[i] {
+		g.up[i] = up
+		l := line{Session: &i, Up: up}
+		if !up {
+			l.Reason = e.Peer.State.DisconnectMessage
+		}
+		g.say(l)
+	}
+}
+
+// stop closes the sessions in order.
+func (g *gobgp) stop() error {
+	return g.server.StopBgp(context.Background(), &api.StopBgpRequest{})
+}

@@ -1,0 +1,28 @@
+package journal
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// BGPSession is a session between two routers that began or ended, as one says.
+func BGPSession(node, neighbor string, up bool, reason string) record.Event {
+	text := "the BGP session with " + neighbor + " is up"
+	if !up {
+		text = "the BGP session with " + neighbor + " is down"
+		if reason != "" {
+			text += ": " + reason
+		}
+	}
+	return record.Event{Kind: "session", Node: node, Peer: neighbor, Text: text}
+}
+
+// Moved is a route that a router learned, changed or lost.
+func Moved(node string, prefix netip.Prefix, neighbor string) record.Event {
+	if neighbor == "" {
+		return record.Event{Kind: "route", Node: node, Text: fmt.Sprintf("%v: no route any more", prefix)}
+	}
+	return record.Event{Kind: "route", Node: node, Peer: neighbor, Text: fmt.Sprintf("%v goes to %s now", prefix, neighbor)}
+}
