@@ -20,7 +20,10 @@ func (r *runner) speak() error {
 		return err
 	}
 	r.speakers = f
-	r.closers = append(r.closers, f.Close)
+	r.onDown(func() error {
+		r.atRest.Store(false) // how sessions end with the lab is nobody's concern
+		return f.Close()
+	})
 	r.manifest.Features["bgp"] = string(kind)
 	return nil
 }

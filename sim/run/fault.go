@@ -193,6 +193,9 @@ func (w *wire) mute(cut bool) {
 		w.muted--
 	}
 	w.SetDown(w.muted > 0)
+	if w.hears != nil && (cut && w.muted == 1 || !cut && w.muted == 0) {
+		w.hears.silent(cut)
+	}
 }
 
 // take gives a fault what only one can have at a time.
@@ -388,13 +391,15 @@ func (f *faults) stop(b *breakage) error {
 // which servers are out.
 func (f *faults) reroute() error {
 	p := f.world.plan
-	withdrawn := slices.Clone(f.withdrawn)
+	out := func(server string) bool { return f.out[server] }
+	withdrawn := append(slices.Clone(f.withdrawn), p.Silent(out)...)
+	f.world.announce(withdrawn)
 	slices.SortFunc(withdrawn, func(a, b plan.Announcement) int {
 		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), cmp.Compare(a.Datacenter, b.Datacenter))
 	})
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		wanted := p.Rerouted(n, withdrawn, func(server string) bool { return f.out[server] })
+		wanted := p.Rerouted(n, withdrawn, out)
 		m := f.world.nodes[n.ID]
 		for _, old := range f.applied[n.ID] {
 			if err := m.restore(old.To); err != nil {

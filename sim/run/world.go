@@ -34,6 +34,8 @@ const (
 	kindHost
 	kindFault
 	kindMissed
+	kindUpdate
+	kindHold
 )
 
 // The class of events at one instant: what breaks first, then what comes out of
@@ -55,6 +57,8 @@ type world struct {
 	servers   []*server
 	connected []*connection
 	routers   []*router
+	bgp       []*speaker
+	halves    []*half
 	store     store
 	faults    faults
 	// lost are servers that were killed; failed is what ends the run.
@@ -106,6 +110,7 @@ type wire struct {
 	muted     int    // by so many faults
 	from, at  string // the node that sends, the interface that receives
 	end       string // the node that receives
+	hears     *half  // the session that is over it, if one is
 }
 
 // MTU implements node.Port.
@@ -142,6 +147,7 @@ func newWorld(p *plan.Plan, o Options) (*world, error) {
 		{len(p.Interconnects), func(i int) error { return w.interconnect(&p.Interconnects[i]) }},
 		{len(p.Branches), func(i int) error { return w.router(&p.Branches[i]) }},
 		{len(p.Services), func(i int) error { return w.service(&p.Services[i]) }},
+		{min(1, len(p.Speakers)), func(int) error { return w.speakers() }},
 	} {
 		if err := each(step.n, step.build); err != nil {
 			return nil, err
@@ -303,6 +309,10 @@ func (w *world) Handle(ev engine.Event) {
 		w.faults.handle(ev.Arg)
 	case kindMissed:
 		w.faults.missed(w.servers[ev.Arg])
+	case kindUpdate:
+		w.halves[ev.Arg].arrive()
+	case kindHold:
+		w.halves[ev.Arg].expire()
 	}
 }
 
