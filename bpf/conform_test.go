@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -96,29 +97,33 @@ func (s *tested) Handle(now vt.Instant, p []byte, off pkt.Offload) (conform.Resu
 			return conform.Result{}, fmt.Errorf("%v with verdict %d, and the frame is now\n%x", outcome, int32(verdict), out)
 		}
 		return s.left(now, p, off, outcome)
-	case outcome < Forwarded:
-		r := conform.Result{Fast: true}
-		r.Count.Drops[drop.Reason(outcome)] = 1
-		if verdict != s.hook.dropped {
-			return r, fmt.Errorf("%v with verdict %d", outcome, int32(verdict))
-		}
-		return r, nil
+	case outcome < Forwarded && verdict == s.hook.dropped:
+		return fastResult(outcome), nil
 	case verdict != s.hook.redirect || outcome > HandedOver || len(out) < 14:
 		return conform.Result{}, fmt.Errorf("%v with verdict %d", outcome, int32(verdict))
 	}
 	if want := ethernet(testGateway, testMAC, ethernetType(out[14:]), nil); !bytes.Equal(out[:14], want) {
 		return conform.Result{}, fmt.Errorf("%v leaves as %x, want %x", outcome, out[:14], want)
 	}
-	r := conform.Result{Fast: true, Sent: []conform.Sent{{Data: out[14:]}}}
-	switch outcome {
+	r := fastResult(outcome)
+	r.Sent = []conform.Sent{{Data: out[14:]}}
+	return r, nil
+}
+
+// fastResult is what a packet counts that no hub saw.
+func fastResult(o Outcome) conform.Result {
+	r := conform.Result{Fast: true}
+	switch o {
 	case Forwarded:
 		r.Count.Forwarded = 1
 	case Returned:
 		r.Count.Returned = 1
 	case HandedOver:
 		r.Count.HandedOver = 1
+	default:
+		r.Count.Drops[drop.Reason(o)] = 1
 	}
-	return r, nil
+	return r
 }
 
 // left gives the hub what was left to it. That must not be for want of a flow
@@ -139,6 +144,8 @@ func ethernetType(p []byte) uint16 {
 	return etherIPv4
 }
 
+var errNotCounted = errors.New("not counted")
+
 // outcome is what the program counted since the last call: exactly one packet.
 func (s *tested) outcome() (Outcome, error) {
 	t, err := s.d.Tally()
@@ -157,7 +164,7 @@ func (s *tested) outcome() (Outcome, error) {
 	}
 	s.before = t
 	if found == 0 {
-		return 0, fmt.Errorf("not counted")
+		return 0, errNotCounted
 	}
 	return found, nil
 }

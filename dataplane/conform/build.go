@@ -25,9 +25,7 @@ const (
 func (p *builder) ip(proto uint8, l4 []byte, sumAt int) []byte {
 	src, dst := p.src.Addr(), p.dst.Addr()
 	if sumAt >= 0 {
-		sum := checksum.Combine(checksum.Checksum(src.AsSlice(), 0), checksum.Checksum(dst.AsSlice(), 0))
-		sum = checksum.Combine(sum, checksum.Combine(uint16(proto), uint16(len(l4))))
-		put16(l4[sumAt:], ^checksum.Checksum(l4, sum))
+		put16(l4[sumAt:], ^checksum.Checksum(l4, pseudo(src, dst, proto, len(l4))))
 		if proto == pkt.ProtoUDP && get16(l4[sumAt:]) == 0 {
 			put16(l4[sumAt:], 0xffff)
 		}
@@ -48,6 +46,24 @@ func (p *builder) ip(proto uint8, l4 []byte, sumAt int) []byte {
 	copy(h[16:], dst.AsSlice())
 	sumHeader(h)
 	return append(h, l4...)
+}
+
+// pseudo is the sum of the pseudo header.
+func pseudo(src, dst netip.Addr, proto uint8, size int) uint16 {
+	sum := checksum.Combine(checksum.Checksum(src.AsSlice(), 0), checksum.Checksum(dst.AsSlice(), 0))
+	return checksum.Combine(sum, checksum.Combine(uint16(proto), uint16(size)))
+}
+
+// putPseudo makes the checksum of the packet's transport, at l4, the one that is
+// left to the hardware.
+func putPseudo(b []byte, l4, sumAt int) {
+	from := b[12:20]
+	if b[0]>>4 == 6 {
+		from = b[8:40]
+	}
+	src, _ := netip.AddrFromSlice(from[:len(from)/2])
+	dst, _ := netip.AddrFromSlice(from[len(from)/2:])
+	put16(b[l4+sumAt:], pseudo(src, dst, protoOf(b), len(b)-l4))
 }
 
 // sumHeader makes the checksum of the IPv4 header at the start of b right.
@@ -116,5 +132,10 @@ func gre(src, dst netip.Addr, key *uint32, inner []byte) []byte {
 		b = append(b, byte(*key>>24), byte(*key>>16), byte(*key>>8), byte(*key))
 	}
 	p := builder{src: netip.AddrPortFrom(src, 0), dst: netip.AddrPortFrom(dst, 0), ttl: 63}
-	return p.ip(pkt.ProtoGRE, append(b, inner...), -1)
+	outer := p.ip(pkt.ProtoGRE, append(b, inner...), -1)
+	if src.Is4() { // an atomic datagram, as encapsulators write it (RFC 6864)
+		put16(outer[4:], 0)
+		sumHeader(outer)
+	}
+	return outer
 }

@@ -110,7 +110,9 @@ func (g *traffic) next() packetCase {
 	} else {
 		inner = g.fromRemote(&c, t)
 	}
-	if g.once(6) {
+	switch {
+	case g.w.Offloads && g.once(2) && g.undone(&c, inner):
+	case g.once(6):
 		inner = g.spoilInner(&c, inner)
 	}
 	if c.up {
@@ -118,10 +120,34 @@ func (g *traffic) next() packetCase {
 	} else {
 		c.packet = g.byInternet(&c, inner)
 	}
-	if g.once(12) {
+	if g.once(12) && c.offload == (pkt.Offload{}) {
 		g.spoilOuter(&c)
 	}
 	return c
+}
+
+// undone leaves the transport checksum of a packet to somebody else, and says so.
+// Of TCP with payload it makes a superpacket, where the kernel would: it is false
+// for what has neither.
+func (g *traffic) undone(c *packetCase, inner []byte) bool {
+	proto, at := protoOf(inner), l4(inner)
+	switch proto {
+	case pkt.ProtoTCP:
+		c.offload.Partial = true
+		head := at + int(inner[at+12]>>4)*4
+		if payload := len(inner) - head; payload > 1 && inner[at+13]&(pkt.SYN|pkt.RST) == 0 {
+			c.offload.Segment = uint16(max(payload/(2+g.IntN(40)), payload-payload*3/4, 1))
+			c.is("superpacket", nil)
+		}
+		putPseudo(inner, at, 16)
+	case pkt.ProtoUDP:
+		c.offload.Partial = true
+		putPseudo(inner, at, 6)
+	default:
+		return false
+	}
+	c.is("partial checksum", nil)
+	return true
 }
 
 // pick chooses a conversation: new ones come as old ones go.
@@ -253,6 +279,9 @@ func (g *traffic) ttl() uint8 {
 func (g *traffic) payload(ramp ident.OnRamp) []byte {
 	r := onRamp(ramp)
 	n := one(g.Chance, 0, 1, 2, 3, g.IntN(100), r.StandardMTU()-one(g.Chance, 20, 28, 40, 48, 60)+one(g.Chance, -1, 0, 1))
+	if g.w.Offloads && g.once(4) {
+		n = g.IntN(16000)
+	}
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(g.Uint32())

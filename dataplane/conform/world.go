@@ -17,6 +17,10 @@ import (
 // two datacenters. Config is that of server 1, the one under test.
 type World struct {
 	Config hub.Config
+	// Offloads also draws packets whose sender's kernel left things undone:
+	// superpackets of TCP, and checksums of which only the pseudo header's sum is
+	// there. Only a server that gets them from a link can be given them.
+	Offloads bool
 }
 
 // On-ramps of the world by number. rampOff is without ARR; rampGroup and

@@ -8,6 +8,10 @@
 
 #define IPV6_GROUP 0xff /* first byte of a multicast address (RFC 4291 2.7) */
 
+/* The kernel grows a single packet up to four pages less its own book-keeping
+ * (bpf_skb_adjust_room); nobody sends such. */
+#define SINGLE_MAX 15872
+
 /* place_of finds the packet's destination; *kernel says it is the kernel's. */
 static __always_inline struct place *place_of(const struct packet *p, bool *kernel)
 {
@@ -126,6 +130,8 @@ static __always_inline enum outcome decide(const struct packet *p, struct verdic
 		return KERNELS;
 	if (!at)
 		return LEFT_ELSEWHERE;
+	if (!p->gso && p->len > SINGLE_MAX)
+		return LEFT_ODD;
 	if (at->kind == PLACE_EGRESS)
 		left = read_inner(p, ETH_HLEN, &v->in);
 	else if (at->kind == PLACE_TUNNEL || at->kind == PLACE_HANDOVER)
