@@ -65,7 +65,7 @@ func pointCompletions(n control.Names) []cobra.Completion {
 }
 
 // captureInto runs a capture. The file is opened here, with the caller's rights and
-// directory, and written by the keeper.
+// directory, and emptied and written by the keeper.
 func captureInto(cmd *cobra.Command, args []string, f captureFlags) error {
 	if f.snap < 0 || f.count < 0 || f.limit < 0 {
 		return usagef("--snap, --count and --time must not be negative")
@@ -83,6 +83,7 @@ func captureInto(cmd *cobra.Command, args []string, f captureFlags) error {
 		if asked.Filter, err = compileFilter(f.filter); err != nil {
 			return err
 		}
+		asked.Expression = f.filter
 	}
 	file := os.Stdout
 	if f.write == "-" {
@@ -90,13 +91,16 @@ func captureInto(cmd *cobra.Command, args []string, f captureFlags) error {
 			return usagef("-w - writes packets, and standard output is a terminal: pipe it, as in | wireshark -k -i -")
 		}
 	} else {
-		if file, err = os.Create(f.write); err != nil {
+		if file, err = os.OpenFile(f.write, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
 			return usagef("-w: %w", err)
 		}
 		defer file.Close()
 	}
 	done, err := recordInto(cmd, lab, asked, f, file)
 	if err != nil {
+		if st, e := file.Stat(); e == nil && st.Mode().IsRegular() && st.Size() == 0 {
+			_ = os.Remove(f.write) // nothing came into it
+		}
 		return refusal(err)
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s written", count(int(done.Packets), "packet"))

@@ -51,6 +51,7 @@ func down(cmd *cobra.Command, args []string, all bool) error {
 			return err
 		}
 	}
+	begin(cmd.Context())
 	var group errgroup.Group
 	errs := make([]error, len(labs))
 	for i, l := range labs {
@@ -97,7 +98,7 @@ func takeDown(ctx context.Context, l *control.Lab) error {
 	err = l.Call(limited, control.Ask{Do: control.DoDown})
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return fmt.Errorf("lab %s goes on going down: %w", l.Name, context.Cause(ctx))
 	case limited.Err() != nil:
 		err = errors.Join(fmt.Errorf("lab %s: its keeper did not answer in %s and was killed", l.Name, downPatience), keeper.Kill())
 	case errors.Is(err, control.ErrKeeperGone):

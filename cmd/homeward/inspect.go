@@ -54,6 +54,7 @@ its interfaces and routes, and a server's flows and counters.`,
 			case asked.Node != "":
 				printNode(cmd.OutOrStdout(), &nodes[0], all)
 			default:
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", lab.Name, count(len(nodes), "node"))
 				printLab(cmd.OutOrStdout(), nodes, all)
 			}
 			return nil
@@ -65,6 +66,9 @@ its interfaces and routes, and a server's flows and counters.`,
 	return c
 }
 
+// addressesShown is how many addresses of a node are shown unless all are asked for.
+const addressesShown = 5
+
 func printLab(w io.Writer, nodes []control.Node, all bool) {
 	t := table{title: "Nodes", header: []string{"node", "kind", "addresses", "flows", "problem"}, loose: map[int]bool{2: true, 3: true}}
 	flows := flowTable()
@@ -74,7 +78,11 @@ func printLab(w io.Writer, nodes []control.Node, all bool) {
 		if n.Kind == plan.KindServer {
 			live = fmt.Sprint(len(n.Flows))
 		}
-		t.add(n.ID, string(n.Kind), strings.Join(addresses(n), " "), live, n.Problem)
+		has := addresses(n)
+		if more := len(has) - addressesShown; more > 0 && !all {
+			has = append(has[:addressesShown:addressesShown], fmt.Sprintf("… and %d more", more))
+		}
+		t.add(n.ID, string(n.Kind), strings.Join(has, " "), live, n.Problem)
 		addFlows(flows, n)
 	}
 	t.print(w, all)

@@ -77,11 +77,20 @@ func labNamed(cmd *cobra.Command, name string) (*control.Lab, error) {
 func only(labs []*control.Lab) (*control.Lab, error) {
 	switch len(labs) {
 	case 0:
-		return nil, usagef("no lab is up (homeward up SCENARIO)")
+		return nil, usagef("%s", noLab())
 	case 1:
 		return labs[0], nil
 	}
 	return nil, usagef("which lab? There are %s", strings.Join(labNames(labs), ", "))
+}
+
+// noLab says that no lab is up; root's are not seen by others.
+func noLab() string {
+	text := "no lab is up (homeward up SCENARIO)"
+	if control.RootHas() {
+		text = "no lab of yours is up (homeward up SCENARIO); with sudo you see root's"
+	}
+	return text
 }
 
 // labAndRest takes a lab's name from the front of args, if one is there;
@@ -98,7 +107,7 @@ func labAndRest(cmd *cobra.Command, args []string) (*control.Lab, []string, erro
 	}
 	l, err := only(labs)
 	if err != nil && len(args) > 0 && len(labs) > 0 {
-		err = usage(control.NoSuch("lab", args[0], "", labNames(labs)))
+		err = usage(fmt.Errorf("%w; where several are up, say first which one is meant", control.NoSuch("lab", args[0], "", labNames(labs))))
 	}
 	return l, args, err
 }

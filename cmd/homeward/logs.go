@@ -32,19 +32,25 @@ func newLogs() *cobra.Command {
 			if len(rest) > 0 {
 				asked.Node = rest[0]
 			}
-			return refusal(lab.Call(cmd.Context(), control.Ask{Do: control.DoLogs, Args: asked, Each: func(raw json.RawMessage) error {
+			quiet := true
+			err = lab.Call(cmd.Context(), control.Ask{Do: control.DoLogs, Args: asked, Each: func(raw json.RawMessage) error {
 				var l control.Log
 				if err := json.Unmarshal(raw, &l); err != nil {
 					return err
 				}
 				for line := range strings.Lines(l.Text) {
+					quiet = false
 					if asked.Node == "" {
 						line = l.Name + ": " + line
 					}
 					fmt.Fprintln(cmd.OutOrStdout(), strings.TrimRight(line, "\r\n"))
 				}
 				return nil
-			}}))
+			}})
+			if err == nil && quiet {
+				fmt.Fprintln(cmd.ErrOrStderr(), "nothing was said: all is well, or nobody has anything to say")
+			}
+			return refusal(err)
 		},
 	}
 }

@@ -49,7 +49,7 @@ stopping, silent (the keeper does not answer).`,
 				return enc.Encode(infos)
 			}
 			if len(infos) == 0 {
-				fmt.Fprintln(cmd.ErrOrStderr(), "no lab is up (homeward up SCENARIO)")
+				fmt.Fprintln(cmd.ErrOrStderr(), noLab())
 				return nil
 			}
 			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -82,7 +82,7 @@ func age(since time.Time) string {
 }
 
 func stateText(i control.Info) string {
-	if len(i.Lost) == 0 {
+	if len(i.Lost) == 0 || i.State == control.Stopping { // then all end
 		return string(i.State)
 	}
 	return fmt.Sprintf("%s: %s ended", i.State, strings.Join(slices.Sorted(maps.Keys(i.Lost)), ", "))

@@ -37,7 +37,7 @@ func (c *Capture) Write(w io.Writer) error {
 		c.flush()
 	}
 	c.mu.Unlock()
-	out, err := newFile(w, c.points, c.snap)
+	out, err := newFile(w, c.points, c.snap, "")
 	if err != nil {
 		return err
 	}
@@ -52,24 +52,26 @@ func (c *Capture) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-// newFile begins a file with an interface for each point.
-func newFile(w io.Writer, points []Point, snap int) (*pcapgo.NgWriter, error) {
+// newFile begins a file with an interface for each point; filter says in words
+// what of the packets there is kept.
+func newFile(w io.Writer, points []Point, snap int, filter string) (*pcapgo.NgWriter, error) {
 	options := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{
 		Hardware: runtime.GOARCH, OS: runtime.GOOS, Application: "homeward",
 	}}
-	out, err := pcapgo.NewNgWriterInterface(w, describe(points[0], snap), options)
+	out, err := pcapgo.NewNgWriterInterface(w, describe(points[0], snap, filter), options)
 	for i := 1; i < len(points) && err == nil; i++ {
-		_, err = out.AddInterface(describe(points[i], snap))
+		_, err = out.AddInterface(describe(points[i], snap, filter))
 	}
 	return out, err
 }
 
-func describe(p Point, snap int) pcapgo.NgInterface {
+func describe(p Point, snap int, filter string) pcapgo.NgInterface {
 	return pcapgo.NgInterface{
 		Name:       p.name(),
 		OS:         runtime.GOOS,
 		LinkType:   layers.LinkTypeEthernet,
 		SnapLength: uint32(snap),
+		Filter:     filter,
 	}
 }
 

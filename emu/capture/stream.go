@@ -31,6 +31,8 @@ type Stream struct {
 	Snap int
 	// Filter is a classic BPF program; nil takes every packet.
 	Filter []unix.SockFilter
+	// Expression is what Filter was compiled from; the file says it.
+	Expression string
 	// Count of packets after which it ends; 0 means never.
 	Count uint64
 	// Listening, if not nil, is called when nothing is missed any more.
@@ -66,7 +68,7 @@ func (s Stream) Run(ctx context.Context, lab Spaces, w io.Writer) (Streamed, err
 
 // write is the stream's own loop.
 func (s Stream) write(ctx context.Context, c *Capture, q *queue, w io.Writer) (done Streamed, err error) {
-	out, err := newFile(w, s.Points, s.Snap)
+	out, err := newFile(w, s.Points, s.Snap, s.Expression)
 	if err == nil {
 		err = out.Flush()
 	}

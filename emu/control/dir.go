@@ -49,9 +49,21 @@ func dirs() []string {
 		all = append(all, filepath.Join(d, "homeward"))
 	}
 	if user() == 0 {
-		all = append(all, "/run/homeward")
+		all = append(all, rootsDir)
 	}
 	return append(all, filepath.Join(os.TempDir(), fmt.Sprintf("homeward-%d", user())))
+}
+
+// rootsDir is where labs are that root brought up.
+const rootsDir = "/run/homeward"
+
+// RootHas says whether there may be labs of root's that this user cannot see.
+func RootHas() bool {
+	if user() == 0 || os.Getenv(RuntimeEnv) != "" {
+		return false
+	}
+	_, err := os.Stat(rootsDir)
+	return err == nil
 }
 
 // user is this process' user as the machine knows it: in a user namespace, where

@@ -10,6 +10,9 @@ import (
 // namesShown is how many names a refusal lists.
 const namesShown = 12
 
+// partLength is how long a part of a name must be to stand for it.
+const partLength = 3
+
 // NoSuch refuses a name that is not there, with the one that was probably meant.
 func NoSuch(what, got, where string, names []string) error {
 	text := fmt.Sprintf("no %s %q", what, got)
@@ -35,7 +38,7 @@ func NoSuch(what, got, where string, names []string) error {
 
 // nearest is a name written almost so, or the first that has it as a part.
 func nearest(got string, names []string) string {
-	if n := spec.Nearest(got, names); n != "" || got == "" {
+	if n := spec.Nearest(got, names); n != "" || len(got) < partLength {
 		return n
 	}
 	for _, n := range names {

@@ -146,6 +146,8 @@ type CaptureArgs struct {
 	Snap int `json:"snap,omitempty"`
 	// Filter is compiled classic BPF; empty means every packet.
 	Filter []Instruction `json:"filter,omitempty"`
+	// Expression is what Filter was compiled from.
+	Expression string `json:"expression,omitempty"`
 	// Count of packets after which it ends; 0 means never.
 	Count int `json:"count,omitempty"`
 }

@@ -33,6 +33,9 @@ func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) err
 	for _, in := range args.Filter {
 		filter = append(filter, unix.SockFilter{Code: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K})
 	}
+	// Only now, that nothing is wrong with what was asked: a file may hold an
+	// earlier capture. What is no file has no length.
+	_ = c.Files()[0].Truncate(0)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
@@ -40,7 +43,7 @@ func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) err
 		stop()
 	}()
 	s := capture.Stream{
-		Points: points, Snap: args.Snap, Filter: filter, Count: uint64(max(args.Count, 0)),
+		Points: points, Snap: args.Snap, Filter: filter, Expression: args.Expression, Count: uint64(max(args.Count, 0)),
 		Listening: func() { _ = c.Send(control.Captured{Listening: true}) }, // a caller that is gone ends ctx
 	}
 	done, err := s.Run(ctx, lab, c.Files()[0])
