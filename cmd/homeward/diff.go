@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,10 @@ server, egress address and slice; and of each traffic the median round trip
 Where no link has a delay or a rate, times are not compared, and it says so.
 
 With one directory it compares the engines in it, with two the runs of one
-scenario and variant in both. It exits with 0 if they agree and 1 if not.`,
+scenario and variant in both. It exits with 0 if they agree, 1 if not, and 5 if
+that cannot be judged: times are not, where a lab's own measurements say that its
+machine had no time for it; nor are flows that look alike and start at one moment,
+where they came in another order.`,
 		Example: `  homeward diff out/before out/after
   homeward diff out/both                    what the simulator and the lab disagree on
   homeward diff --json out/before out/after | jq .`,
@@ -40,10 +44,17 @@ scenario and variant in both. It exits with 0 if they agree and 1 if not.`,
 			} else {
 				tellDifferences(cmd.OutOrStdout(), all)
 			}
+			unjudged := false
 			for _, r := range all {
-				if !r.Agree() {
+				switch r.Verdict() {
+				case record.Fail:
 					return &exit{check.ExitFail, nil}
+				case record.Error:
+					unjudged = true
 				}
+			}
+			if unjudged {
+				return &exit{check.ExitError, nil}
 			}
 			return nil
 		},
@@ -78,15 +89,19 @@ func tellDifferences(w io.Writer, all []*compare.Result) {
 		case r.A == r.B:
 			what = r.A
 		}
-		if r.Agree() {
+		switch r.Verdict() {
+		case record.Pass:
 			fmt.Fprintf(w, "%s: agree on %d flows\n", what, r.Flows)
-		} else {
+		case record.Error:
+			fmt.Fprintf(w, "%s: cannot be judged: %s in %d flows\n", what, count(len(r.Unjudged), "difference"), r.Flows)
+		default:
 			fmt.Fprintf(w, "%s: %s in %d flows\n", what, count(len(r.Differences), "difference"), r.Flows)
 		}
-		for i := range r.Differences {
-			d := &r.Differences[i]
+		all := slices.Concat(r.Differences, r.Unjudged)
+		for i := range all {
+			d := &all[i]
 			fmt.Fprintf(w, "  %s\n", d)
-			if d.Parted != [2]string{} && (i == 0 || r.Differences[i-1].Flow != d.Flow) {
+			if d.Parted != [2]string{} && (i == 0 || all[i-1].Flow != d.Flow) {
 				fmt.Fprintf(w, "    parted at: %s\n           or: %s\n", d.Parted[0], d.Parted[1])
 			}
 		}

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/homeward-lab/homeward/reports/check"
-	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/html"
 	"github.com/homeward-lab/homeward/reports/junit"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -254,7 +253,7 @@ func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {
 
 // finish judges, writes the reports and says how it went.
 func (s *session) finish(cmd *cobra.Command) error {
-	summaries := s.judge()
+	summaries := s.judge(cmd.Context())
 	reports := s.report(summaries)
 	printVerdicts(cmd.OutOrStdout(), summaries)
 	if reports != nil {
@@ -306,7 +305,7 @@ func writable(path string) error {
 }
 
 // judge turns runs into verdicts, and drops the captures of runs that hold.
-func (s *session) judge() []record.Summary {
+func (s *session) judge(ctx context.Context) []record.Summary {
 	by := s.byVariant()
 	var all []record.Summary
 	for i, v := range s.variants {
@@ -323,7 +322,7 @@ func (s *session) judge() []record.Summary {
 			default:
 				results := check.EvaluateAll(v.checks, r.records, by[of{v.plan.Scenario, e.name}])
 				if k > 0 {
-					results = append(results, agreement(s.engines[0].name, s.of(i, 0), r))
+					results = append(results, agreement(ctx, v, s.of(i, 0), r))
 				}
 				sum.Verdict, sum.Checks = check.Judge(results, v.plan.ExpectFail, check.Saturated(r.records))
 			}
@@ -360,29 +359,4 @@ func (s *session) byVariant() map[of]map[string]*record.Records {
 		}
 	}
 	return by
-}
-
-// agreement says whether an engine found what the first one did (DESIGN 4): a
-// check of its own, whose id no file's can be.
-func agreement(first string, a, b *finished) record.CheckResult {
-	c := record.CheckResult{ID: compare.Agreement(first), Verdict: record.Pass}
-	if a == nil || a.err != nil || a.records == nil {
-		c.Verdict, c.Detail = record.Error, first+" has no complete run to compare with"
-		return c
-	}
-	r, err := compare.Runs(a.records, b.records)
-	switch {
-	case err != nil:
-		c.Verdict, c.Detail = record.Error, err.Error()
-	case !r.Agree():
-		c.Verdict = record.Fail
-		d := &r.Differences[0]
-		c.Detail = fmt.Sprintf("%s in %d flows, the first (%s, then this): %s", count(len(r.Differences), "difference"), r.Flows, first, d)
-		if d.Parted != [2]string{} {
-			c.Detail += fmt.Sprintf("; parted at %q and %q", d.Parted[0], d.Parted[1])
-		}
-	default:
-		c.Detail = fmt.Sprintf("on %d flows", r.Flows)
-	}
-	return c
 }

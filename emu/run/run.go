@@ -246,6 +246,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 	var mu sync.Mutex
 	done := 0
 	tell(0, len(flows))
+	waited := pressure(began)
 	outcomes := host.Run(ctx, flows, host.Config{
 		Namespace: r.lab.NS, Key: r.key, Base: began, Breaks: breaks,
 		Done: func(int, host.Outcome) {
@@ -255,6 +256,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 			tell(done, len(flows))
 		},
 	})
+	r.manifest.Metrics.Waited = waited()
 	r.event(record.Event{Kind: "traffic", Text: "traffic ends"})
 	starved()
 	select {

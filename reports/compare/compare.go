@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -36,6 +37,8 @@ type Difference struct {
 	What string `json:"what"`
 	A    string `json:"a"`
 	B    string `json:"b"`
+	// Why the difference says nothing, where it does not.
+	Why string `json:"why,omitempty"`
 	// Parted are the first events at which the flow's ways part, for people;
 	// empty where the time lines do not tell.
 	Parted [2]string `json:"parted,omitzero"`
@@ -50,7 +53,11 @@ func (d *Difference) String() string {
 	if where != "" {
 		where += ": "
 	}
-	return fmt.Sprintf("%s%s: %s and %s", where, d.What, or(d.A, "none"), or(d.B, "none"))
+	text := fmt.Sprintf("%s%s: %s and %s", where, d.What, or(d.A, "none"), or(d.B, "none"))
+	if d.Why != "" {
+		text += " (" + d.Why + ")"
+	}
+	return text
 }
 
 func or(s, none string) string {
@@ -68,12 +75,34 @@ type Result struct {
 	// Flows is how many were in both and compared.
 	Flows       int          `json:"flows"`
 	Differences []Difference `json:"differences,omitempty"`
+	// Unjudged are differences of which the records say why they need not be of
+	// the runs' own making, each with why. Where there is one, whether the runs
+	// agree is not known.
+	Unjudged []Difference `json:"unjudged,omitempty"`
 	// Untimed are the traffics whose times were not compared, each with why.
 	Untimed []string `json:"untimed,omitempty"`
 }
 
 // Agree reports whether the runs agree.
-func (r *Result) Agree() bool { return len(r.Differences) == 0 }
+func (r *Result) Agree() bool { return r.Verdict() == record.Pass }
+
+// Verdict is a fail where the runs disagree, and an error where it could not be
+// judged whether they agree.
+func (r *Result) Verdict() record.Verdict {
+	switch {
+	case len(r.Differences) > 0:
+		return record.Fail
+	case len(r.Unjudged) > 0:
+		return record.Error
+	}
+	return record.Pass
+}
+
+// Reordered reports whether something could not be judged because flows that look
+// alike came in another order.
+func (r *Result) Reordered() bool {
+	return slices.ContainsFunc(r.Unjudged, func(d Difference) bool { return strings.HasPrefix(d.Why, reordered) })
+}
 
 // Runs compares two runs of one plan. The error says why they cannot be compared.
 func Runs(a, b *record.Records) (*Result, error) {
@@ -138,6 +167,7 @@ func (r *Result) flows(a, b *record.Records) {
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
+	order := orders(a, b)
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]
@@ -157,7 +187,12 @@ func (r *Result) flows(a, b *record.Records) {
 			if !looked {
 				parted, looked = part(a, b, x, y), true
 			}
-			r.add(Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted})
+			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: order.why(x)}
+			if d.Why != "" {
+				r.Unjudged = append(r.Unjudged, d)
+				continue
+			}
+			r.add(d)
 		}
 	}
 	for i := range b.Flows {

@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -31,11 +30,10 @@ var kinds = map[string]bool{"flow_start": true, "flow_refused": true, "handover"
 
 // life is what happened to a flow, each thing once.
 func life(r *record.Records, f *record.Flow) (all []string) {
-	tuple := fmt.Sprintf("%s %s > %s", f.Proto, f.Src, f.Dst)
 	seen := make(map[string]bool)
 	for i := range r.Events {
 		e := &r.Events[i]
-		if !kinds[e.Kind] || e.Flow != tuple || e.OnRamp != "" && f.OnRamp != "" && e.OnRamp != f.OnRamp && e.SessionID != f.SessionID {
+		if !kinds[e.Kind] || e.Flow != tuple(f) || e.OnRamp != "" && f.OnRamp != "" && e.OnRamp != f.OnRamp && e.SessionID != f.SessionID {
 			continue
 		}
 		text := strings.TrimSpace(strings.Join([]string{e.Kind, "at", e.Node, e.OnRamp, e.Peer, reasonOf(e)}, " "))

@@ -103,6 +103,14 @@ func own(all []record.CheckResult) []record.CheckResult {
 	return slices.DeleteFunc(slices.Clone(all), func(c record.CheckResult) bool { return strings.HasPrefix(c.ID, agreement) })
 }
 
+// disagreed reports whether a verdict is of a run that did not agree with another:
+// that is found here anew.
+func disagreed(s *record.Summary) bool {
+	return slices.ContainsFunc(s.Checks, func(c record.CheckResult) bool {
+		return strings.HasPrefix(c.ID, agreement) && c.Verdict != record.Pass
+	})
+}
+
 // with compares two runs and the verdicts of their checks.
 func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.Records) (*Result, error) {
 	r, err := Runs(a, b)
@@ -113,7 +121,7 @@ func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.R
 	if x == nil || y == nil {
 		return r, nil
 	}
-	if x.Verdict != y.Verdict {
+	if x.Verdict != y.Verdict && !disagreed(x) && !disagreed(y) {
 		r.add(Difference{What: "verdict", A: string(x.Verdict), B: string(y.Verdict)})
 	}
 	other := make(map[string]record.Verdict)

@@ -173,6 +173,9 @@ type Metrics struct {
 	UpMs      int64    `json:"up_ms"`   // to bring the lab up
 	DownMs    int64    `json:"down_ms"` // to take it down
 	MaxRSSKiB int64    `json:"max_rss_kib,omitempty"`
+	// Waited is the share of the traffic's time in which some process of the
+	// machine waited for a processor; 0 where that is not known, or no machine's.
+	Waited float64 `json:"waited,omitempty"`
 	// Wires are the impaired links, each direction by itself, in the plan's order.
 	Wires []Wire `json:"wires,omitempty"`
 	// Config counts the objects that somebody has to write into the network's

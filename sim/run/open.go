@@ -57,7 +57,7 @@ func Open(p *plan.Plan, o Options) (x *World, base vt.Instant, err error) {
 	}
 	w.begin(base)
 	w.schedule(base)
-	return x, base, w.starts(base)
+	return x, base, w.starts(base, nil)
 }
 
 // Run handles all events until an instant, or until Halt. The error is the

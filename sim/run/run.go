@@ -28,6 +28,9 @@ type Options struct {
 	Queue engine.Queue
 	// Budget is the most events of a run; 0 means no bound.
 	Budget uint64
+	// Late is how much later than planned each flow starts, by its index; nil
+	// means none does.
+	Late []time.Duration
 	// Watch sees hubs and hosts.
 	Watch Watch
 	// Versions go into run.json beside that of Go.
@@ -56,7 +59,7 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) error {
 		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
 	}
 	start := time.Now()
-	r := &runner{ctx: ctx, plan: p, sink: sink, began: start}
+	r := &runner{ctx: ctx, plan: p, sink: sink, began: start, late: o.Late}
 	// Virtual time begins at the epoch of Unix, so that equal runs have equal
 	// sessions.
 	r.journal = journal.New(p, sink, time.Unix(0, 0))
@@ -99,6 +102,7 @@ type runner struct {
 	// base is when traffic begins.
 	base vt.Instant
 	done int
+	late []time.Duration
 }
 
 // lifetime is up, traffic, collect.
@@ -154,7 +158,7 @@ func (r *runner) traffic() error {
 			w.engine.Halt()
 		}
 	}
-	if err := w.starts(r.base); err != nil {
+	if err := w.starts(r.base, r.late); err != nil {
 		return err
 	}
 	w.schedule(r.base)

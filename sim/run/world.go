@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -372,8 +373,9 @@ func (w *world) begin(at vt.Instant) {
 	}
 }
 
-// starts schedules all flows, from an instant on. It is the hosts' that ask.
-func (w *world) starts(base vt.Instant) error {
+// starts schedules all flows, from an instant on, each as late as it is said to
+// be. It is the hosts' that ask.
+func (w *world) starts(base vt.Instant, late []time.Duration) error {
 	order := make([]int, len(w.plan.Flows))
 	for i := range order {
 		order[i] = i
@@ -385,7 +387,11 @@ func (w *world) starts(base vt.Instant) error {
 		if m == nil || m.stack == nil {
 			return fmt.Errorf("flow %s#%d: %s is no host", f.Traffic, f.N, f.Client)
 		}
-		if err := m.stack.Start(i, base.Add(f.Start)); err != nil {
+		at := base.Add(f.Start)
+		if late != nil {
+			at = at.Add(late[i])
+		}
+		if err := m.stack.Start(i, at); err != nil {
 			return err
 		}
 	}

@@ -354,3 +354,32 @@ func TestLookups(t *testing.T) {
 		t.Errorf("names %+v", n)
 	}
 }
+
+// Flows that are one to the network take turns, so that which is the first is in
+// the plan: those of an account whose flow key leaves the on-ramp out, and no
+// others.
+func TestTurns(t *testing.T) {
+	starts := func(key, account string) (all []time.Duration) {
+		s := overlapping()
+		s.Accounts = []spec.Account{{ID: "acme", FlowKey: key}, {ID: "globex"}}
+		for i := range s.Sites {
+			s.Sites[i].Account = account
+		}
+		s.Traffic = []spec.Traffic{{ID: "same", From: "*.*.*", To: "web", TCP: 443, SourcePort: 40000, Flows: 2, Start: unit.Duration(time.Second)}}
+		for _, f := range compile(t, s).Flows {
+			all = append(all, f.Start)
+		}
+		return all
+	}
+	const at = time.Second
+	together := []time.Duration{at, at, at, at, at, at}
+	if got := starts("", "acme"); !slices.Equal(got, together) {
+		t.Errorf("told apart by their on-ramp: %v, want %v", got, together)
+	}
+	if got := starts("tuple", "globex"); !slices.Equal(got, together) {
+		t.Errorf("of another account: %v, want %v", got, together)
+	}
+	if got, want := starts("tuple", "acme"), []time.Duration{at, at, at + turn, at + turn, at + 2*turn, at + 2*turn}; !slices.Equal(got, want) {
+		t.Errorf("one to the network: %v, want %v", got, want)
+	}
+}

@@ -359,7 +359,8 @@ type Flow struct {
 	Ingress string `json:"ingress"`
 	// Nonce marks the flow's payload, unique in the run.
 	Nonce uint64 `json:"nonce"`
-	// Start is when it begins, from the start of traffic.
+	// Start is when it begins, from the start of traffic. Flows that are one to the
+	// network, because the flow key leaves the on-ramp out, never start at one moment.
 	Start    time.Duration `json:"start"`
 	Request  unit.Bytes    `json:"request"`
 	Response unit.Bytes    `json:"response"`

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -98,11 +99,43 @@ func (b *builder) traffic() {
 			f.Nonce++
 		}
 		nonces[f.Nonce] = true
+	}
+	b.takeTurns()
+	for i := range b.p.Flows {
+		f := &b.p.Flows[i]
 		b.p.Length = max(b.p.Length, f.Start+f.Timeout+f.Hold)
 	}
 	slices.SortStableFunc(b.p.Flows, func(x, y Flow) int {
 		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.Traffic, y.Traffic), cmp.Compare(x.N, y.N))
 	})
+}
+
+// turn is how long after each other flows start that are one to the network: more
+// than a lab is late by.
+const turn = 20 * time.Millisecond
+
+// takeTurns has flows that would start at one moment, and that are one flow to
+// the network, start one after the other in the file's order. Where the flow key
+// leaves the on-ramp out, flows of the same addresses and ports are the first one's:
+// which is first would be chance, and all that is compared follows from it.
+func (b *builder) takeTurns() {
+	type look struct {
+		account  string
+		proto    Proto
+		src, dst netip.AddrPort
+		start    time.Duration
+	}
+	turns := map[look]time.Duration{}
+	for i := range b.p.Flows {
+		f := &b.p.Flows[i]
+		name := b.nodes[f.Client].Account
+		if k := slices.IndexFunc(b.accounts, func(a account) bool { return a.name == name }); k < 0 || hub.FlowKey(b.accounts[k].FlowKey) != hub.FlowKeyTuple {
+			continue
+		}
+		k := look{name, f.Proto, f.Src, f.Dst, f.Start}
+		f.Start += turns[k]
+		turns[k] += turn
+	}
 }
 
 // draw gives f a source port: the first free one from a place that the flow's

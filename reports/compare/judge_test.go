@@ -1,0 +1,99 @@
+package compare_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/reports/compare"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// TestBusy: times that are too long on a machine that had no time for its lab, by
+// the lab's own measure, prove nothing and are no agreement either; too short ones
+// are a difference on any machine, and so is everything that is no time.
+func TestBusy(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	saturated := record.Wire{Link: "y", From: "a", To: "b", Saturated: "half of the packets took 2ms longer"}
+	for _, tt := range []struct {
+		name   string
+		inject func(lab *record.Records)
+		want   record.Verdict
+		why    string
+	}{
+		{"slow", func(lab *record.Records) { lab.Flows[0].RTTNs += ms }, record.Fail, ""},
+		{"slow, waited a little", func(lab *record.Records) {
+			lab.Flows[0].RTTNs += ms
+			lab.Run.Metrics.Waited = 0.3
+		}, record.Fail, ""},
+		{"slow and waited", func(lab *record.Records) {
+			lab.Flows[0].RTTNs += ms
+			lab.Run.Metrics.Waited = 0.9
+		}, record.Error, "waited for a processor for 90 % of the time"},
+		{"long and saturated", func(lab *record.Records) {
+			lab.Flows[0].EndNs *= 2
+			lab.Run.Metrics.Wires = append(lab.Run.Metrics.Wires, saturated)
+		}, record.Error, "a to b was not the wire that was asked for"},
+		{"fast although saturated", func(lab *record.Records) {
+			lab.Flows[0].RTTNs /= 2
+			lab.Run.Metrics.Wires = append(lab.Run.Metrics.Wires, saturated)
+		}, record.Fail, ""},
+		{"lost, and waited", func(lab *record.Records) {
+			lab.Flows[0].Result, lab.Run.Metrics.Waited = record.Lost, 1
+		}, record.Fail, ""},
+		{"as asked, and waited", func(lab *record.Records) { lab.Run.Metrics.Waited = 1 }, record.Pass, ""},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		for _, r := range []*record.Records{sim, lab} {
+			r.Flows = r.Flows[:1]
+			r.Flows[0].RTTNs, r.Flows[0].EndNs = 10*ms, 100*ms
+		}
+		tt.inject(lab)
+		r, err := compare.Runs(sim, lab)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict() != tt.want || r.Agree() != (tt.want == record.Pass) {
+			t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+		}
+		if tt.why != "" && (len(r.Unjudged) != 1 || !strings.Contains(r.Unjudged[0].String(), tt.why)) {
+			t.Errorf("%s: %v, want %q", tt.name, r.Unjudged, tt.why)
+		}
+	}
+}
+
+// TestOrder: of flows that look alike it is chance which comes first; where
+// another did, what differs of them cannot be judged. In one order it can, and of
+// flows that have no like always.
+func TestOrder(t *testing.T) {
+	const tuple = "tcp 10.0.1.5:40000 > 203.0.113.9:443"
+	run := func(first, second string) *record.Records {
+		r, _ := twice("web", "transit.lhr")
+		for i := range r.Flows {
+			f := &r.Flows[i]
+			f.Traffic, f.N, f.Proto, f.Src, f.Dst = "same", i+1, "tcp", "10.0.1.5:40000", "203.0.113.9:443"
+			f.OnRamp, f.ReturnOnRamp = strings.TrimSuffix(f.Client, ".till")+".wan", first
+		}
+		r.Flows = append(r.Flows, record.Flow{Traffic: "alone", N: 1, Proto: "udp", Src: "10.0.1.5:1", Dst: "203.0.113.9:7"})
+		r.Events = []record.Event{
+			{AtNs: 20, Kind: "flow_refused", Flow: tuple, OnRamp: second}, // servers write for themselves
+			{AtNs: 10, Kind: "flow_start", Flow: tuple, OnRamp: first},
+		}
+		return r
+	}
+	const one, two = "shop.1.wan", "shop.2.wan"
+	r, err := compare.Runs(run(one, two), run(two, one))
+	if err != nil || r.Verdict() != record.Error || !r.Reordered() || len(r.Unjudged) != 2 || !strings.Contains(r.Unjudged[0].Why, "same#1, same#2 and same#2, same#1") {
+		t.Errorf("another order: %v, %s, %+v", err, r.Verdict(), r.Unjudged)
+	}
+	b := run(two, one)
+	b.Flows[2].Result = record.Lost
+	if r, _ := compare.Runs(run(one, two), b); r.Verdict() != record.Fail {
+		t.Errorf("a flow that has no like: %s", r.Verdict())
+	}
+	b = run(one, two)
+	b.Flows[1].ReturnOnRamp = two
+	if r, _ := compare.Runs(run(one, two), b); r.Verdict() != record.Fail || r.Reordered() {
+		t.Errorf("one order: %s, %+v", r.Verdict(), r.Unjudged)
+	}
+}
