@@ -17,7 +17,7 @@ int fast_path(struct __sk_buff *skb)
 	if (!is_ip(skb->protocol))
 		return HW_NEXT;
 	open_skb(skb, &p);
-	return act_skb(skb, &p, &v, decide(&p, &v));
+	return act_skb(skb, &v, decide(&p, &v));
 }
 
 SEC("xdp")
@@ -31,5 +31,5 @@ int fast_path_xdp(struct xdp_md *ctx)
 	eth = p.data;
 	if ((void *)(eth + 1) > p.end || !is_ip(eth->h_proto))
 		return XDP_PASS;
-	return act_xdp(ctx, &p, &v, decide(&p, &v));
+	return act_xdp(ctx, &v, decide(&p, &v));
 }

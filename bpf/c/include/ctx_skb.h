@@ -19,12 +19,13 @@ static __always_inline void open_skb(struct __sk_buff *skb, struct packet *p)
 	p->gso = skb->gso_size;
 }
 
-static __always_inline bool rewrite_skb(struct __sk_buff *skb, const struct packet *p, const struct verdict *v)
+static __always_inline bool rewrite_skb(struct __sk_buff *skb, const struct verdict *v)
 {
+	struct packet p = { .data = (void *)(long)skb->data, .end = (void *)(long)skb->data_end };
 	__u64 mangled = v->in.kind == KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	struct change c;
 
-	if (!translate(p, v, &c))
+	if (!translate(&p, v, &c))
 		return false;
 	if (c.pseudo && bpf_l4_csum_replace(skb, c.at, 0, c.address, BPF_F_PSEUDO_HDR | mangled))
 		return false;
@@ -75,28 +76,38 @@ static __always_inline int leave_to_hub(struct __sk_buff *skb)
 	return HW_NEXT;
 }
 
-static __always_inline int fault(enum outcome why)
+/* change_skb does to the packet what was decided: 0, or what the kernel refused.
+ * A global function: the verifier looks at it once, and not for every way that
+ * leads to a decision. */
+__noinline int change_skb(struct __sk_buff *skb, struct verdict *v)
 {
-	tally(why);
-	return HW_DROP;
+	if (!v)
+		return FAULT_STORE;
+	if (v->rewrite && !rewrite_skb(skb, v))
+		return FAULT_STORE;
+	if (!resize_skb(skb, v))
+		return FAULT_ROOM;
+	return store_head_skb(skb, v) ? 0 : FAULT_STORE;
 }
 
-static __always_inline int act_skb(struct __sk_buff *skb, const struct packet *p, const struct verdict *v, enum outcome outcome)
+static __always_inline int act_skb(struct __sk_buff *skb, struct verdict *v, enum outcome outcome)
 {
+	int fault;
+
 	if (outcome == KERNELS)
 		return HW_NEXT;
 	if (left_to_hub(outcome)) {
 		tally(outcome);
 		return leave_to_hub(skb);
 	}
-	if (outcome < OUT_FORWARDED)
-		return fault(outcome);
-	if (v->rewrite && !rewrite_skb(skb, p, v))
-		return fault(FAULT_STORE);
-	if (!resize_skb(skb, v))
-		return fault(FAULT_ROOM);
-	if (!store_head_skb(skb, v))
-		return fault(FAULT_STORE);
+	if (outcome >= OUT_FORWARDED) {
+		fault = change_skb(skb, v);
+		if (!fault) {
+			tally(outcome);
+			return leave_by(skb->ifindex);
+		}
+		outcome = fault;
+	}
 	tally(outcome);
-	return leave_by(skb->ifindex);
+	return HW_DROP;
 }

@@ -31,11 +31,13 @@ static __always_inline bool mend_checksum(const struct packet *p, const struct c
 	return true;
 }
 
-static __always_inline bool rewrite_xdp(const struct packet *p, const struct verdict *v)
+static __always_inline bool rewrite_xdp(struct xdp_md *ctx, const struct verdict *v)
 {
+	struct packet p;
 	struct change c;
 
-	return translate(p, v, &c) && mend_checksum(p, &c);
+	open_xdp(ctx, &p);
+	return translate(&p, v, &c) && mend_checksum(&p, &c);
 }
 
 static __always_inline bool store_head_xdp(struct xdp_md *ctx, const struct verdict *v)
@@ -56,9 +58,19 @@ static __always_inline bool store_head_xdp(struct xdp_md *ctx, const struct verd
 	return true;
 }
 
-static __always_inline int act_xdp(struct xdp_md *ctx, const struct packet *p, const struct verdict *v, enum outcome outcome)
+/* change_xdp is change_skb. */
+__noinline int change_xdp(struct xdp_md *ctx, struct verdict *v)
 {
-	int by = (int)v->head - (int)outer_size(v);
+	if (!v || (v->rewrite && !rewrite_xdp(ctx, v)))
+		return FAULT_STORE;
+	if (v->head != outer_size(v) && bpf_xdp_adjust_head(ctx, (int)v->head - (int)outer_size(v)))
+		return FAULT_ROOM;
+	return store_head_xdp(ctx, v) ? 0 : FAULT_STORE;
+}
+
+static __always_inline int act_xdp(struct xdp_md *ctx, struct verdict *v, enum outcome outcome)
+{
+	int fault;
 
 	if (outcome == KERNELS)
 		return XDP_PASS;
@@ -66,16 +78,14 @@ static __always_inline int act_xdp(struct xdp_md *ctx, const struct packet *p, c
 		tally(outcome);
 		return XDP_PASS;
 	}
-	if (outcome < OUT_FORWARDED) {
-		tally(outcome);
-		return XDP_DROP;
+	if (outcome >= OUT_FORWARDED) {
+		fault = change_xdp(ctx, v);
+		if (!fault) {
+			tally(outcome);
+			return XDP_TX;
+		}
+		outcome = fault;
 	}
-	if (v->rewrite && !rewrite_xdp(p, v))
-		outcome = FAULT_STORE;
-	else if (by && bpf_xdp_adjust_head(ctx, by))
-		outcome = FAULT_ROOM;
-	else if (!store_head_xdp(ctx, v))
-		outcome = FAULT_STORE;
 	tally(outcome);
-	return outcome < FAULT_ROOM ? XDP_TX : XDP_DROP;
+	return XDP_DROP;
 }
