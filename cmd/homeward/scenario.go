@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/check"
 	"github.com/homeward-lab/homeward/topologies"
 	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/place"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -163,6 +164,7 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 	for _, t := range s.Traffic {
 		env.Traffic = append(env.Traffic, t.ID)
 	}
+	env.Datacenters, env.Countries, env.Rules = departures(s)
 	for _, r := range drop.Reasons() {
 		env.Drops = append(env.Drops, r.String())
 	}
@@ -189,6 +191,29 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 		}
 	}
 	return checks, bad
+}
+
+// departures are what flows of a scenario may leave by: its datacenters, any
+// country, and the egress policies of its accounts.
+func departures(s *spec.Scenario) (datacenters, countries, rules []string) {
+	for _, d := range s.Datacenters {
+		datacenters = append(datacenters, d.ID)
+	}
+	for _, code := range place.Codes() {
+		p, _ := place.Lookup(code)
+		countries = append(countries, strings.ToLower(p.Country))
+	}
+	slices.Sort(countries)
+	accounts := slices.Clone(s.Accounts)
+	if s.Account != nil {
+		accounts = append(accounts, *s.Account)
+	}
+	for _, a := range accounts {
+		for _, r := range a.Policies.Egress {
+			rules = append(rules, r.ID)
+		}
+	}
+	return datacenters, slices.Compact(countries), rules
 }
 
 func checkInput(c spec.Check) check.Input {

@@ -150,30 +150,33 @@ func (v *view) addRules() error {
 // flows to what the network serves everywhere: no reply to them comes from
 // outside, so no other datacenter divides them alike (SEMANTICS 6.3).
 func (v *view) addLocal() error {
-	var local []egress.Address
-	if len(v.cfg.Proxied) > 0 {
-		var servers []ident.Server
-		for _, s := range v.cfg.Servers {
-			if s.Datacenter == v.dc {
-				servers = append(servers, s.ID)
-			}
+	var err error
+	v.leaving.local, err = egress.NewDirectory(v.cfg.Local(v.dc))
+	return err
+}
+
+// Local is how a datacenter divides addresses of tenants among its servers for
+// flows to what is proxied: by the order of the servers.
+func (c *Config) Local(dc ident.Datacenter) (local []egress.Address) {
+	if len(c.Proxied) == 0 {
+		return nil
+	}
+	for i := range c.Egress {
+		a := &c.Egress[i]
+		if a.Tenant == 0 || a.Addr.Is6() {
+			continue
 		}
-		servers = servers[:min(len(servers), egress.Owners)]
-		for i := range v.cfg.Egress {
-			a := &v.cfg.Egress[i]
-			if a.Tenant == 0 || a.Addr.Is6() {
+		one, k := egress.Address{Addr: a.Addr, Datacenter: dc, Tenant: a.Tenant}, 0
+		for _, s := range c.Servers {
+			if k++; s.Datacenter != dc || k >= egress.Slices {
+				k-- // another's, or one too many
 				continue
 			}
-			dealt, err := egress.Assign(v.dc, []netip.Addr{a.Addr}, servers)
-			if err != nil {
-				return err
-			}
-			local = append(local, dealt...)
+			one.Owner[k] = s.ID
 		}
+		local = append(local, one)
 	}
-	var err error
-	v.leaving.local, err = egress.NewDirectory(local)
-	return err
+	return local
 }
 
 // newPorts is the allocator of this server's egress ports.

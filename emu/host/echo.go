@@ -37,6 +37,9 @@ func (o *origin) echo(c *net.UDPConn) {
 			continue // an ICMP error about an earlier answer
 		}
 		peer := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		if !o.svc.Answers(peer.Addr()) {
+			continue
+		}
 		req := in[:n]
 		m, ours := ParseMark(req)
 		if !ours || m.Answer || n < MinRequest {

@@ -38,7 +38,14 @@ func (o *origin) serveHTTP() func(fd int) error {
 	}
 }
 
+// forbidden is what somebody reads whose address is not among those allowed.
+const forbidden = "This origin does not serve your address."
+
 func (o *origin) hello(w http.ResponseWriter, r *http.Request) {
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err != nil || !o.svc.Answers(peer.Addr()) {
+		http.Error(w, forbidden, http.StatusForbidden)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintf(w, "Hello from %s at %s.\nYour packets come from %s here, and this reply is on its way home.\n",
 		o.svc.Node, o.svc.Address, r.RemoteAddr)
@@ -77,6 +84,10 @@ func (o *origin) flow(w http.ResponseWriter, r *http.Request) {
 			Node: o.svc.Node, Proto: plan.TCP, Traffic: r.PathValue("traffic"), N: n, Nonce: nonce,
 			Peer: peer, At: time.Now(), Request: st.request, Intact: st.damaged < 0,
 		})
+	}
+	if !o.svc.Answers(peer.Addr()) {
+		http.Error(w, forbidden, http.StatusForbidden)
+		return
 	}
 	s := o.signers.Get().(*signer)
 	st.write(w.Header(), s)

@@ -86,6 +86,11 @@ func hold(ctx context.Context, d time.Duration) {
 	}
 }
 
+// refusedError is an answer that the origin gives to nobody like this client.
+type refusedError struct{ status string }
+
+func (e *refusedError) Error() string { return "the origin answered " + e.status }
+
 // answerError is an answer that came and was wrong.
 type answerError struct{ text string }
 
@@ -107,6 +112,9 @@ func (c *conn) outcome(err error) (record.Result, string) {
 		}
 		return c.failure(e.err, e.wait)
 	}
+	if _, ok := errors.AsType[*refusedError](err); ok {
+		return record.Refused, err.Error()
+	}
 	return record.Failed, err.Error()
 }
 
@@ -121,7 +129,11 @@ func exchange(c *conn, f *plan.Flow, s *signer, buf []byte) (statement, error) {
 		return statement{}, headError(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusForbidden:
+		return statement{}, &refusedError{resp.Status}
+	default:
 		return statement{}, &answerError{"the origin answered " + resp.Status}
 	}
 	st, err := readStatement(resp.Header, s)

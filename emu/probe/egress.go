@@ -18,8 +18,9 @@ type EgressConfig struct {
 	Incoming  bool
 	// Prefixes of the egress addresses: packets from elsewhere are not looked at.
 	Prefixes []netip.Prefix
-	// Owned says whether the sender may use a source port (or echo id) of an address.
-	Owned func(addr netip.Addr, port uint16) bool
+	// Owned says whether the sender may use a source port (or echo id) of an
+	// address toward a destination.
+	Owned func(from netip.AddrPort, to netip.Addr) bool
 }
 
 // EgressCount is what an egress tap counted. A superpacket is one packet.
@@ -36,7 +37,7 @@ type EgressCount struct {
 // Egress checks a server's packets on the wire.
 type Egress struct {
 	pump  *pump
-	owned func(netip.Addr, uint16) bool
+	owned func(netip.AddrPort, netip.Addr) bool
 	count EgressCount
 }
 
@@ -75,12 +76,12 @@ func (e *Egress) see(f frame) {
 	if !ok {
 		return
 	}
-	addr, port := p.src, p.sport()
+	from := netip.AddrPortFrom(p.src, p.sport())
 	e.count.Checked++
-	if e.owned(addr, port) {
+	if e.owned(from, p.dst) {
 		return
 	}
 	if e.count.Outside++; e.count.Outside == 1 {
-		e.count.First = netip.AddrPortFrom(addr, port)
+		e.count.First = from
 	}
 }

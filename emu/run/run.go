@@ -174,6 +174,9 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
 	r.asked.follow(p)
+	for i := range p.Servers {
+		r.fleet.owned = append(r.fleet.owned, journal.NewSlices(&p.Servers[i].Config))
+	}
 	if o.Dataplane == NFTables {
 		r.plan = withTunnels(p)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/fault"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -36,6 +37,8 @@ type fleet struct {
 	configs []hub.Config
 	// lives counts how often a server began.
 	lives []uint64
+	// owned are the ports that each may send from, for the taps beside them.
+	owned []*journal.Slices
 }
 
 // all are the servers' processes, the latest of each.
@@ -64,13 +67,16 @@ func (f *fleet) configure(ctx context.Context, i int, c hub.Config) error {
 	c.Epoch, c.Life = was.Epoch+1, was.Life
 	f.configs[i] = c
 	f.mu.Unlock()
-	if err := a.Reconfigure(ctx, c); err != nil {
+	f.owned[i].Change(&c)
+	err := a.Reconfigure(ctx, c)
+	if err != nil {
 		f.mu.Lock()
 		f.configs[i] = was
 		f.mu.Unlock()
-		return err
+		f.owned[i].Change(&was)
 	}
-	return nil
+	f.owned[i].Changed()
+	return err
 }
 
 // learn passes news on to a server, unless it is not there to learn.
@@ -195,12 +201,20 @@ func (l faulty) Reconfigure(change func(*hub.Config)) error {
 	}
 	agents, is, configs := slices.Clone(f.agents), slices.Clone(f.is), slices.Clone(f.configs)
 	f.mu.Unlock()
+	if change != nil {
+		for i := range configs {
+			f.owned[i].Change(&configs[i])
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
 	defer cancel()
 	var errs []error
 	for i, a := range agents {
 		if is[i] == running {
 			errs = append(errs, a.Reconfigure(ctx, configs[i]))
+		}
+		if is[i] != paused { // which may yet send as before
+			f.owned[i].Changed()
 		}
 	}
 	return errors.Join(errs...)

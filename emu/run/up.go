@@ -22,7 +22,6 @@ import (
 	"github.com/homeward-lab/homeward/emu/uplink"
 	"github.com/homeward-lab/homeward/emu/userns"
 	"github.com/homeward-lab/homeward/emu/wire"
-	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -143,7 +142,7 @@ func (r *runner) server(i int) error {
 	if err != nil {
 		return err
 	}
-	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: journal.Owner(s)})
+	t, err := probe.StartEgress(r.lab.NS(edge.Node), probe.EgressConfig{Interface: edge.Interface, Incoming: true, Prefixes: r.egressPrefixes(), Owned: r.fleet.owned[i].Owns})
 	if err != nil {
 		return fmt.Errorf("tap beside %s: %w", s.Node, err)
 	}

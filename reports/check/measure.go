@@ -100,9 +100,9 @@ func measure(run *record.Records, spec EnvSpec) values {
 				flows = append(flows, f)
 			}
 		}
-		v.traffic(id, flows, seen)
+		v.traffic(spec, id, flows, seen)
 	}
-	v.traffic("all", run.Flows, seen)
+	v.traffic(spec, "all", run.Flows, seen)
 	v.totals(run, spec)
 	return v
 }
@@ -119,9 +119,9 @@ func misdeliveries(events []record.Event) map[string][]string {
 }
 
 // traffic measures flows under the name id.
-func (v values) traffic(id string, flows []record.Flow, misdelivered map[string][]string) {
+func (v values) traffic(spec EnvSpec, id string, flows []record.Flow, misdelivered map[string][]string) {
 	if len(flows) == 0 {
-		for name := range trafficMeasures() {
+		for name := range spec.trafficMeasures() {
 			v[id+"."+name] = value{err: errors.New("no flow was recorded")}
 		}
 		return
@@ -159,11 +159,42 @@ func (v values) traffic(id string, flows []record.Flow, misdelivered map[string]
 	} {
 		v[id+"."+name] = value{v: int(n)}
 	}
+	v.leaving(spec, id, flows)
 	v[id+".consistent"] = value{v: consistent}
 	v[id+".misdelivered_share"] = value{v: float64(counts[record.Misdelivered]) / float64(len(flows))}
 	v.times(id+".rtt_ms.", rtt, "no round trip was measured")
 	v.times(id+".time_ms.", took, "no flow is ok")
 	v.times(id+".stall_ms.", stalls, "no stall was measured")
+}
+
+// leaving counts by what flows left: an address of their account's own, another
+// datacenter than the one they came in by, by an egress policy, and each
+// datacenter, country and rule.
+func (v values) leaving(spec EnvSpec, id string, flows []record.Flow) {
+	n := map[string]int{}
+	for _, f := range flows {
+		if f.EgressAccount != "" {
+			n["dedicated"]++
+		}
+		if f.EgressDC != "" && f.EgressDC != f.IngressDC {
+			n["elsewhere"]++
+		}
+		if f.EgressRule != "" {
+			n["ruled"]++
+		}
+		n["from."+f.EgressDC]++
+		n["as."+strings.ToLower(f.EgressCountry)]++
+		n["by."+f.EgressRule]++
+	}
+	names := []string{"dedicated", "elsewhere", "ruled"}
+	for prefix, list := range map[string][]string{"from.": spec.Datacenters, "as.": spec.Countries, "by.": spec.Rules} {
+		for _, name := range list {
+			names = append(names, prefix+name)
+		}
+	}
+	for _, name := range names {
+		v[id+"."+name] = value{v: n[name]}
+	}
 }
 
 // oneNode reports whether all that is known of a flow's replies was seen on

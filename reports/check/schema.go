@@ -17,6 +17,10 @@ type EnvSpec struct {
 	// records as server counter "drop.<reason>". Passed in because this package
 	// does not know the dataplane.
 	Drops []string
+	// Datacenters, Countries (in lower case) and Rules (ids of egress policies) are
+	// what flows may leave by: <traffic>.from.<datacenter>, .as.<country> and
+	// .by.<rule>.
+	Datacenters, Countries, Rules []string
 	// Counters are the server counters that hub.<counter> reaches, summed over
 	// servers; nil means Counters().
 	Counters []string
@@ -24,7 +28,7 @@ type EnvSpec struct {
 
 // Counters are the names of a hub's totals, as its counters are named in JSON.
 func Counters() []string {
-	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "arr_failover", "probes", "held", "reassembly_timeouts", "relayed", "route_lookups",
+	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "arr_failover", "probes", "held", "reassembly_timeouts", "relayed", "guests", "route_lookups",
 		"flows_started", "flows_ended", "flows"}
 }
 
@@ -63,17 +67,25 @@ func globals() []string {
 }
 
 // trafficMeasures are those of a traffic id, and of all.
-func trafficMeasures() schema {
+func (e EnvSpec) trafficMeasures() schema {
 	s := schema{
 		"total": {typ: integer, grows: true}, "clients": {typ: integer, grows: true},
 		"served":   {typ: integer, grows: true, of: "clients"},
 		"bytes_up": {typ: integer, grows: true}, "bytes_down": {typ: integer, grows: true},
 		"egress_pairs":       {typ: integer, grows: true},
+		"dedicated":          {typ: integer, grows: true, of: "total"},
+		"elsewhere":          {typ: integer, grows: true, of: "total"},
+		"ruled":              {typ: integer, grows: true, of: "total"},
 		"consistent":         {typ: boolean, grows: true},
 		"misdelivered_share": {typ: number},
 	}
 	for _, r := range results() {
 		s[string(r)] = def{typ: integer, grows: true, of: "total"}
+	}
+	for prefix, names := range map[string][]string{"from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules} {
+		for _, name := range names {
+			s[prefix+name] = def{typ: integer, grows: true, of: "total"}
+		}
 	}
 	for _, time := range []string{"rtt_ms", "time_ms", "stall_ms"} {
 		for _, q := range []string{"p50", "p90", "p99", "max", "mean"} {
@@ -97,7 +109,7 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		s["config."+kind] = def{typ: integer, grows: true}
 	}
 	for _, id := range append([]string{"all"}, spec.Traffic...) {
-		for name, d := range trafficMeasures() {
+		for name, d := range spec.trafficMeasures() {
 			if d.of != "" {
 				d.of = id + "." + d.of
 			}

@@ -117,10 +117,14 @@ func (j *Journal) fromServers(line *record.Flow, f *plan.Flow, egress netip.Addr
 		line.SessionID, line.HomeServer = at.id, at.server
 	default:
 		egress, offramp = at.session.Egress, j.names.OnRamps[at.session.OffRamp]
-		line.SessionID, line.HomeServer, line.EgressServer, line.ReturnOnRamp = at.id, at.server, at.server, at.returned
-		line.EgressDC = j.names.datacenter[at.server]
+		line.SessionID, line.HomeServer, line.ReturnOnRamp = at.id, at.server, at.returned
+		line.EgressServer = j.names.egressServer(at.server, &at.session)
+		line.EgressDC, line.EgressRule = j.names.datacenter[line.EgressServer], at.session.Rules.Egress.ID
 	}
 	line.EgressIP, line.EgressPort = split(egress)
+	if a := j.names.addresses[egress.Addr()]; a != nil {
+		line.EgressCountry, line.EgressAccount = a.Country, j.names.Tenants[a.Tenant]
+	}
 	switch {
 	case at != nil && at.refused != "" && line.Result != record.OK:
 		line.Reason = at.refused

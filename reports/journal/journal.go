@@ -121,7 +121,7 @@ func (j *Journal) start(node string, s *hub.Session) {
 	tuple := text(s.Tuple)
 	at := &entry{id: sessionID(s), server: node, session: *s}
 	j.sessions[sessionKey(j.names.OnRamps[s.OnRamp], tuple)] = at
-	if s.OffRamp == 0 && j.names.owns(node, s.Egress) {
+	if s.OffRamp == 0 && j.names.owns(node, s.Egress, s.Tuple.Dst.Addr()) {
 		j.left[node]++
 	}
 	if joinable := sessionKey(j.names.datacenter[node], tuple); j.tuples[joinable] == nil {
@@ -197,7 +197,8 @@ func (j *Journal) elsewhere(f *plan.Flow) (node string, yes bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	at := j.origins[f.Nonce].node
-	return at, at != "" && at != f.Server
+	same := at == f.Server || j.names.replica[at] != "" && j.names.replica[at] == j.names.replica[f.Server]
+	return at, at != "" && !same
 }
 
 // of finds the session that carried a flow: its own, or the one it joined.

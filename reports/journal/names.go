@@ -17,7 +17,10 @@ type names struct {
 	datacenter map[string]string // of a server
 	ingress    map[string]string // the datacenter in which an on-ramp lands
 	ramps      map[ident.OnRamp]*hub.OnRamp
-	owner      map[string]func(netip.Addr, uint16) bool // of a server
+	owner      map[string]*Slices // of a server
+	// addresses are the egress addresses, replica the host that a node is one of.
+	addresses map[netip.Addr]*egress.Address
+	replica   map[string]string
 	// siblings are the other on-ramps of a site, whose router may have chosen them.
 	siblings map[string][]string
 }
@@ -25,15 +28,25 @@ type names struct {
 func namesOf(p *plan.Plan) *names {
 	n := &names{
 		Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{},
-		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]func(netip.Addr, uint16) bool{}, siblings: map[string][]string{},
+		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]*Slices{}, siblings: map[string][]string{},
+		addresses: map[netip.Addr]*egress.Address{}, replica: map[string]string{},
 	}
 	for i, s := range p.Servers {
 		n.datacenter[s.Node] = s.Datacenter
-		n.owner[s.Node] = Owner(s)
+		n.owner[s.Node] = NewSlices(&s.Config)
 		for k := range s.Config.OnRamps {
 			if i == 0 { // the same on all of them
 				n.ramps[s.Config.OnRamps[k].ID] = &s.Config.OnRamps[k]
 			}
+		}
+	}
+	for i := range p.Nodes {
+		n.replica[p.Nodes[i].ID] = p.Nodes[i].Replica
+	}
+	if len(p.Servers) > 0 {
+		for i := range p.Servers[0].Config.Egress {
+			a := &p.Servers[0].Config.Egress[i]
+			n.addresses[a.Addr] = a
 		}
 	}
 	for _, x := range p.Interconnects {
@@ -63,23 +76,10 @@ func (n *names) vnet(ramp ident.OnRamp, v ident.VNet) string {
 	return n.VNets[o.Tenant][v]
 }
 
-// Owner says which ports of which addresses are the server's own (SU-3); an
-// address that is nobody's egress is no business of that check.
-func Owner(s plan.Server) func(netip.Addr, uint16) bool {
-	mine := map[netip.Addr]*egress.Address{}
-	for i := range s.Config.Egress {
-		mine[s.Config.Egress[i].Addr] = &s.Config.Egress[i]
-	}
-	return func(a netip.Addr, port uint16) bool {
-		e := mine[a]
-		return e == nil || e.Owner[port/egress.SliceSize] == s.Config.Self
-	}
-}
-
-// owns reports whether a server has that egress port.
-func (n *names) owns(server string, egress netip.AddrPort) bool {
-	owner := n.owner[server]
-	return owner != nil && owner(egress.Addr(), egress.Port())
+// owns reports whether a server has that egress port toward a destination.
+func (n *names) owns(server string, egress netip.AddrPort, to netip.Addr) bool {
+	o := n.owner[server]
+	return o != nil && o.Owns(egress, to)
 }
 
 func (n *names) siblingsOf(c *plan.Choice) {

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
@@ -11,6 +12,9 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/reports/record"
 )
+
+// noTLS is the version of TLS that was not spoken (SEMANTICS 6.4).
+const noTLS = "none"
 
 // nilUUID stands where no rule, tunnel or network is meant (SEMANTICS 6.4).
 const nilUUID = "00000000-0000-0000-0000-000000000000"
@@ -29,14 +33,17 @@ func (j *Journal) Session(server string, s *hub.Session) record.Session {
 		BytesSent:             int64(s.BytesSent),
 		ConnectionCloseReason: s.Close.String(),
 		DestinationTunnelID:   n.tunnelID(s),
-		EgressColoName:        n.datacenter[server],
+		ClientTLSVersion:      noTLS,
+		EgressColoName:        strings.ToUpper(n.datacenter[n.egressServer(server, s)]),
 		EgressRuleID:          policy.RuleUUID(n.Tenants[s.Tenant], s.Rules.Egress.ID),
 		EgressRuleName:        s.Rules.Egress.Name,
-		IngressColoName:       n.ingress[onramp],
+		IngressColoName:       strings.ToUpper(n.ingress[onramp]),
 		Offramp:               n.offRamp(s.OffRamp),
 		OnrampType:            n.onRampType(s.OnRamp),
 		OriginIP:              s.Tuple.Dst.Addr().String(),
 		OriginPort:            int(s.Tuple.Dst.Port()),
+		OriginTLSValidation:   "NONE",
+		OriginTLSVersion:      noTLS,
 		Protocol:              protocol(s.Tuple.Proto),
 		SessionStartTime:      wall.Add(time.Duration(s.Start)).UnixNano(),
 		SessionEndTime:        wall.Add(time.Duration(s.End)).UnixNano(),
@@ -47,6 +54,7 @@ func (j *Journal) Session(server string, s *hub.Session) record.Session {
 		VirtualNetworkID:      vnetID(s.VNet),
 		OnRamp:                onramp,
 		HomeServer:            server,
+		EgressServer:          n.egressServer(server, s),
 		ReturnOnRamp:          n.OnRamps[s.Return],
 		OffRamp:               n.OnRamps[s.OffRamp],
 		VNet:                  n.VNets[s.Tenant][s.VNet],
@@ -56,14 +64,28 @@ func (j *Journal) Session(server string, s *hub.Session) record.Session {
 	}
 	if o := n.ramps[s.OnRamp]; o != nil && o.Kind == tunnel.Device {
 		r.DeviceID, r.DeviceName, r.Email, r.RegistrationID = uuid(o.Registration), o.Name, o.User, uuid(o.Registration)
+		r.SourceInternalIP = "" // of a GRE or IPsec tunnel alone
+		r.UserID = policy.RuleUUID(r.AccountID, o.User)
 	}
 	if s.Refused != drop.None {
 		r.Refused = s.Refused.String()
+	}
+	if s.OffRamp != 0 || s.Refused != drop.None {
+		r.EgressServer = ""
 	}
 	if s.Egress.IsValid() {
 		r.EgressIP, r.EgressPort = s.Egress.Addr().String(), int(s.Egress.Port())
 	}
 	return r
+}
+
+// egressServer is the server that a session leaves from: the given one, whose
+// session it is, unless it says another.
+func (n *names) egressServer(home string, s *hub.Session) string {
+	if s.EgressServer == 0 {
+		return home
+	}
+	return n.Servers[s.EgressServer]
 }
 
 // rules are the ids of the policies that matched, by stage.

@@ -43,6 +43,11 @@ type Flow struct {
 	EgressServer string `json:"egress_server"`
 	EgressIP     string `json:"egress_ip"`
 	EgressPort   int    `json:"egress_port"`
+	// EgressCountry is what EgressIP is published with, EgressAccount who has it
+	// alone; empty for a shared one. EgressRule is the egress policy that matched.
+	EgressCountry string `json:"egress_country,omitempty"`
+	EgressAccount string `json:"egress_account,omitempty"`
+	EgressRule    string `json:"egress_rule,omitempty"`
 	// ReturnOnRamp is the on-ramp that the replies left by, as the server saw it.
 	ReturnOnRamp string `json:"return_onramp"`
 	// DeliveredTo is the node whose wire the reply was seen on.
@@ -71,7 +76,12 @@ type Session struct {
 	BytesReceived         int64  `json:"BytesReceived"`
 	BytesSent             int64  `json:"BytesSent"`
 	ClientTCPHandshakeMs  int64  `json:"ClientTCPHandshakeDurationMs"`
+	ClientTLSCipher       string `json:"ClientTLSCipher"`
+	ClientTLSHandshakeMs  int64  `json:"ClientTLSHandshakeDurationMs"`
+	ClientTLSVersion      string `json:"ClientTLSVersion"`
 	ConnectionCloseReason string `json:"ConnectionCloseReason"`
+	ConnectionReuse       bool   `json:"ConnectionReuse"`
+	DestinationReplicaID  string `json:"DestinationReplicaID"`
 	DestinationTunnelID   string `json:"DestinationTunnelID"`
 	DetectedProtocol      string `json:"DetectedProtocol"`
 	DeviceID              string `json:"DeviceID"`
@@ -83,23 +93,37 @@ type Session struct {
 	EgressRuleName        string `json:"EgressRuleName"`
 	Email                 string `json:"Email"`
 	IngressColoName       string `json:"IngressColoName"`
+	InitialOriginIP       string `json:"InitialOriginIP"`
 	Offramp               string `json:"Offramp"`
 	OnrampType            string `json:"OnrampType"`
 	OriginIP              string `json:"OriginIP"`
 	OriginPort            int    `json:"OriginPort"`
+	OriginTLSIssuer       string `json:"OriginTLSCertificateIssuer"`
+	OriginTLSValidation   string `json:"OriginTLSCertificateValidationResult"`
+	OriginTLSCipher       string `json:"OriginTLSCipher"`
+	OriginTLSHandshakeMs  int64  `json:"OriginTLSHandshakeDurationMs"`
+	OriginTLSVersion      string `json:"OriginTLSVersion"`
 	Protocol              string `json:"Protocol"`
 	RegistrationID        string `json:"RegistrationID"`
+	ResolvedFQDN          string `json:"ResolvedFQDN"`
+	RuleEvaluationMs      int64  `json:"RuleEvaluationDurationMs"`
 	SessionStartTime      int64  `json:"SessionStartTime"` // Unix ns
 	SessionEndTime        int64  `json:"SessionEndTime"`
 	SessionID             string `json:"SessionID"` // 32 hex digits
+	SNI                   string `json:"SNI"`
+	SourceID              string `json:"SourceID"`
+	SourceName            string `json:"SourceName"`
 	SourceIP              string `json:"SourceIP"`
 	SourcePort            int    `json:"SourcePort"`
 	SourceInternalIP      string `json:"SourceInternalIP"`
+	TenantID              string `json:"TenantID"`
+	UserID                string `json:"UserID"`
 	VirtualNetworkID      string `json:"VirtualNetworkID"`
 
 	// OnRamp, HomeServer and ReturnOnRamp are ours: names as in flows.jsonl.
 	OnRamp       string `json:"OnRamp"`
 	HomeServer   string `json:"HomeServer"`
+	EgressServer string `json:"EgressServer,omitempty"`
 	ReturnOnRamp string `json:"ReturnOnRamp"`
 	// OffRamp is the device, connector or site that the flow goes to; empty for
 	// the Internet. VNet is the virtual network's name.

@@ -262,20 +262,20 @@ func TestWriteErrors(t *testing.T) {
 // TestSessionSchema: field names and types of sessions.jsonl are those of the
 // Network Session Log, as a sample and the newest page give them (SEMANTICS 6.4).
 func TestSessionSchema(t *testing.T) {
-	schema, err := jsonschema.NewCompiler().Compile("testdata/session.schema.json")
+	schema, err := jsonschema.NewCompiler().Compile("session.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := Session{
 		SessionID: strings.Repeat("0f", 16), ConnectionCloseReason: "CLIENT_CLOSED",
-		Offramp: "INTERNET", OnrampType: "MAGIC", Protocol: "TCP", SessionStartTime: 1 << 60,
+		Offramp: "INTERNET", OnrampType: "MAGIC", Protocol: "TCP", SessionStartTime: 1 << 60, OriginTLSValidation: "NONE",
 	}
 	if err := schema.Validate(decoded(t, good)); err != nil {
 		t.Errorf("a session does not have the log's fields: %v", err)
 	}
 	for name, bad := range map[string]any{
 		"renamed": map[string]any{"sessionID": "x"},
-		"enum":    decoded(t, Session{SessionID: good.SessionID, ConnectionCloseReason: "closed", Offramp: "INTERNET", OnrampType: "MAGIC", Protocol: "TCP"}),
+		"enum":    decoded(t, Session{SessionID: good.SessionID, ConnectionCloseReason: "closed", OriginTLSValidation: "NONE", Offramp: "INTERNET", OnrampType: "MAGIC", Protocol: "TCP"}),
 	} {
 		if schema.Validate(bad) == nil {
 			t.Errorf("%s: the schema accepts it, so it would accept anything", name)

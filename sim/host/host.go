@@ -49,8 +49,10 @@ type Outcome struct {
 	asked netip.AddrPort
 	// moved is when payload was delivered last; vt.Never before its start.
 	moved vt.Instant
-	done  bool
-	over  bool
+	// forbidden: the origin refuses to answer it.
+	forbidden bool
+	done      bool
+	over      bool
 }
 
 // move ends one interval without delivered payload and begins the next.
@@ -150,7 +152,7 @@ type Stack struct {
 	// streams are the connections of this host.
 	streams map[socket]*stream
 	// serves are the ports that answer.
-	serves map[service]bool
+	serves map[service]*plan.Service
 	// whole puts fragments together; nil until the first comes.
 	whole *fragment.Reassembler
 	// pmtu are path MTUs learned, by destination.
@@ -177,7 +179,7 @@ type service struct {
 func (v *Env) Add(n *node.Node, entity engine.Entity, seen bool) *Stack {
 	s := &Stack{
 		env: v, node: n, entity: entity, seen: seen,
-		asks: make(map[socket]*datagrams), streams: make(map[socket]*stream), serves: make(map[service]bool), pmtu: make(map[netip.Addr]int),
+		asks: make(map[socket]*datagrams), streams: make(map[socket]*stream), serves: make(map[service]*plan.Service), pmtu: make(map[netip.Addr]int),
 	}
 	n.SetStack(s)
 	v.stacks[n.Name()] = s
@@ -191,7 +193,7 @@ func (s *Stack) Serve(svc *plan.Service) {
 		proto = pkt.ProtoUDP
 	}
 	for _, p := range svc.Ports {
-		s.serves[service{proto, p}] = true
+		s.serves[service{proto, p}] = svc
 	}
 }
 
@@ -265,8 +267,10 @@ func (s *Stack) take(data []byte, m *pkt.Meta, mark uint32) {
 		s.pong(data, m, mark)
 		return
 	case pkt.UDP:
-		if s.serves[service{pkt.ProtoUDP, m.DstPort}] {
-			s.echo(data, m, mark)
+		if svc := s.serves[service{pkt.ProtoUDP, m.DstPort}]; svc != nil {
+			if svc.Answers(m.Src) {
+				s.echo(data, m, mark)
+			}
 			return
 		}
 	case pkt.TCP:

@@ -130,6 +130,8 @@ func (x *stream) ask(now vt.Instant) {
 	o.Up, o.Down = max(o.Up, x.acked), x.conn.Received()
 	switch {
 	case x.told:
+	case o.forbidden && x.conn.Received() >= forbiddenSize:
+		x.fail(record.Refused, "the origin answered 403 Forbidden")
 	case x.conn.Received() >= int64(x.f.Response):
 		x.told, x.toldAt = true, now
 		x.s.env.end(x.flow, record.OK, "")
@@ -175,6 +177,9 @@ func (x *stream) broken(now vt.Instant, reason string) {
 	x.work(now)
 }
 
+// forbiddenSize is what an origin says to a client that it does not answer.
+const forbiddenSize = 64
+
 // reply is the server's program.
 func (x *stream) reply(now vt.Instant) {
 	if x.f == nil {
@@ -183,7 +188,11 @@ func (x *stream) reply(now vt.Instant) {
 	if !x.told && x.conn.Received() >= int64(x.f.Request) && x.conn.State() != tcp.SynReceived {
 		x.told = true
 		x.s.env.asked(x.flow, x.s.node.Name(), x.key.remote)
-		x.conn.Write(int64(x.f.Response))
+		size := int64(x.f.Response)
+		if !x.s.serves[service{pkt.ProtoTCP, x.key.local.Port()}].Answers(x.key.remote.Addr()) {
+			x.s.env.outcomes[x.flow].forbidden, size = true, forbiddenSize
+		}
+		x.conn.Write(size)
 	}
 	if x.told && (x.f.Close == "server" || x.conn.PeerFinished()) {
 		x.conn.Finish()
@@ -218,7 +227,7 @@ func (s *Stack) takeTCP(data []byte, m *pkt.Meta, mark uint32) {
 	switch {
 	case x != nil && x.conn != nil:
 		x.conn.Receive(now, &seg)
-	case opens && s.serves[service{pkt.ProtoTCP, m.DstPort}]:
+	case opens && s.serves[service{pkt.ProtoTCP, m.DstPort}] != nil:
 		x = s.accept(now, key, &seg, mark)
 	default:
 		if m.Flags&pkt.RST == 0 {

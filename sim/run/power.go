@@ -90,7 +90,9 @@ func (s *server) revive() error {
 
 // configure puts the server's configuration in force.
 func (s *server) configure() error {
+	s.owned.Change(&s.config)
 	err := s.hub.Reconfigure(s.world.engine.Now(), s.config)
+	s.owned.Changed()
 	s.wake() // what ended is told with the next call
 	return err
 }

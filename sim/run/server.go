@@ -27,7 +27,7 @@ type server struct {
 	out    hub.Out
 	// owned says whether the server may use a port; outside are the packets that
 	// left with one that it may not (SU-3).
-	owned        func(netip.Addr, uint16) bool
+	owned        *journal.Slices
 	checked      int64
 	outside      int64
 	firstOutside netip.AddrPort
@@ -59,7 +59,7 @@ func (w *world) server(p *plan.Server) error {
 	if m == nil || m.ports[p.Interface] == nil {
 		return fmt.Errorf("server %s: no interface %q", p.Node, p.Interface)
 	}
-	s := &server{world: w, plan: p, entity: w.entity(), node: m.node, hub: h, uplink: m.ports[p.Interface], owned: journal.Owner(*p), index: len(w.servers), config: p.Config, lives: 1, past: map[string]int64{}}
+	s := &server{world: w, plan: p, entity: w.entity(), node: m.node, hub: h, uplink: m.ports[p.Interface], owned: journal.NewSlices(&p.Config), index: len(w.servers), config: p.Config, lives: 1, past: map[string]int64{}}
 	s.timer = w.engine.NewTimer(classServer, s.entity, kindServer, uint32(len(w.servers)))
 	s.detection = w.engine.NewTimer(classServer, s.entity, kindMissed, uint32(s.index))
 	m.server = s
@@ -174,11 +174,12 @@ func (s *server) check(data []byte) {
 		return
 	}
 	s.checked++
-	if s.owned(m.Src, m.SrcPort) {
+	from := netip.AddrPortFrom(m.Src, m.SrcPort)
+	if s.owned.Owns(from, m.Dst) {
 		return
 	}
 	if s.outside++; s.outside == 1 {
-		s.firstOutside = netip.AddrPortFrom(m.Src, m.SrcPort)
+		s.firstOutside = from
 	}
 }
 

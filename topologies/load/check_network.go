@@ -47,6 +47,7 @@ func (r *resolver) addresses() {
 	for _, a := range r.allAccounts() {
 		for j, d := range a.account.Dedicated {
 			add(fmt.Sprintf("%s.dedicated[%d].ipv4", a.path, j), "dedicated address", single(d.IPv4))
+			add(fmt.Sprintf("%s.dedicated[%d].ipv6", a.path, j), "dedicated range", d.IPv6)
 		}
 	}
 	for i := range r.s.Internet {
@@ -237,9 +238,7 @@ func (r *resolver) nears() {
 		o := &r.s.Internet[i]
 		check(instance("internet", o.ID, o.Instance), o.Near)
 		r.country(instance("internet", o.ID, o.Instance)+".country", o.Country)
-		for _, c := range o.Geofence {
-			r.country(instance("internet", o.ID, o.Instance)+".geofence", c)
-		}
+		r.geofence(instance("internet", o.ID, o.Instance)+".geofence", o.Geofence)
 	}
 	for _, o := range r.s.Transit {
 		for _, p := range o.Near {

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -39,6 +40,7 @@ func (r *resolver) policies(a accountAt) {
 			}
 			ids[p.ID] = true
 			r.action(path, s, p)
+			r.dedicatedRule(path, a.account, p)
 			r.match(path+".match", &p.Match, a.account)
 		}
 	}
@@ -96,6 +98,14 @@ func (r *resolver) match(path string, m *spec.Match, a *spec.Account) {
 			r.fail(at("vnet", i), "", "a virtual network without name, want one such as %q", defaultVNet)
 		}
 		r.vnet(at("vnet", i), v, a)
+	}
+	hosts := each(r.s.Internet, func(o spec.InternetHost) string {
+		return strings.TrimPrefix(instance("", o.ID, o.Instance), ".")
+	})
+	for i, h := range m.Host {
+		if !slices.ContainsFunc(hosts, func(id string) bool { return spec.Matches(h, id) }) {
+			r.fail(at("host", i), suggest(h, hosts), "no host of internet is called %q%s", clip(h), wantOne(hosts))
+		}
 	}
 	for i, kind := range m.OnRamp {
 		if kind == "" {

@@ -125,6 +125,7 @@ func (r *resolver) dedicated(a accountAt) {
 		} else if !slices.Contains(dcs, d.Datacenter) {
 			r.fail(path+".datacenter", suggest(d.Datacenter, dcs), "no datacenter %q, want one of %s", clip(d.Datacenter), oneOf(dcs))
 		}
+		r.dedicatedRange(path, &d)
 	}
 }
 

@@ -136,6 +136,15 @@ func (p *prefixer) network(s *spec.Scenario) {
 		for i := range a.Dedicated {
 			p.mention(&a.Dedicated[i].Datacenter)
 		}
+		for i := range a.Policies.Egress {
+			p.mentions(a.Policies.Egress[i].Match.Host)
+		}
+		for i := range a.Policies.Firewall {
+			p.mentions(a.Policies.Firewall[i].Match.Host)
+		}
+		for i := range a.Policies.Network {
+			p.mentions(a.Policies.Network[i].Match.Host)
+		}
 	}
 	routes(s.Routes)
 	if s.Account != nil {

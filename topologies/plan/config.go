@@ -23,6 +23,11 @@ func (b *builder) servers() {
 		common.Unconnected = []netip.Addr{unconnectedAddr}
 	}
 	common.Countries = b.countries()
+	for _, m := range b.origin {
+		if m.replica && m.node.Datacenter == b.dcs[0].Name {
+			common.Proxied = append(common.Proxied, host(m.addr))
+		}
+	}
 	for _, d := range b.dcs {
 		for _, s := range d.servers {
 			common.Servers = append(common.Servers, hub.Server{
@@ -47,9 +52,13 @@ func (b *builder) servers() {
 	common.Groups = b.groups
 	for _, d := range b.dcs {
 		local := b.routesOf(d, routes)
+		distances := b.distances(d)
 		for _, s := range d.servers {
 			c := common
 			c.Self, c.Routes = s.id, local
+			if b.departs() {
+				c.Distances = distances
+			}
 			b.p.Servers = append(b.p.Servers, Server{
 				Node: s.node.ID, Datacenter: d.Name, Index: s.index,
 				Interface: s.link.A.Interface, Handover: s.handover, Config: c,

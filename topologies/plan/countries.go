@@ -23,6 +23,9 @@ func (b *builder) countries() []hub.Country {
 		of[p] = code
 	}
 	for _, m := range b.origin {
+		if m.replica && m.spec.Country == "" {
+			continue // it is everywhere
+		}
 		note(host(m.addr), cmp.Or(strings.ToUpper(m.spec.Country), m.pos.Country))
 	}
 	for _, r := range b.branch {

@@ -171,7 +171,7 @@ func TestServices(t *testing.T) {
 	}
 	s.Internet = append(s.Internet, spec.InternetHost{ID: "mute", Address: addr("203.0.113.10")})
 	p := compile(t, s)
-	want := "[{web http 203.0.113.9 [80 443]} {web echo 203.0.113.9 [7 53]} {shop.1.desk http 10.0.2.5 [8080]}]"
+	want := "[{web http 203.0.113.9 [80 443] []} {web echo 203.0.113.9 [7 53] []} {shop.1.desk http 10.0.2.5 [8080] []}]"
 	if got := fmt.Sprint(p.Services); got != want {
 		t.Errorf("services %s, want %s", got, want)
 	}
@@ -263,7 +263,7 @@ func TestFeatures(t *testing.T) {
 	s.Sites[0].OnRamps[0].Health = &spec.Health{}
 	s.Sites[1].Group, s.Sites[2].CPE = &spec.Group{}, &spec.CPE{}
 	s.Sites[0].Hosts["till"] = spec.Host{Address: addr("10.0.1.5"), Run: []string{"true"}}
-	s.Accounts = []spec.Account{{ID: "a", Routing: "legacy", OnExhaustion: "another_server", Dedicated: []spec.Dedicated{{}},
+	s.Accounts = []spec.Account{{ID: "a", Routing: "legacy", OnExhaustion: "another_server", Dedicated: []spec.Dedicated{{IPv4: addr("192.0.2.33"), Datacenter: "lhr"}},
 		VNets: []spec.VNet{{ID: "default"}, {ID: "blue"}}, Policies: spec.Policies{
 			Firewall: []spec.Policy{{ID: "a", Action: "block"}}, Network: []spec.Policy{{ID: "a", Action: "allow"}},
 			Egress: []spec.Policy{{ID: "a", Action: "dedicated", IPv4: addr("198.51.100.9")}, {ID: "b", Action: "default"}}}}, {ID: "b"}}
@@ -279,8 +279,7 @@ func TestFeatures(t *testing.T) {
 	}
 	slices.Sort(got)
 	// Accounts, virtual networks, on-ramps and routes of all kinds are not among them.
-	want := []string{"dedicated",
-		"policies.egress.dedicated", "proxied", "run", "workload"}
+	want := []string{"run", "workload"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)
 	}

@@ -14,6 +14,7 @@ package plan
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -113,6 +114,9 @@ type Node struct {
 	// likewise ("lhr"): for an origin or a site, where its traffic lands.
 	Site       string `json:"site,omitempty"`
 	Datacenter string `json:"datacenter,omitempty"`
+	// Replica is the host of which this is the one in Datacenter, of a host that
+	// the network itself serves in every datacenter; empty for all others.
+	Replica string `json:"replica,omitempty"`
 	// Account of a site's nodes.
 	Account string `json:"account,omitempty"`
 	// Place is the code of where the node is, with its position in degrees:
@@ -317,6 +321,14 @@ type Service struct {
 	Address netip.Addr `json:"address"`
 	// Ports to listen on: TCP for http, UDP for echo.
 	Ports []uint16 `json:"ports"`
+	// Allow are the sources that are answered: others get status 403 from http and
+	// nothing from echo. nil are all.
+	Allow []netip.Prefix `json:"allow,omitempty"`
+}
+
+// Answers reports whether the service answers a source.
+func (s *Service) Answers(source netip.Addr) bool {
+	return s.Allow == nil || slices.ContainsFunc(s.Allow, func(p netip.Prefix) bool { return p.Contains(source) })
 }
 
 // Program is a user's own program, which runs in a host as long as the lab does.

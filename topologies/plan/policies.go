@@ -55,7 +55,7 @@ func (b *builder) rules(a account, stage policy.Stage, list []spec.Policy) []pol
 // match is a rule's selectors, words turned into numbers.
 func (b *builder) match(a account, path string, m *spec.Match) policy.Match {
 	out := policy.Match{
-		Source: m.Source, Destination: m.Destination,
+		Source: m.Source, Destination: b.hostAddresses(path, m),
 		Country: m.Country, SourceCountry: m.SourceCountry, User: m.User,
 	}
 	for i, port := range m.Port {

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -54,19 +53,6 @@ func TestPolicies(t *testing.T) {
 	other.VNet = 1
 	if got := set.Firewall(other).Action; got != policy.Allow {
 		t.Errorf("from the other network: %s, want allow", got)
-	}
-}
-
-// What is dedicated is planned, and refused by name.
-func TestDedicatedEgressIsAFeature(t *testing.T) {
-	s := overlapping()
-	s.Account = &spec.Account{Policies: spec.Policies{Egress: []spec.Policy{{ID: "a", Action: "dedicated", IPv4: addr("198.51.100.9"), Fallback: addr("0.0.0.0")}}}}
-	p := compile(t, s)
-	if r := p.Servers[0].Config.Tenants[0].Policies.Egress[0]; r.IPv4 != addr("198.51.100.9") || r.Fallback != addr("0.0.0.0") {
-		t.Errorf("rule %+v", r)
-	}
-	if !slices.Contains(p.Features, Feature{"policies.egress.dedicated", "account.policies.egress[0].action"}) {
-		t.Errorf("features %v, want the dedicated address among them", p.Features)
 	}
 }
 

@@ -244,7 +244,7 @@ func checkConfigs(t fataler, p *Plan) {
 		c := s.Config
 		c.Self = first.Self
 		if home[s.Config.Self] != first.Servers[0].Datacenter {
-			c.Routes = first.Routes
+			c.Routes, c.Distances = first.Routes, first.Distances
 		}
 		if s.Index == 1 {
 			if _, err := hub.New(s.Config); err != nil {

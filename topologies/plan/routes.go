@@ -61,7 +61,7 @@ func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
 		}
 	}
 	for _, m := range b.origin {
-		if m.addr.Is6() {
+		if m.addr.Is6() || m.replica {
 			continue
 		}
 		hops := []Hop{{Interface: m.link.B.Interface}}
@@ -97,6 +97,7 @@ func (b *builder) edgeRoutes(d *dc, anycast []netip.Prefix) {
 			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(s.handover), Hops: b.hop(d.edge, next)})
 		}
 	}
+	b.replicaRoutes(d, netip.Addr.Is4)
 	if len(b.s.Transit) == 0 {
 		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: defaultOf(tunnelAddr), Hops: b.hop(d.edge, d.town.node)})
 	}

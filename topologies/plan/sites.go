@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -51,6 +52,8 @@ type machine struct {
 	spec   *spec.InternetHost // of an origin, pos likewise
 	pos    position
 	link   *Link
+	// replica is one of several that a datacenter each has.
+	replica bool
 }
 
 // network is a private network as the file gives it, of a site or a connector.
@@ -298,11 +301,12 @@ func (b *builder) origins() {
 	seen := map[netip.Addr]string{}
 	for i := range b.s.Internet {
 		s := &b.s.Internet[i]
-		path, id := at("internet", i), s.ID
-		if s.Instance > 0 {
-			id += "." + strconv.Itoa(s.Instance)
-		}
+		path, id := at("internet", i), originID(s)
 		b.originAddress(path+".address", id, s.Address, seen)
+		if s.Proxied {
+			b.replicas(s, path, id)
+			continue
+		}
 		t, pos, code := b.near(path, s.Near)
 		n := Node{ID: id, Kind: KindOrigin, Address: s.Address}
 		if t.serves != nil {
@@ -310,16 +314,67 @@ func (b *builder) origins() {
 		}
 		m := &machine{node: b.add(path, pos.mark(n, code)), addr: s.Address, town: t, spec: s, pos: pos}
 		b.origin = append(b.origin, m)
-		gateway, _, ok := b.infraOf(s.Address).pair()
-		if !ok {
-			b.fail(path, "too many links: %v is used up", b.infraOf(s.Address).prefix)
-		}
-		l := b.link(ClassInternet, m.node, t.node, delay(pos, t.pos))
-		l.A.Addresses, l.A.Neighbors = []netip.Prefix{host(s.Address)}, []netip.Addr{gateway}
-		l.B.Addresses, l.B.Neighbors = []netip.Prefix{host(gateway)}, []netip.Addr{s.Address}
-		m.link = l
-		m.node.Routes = []KernelRoute{{To: defaultOf(s.Address), Hops: []Hop{{Interface: l.A.Interface, Via: gateway}}}}
+		b.originLink(m, t.node, delay(pos, t.pos), path)
 	}
+}
+
+// originLink links an origin to a router.
+func (b *builder) originLink(m *machine, router *node, away time.Duration, path string) {
+	gateway, _, ok := b.infraOf(m.addr).pair()
+	if !ok {
+		b.fail(path, "too many links: %v is used up", b.infraOf(m.addr).prefix)
+	}
+	l := b.link(ClassInternet, m.node, router, away)
+	l.A.Addresses, l.A.Neighbors = []netip.Prefix{host(m.addr)}, []netip.Addr{gateway}
+	l.B.Addresses, l.B.Neighbors = []netip.Prefix{host(gateway)}, []netip.Addr{m.addr}
+	m.link = l
+	m.node.Routes = []KernelRoute{{To: defaultOf(m.addr), Hops: []Hop{{Interface: l.A.Interface, Via: gateway}}}}
+}
+
+// originID is the id of an Internet host.
+func originID(s *spec.InternetHost) string {
+	if s.Instance > 0 {
+		return s.ID + "." + strconv.Itoa(s.Instance)
+	}
+	return s.ID
+}
+
+// logical is the id that the file gives the machine: that of a replica stands for
+// all of them.
+func (m *machine) logical() string { return cmp.Or(m.node.Replica, m.node.ID) }
+
+// replicas are a host that the network itself serves, in every datacenter: a
+// reverse proxy beside its servers (SEMANTICS 6.3).
+func (b *builder) replicas(s *spec.InternetHost, path, id string) {
+	for _, d := range b.dcs {
+		n := d.pos.mark(Node{ID: id + "." + d.Name, Kind: KindOrigin, Address: s.Address, Datacenter: d.Name, Replica: id}, d.Place)
+		m := &machine{node: b.add(path, n), addr: s.Address, town: d.town, spec: s, pos: d.pos, replica: true}
+		b.origin = append(b.origin, m)
+		b.originLink(m, d.edge, 0, path)
+	}
+}
+
+// replicaRoutes give a datacenter's edge the routes to its own replicas.
+func (b *builder) replicaRoutes(d *dc, family func(netip.Addr) bool) {
+	for _, m := range b.origin {
+		if m.replica && m.node.Datacenter == d.Name && family(m.addr) {
+			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(m.addr), Hops: []Hop{{Interface: m.link.B.Interface}}})
+		}
+	}
+}
+
+// replicaNear is the replica of d that a client of a datacenter reaches; d itself if it
+// is none.
+func (b *builder) replicaNear(d *machine, dc string) *machine {
+	if !d.replica {
+		return d
+	}
+	for _, m := range b.origin {
+		if m.node.Replica == d.node.Replica && m.node.Datacenter == dc {
+			return m
+		}
+	}
+	return d
 }
 
 // originAddress refuses an address that an Internet host cannot have.

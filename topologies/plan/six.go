@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -40,7 +41,10 @@ func sixOf(s *spec.Scenario) *six {
 		return slices.ContainsFunc(d.Egress, func(e spec.Egress) bool { return e.Prefix.Addr().Is6() })
 	}) || slices.ContainsFunc(s.Sites, func(o spec.Site) bool { return o.Lan.Addr().Is6() }) ||
 		slices.ContainsFunc(s.Connectors, func(o spec.Connector) bool { return o.Lan.Addr().Is6() }) ||
-		slices.ContainsFunc(s.Internet, func(o spec.InternetHost) bool { return o.Address.Is6() })
+		slices.ContainsFunc(s.Internet, func(o spec.InternetHost) bool { return o.Address.Is6() }) ||
+		slices.ContainsFunc(accountsOf(s), func(a account) bool {
+			return slices.ContainsFunc(a.Dedicated, func(d spec.Dedicated) bool { return d.IPv6.IsValid() })
+		})
 	if !found {
 		return nil
 	}
@@ -139,7 +143,7 @@ func (b *builder) assign6(d *dc, servers []ident.Server) {
 			continue
 		}
 		for _, entry := range dealt {
-			entry.Country, entry.Tags = e.Country, e.Tags
+			entry.Country, entry.Tags = strings.ToUpper(e.Country), e.Tags
 			d.directory = append(d.directory, entry)
 		}
 	}
@@ -148,7 +152,7 @@ func (b *builder) assign6(d *dc, servers []ident.Server) {
 // sources are a server's part of the network's own sources (SEMANTICS 2.3), of
 // the families that connected networks have.
 func (b *builder) sources(s *server) (all []hub.Source) {
-	if b.connected() {
+	if b.connected() || b.departs() {
 		all = append(all, hub.Source{Addr: advance(sourceRange.Addr(), int(s.id)), Server: s.id})
 	}
 	if slices.ContainsFunc(b.s.Connectors, func(o spec.Connector) bool { return o.Lan.Addr().Is6() }) {
@@ -189,7 +193,7 @@ func (b *builder) transitRoutes6(t *town, anycast []netip.Prefix) {
 		t.node.Routes = append(t.node.Routes, r)
 	}
 	for _, m := range b.origin {
-		if !m.addr.Is6() {
+		if !m.addr.Is6() || m.replica {
 			continue
 		}
 		hops := []Hop{{Interface: m.link.B.Interface}}
@@ -220,6 +224,7 @@ func (b *builder) edgeRoutes6(d *dc, anycast []netip.Prefix) {
 			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(a.Addr), Hops: b.hop6(d.edge, next)})
 		}
 	}
+	b.replicaRoutes(d, netip.Addr.Is6)
 	// What of a prefix is nobody's must not go out again.
 	for _, p := range anycast {
 		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: p})

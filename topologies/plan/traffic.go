@@ -216,7 +216,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 					continue
 				}
 				n++
-				f := b.flow(t, c, d)
+				f := b.flow(t, c, b.replicaNear(d, c.node.Datacenter))
 				f.N, f.Proto, f.Dst = n, proto, netip.AddrPortFrom(d.addr, port)
 				if first > 0 {
 					f.Src = netip.AddrPortFrom(c.addr, uint16(first+k))
@@ -297,7 +297,9 @@ func (b *builder) protocol(t *spec.Traffic, path string) (Proto, uint16, bool) {
 func (b *builder) selected(all []*machine, path, selector, what string) []*machine {
 	var found []*machine
 	for _, m := range all {
-		if spec.Matches(selector, m.node.ID) {
+		switch {
+		case m.replica && m.node.Datacenter != b.dcs[0].Name: // one stands for all of them
+		case spec.Matches(selector, m.logical()):
 			found = append(found, m)
 		}
 	}
@@ -317,16 +319,20 @@ func (b *builder) services() {
 	}
 	named := map[key][]uint16{}
 	for _, f := range b.p.Flows {
-		k := key{f.Server, f.Proto}
+		k := key{cmp.Or(b.nodes[f.Server].Replica, f.Server), f.Proto} // any replica may be reached
 		if !slices.Contains(named[k], f.Dst.Port()) {
 			named[k] = append(named[k], f.Dst.Port())
 		}
 	}
 	serve := func(m *machine, kind string, p Proto, ports ...uint16) {
-		ports = append(ports, named[key{m.node.ID, p}]...)
+		ports = append(ports, named[key{m.logical(), p}]...)
 		slices.Sort(ports)
 		if ports = slices.Compact(ports); len(ports) > 0 {
-			b.p.Services = append(b.p.Services, Service{Node: m.node.ID, Kind: kind, Address: m.addr, Ports: ports})
+			svc := Service{Node: m.node.ID, Kind: kind, Address: m.addr, Ports: ports}
+			if m.spec != nil {
+				svc.Allow = b.answered(m.spec, b.nodes[m.node.ID].path)
+			}
+			b.p.Services = append(b.p.Services, svc)
 		}
 	}
 	for _, m := range b.origin {

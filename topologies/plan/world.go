@@ -73,6 +73,7 @@ func (b *builder) places() {
 		return
 	}
 	b.egressClashes()
+	b.dedicate()
 	if len(b.s.Transit) > 0 {
 		b.sessions()
 	} else {
@@ -237,10 +238,7 @@ func (b *builder) egressClashes() {
 // of a prefix is used: they are single addresses, not a subnet. IPv6 is
 // in assign6.
 func (b *builder) assign(d *dc) {
-	ids := make([]ident.Server, len(d.servers))
-	for i, s := range d.servers {
-		ids[i] = s.id
-	}
+	ids := d.ids()
 	var free []netip.Addr
 	for _, e := range d.spec.Egress {
 		for a := e.Prefix.Addr(); a.Is4() && e.Prefix.Contains(a) && len(e.Slices) == 0; a = a.Next() {
@@ -264,7 +262,7 @@ func (b *builder) assign(d *dc) {
 			if len(e.Slices) == 0 {
 				entry, dealt = dealt[0], dealt[1:]
 			}
-			entry.Country, entry.Tags = e.Country, e.Tags
+			entry.Country, entry.Tags = strings.ToUpper(e.Country), e.Tags
 			d.directory = append(d.directory, entry)
 		}
 	}

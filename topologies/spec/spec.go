@@ -191,10 +191,14 @@ type Account struct {
 
 // Dedicated is an egress address of one account alone (SEMANTICS 6.1).
 type Dedicated struct {
-	IPv4       netip.Addr   `yaml:"ipv4" json:"ipv4"`
-	IPv6       netip.Prefix `yaml:"ipv6,omitempty" json:"ipv6,omitempty"`
-	Datacenter string       `yaml:"datacenter" json:"datacenter"`
-	Country    string       `yaml:"country,omitempty" json:"country,omitempty"`
+	// IPv4 is the address; it leaves from its datacenter.
+	IPv4 netip.Addr `yaml:"ipv4" json:"ipv4"`
+	// IPv6 is a range that leaves from every datacenter.
+	IPv6 netip.Prefix `yaml:"ipv6,omitempty" json:"ipv6,omitempty"`
+	// Datacenter that has IPv4.
+	Datacenter string `yaml:"datacenter" json:"datacenter"`
+	// Country that the addresses are published with, two letters; empty means that of the datacenter's place.
+	Country string `yaml:"country,omitempty" json:"country,omitempty"`
 }
 
 // VNet is a virtual network (SEMANTICS 3).
@@ -265,6 +269,8 @@ type Match struct {
 	User []string `yaml:"user,omitempty" json:"user,omitempty"`
 	// VNet is the virtual network that the flow is in.
 	VNet []string `yaml:"vnet,omitempty" json:"vnet,omitempty"`
+	// Host selects hosts of internet by id: flows to their addresses, as a resolver would have told.
+	Host []string `yaml:"host,omitempty" json:"host,omitempty"`
 	// OnRamp is the kind of on-ramp that the flow came by.
 	OnRamp []string `yaml:"onramp,omitempty" json:"onramp,omitempty" jsonschema:"enum=gre,enum=interconnect,enum=ipsec,enum=device,enum=connector"`
 }
@@ -379,9 +385,12 @@ type InternetHost struct {
 	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
 	Country string `yaml:"country,omitempty" json:"country,omitempty"`
 	// Serve lists services: http (plain HTTP on 80 and every TCP port that traffic names), echo (UDP, port 7 and every UDP port that traffic names).
-	Serve    []string          `yaml:"serve,omitempty" json:"serve,omitempty" jsonschema:"enum=http,enum=echo"`
-	Proxied  bool              `yaml:"proxied,omitempty" json:"proxied,omitempty"`
-	Allow    []netip.Prefix    `yaml:"allow,omitempty" json:"allow,omitempty"`
+	Serve []string `yaml:"serve,omitempty" json:"serve,omitempty" jsonschema:"enum=http,enum=echo"`
+	// Proxied hosts are served by the network itself, in every datacenter: near says nothing of them.
+	Proxied bool `yaml:"proxied,omitempty" json:"proxied,omitempty"`
+	// Allow lists the sources that are answered: http refuses others with status 403, echo says nothing. None allows everybody.
+	Allow []netip.Prefix `yaml:"allow,omitempty" json:"allow,omitempty"`
+	// Geofence lists countries, two letters: only egress addresses that are published with one of them are answered, as with allow.
 	Geofence []string          `yaml:"geofence,omitempty" json:"geofence,omitempty"`
 	Resolves map[string]string `yaml:"resolves,omitempty" json:"resolves,omitempty"`
 
