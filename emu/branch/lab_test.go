@@ -15,6 +15,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -24,28 +25,13 @@ var (
 	farAddr  = netip.MustParseAddr("203.0.113.9")
 	anycast  = netip.MustParseAddr("198.18.0.1")
 	wanAddr  = netip.MustParseAddr("192.0.2.2")
-	wanMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 0x21}
-	farMAC   = net.HardwareAddr{2, 0, 0, 0, 0, 0x22}
+	wanMAC   = labtest.MAC(0x21)
+	farMAC   = labtest.MAC(0x22)
 	gateways = map[string]net.HardwareAddr{"wan0": farMAC}
 )
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
-func mac(b byte) net.HardwareAddr {
-	return net.HardwareAddr{2, 0, 0, 0, 0, b}
-}
-
-func route(dst, iface, via string) plan.KernelRoute {
-	return plan.KernelRoute{To: pfx(dst), Hops: []plan.Hop{{Interface: iface, Via: addr(via)}}}
-}
-
-func link(id, a, ai, aa string, am net.HardwareAddr, b, bi, ba string, bm net.HardwareAddr) plan.Link {
-	return plan.Link{
-		ID: id, MTU: 1500,
-		A: plan.Endpoint{Node: a, Interface: ai, MAC: am, Addresses: []netip.Prefix{pfx(aa)}, Neighbors: []netip.Addr{pfx(ba).Addr()}},
-		B: plan.Endpoint{Node: b, Interface: bi, MAC: bm, Addresses: []netip.Prefix{pfx(ba)}, Neighbors: []netip.Addr{pfx(aa).Addr()}},
-	}
-}
 
 // secondKey is the key of gre2, which carries 203.0.113.66 alone.
 const secondKey = 0xabcd
@@ -58,21 +44,21 @@ func site(key *uint32) *plan.Plan {
 		e := tunnel.Encap{Src: wanAddr, Dst: anycast, HasKey: key != nil}
 		return plan.BranchTunnel{
 			Name: "shop.1." + name, Interface: name, MTU: e.InnerMTU(1500), Local: wanAddr, Remote: anycast, Key: key,
-			Inner: addr(inner), Peer: addr(peer), MAC: mac(m), PeerMAC: mac(m + 1),
+			Inner: addr(inner), Peer: addr(peer), MAC: labtest.MAC(m), PeerMAC: labtest.MAC(m + 1),
 		}
 	}
 	return &plan.Plan{
 		Scenario: "site",
 		Nodes: []plan.Node{
-			{ID: "host", Kind: plan.KindHost, Routes: []plan.KernelRoute{route("0.0.0.0/0", "eth0", "10.0.1.1")}},
+			{ID: "host", Kind: plan.KindHost, Routes: []plan.KernelRoute{labtest.Route("0.0.0.0/0", "eth0", "10.0.1.1")}},
 			{ID: "branch", Kind: plan.KindBranch, Forward: true, Routes: []plan.KernelRoute{
-				route("198.18.0.0/16", "wan0", "192.0.2.1"), route("0.0.0.0/0", "gre1", "169.254.240.0"), route("203.0.113.66/32", "gre2", "169.254.240.2"),
+				labtest.Route("198.18.0.0/16", "wan0", "192.0.2.1"), labtest.Route("0.0.0.0/0", "gre1", "169.254.240.0"), labtest.Route("203.0.113.66/32", "gre2", "169.254.240.2"),
 			}},
 			{ID: "far", Kind: plan.KindServer},
 		},
 		Links: []plan.Link{
-			link("lan", "host", "eth0", "10.0.1.5/24", mac(0x11), "branch", "lan0", "10.0.1.1/24", mac(0x12)),
-			link("access", "branch", "wan0", "192.0.2.2/30", wanMAC, "far", "b1", "192.0.2.1/30", farMAC),
+			labtest.Link("lan", 1500, labtest.Side{Node: "host", Interface: "eth0", Address: "10.0.1.5/24", MAC: 0x11}, labtest.Side{Node: "branch", Interface: "lan0", Address: "10.0.1.1/24", MAC: 0x12}),
+			labtest.Link("access", 1500, labtest.Side{Node: "branch", Interface: "wan0", Address: "192.0.2.2/30", MAC: 0x21}, labtest.Side{Node: "far", Interface: "b1", Address: "192.0.2.1/30", MAC: 0x22}),
 		},
 		Branches: []plan.Branch{{Node: "branch", Site: "shop.1", WAN: "wan0", LANs: []string{"lan0"}, Tunnels: []plan.BranchTunnel{
 			t("gre1", "169.254.240.1", "169.254.240.0", 0x51, key), t("gre2", "169.254.240.3", "169.254.240.2", 0x61, &second),
@@ -83,7 +69,6 @@ func site(key *uint32) *plan.Plan {
 // lab is a running site.
 type lab struct {
 	*keeper.Lab
-	io      IO
 	tunnels *Tunnels
 	encap   tunnel.Encap // of gre1, toward the branch
 	// wire is the far end of the WAN, lan the host's own link.
@@ -105,31 +90,18 @@ func each(t *testing.T, f func(t *testing.T, l *lab)) {
 func raise(t *testing.T, io IO, key *uint32) *lab {
 	t.Helper()
 	p := withSix(site(key))
-	k, err := keeper.Up(t.Context(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Errorf("close lab: %v", err)
-		}
-	})
-	l := &lab{Lab: k, io: io, encap: tunnel.Encap{Src: anycast, Dst: wanAddr, TTL: 61}}
+	k := labtest.Up(t, p)
+	l := &lab{Lab: k, encap: tunnel.Encap{Src: anycast, Dst: wanAddr, TTL: 61}}
 	if key != nil {
 		l.encap.HasKey, l.encap.Key = true, *key
 	}
 	l.wire, l.lan = l.tap(t, "far", "b1"), l.tap(t, "host", "eth0")
 	l.send = afpacket.NewSender(l.wire.socket, farMAC, wanMAC)
+	var err error
 	if l.tunnels, err = Attach(k.NS("branch"), p.Branches[0], Options{Gateways: gateways, IO: io}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for range 2 {
-			if err := l.tunnels.Close(); err != nil {
-				t.Errorf("close tunnels: %v", err)
-			}
-		}
-	})
+	labtest.CloseTwice(t, "tunnels", l.tunnels.Close)
 	return l
 }
 

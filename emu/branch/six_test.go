@@ -11,6 +11,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -24,8 +25,8 @@ func withSix(p *plan.Plan) *plan.Plan {
 	lan := &p.Links[0]
 	lan.A.Addresses, lan.A.Neighbors = append(lan.A.Addresses, pfx("fd00:1::5/64")), append(lan.A.Neighbors, addr("fd00:1::1"))
 	lan.B.Addresses, lan.B.Neighbors = append(lan.B.Addresses, pfx("fd00:1::1/64")), append(lan.B.Neighbors, hostAddr6)
-	p.Nodes[0].Routes = append(p.Nodes[0].Routes, route("::/0", "eth0", "fd00:1::1"))
-	p.Nodes[1].Routes = append(p.Nodes[1].Routes, route("::/0", "gre1", "2001:2:0:2::2"))
+	p.Nodes[0].Routes = append(p.Nodes[0].Routes, labtest.Route("::/0", "eth0", "fd00:1::1"))
+	p.Nodes[1].Routes = append(p.Nodes[1].Routes, labtest.Route("::/0", "gre1", "2001:2:0:2::2"))
 	gre1 := &p.Branches[0].Tunnels[0]
 	gre1.Inner6, gre1.Peer6 = addr("2001:2:0:2::3"), addr("2001:2:0:2::2")
 	return p

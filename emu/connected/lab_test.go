@@ -26,21 +26,6 @@ var (
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
-func mac(b byte) net.HardwareAddr {
-	return net.HardwareAddr{2, 0, 0, 0, 0, b}
-}
-
-func route(dst, iface, via string) plan.KernelRoute {
-	return plan.KernelRoute{To: pfx(dst), Hops: []plan.Hop{{Interface: iface, Via: addr(via)}}}
-}
-
-func link(id, a, ai, aa string, am byte, b, bi, ba string, bm byte) plan.Link {
-	return plan.Link{
-		ID: id, MTU: 1500,
-		A: plan.Endpoint{Node: a, Interface: ai, MAC: mac(am), Addresses: []netip.Prefix{pfx(aa)}, Neighbors: []netip.Addr{pfx(ba).Addr()}},
-		B: plan.Endpoint{Node: b, Interface: bi, MAC: mac(bm), Addresses: []netip.Prefix{pfx(ba)}, Neighbors: []netip.Addr{pfx(aa).Addr()}},
-	}
-}
 
 // place is near – far, where near is a device, or a connector with a host behind
 // it, and far plays the servers: UDP at the anycast address, and a tunnel end of
@@ -48,28 +33,28 @@ func link(id, a, ai, aa string, am byte, b, bi, ba string, bm byte) plan.Link {
 func place(kind tunnel.Kind, change func(*plan.BranchTunnel)) *plan.Plan {
 	near := plan.BranchTunnel{
 		Name: "near", Kind: kind, Interface: "tun1", MTU: tunnel.UDPMTU, Local: wanAddr, Remote: anycast,
-		Inner: deviceAddr, Peer: addr("169.254.240.0"), MAC: mac(0x51), PeerMAC: mac(0x52),
+		Inner: deviceAddr, Peer: addr("169.254.240.0"), MAC: labtest.MAC(0x51), PeerMAC: labtest.MAC(0x52),
 		Connect: &plan.Connect{Port: tunnel.ConnectedPort, Context: tunnel.Context{Kind: kind, Tenant: 1, Registration: [16]byte{7}}},
 	}
 	far := plan.BranchTunnel{
-		Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: mac(0x61), PeerMAC: mac(0x62),
+		Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: labtest.MAC(0x61), PeerMAC: labtest.MAC(0x62),
 		Local: anycast, Remote: wanAddr,
 	}
 	p := &plan.Plan{
 		Scenario: "place",
 		Nodes: []plan.Node{
 			{ID: "far", Kind: plan.KindServer, Loopback: []netip.Prefix{pfx("198.18.0.1/32"), pfx("100.64.0.1/32")}, Routes: []plan.KernelRoute{
-				route("100.96.0.0/12", "srv1", "203.0.113.8"), route("10.0.9.0/24", "srv1", "203.0.113.8"),
+				labtest.Route("100.96.0.0/12", "srv1", "203.0.113.8"), labtest.Route("10.0.9.0/24", "srv1", "203.0.113.8"),
 			}},
-			{ID: "near", Kind: plan.KindDevice, Routes: []plan.KernelRoute{route("198.18.0.0/16", "wan0", "192.0.2.1"), route("0.0.0.0/0", "tun1", "169.254.240.0")}},
+			{ID: "near", Kind: plan.KindDevice, Routes: []plan.KernelRoute{labtest.Route("198.18.0.0/16", "wan0", "192.0.2.1"), labtest.Route("0.0.0.0/0", "tun1", "169.254.240.0")}},
 		},
-		Links: []plan.Link{link("access", "near", "wan0", "192.0.2.2/30", 0x21, "far", "b1", "192.0.2.1/30", 0x22)},
+		Links: []plan.Link{labtest.Link("access", 1500, labtest.Side{Node: "near", Interface: "wan0", Address: "192.0.2.2/30", MAC: 0x21}, labtest.Side{Node: "far", Interface: "b1", Address: "192.0.2.1/30", MAC: 0x22})},
 	}
 	if kind == tunnel.Connector {
 		near.Connect.NAT, near.Inner = natAddr, addr("169.254.240.1")
 		p.Nodes[1].Kind, p.Nodes[1].Forward = plan.KindConnector, true
-		p.Nodes = append(p.Nodes, plan.Node{ID: "host", Kind: plan.KindHost, Routes: []plan.KernelRoute{route("0.0.0.0/0", "eth0", "10.0.9.1")}})
-		p.Links = append(p.Links, link("lan", "host", "eth0", "10.0.9.5/24", 0x11, "near", "lan0", "10.0.9.1/24", 0x12))
+		p.Nodes = append(p.Nodes, plan.Node{ID: "host", Kind: plan.KindHost, Routes: []plan.KernelRoute{labtest.Route("0.0.0.0/0", "eth0", "10.0.9.1")}})
+		p.Links = append(p.Links, labtest.Link("lan", 1500, labtest.Side{Node: "host", Interface: "eth0", Address: "10.0.9.5/24", MAC: 0x11}, labtest.Side{Node: "near", Interface: "lan0", Address: "10.0.9.1/24", MAC: 0x12}))
 	}
 	if change != nil {
 		change(&near)
@@ -90,27 +75,14 @@ type lab struct {
 // with answer.
 func raise(t *testing.T, p *plan.Plan, answer func(context tunnel.Context, times int) tunnel.Answer) *lab {
 	t.Helper()
-	k, err := keeper.Up(t.Context(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Errorf("close lab: %v", err)
-		}
-	})
+	k := labtest.Up(t, p)
 	l := &lab{Lab: k, plan: p}
 	l.server = l.serve(t, answer)
+	var err error
 	if l.tunnel, err = Attach(k.NS("near"), p.Branches[0].Tunnels[0], Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for range 2 {
-			if err := l.tunnel.Close(); err != nil {
-				t.Errorf("close tunnel: %v", err)
-			}
-		}
-	})
+	labtest.CloseTwice(t, "tunnel", l.tunnel.Close)
 	return l
 }
 
@@ -137,17 +109,9 @@ type heard struct {
 func (l *lab) serve(t *testing.T, answer func(tunnel.Context, int) tunnel.Answer) *server {
 	t.Helper()
 	s := &server{answer: answer, bare: labtest.NewBare(t, l.NS("far"), "srv1")}
-	s.conn = labtest.UDP(t, labtest.End{NS: l.NS("far"), Addr: netip.AddrPortFrom(anycast, tunnel.ConnectedPort)})
-	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	s.conn = labtest.Server(t, l.end("far", netip.AddrPortFrom(anycast, tunnel.ConnectedPort)))
 	s.bare.Follow(t, s.toClient)
-	var worker sync.WaitGroup
-	worker.Go(s.fromClient)
-	t.Cleanup(func() {
-		s.conn.Close()
-		worker.Wait()
-	})
+	labtest.Serve(t, s.conn, s.fromClient)
 	return s
 }
 

@@ -25,13 +25,6 @@ var (
 
 func pfx(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr  { return netip.MustParseAddr(s) }
-func mac(b byte) net.HardwareAddr {
-	return net.HardwareAddr{2, 0, 0, 0, 0, b}
-}
-
-func route(dst, iface, via string) plan.KernelRoute {
-	return plan.KernelRoute{To: pfx(dst), Hops: []plan.Hop{{Interface: iface, Via: addr(via)}}}
-}
 
 // tenant of all sites but the last.
 const tenant = 3
@@ -49,30 +42,28 @@ func region() *plan.Plan {
 		Scenario: "region",
 		Nodes: []plan.Node{
 			{ID: "edge", Kind: plan.KindEdge, Forward: true, Loopback: []netip.Prefix{pfx("198.18.0.9/32")}, Routes: []plan.KernelRoute{
-				route("198.18.0.2/32", "s1", "172.16.1.2"),
+				labtest.Route("198.18.0.2/32", "s1", "172.16.1.2"),
 			}},
 			{ID: "server", Kind: plan.KindServer, Loopback: []netip.Prefix{pfx("198.18.0.2/32")}, Routes: []plan.KernelRoute{
-				route("198.18.0.9/32", "up0", "172.16.1.1"), route("10.0.1.0/24", "srv1", "203.0.113.8"),
+				labtest.Route("198.18.0.9/32", "up0", "172.16.1.1"), labtest.Route("10.0.1.0/24", "srv1", "203.0.113.8"),
 			}},
 		},
-		Links: []plan.Link{{
-			ID: "uplink", MTU: 1600,
-			A: plan.Endpoint{Node: "server", Interface: "up0", MAC: mac(0x31), Addresses: []netip.Prefix{pfx("172.16.1.2/30")}, Neighbors: []netip.Addr{addr("172.16.1.1")}},
-			B: plan.Endpoint{Node: "edge", Interface: "s1", MAC: mac(0x32), Addresses: []netip.Prefix{pfx("172.16.1.1/30")}, Neighbors: []netip.Addr{addr("172.16.1.2")}},
-		}},
+		Links: []plan.Link{labtest.Link("uplink", 1600,
+			labtest.Side{Node: "server", Interface: "up0", Address: "172.16.1.2/30", MAC: 0x31},
+			labtest.Side{Node: "edge", Interface: "s1", Address: "172.16.1.1/30", MAC: 0x32})},
 		Branches: []plan.Branch{{Node: "server", Tunnels: []plan.BranchTunnel{{
-			Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: mac(0x61), PeerMAC: mac(0x62),
+			Name: "far", Interface: "srv1", MTU: 1500, Inner: originAddr, Peer: addr("203.0.113.8"), MAC: labtest.MAC(0x61), PeerMAC: labtest.MAC(0x62),
 		}}}},
 	}
 	for i, site := range sites {
-		gateway := mac(byte(0xa0 + i))
+		gateway := labtest.MAC(byte(0xa0 + i))
 		p.Nodes = append(p.Nodes, plan.Node{ID: site, Kind: plan.KindBranch, Loopback: []netip.Prefix{pfx("10.0.1.5/32")}, Routes: []plan.KernelRoute{
-			route("0.0.0.0/0", "wan0", "169.254.240.0"),
+			labtest.Route("0.0.0.0/0", "wan0", "169.254.240.0"),
 		}})
 		l := plan.Link{
 			ID: site, MTU: 1500, VLAN: vlans[i],
-			A: plan.Endpoint{Node: site, Interface: "wan0", MAC: mac(byte(0x10 + i)), Addresses: []netip.Prefix{pfx("169.254.240.1/31")}, Neighbors: []netip.Addr{addr("169.254.240.0")}, NeighborMAC: gateway},
-			B: plan.Endpoint{Node: "edge", Interface: site, MAC: mac(byte(0x20 + i))},
+			A: plan.Endpoint{Node: site, Interface: "wan0", MAC: labtest.MAC(byte(0x10 + i)), Addresses: []netip.Prefix{pfx("169.254.240.1/31")}, Neighbors: []netip.Addr{addr("169.254.240.0")}, NeighborMAC: gateway},
+			B: plan.Endpoint{Node: "edge", Interface: site, MAC: labtest.MAC(byte(0x20 + i))},
 		}
 		p.Links = append(p.Links, l)
 		whose := ident.Tenant(tenant)
@@ -99,21 +90,14 @@ type lab struct {
 func raise(t *testing.T) *lab {
 	t.Helper()
 	p := region()
-	k, err := keeper.Up(t.Context(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Errorf("close lab: %v", err)
-		}
-	})
+	k := labtest.Up(t, p)
 	l := &lab{Lab: k, plan: p}
 	l.server = l.serve(t)
+	var err error
 	if l.edge, err = Attach(k.NS("edge"), p.Interconnects, 1); err != nil {
 		t.Fatal(err)
 	}
-	closing(t, l.edge.Close)
+	labtest.CloseTwice(t, "edge", l.edge.Close)
 	for _, link := range p.Links {
 		if link.VLAN == 0 {
 			continue
@@ -122,21 +106,10 @@ func raise(t *testing.T) *lab {
 		if err != nil {
 			t.Fatal(err)
 		}
-		closing(t, trunk.Close)
+		labtest.CloseTwice(t, "trunk", trunk.Close)
 		l.trunks = append(l.trunks, trunk)
 	}
 	return l
-}
-
-// closing closes something twice at the end of the test.
-func closing(t *testing.T, end func() error) {
-	t.Cleanup(func() {
-		for range 2 {
-			if err := end(); err != nil {
-				t.Errorf("close: %v", err)
-			}
-		}
-	})
 }
 
 // server is the far end in a few lines: it moves bare packets between its GUE
@@ -154,17 +127,9 @@ type server struct {
 func (l *lab) serve(t *testing.T) *server {
 	t.Helper()
 	s := &server{contexts: map[uint16]tunnel.GUEContext{}, from: map[netip.AddrPort]int{}, bare: labtest.NewBare(t, l.NS("server"), "srv1")}
-	s.conn = l.udp(t, "server", netip.AddrPortFrom(guestAddr, tunnel.GUEPort))
-	if err := s.conn.SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
+	s.conn = labtest.Server(t, labtest.End{NS: l.NS("server"), Addr: netip.AddrPortFrom(guestAddr, tunnel.GUEPort)})
 	s.bare.Follow(t, s.toSites)
-	var worker sync.WaitGroup
-	worker.Go(s.fromSites)
-	t.Cleanup(func() {
-		s.conn.Close()
-		worker.Wait()
-	})
+	labtest.Serve(t, s.conn, s.fromSites)
 	return s
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -110,38 +111,6 @@ func star(n int) *plan.Plan {
 	return p
 }
 
-// clean fails the test if anything is there at its end that is not there now.
-func clean(t *testing.T) {
-	t.Helper()
-	before, err := keeper.TakeSnapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		left, err := keeper.Leftovers(before)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(left) > 0 {
-			t.Errorf("left behind: %s", strings.Join(left, "; "))
-		}
-	})
-}
-
-func up(t *testing.T, p *plan.Plan) *keeper.Lab {
-	t.Helper()
-	lab, err := keeper.Up(t.Context(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := lab.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return lab
-}
-
 // echo starts a UDP echo on every address of a node.
 func echo(t *testing.T, lab *keeper.Lab, node string) net.PacketConn {
 	t.Helper()
@@ -196,8 +165,8 @@ func ask(lab *keeper.Lab, node, to string, patience time.Duration) error {
 // The first packet after Up arrives: no interface is half ready.
 func TestUpCarriesPackets(t *testing.T) {
 	need.Root(t)
-	clean(t)
-	lab := up(t, withBranch(small()))
+	labtest.Clean(t)
+	lab := labtest.Up(t, withBranch(small()))
 	echo(t, lab, "web")
 	for range 20 { // new source ports: over both servers
 		if err := ask(lab, "host", "203.0.113.9:7", 5*time.Second); err != nil {
@@ -212,9 +181,9 @@ func TestUpCarriesPackets(t *testing.T) {
 // All of a second lab's names and addresses are those of the first.
 func TestTwoLabsAtOnce(t *testing.T) {
 	need.Root(t)
-	clean(t)
+	labtest.Clean(t)
 	for range 2 {
-		lab := up(t, small())
+		lab := labtest.Up(t, small())
 		echo(t, lab, "web")
 		if err := ask(lab, "host", "203.0.113.9:7", 5*time.Second); err != nil {
 			t.Fatal(err)
@@ -224,7 +193,7 @@ func TestTwoLabsAtOnce(t *testing.T) {
 
 func TestHundredNodes(t *testing.T) {
 	need.Root(t)
-	clean(t)
+	labtest.Clean(t)
 	start := time.Now()
 	stages := map[string]int{}
 	lab, err := keeper.Up(t.Context(), star(100), func(stage string, done, total int) {
@@ -266,7 +235,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			clean(t)
+			labtest.Clean(t)
 			p := small()
 			tt.spoil(p)
 			lab, err := keeper.Up(t.Context(), p, nil)
@@ -286,7 +255,7 @@ func TestCancelledUpLeavesNothing(t *testing.T) {
 	need.Root(t)
 	for _, stage := range []string{keeper.StageNamespaces, wire.StageNodes, wire.StageLinks, wire.StageRoutes} {
 		t.Run(stage, func(t *testing.T) {
-			clean(t)
+			labtest.Clean(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			lab, err := keeper.Up(ctx, star(20), func(s string, done, total int) {
 				if s == stage && done == total/2 {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 )
@@ -115,8 +116,8 @@ func running(pid int) bool {
 
 func TestSpawnIsInsideAndOutlivesThreads(t *testing.T) {
 	need.Root(t)
-	clean(t)
-	lab := up(t, star(3))
+	labtest.Clean(t)
+	lab := labtest.Up(t, star(3))
 	cmd := play("child")
 	ino, err := keeper.Inode(lab.NS("host.1"))
 	if err != nil {
@@ -151,8 +152,8 @@ func TestSpawnIsInsideAndOutlivesThreads(t *testing.T) {
 
 func TestWaitIsTheCallers(t *testing.T) {
 	need.Root(t)
-	clean(t)
-	lab := up(t, star(2))
+	labtest.Clean(t)
+	lab := labtest.Up(t, star(2))
 	cmd := exec.Command("sh", "-c", "exit 7")
 	if err := lab.Spawn("router", cmd); err != nil {
 		t.Fatal(err)
@@ -172,8 +173,8 @@ func TestWaitIsTheCallers(t *testing.T) {
 // One child refuses SIGTERM, another leaves a process of its own behind.
 func TestCloseEndsTheUnwilling(t *testing.T) {
 	need.Root(t)
-	clean(t)
-	lab := up(t, star(3))
+	labtest.Clean(t)
+	lab := labtest.Up(t, star(3))
 	stubborn := play("stubborn")
 	spawn(t, lab, "host.0", stubborn)
 	orphan, err := strconv.Atoi(spawn(t, lab, "host.1", exec.Command("sh", "-c", "setsid sleep 600 >/dev/null & echo $!")))
@@ -193,7 +194,7 @@ func TestCloseEndsTheUnwilling(t *testing.T) {
 // SIGKILL of the keeper: the kernel alone clears up.
 func TestKilledKeeperLeavesNothing(t *testing.T) {
 	need.Root(t)
-	clean(t)
+	labtest.Clean(t)
 	witness, err := netns.New()
 	if err != nil {
 		t.Fatal(err)

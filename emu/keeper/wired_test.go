@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/internal/need"
 )
 
@@ -46,7 +47,7 @@ func interfaces(t *testing.T, lab *keeper.Lab, node string) (out []string) {
 func TestInterfacesAreThePlans(t *testing.T) {
 	need.Root(t)
 	p := withBranch(small())
-	lab := up(t, p)
+	lab := labtest.Up(t, p)
 	want := []string{
 		"1 lo 65536  [127.0.0.1/8]",
 		fmt.Sprintf("2 lan 1500 %v [10.0.1.1/32]", p.Links[0].B.MAC),
@@ -63,7 +64,7 @@ func TestInterfacesAreThePlans(t *testing.T) {
 // New namespaces inherit the host's values: each is set, whatever the host says.
 func TestKernelParametersAreThePlans(t *testing.T) {
 	need.Root(t)
-	lab := up(t, withBranch(small()))
+	lab := labtest.Up(t, withBranch(small()))
 	tests := []struct{ node, key, want string }{
 		{"host", "net/ipv4/ip_forward", "0"},
 		{"router", "net/ipv4/ip_forward", "1"},
@@ -97,8 +98,8 @@ func TestKernelParametersAreThePlans(t *testing.T) {
 // to the other. A plain multipath route would be gone.
 func TestRouteOutlivesOneHop(t *testing.T) {
 	need.Root(t)
-	clean(t)
-	lab := up(t, small())
+	labtest.Clean(t)
+	lab := labtest.Up(t, small())
 	echo(t, lab, "web")
 	if err := lab.NS("server1").Close(); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,5 @@
-// Package labtest is what tests of tunnels share: a bare tunnel end, whose
+// Package labtest is what tests of labs share: plans by hand, labs that end with
+// their test and leave nothing; and of tunnels, a bare tunnel end, whose
 // packets a test moves itself, and a TCP transfer between two namespaces.
 //
 // It is for tests; it opens everything in the namespaces that it is given and

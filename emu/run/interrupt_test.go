@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -36,7 +37,7 @@ func TestLiveInterrupted(t *testing.T) {
 	same := []any{"10.0.1.0/24", "10.0.1.5", "10.0.1.0/24", "10.0.1.5", "10.0.1.0/24", "10.0.1.5"}
 	for _, direction := range []string{"down", "up"} {
 		t.Run(direction, func(t *testing.T) {
-			leavesNothing(t)
+			labtest.Clean(t)
 			p := compile(t, fmt.Sprintf(bulk, same...))
 			if direction == "up" {
 				for i := range p.Flows {

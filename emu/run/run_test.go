@@ -14,12 +14,12 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
-	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -65,44 +65,14 @@ const equalRoutes = "routes: [{prefix: 10.0.1.0/24, via: shop.*.wan}]\n"
 
 func compile(t *testing.T, text string) *plan.Plan {
 	t.Helper()
-	doc, err := load.Bytes("live.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve("base", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.CompileVariant(s, "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// leavesNothing fails the test if something of a lab is there at its end.
-func leavesNothing(t *testing.T) {
-	t.Helper()
-	before, err := keeper.TakeSnapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		left, err := keeper.Leftovers(before)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(left) > 0 {
-			t.Errorf("the lab left behind: %s", strings.Join(left, "; "))
-		}
-	})
+	return loadtest.Plan(t, text, "base")
 }
 
 // live runs the plan on this machine and proves that nothing of it stays.
 func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	t.Helper()
 	need.Root(t)
-	leavesNothing(t)
+	labtest.Clean(t)
 	o.AgentArgs, o.PumpArgs = []string{agentWord}, []string{pumpWord}
 	var memory record.Memory
 	if err := run.Run(context.Background(), p, &memory, o); err != nil {
@@ -269,18 +239,7 @@ func TestLiveARR5(t *testing.T) {
 func TestLiveARR6(t *testing.T) {
 	text := fmt.Sprintf(lab, false, equalRoutes+`traffic: [{id: many, from: shop.*.till, to: web, tcp: 80, flows: 40, rate: 200, connect: 1500ms}]
 variants: {one: {set: {shop.1.wan.arr: true}}}`)
-	doc, err := load.Bytes("live.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve("one", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.CompileVariant(s, "one")
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := loadtest.Plan(t, text, "one")
 	r := live(t, p, run.Options{})
 	wrong := 0
 	for _, f := range r.Flows {

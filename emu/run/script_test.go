@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -29,7 +30,7 @@ func TestNFTablesBringFlowsHome(t *testing.T) {
 				t.Fatal(err)
 			}
 			need.Root(t)
-			leavesNothing(t)
+			labtest.Clean(t)
 			var memory record.Memory
 			if err := run.Run(t.Context(), p, &memory, run.Options{Dataplane: run.NFTables, Script: script.Bytes()}); err != nil {
 				t.Fatal(err)

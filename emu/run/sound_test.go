@@ -11,8 +11,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/topologies/load"
-	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 )
 
 // small is as little of a lab as has everything that can break.
@@ -24,23 +23,6 @@ sites:
 internet: [{id: web, address: 203.0.113.9, near: lhr, serve: [http, echo]}]
 traffic: [{id: same, from: shop.*.till, to: web, tcp: 443}]
 `
-
-func smallPlan(t *testing.T) *plan.Plan {
-	t.Helper()
-	doc, err := load.Bytes("small.yaml", []byte(small))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve("base", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.CompileVariant(s, "base")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 // setLink raises or lowers an interface.
 func setLink(ns *netns.NS, name string, change func(netlink.Link) error) error {
@@ -98,7 +80,7 @@ func TestLiveSound(t *testing.T) {
 	for _, b := range breaks {
 		t.Run(b.name, func(t *testing.T) {
 			for stage, want := range map[string]string{"before": b.before, "after": b.after} {
-				r := newRunner(smallPlan(t), &record.Memory{}, Options{AgentArgs: []string{"serve-as-agent"}})
+				r := newRunner(loadtest.Plan(t, small, "base"), &record.Memory{}, Options{AgentArgs: []string{"serve-as-agent"}})
 				if err := r.up(t.Context()); err != nil {
 					t.Fatal(err, r.down())
 				}

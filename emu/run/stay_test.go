@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -22,7 +23,7 @@ const stayTraffic = `traffic:
 func stays(t *testing.T, arr bool, sink record.Sink) *run.Lab {
 	t.Helper()
 	need.Root(t)
-	leavesNothing(t)
+	labtest.Clean(t)
 	routes := ""
 	if !arr {
 		routes = equalRoutes
@@ -104,7 +105,7 @@ func TestLiveRoundsMisdeliver(t *testing.T) {
 // A server that is killed is named, the others still serve, and all goes down.
 func TestLiveServerKilled(t *testing.T) {
 	need.Root(t)
-	leavesNothing(t)
+	labtest.Clean(t)
 	l, err := run.Up(t.Context(), compile(t, fmt.Sprintf(lab, true, stayTraffic)), &record.Memory{}, run.Options{AgentArgs: []string{agentWord}})
 	if err != nil {
 		t.Fatal(err)
