@@ -201,6 +201,14 @@ type finished struct {
 	wall    time.Duration
 }
 
+// reason is why a run has no verdict, and that there are results yet.
+func (f *finished) reason() string {
+	if f.records != nil && f.records.Run.Partial {
+		return f.err.Error() + "; its results are partial"
+	}
+	return f.err.Error()
+}
+
 func (s *session) runAll(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(s.flags.jobs)
@@ -318,7 +326,7 @@ func (s *session) judge(ctx context.Context) []record.Summary {
 			case r.skip != "":
 				sum.Verdict, sum.Reason = record.Skip, r.skip
 			case r.err != nil:
-				sum.Verdict, sum.Reason = record.Error, r.err.Error()
+				sum.Verdict, sum.Reason = record.Error, r.reason()
 			default:
 				results := check.EvaluateAll(v.checks, r.records, by[of{v.plan.Scenario, e.name}])
 				if k > 0 {

@@ -4,14 +4,18 @@ package main
 
 import (
 	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/record"
 )
 
 // One signal ends a command that has nothing to lose, also where it waits for a
@@ -70,4 +74,50 @@ func TestSignalSentTwiceIsOne(t *testing.T) {
 		t.Error(err)
 	}
 	clean(t, before)
+}
+
+// A simulated run that is interrupted writes what it knows, and says that it is
+// not all.
+func TestSignalLeavesPartialResults(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	cmd := homeward("run", "testdata/endless.yaml", "--on", "sim", "-o", out)
+	var stdout strings.Builder
+	cmd.Stdout = &stdout
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// No terminal is told more than that traffic begins.
+	const begun = "endless/base: 22 flows\n"
+	line := make([]byte, len(begun))
+	if _, err := io.ReadFull(said, line); err != nil || string(line) != begun {
+		t.Errorf("it says %q (%v), want %q", line, err, begun)
+	}
+	time.Sleep(500 * time.Millisecond) // the short flows take less than one of virtual time
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if more, err := io.ReadAll(said); err != nil || len(more) > 0 {
+		t.Errorf("it says more: %q (%v)", more, err)
+	}
+	if got := code(cmd.Wait()); got != exitInterrupted {
+		t.Errorf("exit code %d, want %d", got, exitInterrupted)
+	}
+	if want := "endless/base: interrupted by SIGINT; its results are partial"; !strings.Contains(stdout.String(), want) {
+		t.Errorf("it says %q, want %q", stdout.String(), want)
+	}
+	r, err := record.ReadRun(filepath.Join(out, "endless", "base", "sim"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]int{}
+	for _, f := range r.Flows {
+		by[f.Traffic+" "+string(f.Result)]++
+	}
+	if want := map[string]int{"short ok": 20, "endless error": 2}; !r.Run.Partial || !maps.Equal(by, want) {
+		t.Errorf("partial %v, flows %v; want %v", r.Run.Partial, by, want)
+	}
 }

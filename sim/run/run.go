@@ -193,11 +193,14 @@ func (r *runner) until(end vt.Instant) error {
 	}
 }
 
-// progress tells how far the run is, in both times.
+// progress tells how far the run is, in both times, how fast, and at which virtual
+// time it is over at the latest.
 func (r *runner) progress() {
 	e, wall := r.world.engine, time.Since(r.began)
-	stage := fmt.Sprintf("%s (%v of virtual time, %.1f million events/s)", StageFlows,
-		time.Duration(e.Now()).Round(time.Millisecond), float64(e.Handled())/1e6/max(wall.Seconds(), 1e-9))
+	end := max(r.base.Add(r.plan.Length), r.world.faults.end)
+	stage := fmt.Sprintf("%s: %v of at most %v in %v, %.1f million events/s", StageFlows,
+		time.Duration(e.Now()).Round(time.Millisecond), time.Duration(end).Round(time.Millisecond), wall.Round(100*time.Millisecond),
+		float64(e.Handled())/1e6/max(wall.Seconds(), 1e-9))
 	r.sink.Progress(stage, r.done, len(r.plan.Flows))
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -27,6 +28,7 @@ func (r *resolver) traffic(ix *names) {
 		r.translated(ix, path+".from", from)
 		r.protocol(path, t)
 		r.amounts(path, t)
+		r.begins(path, t, len(to))
 		if n := len(from) * len(to); n > 0 && t.Flows > 0 && t.Flows <= maxFlows && n > maxAllFlows/t.Flows {
 			r.fail(path, "", "%d hosts, %d targets and %d flows are more than %d flows in all", len(from), len(to), t.Flows, maxAllFlows)
 		}
@@ -123,6 +125,16 @@ func (r *resolver) amounts(path string, t *spec.Traffic) {
 	}
 	if t.Rate < 0 {
 		r.fail(path+".rate", "", "rate %v, want 0 or more", t.Rate)
+	}
+}
+
+// begins checks that all flows begin within the time that a run may take.
+func (r *resolver) begins(path string, t *spec.Traffic, targets int) {
+	if t.Start.D() > maxStart {
+		r.fail(path+".start", "", "start %v, want at most %v", t.Start, unit.Duration(maxStart))
+	}
+	if n := float64(t.Flows) * float64(targets); t.Rate > 0 && n/t.Rate > maxStart.Seconds() {
+		r.fail(path+".rate", "", "rate %v: the last of %.0f flows would begin after more than %v", t.Rate, n, unit.Duration(maxStart))
 	}
 }
 

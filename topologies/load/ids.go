@@ -1,6 +1,10 @@
 package load
 
-import "github.com/homeward-lab/homeward/topologies/spec"
+import (
+	"time"
+
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
 
 // Bounds of what a scenario may ask for.
 const (
@@ -11,6 +15,8 @@ const (
 	maxAllFlows = 10_000_000
 	maxVariants = 64
 	maxWord     = 64 // characters of an id: names of directories, columns of tables
+
+	maxStart = 365 * 24 * time.Hour // of flows, after traffic began
 
 	// Timers, whatever their scale, go from microseconds to a year.
 	minScale = 0.000001
