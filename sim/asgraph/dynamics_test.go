@@ -11,7 +11,7 @@ import (
 // TestDynamicsComesToRest: whatever was announced and withdrawn in between, and at
 // whatever pace, what remains is what Routes finds.
 func TestDynamicsComesToRest(t *testing.T) {
-	for seed := range uint64(1500) {
+	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		g := small(r)
 		all := announcements(r, g)
