@@ -57,7 +57,10 @@ type Config struct {
 	Countries []Country `json:"countries,omitempty"`
 	// MTU is the largest packet toward the Internet, bytes; 0 means 1500. The
 	// network's own links hold a hand-over's headers on top of it.
-	MTU    int    `json:"mtu,omitempty"`
+	MTU int `json:"mtu,omitempty"`
+	// Uplink is the largest packet that the server's own link passes, bytes, where
+	// that is less than its tunnels were made for; 0 is no bound.
+	Uplink int    `json:"uplink,omitempty"`
 	Timers Timers `json:"timers"`
 	Bounds Bounds `json:"bounds"`
 	// Trace asks for Trace events (first packets, hand-overs, drops); off in benchmarks.

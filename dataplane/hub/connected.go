@@ -176,7 +176,8 @@ func (h *Hub) hangUp(l *line) {
 	}
 }
 
-// lineEvent is what a datagram did to a connected tunnel, beside being a packet.
+// lineEvent is what a packet is, beside being one to pass on: what began a
+// connected tunnel or should have, or news of a tunnel's path.
 type lineEvent uint8
 
 const (
@@ -185,6 +186,7 @@ const (
 	connectedAgain
 	refusedLine
 	unknownLine
+	pathReport
 )
 
 // connected decides a datagram that began a tunnel or should have: it is

@@ -50,15 +50,14 @@ func (h *Hub) exitOf(r *onRamp, hops uint8, hash uint64) (*exit, drop.Reason) {
 // sender was told or it is dropped. The packet must still be as its sender sent
 // it, for the quote.
 func (h *Hub) into(now vt.Instant, w *work, r *onRamp, out *Out) *exit {
-	if !h.fits(now, w, r, out) {
-		return nil
-	}
 	x, reason := h.exitOf(r, w.hops, w.hash)
-	if reason != drop.None {
+	switch {
+	case reason != drop.None:
 		h.dropped(now, w, reason, out)
-		return nil
+	case h.fits(now, w, h.room(r, x, w.meta.Version), out):
+		return x
 	}
-	return x
+	return nil
 }
 
 // deliver sends on what another server decided: a packet that leaves by a tunnel
@@ -73,8 +72,33 @@ func (h *Hub) deliver(now vt.Instant, w *work, out *Out) {
 		h.dropped(now, w, drop.ReverseCollision, out)
 		return
 	}
+	if x != &h.toPeer && h.paths.narrow && !h.passes(now, w, x, out) {
+		return
+	}
 	h.count.Delivered++
-	x.put(out, w.data, w.off)
+	h.sendInto(w, w.ramp, x, out)
+}
+
+// passes decides whether what another server decided fits into the tunnel that is
+// attached here. If not, its sender is told as by the tunnel's other end: that
+// error finds the server which knows who that is.
+func (h *Hub) passes(now vt.Instant, w *work, x *exit, out *Out) bool {
+	h.clampLine(w)
+	mtu := h.room(w.ramp, x, w.meta.Version)
+	switch {
+	case wireSize(w) <= mtu || !w.meta.DF:
+		return true
+	case w.meta.Kind == pkt.ICMPError: // no errors about errors (RFC 1122 section 3.2.2)
+		h.dropped(now, w, drop.TooBig, out)
+		return false
+	}
+	h.traceDrop(now, w, drop.TooBig, out)
+	start := len(out.arena)
+	out.arena = w.meta.AppendTooBig(out.arena, w.data, mtu, w.off.Segment)
+	e := &work{data: out.made(start), ramp: w.ramp, vnet: w.vnet}
+	h.receiveInner(e)
+	h.fromOnRamp(now, e, out)
+	return false
 }
 
 // answer sends what the hub made, from start of the arena on, back to where w

@@ -79,14 +79,16 @@ func (h *Hub) home(w *work) ident.Server {
 
 // forward sends a packet along its flow's stored path.
 func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Out) {
-	clamp := w.ramp.clamp(w.meta.Version)
+	clamp := h.clamp(w.ramp, w.meta.Version)
 	var x *exit
 	off := h.offRamp(i)
 	if off != nil {
 		if x = h.into(now, w, off, out); x == nil || off.connected() && !h.asks(now, w, f, off, x, out) {
 			return
 		}
-		clamp = min(clamp, off.clamp(w.meta.Version))
+		clamp = min(clamp, h.clamp(off, w.meta.Version))
+	} else if h.v.cfg.Uplink > 0 && !h.fits(now, w, h.v.mtu, out) {
+		return
 	}
 	if w.ramp.group != nil && f.Return != 0 {
 		h.follow(now, w, i, f, out)
@@ -303,7 +305,7 @@ func (h *Hub) toOnRamp(now vt.Instant, w *work, r *onRamp, out *Out) {
 		return
 	}
 	w.meta.DecTTL(w.data)
-	w.meta.ClampMSS(w.data, min(w.ramp.clamp(w.meta.Version), r.clamp(w.meta.Version)), w.off)
+	w.meta.ClampMSS(w.data, min(h.clamp(w.ramp, w.meta.Version), h.clamp(r, w.meta.Version)), w.off)
 	h.count.Routed++
 	h.sendInto(w, r, x, out)
 }
@@ -319,8 +321,6 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 		h.dropped(now, w, drop.NoOwner, out)
 		return
 	}
-	h.count.HandedOver++
-	h.traceHandover(now, w, to, why, out)
 	x := &h.toPeer
 	x.encap, x.port = p.encap, 0
 	if w.ramp != nil && w.ramp.connected() {
@@ -330,9 +330,18 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 		context.Hops = w.hops + 1
 		x.encap.Key = context.Key()
 	}
-	if w.joined && w.meta.Len > h.v.mtu {
-		h.cut(w, h.v.mtu, x, out)
-		return
+	mtu := maxMTU
+	if h.paths.narrow {
+		mtu = h.inside(&x.encap, w.meta.Version)
+		if !h.fits(now, w, mtu, out) {
+			return
+		}
+		h.clampLine(w)
 	}
-	x.put(out, w.data, w.off)
+	if w.joined {
+		mtu = min(mtu, h.v.mtu)
+	}
+	h.count.HandedOver++
+	h.traceHandover(now, w, to, why, out)
+	h.sendWithin(w, mtu, x, out)
 }

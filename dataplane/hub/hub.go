@@ -114,6 +114,9 @@ const (
 	HealthChanged
 	// Moved: a flow goes on by another on-ramp of its group, OnRamp.
 	Moved
+	// PathChanged: packets into OnRamp, or to Peer, may have MTU bytes with their
+	// outer header, which is less than before. Only with Config.Trace.
+	PathChanged
 )
 
 // Event is something worth a record: the hooks flow_start and flow_end, and
@@ -131,6 +134,7 @@ type Event struct {
 	Why     string       // one constant phrase for people: "bucket", "slice", "second hop", "equal routes", ...
 	Session *Session     // FlowStart, FlowEnd, FlowRefused; a copy the caller may keep
 	VNet    ident.VNet   // Attached
+	MTU     int          // PathChanged
 }
 
 // Attachment is where a device or connector is, as the network learns it.

@@ -48,7 +48,8 @@ type Hub struct {
 	probes probes
 	pins   []pinned
 	// fast carries flows beside the hub; nil where nothing does.
-	fast *fast
+	fast  *fast
+	paths paths
 	// toPeer is scratch for the exit of one packet.
 	toPeer  exit
 	now     vt.Instant
@@ -92,6 +93,7 @@ func New(c Config) (*Hub, error) {
 		attached:  make(map[ident.OnRamp]Attachment),
 	}
 	h.watch(0)
+	h.assessPaths()
 	return h, nil
 }
 
@@ -123,6 +125,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.answers.Configure(v.bound, v.timeouts, live)
 	h.sources = egress.NewAllocator(c.Seed, v.ownSources, c.Self)
 	h.relearn()
+	h.forgetPaths()
 	h.watch(h.now)
 	out := &Out{}
 	for i, f := range h.flows.All() {
@@ -166,6 +169,9 @@ func (h *Hub) HandleTimer(now vt.Instant, out *Out) {
 	h.begin(now, out)
 	h.sweep(now, out)
 	h.probe(now, out)
+	if h.paths.Expire(now) {
+		h.assessPaths()
+	}
 }
 
 // NextWake is when HandleTimer has something to do; vt.Never if nothing is
@@ -174,7 +180,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending)+len(h.hangups) > 0 {
 		return h.now
 	}
-	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.probes.wake, h.fragments.NextWake())
+	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.probes.wake, h.fragments.NextWake(), h.paths.NextWake())
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.
@@ -187,6 +193,8 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 	h.fragments = fragment.New(h.v.fragments)
 	h.relays, h.answers = flow.NewRelays(h.v.bound, h.v.timeouts), flow.NewRelays(h.v.bound, h.v.timeouts)
 	h.lines, h.attached = makeLines(), make(map[ident.OnRamp]Attachment)
+	h.paths = paths{}
+	h.assessPaths()
 }
 
 // Config is the configuration in force; read only.

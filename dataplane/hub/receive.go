@@ -185,6 +185,9 @@ func (h *Hub) decapsulate(w *work, o *pkt.Outer, at place, internal bool) drop.R
 		return drop.Fragment
 	case o.Proto == pkt.ProtoGRE && at.kind != unconnectedAddress:
 		return h.receiveGRE(w, o, at.kind, internal)
+	case (o.Proto == pkt.ProtoICMP || o.Proto == pkt.ProtoICMPv6) && (at.kind == tunnelAddress || at.kind == ourHandover && internal):
+		w.event = pathReport
+		return drop.None
 	case o.Proto != pkt.ProtoUDP || w.off.Segment != 0:
 		return drop.Unsupported
 	}
@@ -295,6 +298,9 @@ func (h *Hub) identify(w *work, m *pkt.Meta) {
 func (h *Hub) receiveReply(w *work, p place) {
 	m := &w.meta
 	switch {
+	case p.kind == tunnelAddress && m.Kind == pkt.ICMPError: // another server tells
+		w.event = pathReport
+		return
 	case p.kind != egressAddress:
 		h.receiveGuest(w)
 		return
@@ -334,7 +340,12 @@ func (h *Hub) replyTo(w *work) {
 // decide takes a packet that was read to its end: exactly one counter.
 func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 	h.count.Packets++
-	if w.event != 0 {
+	switch w.event {
+	case 0:
+	case pathReport:
+		h.reported(now, w, out)
+		return
+	default:
 		h.connected(now, w, out)
 		return
 	}

@@ -115,7 +115,7 @@ func (h *Hub) giveBack(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *o
 		h.traceReturn(now, i, f, r, why, out)
 		ended = h.flows.Inbound(now, i, f, m)
 		m.SetDst(w.data, client.Addr(), client.Port(), w.off)
-		m.ClampMSS(w.data, r.clamp(m.Version), w.off)
+		m.ClampMSS(w.data, h.clamp(r, m.Version), w.off)
 	}
 	m.DecTTL(w.data)
 	h.count.Returned++

@@ -14,11 +14,11 @@ func wireSize(w *work) int {
 	return w.meta.Len
 }
 
-// fits decides whether w may go into r: with DF set and too big for its tunnel,
+// fits decides whether w may go where mtu bytes pass: with DF set and too big,
 // the sender is told (SEMANTICS 2.10) and fits is false. The packet must still
 // be as its sender sent it, for the quote.
-func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
-	if wireSize(w) <= r.mtu || !w.meta.DF || w.joined {
+func (h *Hub) fits(now vt.Instant, w *work, mtu int, out *Out) bool {
+	if wireSize(w) <= mtu || !w.meta.DF || w.joined {
 		return true
 	}
 	if w.meta.Kind == pkt.ICMPError { // no errors about errors (RFC 1122 section 3.2.2)
@@ -28,7 +28,7 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 	h.count.Answered++
 	h.traceDrop(now, w, drop.TooBig, out)
 	start := len(out.arena)
-	out.arena = w.meta.AppendTooBig(out.arena, w.data, r.mtu, w.off.Segment)
+	out.arena = w.meta.AppendTooBig(out.arena, w.data, mtu, w.off.Segment)
 	h.answer(w, start, out)
 	return false
 }
@@ -37,19 +37,24 @@ func (h *Hub) fits(now vt.Instant, w *work, r *onRamp, out *Out) bool {
 // is clear or it came in fragments, as fits has made sure. A superpacket is cut to smaller segments
 // instead, which the sender cannot tell from smaller packets.
 func (h *Hub) sendInto(w *work, r *onRamp, x *exit, out *Out) {
-	if wireSize(w) <= r.mtu {
+	h.sendWithin(w, h.room(r, x, w.meta.Version), x, out)
+}
+
+// sendWithin is sendInto where mtu bytes pass.
+func (h *Hub) sendWithin(w *work, mtu int, x *exit, out *Out) {
+	if wireSize(w) <= mtu {
 		x.put(out, w.data, w.off)
 		return
 	}
 	if w.off.Segment != 0 {
-		w.off.Segment = uint16(r.mtu - w.meta.Payload)
+		w.off.Segment = uint16(mtu - w.meta.Payload)
 		x.put(out, w.data, w.off)
 		return
 	}
 	if w.off.Partial {
 		w.meta.FillChecksum(w.data)
 	}
-	h.cut(w, r.mtu, x, out)
+	h.cut(w, mtu, x, out)
 }
 
 // cut sends w in fragments of at most mtu bytes.
@@ -63,16 +68,13 @@ func (h *Hub) cut(w *work, mtu int, x *exit, out *Out) {
 
 // sendOut sends a translated packet to the Internet.
 func (h *Hub) sendOut(w *work, out *Out) {
-	if !w.joined {
+	uplink := h.v.cfg.Uplink
+	if !w.joined && (uplink == 0 || wireSize(w) <= uplink) {
 		out.send(w.data, w.off)
 		return
 	}
 	w.meta.SetID(w.data, h.identification(w.meta.SrcPort))
-	if w.meta.Len <= h.v.mtu {
-		out.send(w.data, w.off)
-		return
-	}
-	h.cut(w, h.v.mtu, &exit{}, out)
+	h.sendWithin(w, h.v.mtu, &exit{}, out)
 }
 
 // expired decides a packet whose TTL has run out: its sender is told, by the

@@ -313,6 +313,12 @@ func (v *view) addTimers() error {
 	if b := v.cfg.Bounds; b.Fragmented < 0 || b.FragmentBytes < 0 {
 		return fmt.Errorf("want bounds of fragments of 0 (the default) or more, got %d datagrams and %d bytes", b.Fragmented, b.FragmentBytes)
 	}
+	if u := v.cfg.Uplink; u != 0 {
+		if u < minMTU || u > maxMTU {
+			return fmt.Errorf("want an uplink of 0 (no bound) or from %d to %d bytes, got %d", minMTU, maxMTU, u)
+		}
+		v.mtu = min(v.mtu, u)
+	}
 	if v.mtu < minMTU || v.mtu > maxMTU {
 		return fmt.Errorf("want an MTU from %d to %d, got %d", minMTU, maxMTU, v.mtu)
 	}

@@ -204,6 +204,9 @@ func (e *Engine) lower(h *Handle) error {
 			}
 		}
 	}
+	if err := e.uplinks(h); err != nil {
+		return err
+	}
 	lowered := map[ident.OnRamp]int{}
 	for _, id := range h.Fault.OnRamps {
 		node, name, ok := e.plan.RouterEnd(id)
@@ -226,6 +229,23 @@ func (e *Engine) lower(h *Handle) error {
 	}
 	h.undoes(func() error { return e.onrampMTU(was) })
 	return e.onrampMTU(lowered)
+}
+
+// uplinks has servers know what their own links pass.
+func (e *Engine) uplinks(h *Handle) error {
+	narrow := e.plan.ServersOn(h.Fault.Links)
+	if len(narrow) == 0 {
+		return nil
+	}
+	set := func(mtu int) error {
+		return e.lab.Reconfigure(func(c *hub.Config) {
+			if slices.Contains(narrow, c.Self) {
+				c.Uplink = mtu
+			}
+		})
+	}
+	h.undoes(func() error { return set(0) })
+	return set(h.Fault.MTU)
 }
 
 func (e *Engine) onrampMTU(mtu map[ident.OnRamp]int) error {

@@ -230,14 +230,11 @@ func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error 
 
 // breakable are the names that each word of Fault.Do can be on.
 func breakable(p *plan.Plan) map[string][]string {
-	var links, wires, ends, onramps, parts, machines, datacenters []string
+	var links, wires, onramps, parts, machines, datacenters []string
 	for i, name := range p.LinkNames() {
 		links = append(links, name)
 		if p.Links[i].Impaired() {
 			wires = append(wires, name)
-		}
-		if class := p.Links[i].Class; class == plan.ClassLAN || class == plan.ClassInternet {
-			ends = append(ends, name)
 		}
 	}
 	if len(p.Servers) > 0 {
@@ -260,7 +257,7 @@ func breakable(p *plan.Plan) map[string][]string {
 	}
 	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
 	return map[string][]string{
-		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: wires, spec.LowerMTU: slices.Concat(onramps, ends), spec.Partition: parts,
+		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: wires, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
 		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: datacenters, spec.Drain: datacenters,
 	}
 }

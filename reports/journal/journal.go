@@ -109,6 +109,9 @@ func (j *Journal) Hub(node string, e *hub.Event) {
 	case hub.Moved:
 		ev.Kind = "moved"
 		ev.Text = "replies leave by " + ev.OnRamp
+	case hub.PathChanged:
+		ev.Kind, ev.Peer = "path", j.names.Servers[e.Peer]
+		ev.Text = fmt.Sprintf("the way there passes no more than %d bytes, outer header included", e.MTU)
 	default:
 		ev.Kind = "error"
 	}

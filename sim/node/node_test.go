@@ -9,6 +9,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/node"
 	"github.com/homeward-lab/homeward/sim/packet"
 )
@@ -102,7 +103,7 @@ func TestGRE(t *testing.T) {
 	var pool packet.Pool
 	n, lan, wan := machine(&pool, 1500)
 	outer := tunnel.Encap{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1")}
-	g := node.NewGRE(n, wan, outer, tunnel.GREMTU)
+	g := node.NewGRE(n, wan, outer, tunnel.GREMTU, func() vt.Instant { return 0 })
 	n.AddRoute(netip.MustParsePrefix("0.0.0.0/0"), g)
 	n.Input(pool.Make(hubtest.IP{Src: inside, Dst: web}.TCP(hubtest.Flags{SYN: true}, 1, 0, 1460)))
 	if len(wan.sent) != 1 || wan.sent[0].GRE == nil {

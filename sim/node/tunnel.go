@@ -2,8 +2,10 @@ package node
 
 import (
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pathmtu"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/packet"
 )
 
@@ -14,39 +16,70 @@ type GRE struct {
 	node  *Node
 	wan   Port
 	encap tunnel.Encap
+	now   func() vt.Instant
+	paths pathmtu.Table
 	// first is the mtu of the beginning.
 	mtu, first int
-	// mss and mss6 are what TCP may send in one segment; both ends are told on
-	// the first packets (SEMANTICS 2.10).
-	mss, mss6 uint16
-	meta      pkt.Meta
+	meta       pkt.Meta
 }
 
 // NewGRE makes the tunnel of a node. encap is the outer header toward the
-// servers, mtu the largest packet inside.
-func NewGRE(n *Node, wan Port, encap tunnel.Encap, mtu int) *GRE {
-	g := &GRE{pool: n.pool, node: n, wan: wan, encap: encap, first: mtu}
+// servers, mtu the largest packet inside; now is the time.
+func NewGRE(n *Node, wan Port, encap tunnel.Encap, mtu int, now func() vt.Instant) *GRE {
+	g := &GRE{pool: n.pool, node: n, wan: wan, encap: encap, first: mtu, now: now}
 	g.SetMTU(0)
 	return g
 }
 
-// MTU implements Port.
-func (g *GRE) MTU() int { return g.mtu }
+// MTU implements Port: what the tunnel is made for, if its way passes that.
+func (g *GRE) MTU() int { return PathMTU(&g.paths, g.now(), &g.encap, g.wan, g.mtu) }
+
+// PathMTU is the largest packet inside a tunnel whose outer header is e: mtu, or
+// what the WAN and the path beyond it leave.
+func PathMTU(t *pathmtu.Table, now vt.Instant, e *tunnel.Encap, wan Port, mtu int) int {
+	most := wan.MTU()
+	if t.Len() > 0 {
+		t.Expire(now)
+		if known := t.MTU(pkt.NumberOf(e.Dst)); known > 0 {
+			most = min(most, known)
+		}
+	}
+	return min(mtu, e.InnerMTU(most))
+}
+
+// Learn reports whether a packet, whose outer IP header is o, tells that one with
+// the outer header e was too big; t knows it then.
+func Learn(t *pathmtu.Table, now vt.Instant, e *tunnel.Encap, o *pkt.Outer, data []byte) bool {
+	if o.Proto != pkt.ProtoICMP && o.Proto != pkt.ProtoICMPv6 {
+		return false
+	}
+	r, ok := pathmtu.Read(data)
+	if !ok || !r.Of(e) {
+		return false
+	}
+	t.Learn(now, r.Dst, r.MTU)
+	return true
+}
 
 // SetMTU changes the largest packet inside; 0 is what it was in the beginning.
 func (g *GRE) SetMTU(mtu int) {
 	if mtu == 0 {
 		mtu = g.first
 	}
-	g.mtu, g.mss, g.mss6 = mtu, tunnel.MSS(mtu), tunnel.MSS6(mtu)
+	g.mtu = mtu
 }
 
+// clamp tells both ends on the first packets what TCP may send in one segment
+// (SEMANTICS 2.10).
 func (g *GRE) clamp(data []byte) {
 	m := &g.meta
 	m.Parse(data)
-	mss := g.mss
+	if m.Kind != pkt.TCP || m.Flags&pkt.SYN == 0 {
+		return
+	}
+	mss := tunnel.MSS(g.MTU())
 	if m.Version == 6 {
-		mss = g.mss6
+		mss = tunnel.MSS6(g.MTU())
 	}
 	m.ClampMSS(data, mss, pkt.Offload{})
 }
@@ -63,6 +96,10 @@ func (g *GRE) Send(h packet.Handle) {
 func (g *GRE) Takes(h packet.Handle) bool {
 	data := g.pool.Data(h)
 	o, ok := pkt.ParseOuter(data)
+	if ok && Learn(&g.paths, g.now(), &g.encap, &o, data) {
+		g.pool.Free(h)
+		return true
+	}
 	if !ok || o.Proto != pkt.ProtoGRE || o.Fragment || o.Src != pkt.NumberOf(g.encap.Dst) || o.Dst != pkt.NumberOf(g.encap.Src) {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/connector"
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pathmtu"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -32,7 +33,7 @@ type connection struct {
 	ready   bool
 	waiting []packet.Handle
 	mtu     int
-	mss     [2]uint16 // IPv4, IPv6
+	paths   pathmtu.Table
 	meta    pkt.Meta
 	count   connectionCount
 }
@@ -77,13 +78,12 @@ func (w *world) connect(m *machine, t *plan.BranchTunnel, wan node.Port) error {
 }
 
 // MTU implements node.Port.
-func (x *connection) MTU() int { return x.mtu }
+func (x *connection) MTU() int {
+	return node.PathMTU(&x.paths, x.world.engine.Now(), &x.encap, x.wan, x.mtu)
+}
 
 // SetMTU implements resizable.
-func (x *connection) SetMTU(mtu int) {
-	x.mtu = cmp.Or(mtu, x.plan.MTU)
-	x.mss = [2]uint16{tunnel.MSS(x.mtu), tunnel.MSS6(x.mtu)}
-}
+func (x *connection) SetMTU(mtu int) { x.mtu = cmp.Or(mtu, x.plan.MTU) }
 
 func (x *connection) arm() {
 	wake := x.client.NextWake()
@@ -148,6 +148,10 @@ func (x *connection) Takes(h packet.Handle) bool {
 	pool := &x.world.pool
 	data := pool.Data(h)
 	o, ok := pkt.ParseOuter(data)
+	if ok && node.Learn(&x.paths, x.world.engine.Now(), &x.encap, &o, data) {
+		pool.Free(h)
+		return true
+	}
 	if !ok || o.Proto != pkt.ProtoUDP || o.Fragment || o.Src != pkt.NumberOf(x.encap.Dst) || o.Dst != pkt.NumberOf(x.encap.Src) {
 		return false
 	}
@@ -215,9 +219,12 @@ func (x *connection) translated(reason drop.Reason) bool {
 // clamp lowers the MSS of SYNs to what the tunnel leaves (SEMANTICS 2.10).
 func (x *connection) clamp(data []byte) {
 	x.meta.Parse(data)
-	mss := x.mss[0]
+	if x.meta.Kind != pkt.TCP || x.meta.Flags&pkt.SYN == 0 {
+		return
+	}
+	mss := tunnel.MSS(x.MTU())
 	if x.meta.Version == 6 {
-		mss = x.mss[1]
+		mss = tunnel.MSS6(x.MTU())
 	}
 	x.meta.ClampMSS(data, mss, pkt.Offload{})
 }

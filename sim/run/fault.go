@@ -237,6 +237,9 @@ func (f *faults) lower(b *breakage, lower bool) error {
 			}
 		}
 	}
+	if err := f.uplinks(b, lower); err != nil {
+		return err
+	}
 	if b.plan.OnRamps == nil {
 		return nil
 	}
@@ -267,6 +270,23 @@ func (f *faults) lower(b *breakage, lower bool) error {
 			default:
 				o.MTU = was[o.ID]
 			}
+		}
+	})
+}
+
+// uplinks has servers know what their own links pass.
+func (f *faults) uplinks(b *breakage, lower bool) error {
+	narrow := f.world.plan.ServersOn(b.plan.Links)
+	if len(narrow) == 0 {
+		return nil
+	}
+	return f.world.reconfigure(func(c *hub.Config) {
+		switch {
+		case !slices.Contains(narrow, c.Self):
+		case lower:
+			c.Uplink = b.plan.MTU
+		default:
+			c.Uplink = 0
 		}
 	})
 }

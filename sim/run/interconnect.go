@@ -22,6 +22,7 @@ type edge struct {
 	node  *node.Node
 	links map[ident.OnRamp]*plainLink
 	junk  uint64
+	small uint64 // packets that were too big
 }
 
 // plainLink is a site's link at the edge.
@@ -70,8 +71,25 @@ func (l *plainLink) receive(h packet.Handle) {
 		Src: l.plan.Local, Dst: l.plan.Remote, Proto: tunnel.ViaGUE, Context: l.context,
 		SrcPort: tunnel.GUESourcePort(flow.Hash(l.edge.world.plan.Seed, &key)), DstPort: tunnel.GUEPort,
 	}
+	if most := e.InnerMTU(l.edge.node.PathMTU(l.plan.Remote)); len(data) > most {
+		l.tooBig(h, most)
+		return
+	}
 	node.Wrap(pool, h, &e)
 	l.edge.node.Output(h)
+}
+
+// tooBig decides a packet that the way to the servers does not pass whole: its
+// sender is told, or what may be cut is dropped, as the lab's edge does.
+func (l *plainLink) tooBig(h packet.Handle, mtu int) {
+	pool := &l.edge.world.pool
+	if l.meta.DF && l.meta.Blameable() {
+		e := pool.Make(l.meta.AppendTooBig(nil, pool.Data(h), mtu, 0))
+		pool.Mark(e, pool.Flow(h))
+		l.site.Send(e)
+	}
+	l.edge.small++
+	pool.Free(h)
 }
 
 // Receive implements node.Stack: what servers send to the edge itself.

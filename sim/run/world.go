@@ -227,7 +227,7 @@ func (w *world) branch(b *plan.Branch) error {
 		if t.Key != nil {
 			encap.Key, encap.HasKey = *t.Key, true
 		}
-		g := node.NewGRE(m.node, wan, encap, t.MTU)
+		g := node.NewGRE(m.node, wan, encap, t.MTU, w.engine.Now)
 		m.tunnels = append(m.tunnels, g)
 		m.tunnel(t, g)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -153,8 +154,8 @@ func (p *Plan) crossing() map[string][]string {
 	return all
 }
 
-// onMTU is on tunnels, or on links that carry none: those between two ends of a
-// conversation, whose routers tell senders by themselves.
+// onMTU is on tunnels, whose two ends know of it, or on links, of which whoever
+// sends through them is told when a packet is too big (RFC 1191).
 func (d *Fault) onMTU(p *Plan) error {
 	names := map[string]ident.OnRamp{}
 	var order []string
@@ -176,16 +177,74 @@ func (d *Fault) onMTU(p *Plan) error {
 		return nil
 	}
 	for _, l := range p.LinksNamed(d.On) {
-		if l.Class != ClassLAN && l.Class != ClassInternet {
-			return fmt.Errorf("link %s carries tunnels, which are not told of a smaller MTU on the way: want the on-ramps that cross it, or a link of a host", l.ID)
+		if err := p.lowerable(l, d.MTU); err != nil {
+			return err
 		}
 		d.Links = append(d.Links, l.ID)
 	}
 	if d.Links == nil {
-		return fmt.Errorf("%q selects neither an on-ramp nor a link of a host", d.On)
+		return fmt.Errorf("%q selects neither an on-ramp nor a link", d.On)
 	}
 	d.Links = d.pick(p, d.Links)
 	return nil
+}
+
+// lowerable says what keeps a link from taking an MTU: an interconnect has an
+// on-ramp's two ends; and IPv6 wants its least MTU, inside tunnels too.
+func (p *Plan) lowerable(l *Link, mtu int) error {
+	for _, x := range p.Interconnects {
+		if end := l.at(x.Edge); end != nil && end.Interface == x.Interface {
+			return fmt.Errorf("link %s is an interconnect: want its on-ramp %s, whose two ends take the MTU", l.ID, x.Name)
+		}
+	}
+	least, why := 0, ""
+	six := func(a netip.Prefix) bool { return a.Addr().Is6() }
+	if slices.ContainsFunc(l.A.Addresses, six) || slices.ContainsFunc(l.B.Addresses, six) {
+		least, why = minMTU6, "carries IPv6"
+	}
+	if l.Class != ClassLAN && l.Class != ClassInternet && len(p.Servers) > 0 {
+		for _, o := range p.Servers[0].Config.OnRamps {
+			if o.Address6.IsValid() {
+				least, why = minMTU6+tunnelRoom, "carries tunnels with IPv6 inside"
+			}
+		}
+	}
+	if mtu < least {
+		return fmt.Errorf("link %s %s, which wants an MTU of %d or more", l.ID, why, least)
+	}
+	return nil
+}
+
+// tunnelRoom is what the largest outer header takes: IPv4, UDP and GUE with
+// context.
+const tunnelRoom = 28 + tunnel.GUEHeaderLen
+
+// at is the end of a link at a node; nil if it has none there.
+func (l *Link) at(node string) *Endpoint {
+	switch node {
+	case l.A.Node:
+		return &l.A
+	case l.B.Node:
+		return &l.B
+	}
+	return nil
+}
+
+// ServersOn are the servers whose own link is among those of the given ids.
+func (p *Plan) ServersOn(links []string) []ident.Server {
+	var all []ident.Server
+	for i := range p.Links {
+		l := &p.Links[i]
+		if l.Class != ClassServer || !slices.Contains(links, l.ID) {
+			continue
+		}
+		for j := range p.Servers {
+			if s := &p.Servers[j]; l.at(s.Node) != nil {
+				all = append(all, s.Config.Self)
+			}
+		}
+	}
+	return all
 }
 
 // part says whether a node is of what a selector selects: itself, or its site or
