@@ -123,6 +123,11 @@ func (b *Branch) attach(o BranchOptions) error {
 	return nil
 }
 
+// SetMTU changes the MTU that TCP's MSS is clamped to, while the programs run.
+func (b *Branch) SetMTU(mtu int) error {
+	return errors.Join(b.objects.TunnelMss.Set(tunnel.MSS(mtu)), b.objects.TunnelMss6.Set(tunnel.MSS6(mtu)))
+}
+
 // Counters reads what the programs counted.
 func (b *Branch) Counters() (Counters, error) { return readCounters(b.objects.Counters) }
 

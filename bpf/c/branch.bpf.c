@@ -13,8 +13,8 @@ volatile const __be32 tunnel_local;   /* our WAN address */
 volatile const __be32 tunnel_remote;  /* the anycast tunnel address */
 volatile const __be32 tunnel_key;
 volatile const __u8 tunnel_has_key;
-volatile const __u16 tunnel_mss;      /* MTU of the tunnel less 40 */
-volatile const __u16 tunnel_mss6;     /* less 60: of TCP over IPv6 */
+volatile __u16 tunnel_mss;            /* MTU of the tunnel less 40; its path can lower it */
+volatile __u16 tunnel_mss6;           /* less 60: of TCP over IPv6 */
 volatile const __u32 wan_ifindex;
 volatile const __u32 gre_ifindex;
 volatile const __u8 wan_mac[ETH_ALEN], gateway_mac[ETH_ALEN];

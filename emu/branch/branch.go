@@ -19,6 +19,8 @@ import (
 	"sync"
 
 	"github.com/homeward-lab/homeward/bpf"
+	"github.com/homeward-lab/homeward/dataplane/pathmtu"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -67,11 +69,24 @@ func (t *Tunnels) attach(b plan.Branch, o Options) error {
 	if err != nil {
 		return err
 	}
-	if o.IO == IOPlain {
+	if err := t.choose(links, o.IO); err != nil {
+		return err
+	}
+	p, err := watch(links)
+	if err != nil {
+		return err
+	}
+	t.closers = append(t.closers, p.Close)
+	return nil
+}
+
+// choose carries the tunnels as io says, or as best as works here.
+func (t *Tunnels) choose(links []*way, io IO) error {
+	if io == IOPlain {
 		return t.plain(links, "")
 	}
-	err = t.tcx(links)
-	if err == nil || o.IO == IOTCX {
+	err := t.tcx(links)
+	if err == nil || io == IOTCX {
 		return err
 	}
 	if e := t.closeAll(); e != nil {
@@ -81,13 +96,14 @@ func (t *Tunnels) attach(b plan.Branch, o Options) error {
 	return t.plain(links, "; no tcx: "+err.Error())
 }
 
-func (t *Tunnels) tcx(links []bpf.BranchOptions) error {
+func (t *Tunnels) tcx(links []*way) error {
 	t.feature = "GRE in tcx on a veth pair"
 	for _, l := range links {
-		p, err := bpf.AttachBranch(l)
+		p, err := bpf.AttachBranch(l.BranchOptions)
 		if err != nil {
 			return err
 		}
+		l.clamp = p.SetMTU
 		t.closers = append(t.closers, p.Close)
 		t.count = append(t.count, func() (map[string]uint64, error) {
 			c, err := p.Counters()
@@ -97,13 +113,14 @@ func (t *Tunnels) tcx(links []bpf.BranchOptions) error {
 	return nil
 }
 
-func (t *Tunnels) plain(links []bpf.BranchOptions, why string) error {
+func (t *Tunnels) plain(links []*way, why string) error {
 	t.feature = "GRE in userspace on a veth pair" + why
 	for _, l := range links {
-		p, err := startPump(l)
+		p, err := startPump(l.BranchOptions, l.encap)
 		if err != nil {
 			return err
 		}
+		l.clamp = p.setMTU
 		t.closers = append(t.closers, p.Close)
 		t.count = append(t.count, p.counters)
 	}
@@ -141,7 +158,7 @@ func (t *Tunnels) closeAll() error {
 }
 
 // findLinks looks up, in the calling thread's namespace, what the plan names.
-func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
+func findLinks(b plan.Branch, o Options) ([]*way, error) {
 	links, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -153,7 +170,7 @@ func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
 		}
 		return &links[i], nil
 	}
-	var all []bpf.BranchOptions
+	var all []*way
 	for _, p := range b.Tunnels {
 		name := cmp.Or(p.WAN, b.WAN)
 		wan, noWAN := find("WAN", name)
@@ -162,12 +179,20 @@ func findLinks(b plan.Branch, o Options) ([]bpf.BranchOptions, error) {
 		if err := errors.Join(noWAN, noTunnel, noPeer); err != nil {
 			return nil, err
 		}
-		all = append(all, bpf.BranchOptions{
+		w := &way{BranchOptions: bpf.BranchOptions{
 			Local: p.Local, Remote: p.Remote, Key: p.Key, MTU: p.MTU,
 			WAN: wan.Index, WANMAC: wan.HardwareAddr, GatewayMAC: o.Gateways[name],
 			Tunnel: gre.Index, TunnelMAC: gre.HardwareAddr,
 			TunnelPeer: peer.Index, TunnelPeerMAC: peer.HardwareAddr,
-		})
+		}, name: p.Interface, force: p.MTU}
+		w.encap = tunnel.Encap{Src: p.Local, Dst: p.Remote, TTL: tunnel.DefaultTTL}
+		if p.Key != nil {
+			w.encap.Key, w.encap.HasKey = *p.Key, true
+		}
+		if p.Inner6.IsValid() {
+			w.least = pathmtu.Least6 // with less, an interface has no IPv6 at all
+		}
+		all = append(all, w)
 	}
 	return all, nil
 }

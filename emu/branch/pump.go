@@ -24,8 +24,7 @@ import (
 type pump struct {
 	link   bpf.BranchOptions
 	encap  tunnel.Encap
-	mss    uint16 // of TCP over IPv4, mss6 over IPv6
-	mss6   uint16
+	mtu    atomic.Int32
 	inside side // the tunnel's peer
 	wan    side
 	// sink is a raw socket that makes GRE a known protocol: without one the
@@ -64,15 +63,12 @@ var countNames = [counts]string{
 }
 
 // startPump opens the sockets in the calling thread's namespace.
-func startPump(l bpf.BranchOptions) (*pump, error) {
+func startPump(l bpf.BranchOptions, e tunnel.Encap) (*pump, error) {
 	if !l.Local.Is4() || !l.Remote.Is4() {
 		return nil, fmt.Errorf("%w: %v > %v", bpf.ErrFamily, l.Local, l.Remote)
 	}
-	p := &pump{link: l, mss: tunnel.MSS(l.MTU), mss6: tunnel.MSS6(l.MTU), sink: -1, bell: -1, done: make(chan struct{})}
-	p.encap = tunnel.Encap{Src: l.Local, Dst: l.Remote, TTL: tunnel.DefaultTTL}
-	if l.Key != nil {
-		p.encap.Key, p.encap.HasKey = *l.Key, true
-	}
+	p := &pump{link: l, encap: e, sink: -1, bell: -1, done: make(chan struct{})}
+	p.mtu.Store(int32(l.MTU))
 	p.finish = sync.OnceValue(p.stop)
 	if err := p.open(); err != nil {
 		return nil, errors.Join(err, p.release())
@@ -201,13 +197,19 @@ func (p *pump) ours(packet []byte) (at int, ok bool) {
 func (p *pump) clamp(packet []byte, off pkt.Offload) {
 	var m pkt.Meta
 	m.Parse(packet)
-	mss := p.mss
+	mss := tunnel.MSS(int(p.mtu.Load()))
 	if m.Version == 6 {
-		mss = p.mss6
+		mss = tunnel.MSS6(int(p.mtu.Load()))
 	}
 	if m.ClampMSS(packet, mss, off) {
 		p.count[clamped].Add(1)
 	}
+}
+
+// setMTU changes what first packets of TCP are clamped to.
+func (p *pump) setMTU(mtu int) error {
+	p.mtu.Store(int32(mtu))
+	return nil
 }
 
 // counters are the pump's totals.

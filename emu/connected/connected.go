@@ -28,6 +28,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/connector"
 	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/pathmtu"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
@@ -138,9 +139,13 @@ func newPump(b *plan.BranchTunnel, o Options) (*pump, error) {
 	if err != nil {
 		return nil, err
 	}
+	outer := tunnel.Encap{Src: b.Local, Dst: b.Remote, Proto: tunnel.ViaUDP}
 	p := &pump{
-		client: c, mss: [2]uint16{tunnel.MSS(b.MTU), tunnel.MSS6(b.MTU)}, birth: time.Now(),
+		client: c, name: b.Interface, mtu: b.MTU, fit: b.MTU, head: outer.Overhead(), look: vt.Never, birth: time.Now(),
 		waiting: queue{size: b.MTU}, answered: make(chan struct{}),
+	}
+	if b.Inner6.IsValid() {
+		p.least = pathmtu.Least6 // with less, an interface has no IPv6 at all
 	}
 	p.begins.Store(int64(vt.Never))
 	if b.Connect.NAT.IsValid() {

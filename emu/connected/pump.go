@@ -13,9 +13,11 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/connector"
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/udp"
+	"github.com/homeward-lab/homeward/emu/wire"
 )
 
 // pump is a tunnel in userspace: it moves packets between the tunnel's peer and
@@ -23,10 +25,15 @@ import (
 type pump struct {
 	client *connected.Client
 	nat    *connector.NAT // nil: sources stay
-	mss    [2]uint16      // IPv4, IPv6
-	inside *afpacket.Socket
-	rx     *afpacket.Receiver
-	tx     *afpacket.Sender
+	// name is the tunnel's interface, mtu what it was made for, fit what its way
+	// leaves of that, looked up again at look.
+	name           string
+	mtu, fit, head int
+	least          int // what the interface must have
+	look           vt.Instant
+	inside         *afpacket.Socket
+	rx             *afpacket.Receiver
+	tx             *afpacket.Sender
 	// sockets are UDP, one for each of the client's beginnings, open from the
 	// start so that no port is used twice; -1 when the tunnel has moved on.
 	sockets []int
@@ -102,6 +109,9 @@ func (p *pump) timers() {
 	if p.nat != nil {
 		p.nat.HandleTimer(now)
 	}
+	if p.look <= now {
+		p.measure()
+	}
 }
 
 // leave closes a socket that the tunnel has moved on from.
@@ -115,7 +125,7 @@ func (p *pump) leave(i int) {
 
 // Patience implements loop.Worker.
 func (p *pump) Patience() time.Duration {
-	wake := p.client.NextWake()
+	wake := min(p.client.NextWake(), p.look)
 	if p.nat != nil {
 		wake = min(wake, p.nat.NextWake())
 	}
@@ -175,8 +185,35 @@ func (p *pump) send(packet []byte) {
 
 // write puts a datagram into the current socket.
 func (p *pump) write(datagram []byte) {
-	if udp.Send(p.sockets[p.client.Current()], datagram) != nil {
-		p.count[dropUnsent].Add(1)
+	err := udp.Send(p.sockets[p.client.Current()], datagram)
+	if err == nil {
+		return
+	}
+	p.count[dropUnsent].Add(1)
+	if err == unix.EMSGSIZE {
+		p.measure()
+	}
+}
+
+// again is how often it is looked up whether a narrow way has become wider.
+const again = time.Second
+
+// measure gives the tunnel's interface what the way of its datagrams leaves, as
+// the kernel has heard of it, so that who sends through it is told (RFC 1191).
+func (p *pump) measure() {
+	p.look = p.now().Add(again)
+	fd := p.sockets[p.client.Current()]
+	path, err := udp.PathMTU(fd)
+	if err != nil {
+		return // it is not connected any more
+	}
+	fit := max(min(p.mtu, path-p.head), p.least)
+	if fit == p.fit || wire.LendMTU(fd, p.name, p.fit, fit) != nil {
+		return
+	}
+	p.fit = fit
+	if fit == p.mtu {
+		p.look = vt.Never
 	}
 }
 
@@ -246,9 +283,9 @@ func (p *pump) translated(reason drop.Reason) bool {
 // clamp lowers the MSS of SYNs to what the tunnel leaves (SEMANTICS 2.10).
 func (p *pump) clamp(packet []byte, off pkt.Offload) {
 	p.meta.Parse(packet)
-	mss := p.mss[0]
+	mss := tunnel.MSS(p.fit)
 	if p.meta.Version == 6 {
-		mss = p.mss[1]
+		mss = tunnel.MSS6(p.fit)
 	}
 	if p.meta.ClampMSS(packet, mss, off) {
 		p.count[clamped].Add(1)

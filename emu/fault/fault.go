@@ -14,7 +14,10 @@
 //   - mtu of on-ramps: both ends of the tunnel take the MTU at once, as if their
 //     own discovery had found it (RFC 4459): router and servers refuse what is
 //     longer toward its sender, which learns (RFC 1191). MTU of links: both ends
-//     take it.
+//     take it, and nobody else is told. Whoever sends what is too big hears it
+//     from the router before the link: of a tunnel's packets that is the branch
+//     router, or any server, which tell those that sent what is inside. A server
+//     knows the MTU of its own link.
 //   - partition: as cut, of every link between what is selected and the rest.
 //   - pause: a server does nothing, and forgets nothing: what arrives waits, as far
 //     as there is room, until it goes on. A router forwards nothing.

@@ -106,6 +106,8 @@ func (p *pump) open(all []plan.Interconnect) error {
 		p.order = append(p.order, o)
 		p.ports[i.OnRamp] = o
 	}
+	outer := tunnel.Encap{Src: local, Dst: remote, Proto: tunnel.ViaGUE}
+	p.head = outer.Overhead()
 	to := netip.AddrPortFrom(remote, tunnel.GUEPort)
 	for i := range p.out {
 		source := netip.AddrPortFrom(local, tunnel.GUESourcePort(uint64(i)<<outShift))

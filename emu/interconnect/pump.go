@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -30,6 +32,7 @@ const (
 // pump is an edge's interconnects in userspace.
 type pump struct {
 	seed    uint64
+	head    int // what the outer header takes
 	order   []*port
 	ports   map[ident.OnRamp]*port
 	out     [outSockets]int
@@ -101,7 +104,7 @@ func (p *pump) forth(o *port) error {
 		}
 		out := p.out[p.hash(o, packet)>>outShift]
 		for single := p.cutter.Next(); single != nil; single = p.cutter.Next() {
-			p.wrap(out, &o.context, single)
+			p.wrap(o, out, single)
 		}
 	}
 	return err
@@ -115,19 +118,34 @@ func (p *pump) hash(o *port, packet []byte) uint64 {
 }
 
 // wrap sends a packet in GUE.
-func (p *pump) wrap(out int, context *tunnel.GUEContext, packet []byte) {
+func (p *pump) wrap(o *port, out int, packet []byte) {
 	size := tunnel.GUEHeaderLen + len(packet)
 	if cap(p.scratch) < size {
 		p.scratch = make([]byte, size)
 	}
 	b := p.scratch[:size]
-	tunnel.PutGUE(b, *context, packet)
+	tunnel.PutGUE(b, o.context, packet)
 	copy(b[tunnel.GUEHeaderLen:], packet)
-	if udp.Send(out, b) != nil {
-		p.count[dropUnsent].Add(1)
+	switch udp.Send(out, b) {
+	case nil:
+		p.count[sent].Add(1)
+		return
+	case unix.EMSGSIZE:
+		p.refuse(o, out, packet)
+	}
+	p.count[dropUnsent].Add(1)
+}
+
+// refuse tells the sender of a packet that the way to the servers does not pass
+// it (RFC 1191).
+func (p *pump) refuse(o *port, out int, packet []byte) {
+	path, err := udp.PathMTU(out)
+	p.meta.Parse(packet)
+	if err != nil || !p.meta.DF || !p.meta.Blameable() {
 		return
 	}
-	p.count[sent].Add(1)
+	o.tx.Whole(p.meta.AppendTooBig(nil, packet, path-p.head, 0), pkt.Offload{}, 0)
+	o.tx.Flush()
 }
 
 // back takes a batch of what servers sent to the sites.

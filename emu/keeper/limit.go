@@ -26,7 +26,8 @@ const metersPerCut = 2
 // the UDP sockets of an edge.
 const (
 	filesPerTunnel       = 4
-	filesPerGRE          = 8 // programs, their maps and links; or packet sockets and a bell
+	filesPerGRE          = 9 // programs, their maps and links; or packet sockets and a bell
+	filesPerRouter       = 2 // where it hears of its tunnels' ways
 	filesPerInterconnect = 4
 	filesPerEdge         = 18
 	// A server's pipes, its process and the tap beside it; a program's likewise.
@@ -74,6 +75,7 @@ func carriers(p *plan.Plan) uint64 {
 		edges[p.Interconnects[i].Edge] = true
 	}
 	for i := range p.Branches {
+		n += filesPerRouter
 		for _, t := range p.Branches[i].Tunnels {
 			if t.Connect != nil {
 				n += filesPerTunnel + 1 + len(t.Connect.Switch)

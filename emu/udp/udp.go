@@ -79,14 +79,39 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 // Send puts a datagram into a connected socket. An error says that it was not
 // sent: too long for the path is EMSGSIZE, a full queue EAGAIN.
 func Send(fd int, datagram []byte) error {
+	told := false
 	for {
 		switch _, err := unix.Write(fd, datagram); err {
 		case unix.EINTR:
 		case unix.ECONNREFUSED: // of an earlier datagram, and told once
+		case unix.EMSGSIZE: // maybe of an earlier one, too
+			if told {
+				return err
+			}
+			told = true
 		default:
 			return err
 		}
 	}
+}
+
+// PathMTU is the largest packet that the kernel knows to reach the peer of a
+// connected socket, headers included: of what it heard, for as long as that holds
+// (RFC 1191 section 6.3), and of its own link.
+func PathMTU(fd int) (int, error) {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return 0, fmt.Errorf("family of a socket: %w", err)
+	}
+	level, option := unix.IPPROTO_IP, unix.IP_MTU
+	if family == unix.AF_INET6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU
+	}
+	mtu, err := unix.GetsockoptInt(fd, level, option)
+	if err != nil {
+		return 0, fmt.Errorf("path MTU: %w", err)
+	}
+	return mtu, nil
 }
 
 // Receive takes the next datagram, cut off if b is shorter; ok is false if there
@@ -97,7 +122,7 @@ func Receive(fd int, b []byte) (n int, ok bool, err error) {
 		switch err {
 		case nil:
 			return n, true, nil
-		case unix.EINTR, unix.ECONNREFUSED:
+		case unix.EINTR, unix.ECONNREFUSED, unix.EMSGSIZE: // the latter told once, of an ICMP error
 		case unix.EAGAIN:
 			return 0, false, nil
 		default:

@@ -54,6 +54,8 @@ func TestFaults(t *testing.T) {
 		{"do: degrade, on: shop.1.wan, impairment: {delay: 80ms}", "links shop.1.router-transit.lhr"},
 		{"do: mtu, mtu: 1280, on: shop.1.*", "onramps 1 2"},
 		{"do: mtu, mtu: 1280, on: web", "links web-transit.lhr"},
+		{"do: mtu, mtu: 1300, on: shop.1.router", "links shop.1.router-transit.lhr shop.1.router-transit.lhr:wan1"},
+		{"do: mtu, mtu: 1300, on: lhr.1", "links lhr.1-lhr.edge"},
 		{"do: partition, on: lhr", "links lhr.edge-cdg.edge lhr.edge-transit.lhr"},
 		{"do: partition, on: shop.2", "links shop.2.router-transit.lhr shop.2.router-transit.lhr:wan1"},
 		{"do: kill, on: lhr.1", "servers lhr.1"},
@@ -111,13 +113,46 @@ func TestFaultMistakes(t *testing.T) {
 		{"do: kill, on: lhr", `"lhr" selects neither a server`},
 		{"do: drain, on: lhr.1", `"lhr.1" selects no datacenter`},
 		{"do: withdraw, on: lhr, address: 192.0.2.1", "address 192.0.2.1 is no egress address"},
-		{"do: mtu, mtu: 1280, on: lhr.1", "link lhr.1-lhr.edge carries tunnels"},
 		{"do: cut, on: transit.lhr-shop.1.till", "selects no link"},
 	}
 	for _, tt := range tests {
 		_, err := broken(t, tt.fault)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "faults[0].on") {
 			t.Errorf("%s: got %v, want %s", tt.fault, err, tt.want)
+		}
+	}
+}
+
+// A link takes any MTU that what it carries can have.
+func TestLowerMTU(t *testing.T) {
+	const office = `version: 1
+name: office
+datacenters: [{id: lhr, servers: 2, egress: [198.51.100.0/31, "2001:db8:100::/64"]}]
+sites:
+  - {id: shop, lan: "fd00:1::/64", hosts: {till: "fd00:1::5"}, onramps: [{id: wan, type: gre, arr: true}]}
+  - {id: office, lan: 10.0.1.0/24, hosts: {desk: 10.0.1.5}, onramps: [{id: line, type: interconnect, arr: true}]}
+internet: [{id: web, address: "2001:db8:9::9", near: lhr, serve: [http]}]
+traffic: [{id: same, from: shop.*.till, to: web, tcp: 443}]
+faults: [{id: f, at: 1s, do: mtu, %s}]
+`
+	for _, tt := range []struct{ fault, want string }{
+		{"mtu: 1300, on: office.1.router-lhr.edge", "is an interconnect: want its on-ramp office.1.line, whose two ends take the MTU"},
+		{"mtu: 1279, on: web", "link web-transit.lhr carries IPv6, which wants an MTU of 1280 or more"},
+		{"mtu: 1280, on: shop.1.router", "carries tunnels with IPv6 inside, which wants an MTU of 1320 or more"},
+		{"mtu: 1280, on: web", ""},
+		{"mtu: 1320, on: shop.1.router", ""},
+		{"mtu: 1400, on: office.1.line", ""},
+	} {
+		doc, err := load.Bytes("f.yaml", fmt.Appendf(nil, office, tt.fault))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := doc.Resolve(spec.Base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = Compile(s); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", tt.fault, err, tt.want)
 		}
 	}
 }

@@ -53,7 +53,7 @@ type Fault struct {
 	At unit.Duration `yaml:"at" json:"at"`
 	// Do says what happens. To links: cut (nothing passes, the ends notice nothing), flap (cut and mended in turns), blackhole (nothing
 	// passes in one direction), degrade (the link is as Impairment says), mtu (packets longer than MTU do not pass; both ends of a
-	// tunnel know). To nodes: partition (what is selected reaches each other and nothing else), pause (a server stands still, a router
+	// tunnel know; of a link nobody, before it is told by ICMP). To nodes: partition (what is selected reaches each other and nothing else), pause (a server stands still, a router
 	// forwards nothing), kill (a server or router loses its power and its state; when it heals, it starts anew), restart (it is
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
 	// withdraws from ingress, waits, and then its servers stop in order).
