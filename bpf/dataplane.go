@@ -65,6 +65,8 @@ type Dataplane struct {
 	serial uint32
 	// asked are on-ramps whose replies are the hub's for now.
 	asked map[ident.OnRamp]bool
+	// askedServers are those to which the hub hands over for now.
+	askedServers map[ident.Server]bool
 }
 
 // NewDataplane loads the fast path, without flows, for the network of s.Config.
@@ -81,7 +83,7 @@ func newDataplane(s Spec, object func() (*ebpf.CollectionSpec, error)) (*Datapla
 	if s.Flows < 0 || s.PortSlots < sliceSlots || s.PortSlots > maxPortSlots || s.PortSlots&(s.PortSlots-1) != 0 {
 		return nil, fmt.Errorf("want a bound of flows above 0 and port slots a power of two from %d to %d, got %d and %d", sliceSlots, maxPortSlots, s.Flows, s.PortSlots)
 	}
-	d := &Dataplane{spec: s, asked: make(map[ident.OnRamp]bool)}
+	d := &Dataplane{spec: s, asked: make(map[ident.OnRamp]bool), askedServers: make(map[ident.Server]bool)}
 	if err := d.load(object); err != nil {
 		return nil, fmt.Errorf("load fast path: %w", errors.Join(err, d.Close()))
 	}

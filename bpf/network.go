@@ -232,6 +232,16 @@ func (d *Dataplane) Ask(id ident.OnRamp, ask bool) error {
 	return d.setOnRamps()
 }
 
+// AskServer leaves hand-overs to a server to the hub, or does not any more: while
+// the way there passes less than it should, their senders are to be told.
+func (d *Dataplane) AskServer(id ident.Server, ask bool) error {
+	if d.askedServers[id] == ask {
+		return nil
+	}
+	d.askedServers[id] = ask
+	return d.setServers()
+}
+
 // setServers says where the other servers are, and who is home for what.
 func (d *Dataplane) setServers() error {
 	c := &d.spec.Config
@@ -245,7 +255,9 @@ func (d *Dataplane) setServers() error {
 	}
 	servers := make(map[uint32]uint32)
 	for _, s := range c.Servers {
-		servers[uint32(s.ID)] = wire4(s.Handover)
+		if servers[uint32(s.ID)] = wire4(s.Handover); d.askedServers[s.ID] {
+			servers[uint32(s.ID)] = 0 // unknown to the programs, which leave it
+		}
 		if s.Datacenter == here {
 			near = append(near, steer.Server{ID: s.ID, Live: s.Live, WasLive: s.WasLive})
 		}

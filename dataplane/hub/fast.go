@@ -29,6 +29,9 @@ type Fast interface {
 	Remove(f FastFlow) (a Account, ok bool)
 	// Ask leaves replies into an on-ramp to the hub, or does not any more.
 	Ask(id ident.OnRamp, ask bool)
+	// AskServer leaves what is to be handed over to a server to the hub, or does
+	// not any more.
+	AskServer(id ident.Server, ask bool)
 }
 
 // FastFlow is a flow as who carries it has to know it: one to the Internet whose
@@ -70,7 +73,10 @@ const fastRetry = 100 * time.Millisecond
 
 // SetFast gives the hub something that carries flows. It is called once, before
 // the first packet.
-func (h *Hub) SetFast(f Fast) { h.fast = &fast{Fast: f} }
+func (h *Hub) SetFast(f Fast) {
+	h.fast = &fast{Fast: f}
+	h.askPaths()
+}
 
 // fastFlow describes a flow to who carries it.
 func (h *Hub) fastFlow(f *flow.Flow) FastFlow {
@@ -126,9 +132,13 @@ func (h *Hub) survives(now vt.Instant, i flow.Index, f *flow.Flow) bool {
 
 // hasten notes a flow that a packet went by: it may be carried from now on.
 func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
-	if h.fast != nil && f.Return != 0 && f.Steady() && h.leadsTo(i) == 0 {
-		h.fast.steady = append(h.fast.steady, i)
+	if h.fast == nil || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 {
+		return
 	}
+	if h.paths.narrow && (h.v.cfg.Uplink > 0 || h.narrow(&h.v.ramps[f.Return].exit.encap)) {
+		return // its replies are the hub's
+	}
+	h.fast.steady = append(h.fast.steady, i)
 }
 
 // install gives away the flows that were noted, as far as they still are what
@@ -152,11 +162,32 @@ func (h *Hub) install() {
 }
 
 // ask has replies come to the hub that may have to leave by another member of
-// their on-ramp's group (wayBack).
+// their on-ramp's group (wayBack), or may be too big for its way.
 func (h *Hub) ask(id ident.OnRamp) {
 	if h.fast == nil {
 		return
 	}
 	r := h.v.ramps[id]
-	h.fast.Ask(id, r != nil && r.group != nil && r.group.Predictive && h.Health(id) == health.Down)
+	down := r != nil && r.group != nil && r.group.Predictive && h.Health(id) == health.Down
+	h.fast.Ask(id, down || r != nil && h.narrow(&r.exit.encap))
+}
+
+// askPaths has come to the hub what may be too big for a way that is narrow. Of a
+// narrow uplink it carries no flow at all.
+func (h *Hub) askPaths() {
+	if h.fast == nil {
+		return
+	}
+	for id := range h.v.ramps {
+		h.ask(id)
+	}
+	for id, p := range h.v.peers {
+		h.fast.AskServer(id, h.narrow(&p.encap))
+	}
+	if h.v.cfg.Uplink == 0 {
+		return
+	}
+	for i, f := range h.flows.All() {
+		h.recall(i, f)
+	}
 }

@@ -31,8 +31,15 @@ type paths struct {
 // toldMost is how many reports a second a server tells the others.
 const toldMost = 100
 
-// assessPaths notes whether there is anything to look up.
-func (h *Hub) assessPaths() { h.paths.narrow = h.paths.Len() > 0 || h.v.cfg.Uplink > 0 }
+// assessPaths notes whether there is anything to look up, and that it may be
+// otherwise than it was.
+func (h *Hub) assessPaths() {
+	h.paths.narrow = h.paths.Len() > 0 || h.v.cfg.Uplink > 0
+	h.askPaths()
+}
+
+// narrow reports whether less may leave with outer header e than it was made for.
+func (h *Hub) narrow(e *tunnel.Encap) bool { return !e.IsZero() && h.path(e) < maxMTU }
 
 // path is the largest packet that may leave with outer header e.
 func (h *Hub) path(e *tunnel.Encap) int {
@@ -107,10 +114,12 @@ func (h *Hub) reported(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	h.count.Answered++
-	if ours && h.paths.Learn(now, r.Dst, r.MTU) && h.v.cfg.Trace {
-		out.Events = append(out.Events, Event{Kind: PathChanged, At: now, OnRamp: ramp, Peer: peer, MTU: r.MTU})
+	if ours && h.paths.Learn(now, r.Dst, r.MTU) {
+		h.assessPaths()
+		if h.v.cfg.Trace {
+			out.Events = append(out.Events, Event{Kind: PathChanged, At: now, OnRamp: ramp, Peer: peer, MTU: r.MTU})
+		}
 	}
-	h.assessPaths()
 	if w.hops == 0 && peer == 0 {
 		h.tell(now, w.data, out)
 	}

@@ -98,6 +98,13 @@ func (p *fastPath) Ask(id ident.OnRamp, ask bool) {
 	}
 }
 
+// AskServer implements hub.Fast.
+func (p *fastPath) AskServer(id ident.Server, ask bool) {
+	if p.Dataplane.AskServer(id, ask) != nil {
+		p.lost++
+	}
+}
+
 // count adds what the kernel did to what the hub did: together they are the
 // server's.
 func (p *fastPath) count(c *hub.Counters) {
