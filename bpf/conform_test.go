@@ -42,7 +42,8 @@ func (c *carrier) Remove(f hub.FastFlow) (hub.Account, bool) {
 	c.removed++
 	return account(c.Dataplane.Remove(carriedFlow(&f)))
 }
-func (c *carrier) Ask(id ident.OnRamp, ask bool) { c.Dataplane.Ask(id, ask) }
+func (c *carrier) Ask(id ident.OnRamp, ask bool)       { c.Dataplane.Ask(id, ask) }
+func (c *carrier) AskServer(id ident.Server, ask bool) { c.Dataplane.AskServer(id, ask) }
 
 // hook is one of the programs and its verdicts.
 type hook struct {
