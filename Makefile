@@ -25,6 +25,7 @@ soak: build ## long repetitions: labs in a row, SIGKILL at random moments
 
 bench: build ## figures beside their baselines
 	./homeward bench hub
+	./homeward bench dataplane
 	./homeward bench lab
 	./homeward bench sim
 

@@ -12,3 +12,7 @@ import (
 func benchLab(context.Context) ([]hubbench.Row, error) {
 	return nil, errors.New("bench lab: a lab needs Linux")
 }
+
+func benchDataplane(context.Context) ([]hubbench.Row, error) {
+	return nil, errors.New("bench dataplane: a lab needs Linux")
+}

@@ -47,6 +47,7 @@ type header struct {
 	Server     plan.Server      `json:"server"`
 	IO         IO               `json:"io"`
 	Dataplane  Dataplane        `json:"dataplane,omitempty"`
+	Peer       bool             `json:"peer,omitempty"`
 	Base       int64            `json:"base_ns"` // CLOCK_MONOTONIC at the start of the run
 	UplinkMAC  net.HardwareAddr `json:"uplink_mac"`
 	GatewayMAC net.HardwareAddr `json:"gateway_mac"`

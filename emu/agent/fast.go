@@ -15,6 +15,9 @@ type fastPath struct {
 	refused, lost uint64
 }
 
+// NewFast is a kernel's part as a hub knows it.
+func NewFast(d *bpf.Dataplane) hub.Fast { return &fastPath{Dataplane: d} }
+
 // openFast puts the kernel's part at the uplink. The hub gets what that leaves
 // to it.
 func (u *uplink) openFast(h *header, ifindex int) error {
@@ -22,7 +25,7 @@ func (u *uplink) openFast(h *header, ifindex int) error {
 		return fmt.Errorf("dataplane %s wants io %s, got %s", EBPF, IOVnet, IOPlain)
 	}
 	d, err := bpf.NewDataplane(bpf.Spec{
-		Config: h.Server.Config, MAC: h.UplinkMAC, Gateway: h.GatewayMAC, Own: u.own, Base: h.Base, Flows: h.Server.Config.Bounds.Flows,
+		Config: h.Server.Config, MAC: h.UplinkMAC, Gateway: h.GatewayMAC, Own: u.own, Base: h.Base, Flows: h.Server.Config.Bounds.Flows, Peer: h.Peer,
 	})
 	if err != nil {
 		return err

@@ -33,6 +33,9 @@ type Options struct {
 	IO IO
 	// Dataplane carries flows; the zero value is Hub.
 	Dataplane Dataplane
+	// Peer has EBPF hand packets to the uplink's other end at once: nothing there
+	// shapes them, and nobody wants to see them leave.
+	Peer bool
 	// UplinkMAC is the server's address on its uplink, GatewayMAC the edge
 	// router's at the other end.
 	UplinkMAC, GatewayMAC net.HardwareAddr
@@ -90,7 +93,7 @@ func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Option
 		return nil, fmt.Errorf("agent %s: %w", s.Node, errors.Join(err, a.stdin.Close(), stdout.Close()))
 	}
 	go a.read(stdout)
-	h := header{Server: s, IO: o.IO, Dataplane: o.Dataplane, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket}
+	h := header{Server: s, IO: o.IO, Dataplane: o.Dataplane, Peer: o.Peer, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket}
 	if err := a.awaitHello(h, o.Hello); err != nil {
 		a.kill()
 		return nil, err

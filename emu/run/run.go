@@ -93,6 +93,12 @@ type Options struct {
 	Evidence string
 	// Versions go into run.json beside those of Go and the kernel.
 	Versions map[string]string
+	// Unwatched does without taps, which cost every packet something: nobody sees
+	// then whose reply went where. It is for benches.
+	Unwatched bool
+	// Peer lets EBPF pass by the queues of servers' links, which must be plain
+	// wires then; what leaves a server is seen at the other end alone.
+	Peer bool
 	// Keep, if not nil, is called when the traffic is over and the lab still
 	// up; the lab goes down when it returns.
 	Keep func(ctx context.Context, doors []Door)

@@ -93,6 +93,9 @@ func (r *runner) up(ctx context.Context) error {
 // tap listens on the wire of a host that asks, for replies to anybody; of a
 // device that is its tunnel.
 func (r *runner) tap(i int) error {
+	if r.options.Unwatched {
+		return nil
+	}
 	node := r.plan.Nodes[i]
 	iface := hostInterface
 	switch node.Kind {
@@ -138,6 +141,9 @@ func (r *runner) server(i int) error {
 		r.store.add(known{datacenter: s.Datacenter, learn: func(news []hub.Attachment) error { return r.fleet.learn(i, news) }, id: s.Config.Self})
 		r.manifest.Features["io"] = string(a.Hello().IO)
 	}
+	if r.options.Unwatched {
+		return nil
+	}
 	_, _, edge, err := r.link(s.Node, s.Interface)
 	if err != nil {
 		return err
@@ -158,7 +164,7 @@ func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
 		return nil, err
 	}
 	return agent.Start(r.lab.Spawn, s, agent.Options{
-		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(),
+		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(), Peer: r.options.Peer,
 		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
 	})
 }

@@ -1,0 +1,476 @@
+package pathbench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// Goals of PERFORMANCE 1, times faster than the baseline or shares of it.
+const (
+	goalRoute  = 1.3
+	goalDIY    = 3
+	goalHubPPS = 0.7
+)
+
+// payload makes an Ethernet frame of 60 bytes of the inner packet.
+const payload = 18
+
+// way is one way to build a server.
+type way struct {
+	name string
+	// dataplane and script make the server; tunnelled says that it takes GRE.
+	dataplane run.Dataplane
+	script    func(b *Bench, p *plan.Plan) ([]byte, error)
+	tunnelled bool
+	// peer passes by the queue of the server's link.
+	peer bool
+	// attach puts something else at the uplink; may be nil.
+	attach func(ifindex int, frame [12]byte) (func() error, error)
+	// translated says that sources become the server's.
+	translated bool
+}
+
+func shell(text string) func(*Bench, *plan.Plan) ([]byte, error) {
+	return func(*Bench, *plan.Plan) ([]byte, error) { return []byte(text), nil }
+}
+
+const (
+	routing = "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.up0.rp_filter=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.up0.send_redirects=0\n"
+	// serverOnly is the part of a script before what edges are spared.
+	serverOnly = "case $1 in *.edge) exit 0 ;; esac\n"
+	masquerade = `nft -f - <<'END'
+table ip bench {
+	chain translate {
+		type nat hook postrouting priority srcnat;
+		oifname "up0" meta l4proto { tcp, udp, icmp } snat to 198.51.100.0-198.51.100.3:2048-4095
+	}
+}
+END
+`
+)
+
+// ways to build a server; the first is the baseline of most.
+func ways() []way {
+	return []way{
+		{name: "route", dataplane: run.NFTables, script: shell(serverOnly + routing)},
+		{name: "masquerade", dataplane: run.NFTables, script: shell(serverOnly + routing + masquerade), translated: true},
+		{name: "diy", dataplane: run.NFTables, script: func(b *Bench, p *plan.Plan) ([]byte, error) { return b.Script(p) }, tunnelled: true, translated: true},
+		{name: "hub", dataplane: run.Hub, tunnelled: true, translated: true},
+		{name: "ebpf", dataplane: run.EBPF, tunnelled: true, translated: true},
+		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
+		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachRedirect},
+	}
+}
+
+// room is a way that is up: a lab in which a flow's packets are put on the
+// server's link, and come back on it.
+type room struct {
+	way     way
+	lab     *run.Lab
+	edge    string // interface of the edge toward the server
+	tx      *afpacket.Sender
+	rx      *afpacket.Receiver
+	packet  []byte
+	source  *source
+	closers closers
+	ns      []float64
+	equal   bool
+}
+
+// packetRows are what a small packet costs through one server.
+func (b *Bench) packetRows(ctx context.Context) (rows []hubbench.Row, err error) {
+	rooms := map[string]*room{}
+	lacks := map[string]string{}
+	defer func() {
+		for _, r := range rooms {
+			err = errors.Join(err, r.closers.close())
+		}
+	}()
+	for _, w := range ways() {
+		r, err := b.open(ctx, w)
+		switch {
+		case err != nil && run.Lacks(err):
+			lacks[w.name] = err.Error()
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", w.name, err)
+		default:
+			rooms[w.name] = r
+		}
+	}
+	for range b.Rounds {
+		for _, w := range ways() {
+			if r := rooms[w.name]; r != nil {
+				if err := r.measure(b.Length); err != nil {
+					return nil, fmt.Errorf("%s: %w", w.name, err)
+				}
+			}
+		}
+	}
+	cost := func(name string) float64 {
+		if r := rooms[name]; r != nil {
+			return median(r.ns)
+		}
+		return 0
+	}
+	sound := func(names ...string) bool {
+		for _, n := range names {
+			if r := rooms[n]; r != nil && !r.equal {
+				return false
+			}
+		}
+		return true
+	}
+	const what = "plain kernel routing"
+	diy := "do-it-yourself ARR"
+	if lacks["diy"] != "" {
+		diy += ": " + lacks["diy"]
+	}
+	add := func(id, name, baseline, base string, faster float64) {
+		if cost(name) > 0 {
+			rows = append(rows, against(id, cost(name), "ns", baseline, cost(base), faster, sound(name, base)))
+		}
+	}
+	add("dataplane.arr_vs_route", "ebpf_peer", what, "route", goalRoute)
+	add("dataplane.arr_vs_diy", "ebpf_peer", diy, "diy", goalDIY)
+	add("dataplane.arr_queued_vs_route", "ebpf", what, "route", 0)
+	add("dataplane.arr_queued_vs_diy", "ebpf", diy, "diy", 0)
+	add("dataplane.diy_vs_route", "diy", what, "route", 0)
+	add("dataplane.masquerade_vs_route", "masquerade", what, "route", 0)
+	add("dataplane.redirect_vs_route", "redirect", what, "route", 0)
+	add("dataplane.hub_vs_route", "hub", what, "route", 0)
+	if cost("hub") > 0 && cost("route") > 0 {
+		rows = append(rows, share("dataplane.hub_pps_vs_route", 1e3/cost("hub"), "Mpps", what, 1e3/cost("route"), goalHubPPS, sound("hub", "route")))
+	}
+	return rows, nil
+}
+
+// open brings a way up and sends one packet there and back.
+func (b *Bench) open(ctx context.Context, w way) (_ *room, err error) {
+	p, err := b.Compile(1)
+	if err != nil {
+		return nil, err
+	}
+	quiet(p)
+	o := b.Lab
+	o.Dataplane, o.Unwatched, o.Peer = w.dataplane, true, w.peer
+	if w.script != nil {
+		if o.Script, err = w.script(b, p); err != nil {
+			return nil, err
+		}
+	}
+	if !w.tunnelled {
+		withoutSites(p)
+	}
+	r := &room{way: w}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.closers.close())
+		}
+	}()
+	if r.lab, err = run.Up(ctx, p, &record.Memory{}, o); err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, r.lab.Down)
+	if err := r.wire(p); err != nil {
+		return nil, err
+	}
+	return r, r.greet()
+}
+
+// quiet has servers tell of nothing but sessions.
+func quiet(p *plan.Plan) {
+	for i := range p.Servers {
+		p.Servers[i].Config.Trace = false
+	}
+}
+
+// withoutSites leaves out branches and what is behind them, so that nothing at the
+// uplink looks for tunnels.
+func withoutSites(p *plan.Plan) {
+	gone := map[string]bool{}
+	p.Nodes = slices.DeleteFunc(p.Nodes, func(n plan.Node) bool {
+		gone[n.ID] = n.Site != ""
+		return gone[n.ID]
+	})
+	p.Links = slices.DeleteFunc(p.Links, func(l plan.Link) bool { return gone[l.A.Node] || gone[l.B.Node] })
+	for i := range p.Nodes { // the transit router's route to the branch's own link
+		n := &p.Nodes[i]
+		n.Routes = slices.DeleteFunc(n.Routes, func(r plan.KernelRoute) bool {
+			return slices.ContainsFunc(r.Hops, func(h plan.Hop) bool { return !has(p, n.ID, h.Interface) })
+		})
+	}
+	p.Branches = nil
+}
+
+// has says whether a node has an interface.
+func has(p *plan.Plan, node, iface string) bool {
+	return slices.ContainsFunc(p.Links, func(l plan.Link) bool {
+		return l.A.Node == node && l.A.Interface == iface || l.B.Node == node && l.B.Interface == iface
+	})
+}
+
+// wire opens the edge's end of the server's link. What comes back there has
+// nowhere to go on, the same in every way.
+func (r *room) wire(p *plan.Plan) error {
+	s := p.Servers[0]
+	var own, other net.HardwareAddr
+	edge := ""
+	for i := range p.Links {
+		if l := &p.Links[i]; l.A.Node == s.Node {
+			edge, r.edge, own, other = l.B.Node, l.B.Interface, l.B.MAC, l.A.MAC
+		}
+	}
+	ramp := &s.Config.OnRamps[0]
+	inner := hubtest.IP{Src: hubtest.Till, Dst: target(), Payload: make([]byte, payload)}.UDP()
+	r.packet = inner
+	if r.way.tunnelled {
+		r.packet = hubtest.GRE(ramp.Remote, ramp.Local, ramp.Key, inner)
+	}
+	err := r.lab.NS(edge).Do(func() error {
+		link, err := netlink.LinkByName(r.edge)
+		if err != nil {
+			return err
+		}
+		sink, err := attachSink(link.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		in, err := afpacket.Listen(link.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		r.rx = afpacket.NewReceiver(in)
+		r.closers = append(r.closers, in.Close, sink)
+		out, err := afpacket.Dial(link.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		r.closers = append(r.closers, out.Close)
+		r.tx = afpacket.NewSender(out, own, other)
+		frame := append(append(bytes.Clone(other), own...), 8, 0) // IPv4
+		r.source, err = newSource(link.Attrs().Index, append(frame, r.packet...))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, r.source.program.Close)
+	return r.attach(p, [12]byte(append(bytes.Clone(own), other...)))
+}
+
+func (r *room) attach(p *plan.Plan, macs [12]byte) error {
+	return r.lab.NS(p.Servers[0].Node).Do(func() error {
+		up, err := netlink.LinkByName(p.Servers[0].Interface)
+		if err != nil {
+			return err
+		}
+		if err := takeFrames(up.Attrs().Name); err != nil || r.way.attach == nil {
+			return err
+		}
+		c, err := r.way.attach(up.Attrs().Index, macs)
+		if err == nil {
+			r.closers = append(r.closers, c)
+		}
+		return err
+	})
+}
+
+// target is the remote end.
+func target() netip.AddrPort { return netip.MustParseAddrPort("203.0.113.9:7") }
+
+// greet sends the flow's first packets, there and back until the flow is what it
+// will be, and looks whether what comes out is right.
+func (r *room) greet() error {
+	var out hubtest.View
+	for range 3 {
+		got, err := r.exchange(r.packet)
+		if err != nil {
+			return fmt.Errorf("the packet did not come out: %w", err)
+		}
+		out = hubtest.Decode(got)
+		if !r.way.tunnelled {
+			break
+		}
+		back, err := r.exchange(hubtest.IP{Src: out.Dst, Dst: out.Src, Payload: make([]byte, payload)}.UDP())
+		if err != nil {
+			return fmt.Errorf("the reply did not come out: %w", err)
+		}
+		if len(back) <= pkt.IPv4Header || back[9] != pkt.ProtoGRE {
+			return fmt.Errorf("the reply came out as %x, want GRE", back)
+		}
+	}
+	first, last := uint16(2048), uint16(4095)
+	r.equal = out.Dst == target() && (out.Src == hubtest.Till) != r.way.translated
+	if r.way.translated {
+		r.equal = r.equal && out.Src.Port() >= first && out.Src.Port() <= last && strings.HasPrefix(out.Src.Addr().String(), "198.51.100.")
+	}
+	if !r.equal {
+		return fmt.Errorf("came out as %v > %v", out.Src, out.Dst)
+	}
+	return r.deafen()
+}
+
+// exchange puts a packet on the link and returns the one that comes back.
+func (r *room) exchange(packet []byte) ([]byte, error) {
+	r.tx.Whole(packet, pkt.Offload{}, 0)
+	r.tx.Flush()
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		n, err := r.rx.Receive()
+		if err != nil {
+			return nil, err
+		}
+		for i := range n {
+			frame, _ := r.rx.Frame(i)
+			if got, ok := afpacket.Packet(frame); ok {
+				return bytes.Clone(got), nil
+			}
+		}
+	}
+	return nil, errors.New("nothing within 2 s")
+}
+
+// deafen closes the socket that received: it would cost every packet a copy.
+func (r *room) deafen() error { return r.closers[1]() }
+
+// measure floods for so long and notes the processor time for each packet that
+// came out: the sender's, in which the kernel forwards, and the servers'.
+func (r *room) measure(length time.Duration) error {
+	before, err := r.delivered()
+	if err != nil {
+		return err
+	}
+	agents, err := r.agentsTime()
+	if err != nil {
+		return err
+	}
+	spent, err := r.flood(length)
+	if err != nil {
+		return err
+	}
+	time.Sleep(30 * time.Millisecond) // what still is on its way
+	after, err := r.delivered()
+	if err != nil {
+		return err
+	}
+	later, err := r.agentsTime()
+	if err != nil {
+		return err
+	}
+	if after-before < 1000 {
+		return fmt.Errorf("only %d packets came out", after-before)
+	}
+	r.ns = append(r.ns, float64(spent+later-agents)/float64(after-before))
+	return nil
+}
+
+// flood sends from a thread of its own and returns its processor time, ns. A hub
+// in userspace gets time to take them, which is none of the sender's.
+func (r *room) flood(length time.Duration) (spent int64, err error) {
+	const all, some = 1 << 18, 1 << 12 // frames at a time
+	err = r.lab.NS("lhr.edge").Do(func() error {
+		began := threadTime() // Do keeps to one thread
+		for end := time.Now().Add(length); time.Now().Before(end); {
+			if r.way.dataplane != run.Hub {
+				if err := r.source.send(all); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := r.source.send(some); err != nil {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		spent = threadTime() - began
+		return nil
+	})
+	return spent, err
+}
+
+// takeFrames lets an interface take XDP frames: a veth does with GRO.
+func takeFrames(name string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const setGRO = 0x2c // ETHTOOL_SGRO
+	value := struct{ command, data uint32 }{setGRO, 1}
+	var request struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(request.name[:], name)
+	request.data = unsafe.Pointer(&value)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return fmt.Errorf("GRO of %s: %w", name, errno)
+	}
+	return nil
+}
+
+func threadTime() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // cannot fail: the clock exists
+	return ts.Nano()
+}
+
+// delivered is how many packets have come back to the edge.
+func (r *room) delivered() (n uint64, err error) {
+	err = r.lab.NS("lhr.edge").Do(func() error {
+		l, err := netlink.LinkByName(r.edge)
+		if err == nil {
+			n = l.Attrs().Statistics.RxPackets
+		}
+		return err
+	})
+	return n, err
+}
+
+// agentsTime is the processor time of all servers' processes, ns.
+func (r *room) agentsTime() (total int64, err error) {
+	for _, pid := range r.lab.Pids() {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil {
+			return 0, err
+		}
+		for _, file := range tasks {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread is gone, and so is what it did: nothing here
+			}
+			f := strings.Fields(string(text)) // on the processor, waiting, times
+			if len(f) < 1 {
+				return 0, fmt.Errorf("%s: %q", file, text)
+			}
+			ns, err := strconv.ParseInt(f[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", file, err)
+			}
+			total += ns
+		}
+	}
+	return total, nil
+}
