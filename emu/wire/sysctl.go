@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -63,6 +64,7 @@ func settings(n *plan.Node, withV6 bool) []setting {
 		s = append(s,
 			setting{"net.ipv4.fib_multipath_hash_policy", "3", false},
 			setting{"net.ipv4.fib_multipath_hash_fields", "55", false},
+			setting{"net.ipv4.fib_multipath_hash_seed", strconv.FormatUint(uint64(n.MultipathSeed()), 10), true}, // Linux 6.11; of IPv6 too
 		)
 		if withV6 {
 			s = append(s,

@@ -14,7 +14,6 @@ import (
 
 	"github.com/gaissmai/bart"
 
-	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/sim/packet"
 )
@@ -56,7 +55,7 @@ func (d Drop) String() string { return dropNames[d] }
 type Node struct {
 	name    string
 	pool    *packet.Pool
-	seed    uint64
+	seed    uint32
 	forward bool
 	stack   Stack
 	own     map[netip.Addr]bool
@@ -83,7 +82,7 @@ type recently struct {
 }
 
 // New returns a node without addresses. seed chooses among equal routes.
-func New(name string, pool *packet.Pool, seed uint64, forward bool) *Node {
+func New(name string, pool *packet.Pool, seed uint32, forward bool) *Node {
 	return &Node{name: name, pool: pool, seed: seed, forward: forward, own: make(map[netip.Addr]bool)}
 }
 
@@ -296,8 +295,7 @@ func (n *Node) route(m *pkt.Meta) Port {
 	case len(r.ports) == 1:
 		return r.ports[0]
 	}
-	k := flow.Key{Src: m.Src.As16(), Dst: m.Dst.As16(), SrcPort: m.SrcPort, DstPort: m.DstPort, Proto: m.Proto}
-	return r.ports[flow.Hash(n.seed, &k)%uint64(len(r.ports))]
+	return r.ports[multipath(n.seed, m, len(r.ports))]
 }
 
 // PathMTU is the MTU of the port toward an address; 0 without a route.

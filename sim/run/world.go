@@ -127,7 +127,7 @@ func newWorld(p *plan.Plan, o Options) (*world, error) {
 	w.hosts = host.NewEnv(w.engine, &w.pool, kindHost, p.Flows)
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		w.nodes[n.ID] = &machine{plan: n, node: node.New(n.ID, &w.pool, p.Seed, n.Forward), ports: make(map[string]node.Port)}
+		w.nodes[n.ID] = &machine{plan: n, node: node.New(n.ID, &w.pool, n.MultipathSeed(), n.Forward), ports: make(map[string]node.Port)}
 	}
 	each := func(n int, build func(i int) error) error {
 		for i := range n {
