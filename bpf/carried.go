@@ -66,7 +66,7 @@ func (d *Dataplane) Install(f *Flow) error {
 		Egress: address(f.Egress.Addr()), EgressPort: f.Egress.Port(), Serial: d.serial, Slot: slot, Onramp: uint32(f.OnRamp),
 	}
 	if err := d.objects.Forwards.Put(&key, &to); err != nil {
-		d.removeReturn(f)
+		d.Remove(f)
 		return fmt.Errorf("install %v > %v: %w", f.Egress, f.Key.Destination(), full(err))
 	}
 	return nil
@@ -156,26 +156,41 @@ func forwardKey(k *flow.Key) dataplaneFlowKey {
 // Remove ends the carrying of a flow, the way there first, and says how it fared;
 // ok is false if it was not installed. Of f Key and Egress count.
 func (d *Dataplane) Remove(f *Flow) (c Carried, ok bool) {
+	at := d.first(f)
+	closing := uint8(0)
+	if at != nil {
+		// From here on its packets are left; those that are in the program just
+		// now have counted by the time that the system call is over.
+		closing, at.Closing = at.Closing, 1
+	}
 	key := forwardKey(&f.Key)
 	d.objects.Forwards.Delete(&key) // fails only if it is not there
-	c, ok = d.Look(f)
-	d.removeReturn(f)
-	return c, ok
+	if at != nil {
+		c = d.carried(at)
+		c.Closing = closing != 0
+		atomic.StoreUint32(&at.Serial, 0)
+		return c, true
+	}
+	var e dataplaneFlow
+	more := furtherKey(f)
+	if d.objects.Further.LookupAndDelete(&more, &e) != nil {
+		return Carried{}, false
+	}
+	return d.carried(&e), true
 }
 
-func (d *Dataplane) removeReturn(f *Flow) {
-	if at, _ := d.slot(f.Egress); at != nil && at.Serial != 0 && at.is(f) {
-		atomic.StoreUint32(&at.Serial, 0)
-		return
+// first is f's entry if it is the first remote endpoint of its port; nil if not.
+func (d *Dataplane) first(f *Flow) *dataplaneFlow {
+	if at, _ := d.slot(f.Egress); at != nil && atomic.LoadUint32(&at.Serial) != 0 && at.is(f) {
+		return at
 	}
-	key := furtherKey(f)
-	d.objects.Further.Delete(&key)
+	return nil
 }
 
 // Look says how a flow fares; ok is false if it is not installed. For the first
 // remote endpoint of a port it costs no system call. Of f Key and Egress count.
 func (d *Dataplane) Look(f *Flow) (c Carried, ok bool) {
-	if at, _ := d.slot(f.Egress); at != nil && atomic.LoadUint32(&at.Serial) != 0 && at.is(f) {
+	if at := d.first(f); at != nil {
 		return d.carried(at), true
 	}
 	var e dataplaneFlow

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/conform"
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -21,10 +24,12 @@ import (
 	"github.com/homeward-lab/homeward/internal/need"
 )
 
-// link is an uplink with the fast path on it, and its other end: what is put in
+// live is an uplink with the fast path on it, and its other end: what is put in
 // there, and what comes out, there or for the hub.
 type live struct {
 	*tested
+	ns      *netns.NS
+	up      *Server
 	gateway *afpacket.Sender
 	marks   map[tunnel.Encap]uint32
 	pusher  *Server
@@ -43,7 +48,7 @@ func newLive(t *testing.T, w *conform.World) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &live{marks: make(map[tunnel.Encap]uint32)}
+	l := &live{marks: make(map[tunnel.Encap]uint32), ns: ns}
 	if l.tested, err = newTested(w, d, tcx); err != nil {
 		t.Fatal(err)
 	}
@@ -72,11 +77,10 @@ func newLive(t *testing.T, w *conform.World) *live {
 				return err
 			}
 		}
-		up, err := AttachServer(ServerOptions{Interface: index["up"], Fast: d})
-		if err != nil {
+		if l.up, err = AttachServer(ServerOptions{Interface: index["up"], Fast: d}); err != nil {
 			return err
 		}
-		closers = append(closers, up.Close)
+		closers = append(closers, l.up.Close)
 		if l.pusher, err = AttachServer(ServerOptions{Interface: index["edge"]}); err != nil {
 			return err
 		}
@@ -218,4 +222,79 @@ func TestConformsLive(t *testing.T) {
 	if seen.Cases["superpacket"] < 100 || seen.Cases["partial checksum"] < 300 {
 		t.Errorf("only %d superpackets and %d partial checksums", seen.Cases["superpacket"], seen.Cases["partial checksum"])
 	}
+}
+
+// The kernel answers nothing that is left to the hub, even where it could: with
+// an address of its own that the fast path does not know as the machine's.
+func TestKernelNeverAnswers(t *testing.T) {
+	need.BPF(t)
+	w, err := conform.NewWorld(6, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLive(t, w)
+	addr := w.Config.Egress[0].Addr
+	client := netip.MustParseAddrPort("203.0.113.9:7")
+	err = l.ns.Do(func() error {
+		for _, k := range []string{"/proc/sys/net/ipv4/conf/all/rp_filter", "/proc/sys/net/ipv4/conf/up/rp_filter"} {
+			if err := os.WriteFile(k, []byte("0"), 0); err != nil {
+				return err
+			}
+		}
+		up, err := netlink.LinkByName("up")
+		if err != nil {
+			return err
+		}
+		for _, c := range []string{addr.String() + "/32", "203.0.113.1/24"} {
+			a, err := netlink.ParseAddr(c)
+			if err != nil {
+				return err
+			}
+			if err := netlink.AddrAdd(up, a); err != nil {
+				return err
+			}
+		}
+		return netlink.NeighSet(&netlink.Neigh{LinkIndex: up.Attrs().Index, IP: client.Addr().AsSlice(), HardwareAddr: testGateway, State: netlink.NUD_PERMANENT})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ping := hubtest.IP{Src: client, Dst: netip.AddrPortFrom(addr, 0)}.Ping()
+	syn := hubtest.IP{Src: client, Dst: netip.AddrPortFrom(addr, 2048)}.TCP(hubtest.Flags{SYN: true}, 1, 0, 0)
+	for _, k := range []struct {
+		name string
+		held bool
+	}{{"the fast path", false}, {"nothing", true}} {
+		if err := l.ns.Do(func() error { return l.up.Hold(k.held) }); err != nil {
+			t.Fatal(err)
+		}
+		for name, packet := range map[string][]byte{"ping": ping, "syn": syn} {
+			l.gateway.Whole(bytes.Clone(packet), pkt.Offload{}, 0)
+			l.gateway.Flush()
+			if got, err := l.receive(l.hub); err != nil || !bytes.Equal(got.Data, packet) {
+				t.Errorf("%s, with %s at the uplink: the hub got %x, %v", name, k.name, got.Data, err)
+			}
+			// Only without the fast path does the kernel answer: that is what the
+			// test would see.
+			if answered := l.something(50 * time.Millisecond); answered != k.held {
+				t.Errorf("%s, with %s at the uplink: answered %v", name, k.name, answered)
+			}
+		}
+	}
+}
+
+// something reports whether anything leaves by the uplink within that time.
+func (l *live) something(within time.Duration) bool {
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); {
+		n, err := l.back.Receive()
+		for i := range n {
+			if frame, _ := l.back.Frame(i); len(frame) > 14 && bytes.Equal(frame[:6], testGateway) {
+				return true
+			}
+		}
+		if err != nil || n == 0 && afpacket.Wait(l.wait, time.Millisecond) != nil {
+			return false
+		}
+	}
+	return false
 }

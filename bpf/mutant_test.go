@@ -99,7 +99,7 @@ func compile(t *testing.T, m *mutant) func() (*ebpf.CollectionSpec, error) {
 }
 
 // mutantPackets is how many packets a mistake has to show itself in.
-const mutantPackets = 40000
+const mutantPackets = 20000
 
 // A mistake in the programs is found: each of these is, by a packet that gets
 // something else than the hub gives it.

@@ -143,13 +143,8 @@ var innerSpoils = append([]spoil{
 		}
 	})},
 	{"destination", inPlace(func(g *traffic, b []byte) {
-		if b[0]>>4 == 4 {
-			to := one(g.Chance, "10.9.9.9", "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0",
-				"192.167.255.255", "192.168.0.1", "192.169.0.0", "100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0",
-				"192.0.2.1", "198.18.255.1", "198.51.101.1", "198.51.102.1")
-			setDst(b, to)
-		} else if len(b) >= ipv6Header {
-			setDst(b, one(g.Chance, "fd00::1", "fbff::1", "fc00::1", "fe00::1", "2606:4700:cf1::1", "2606:4700:cf2::1", "2606:4700:cf0:ffff::1", "2001:db8:2::1", "::ffff:0:1"))
+		if b[0]>>4 == 4 || len(b) >= ipv6Header {
+			setDst(b, g.edgeAddress(b[0]>>4 != 4))
 		}
 	})},
 	{"source port", transport(pkt.ProtoTCP, func(g *traffic, l4 []byte) { put16(l4, g.port()) })},
@@ -222,8 +217,7 @@ func (g *traffic) spoilOuter(c *packetCase) {
 	c.packet = s.do(g, c.packet)
 }
 
-func setDst(b []byte, to string) {
-	addr := netip.MustParseAddr(to)
+func setDst(b []byte, addr netip.Addr) {
 	if addr.Is4() {
 		copy(b[16:], addr.AsSlice())
 		sumHeader(b)

@@ -35,6 +35,9 @@ type talk struct {
 	opened, answered, closed bool
 	// clientSeq and originSeq are the next numbers of both ends.
 	clientSeq, originSeq uint32
+	// clientFar and originFar are where a segment ended that was as far ahead as
+	// any may be, which the other end is about to acknowledge; 0 is none.
+	clientFar, originFar uint32
 }
 
 // traffic draws packets.
@@ -171,6 +174,13 @@ func (g *traffic) pick() *talk {
 // fromClient is what the client says next.
 func (g *traffic) fromClient(c *packetCase, t *talk) []byte {
 	p := builder{src: t.client, dst: t.remote, ttl: g.ttl(), payload: g.payload(t.ramp)}
+	if g.once(15) {
+		p.dst = netip.AddrPortFrom(g.edgeAddress(t.client.Addr().Is6()), t.remote.Port())
+		if t.proto == pkt.ProtoUDP {
+			return c.is("edge address up", p.udp())
+		}
+		return c.is("edge address up", p.tcp(g.Chance, g.flags(), 1, 1))
+	}
 	switch t.proto {
 	case pkt.ProtoUDP:
 		return c.is("udp up", p.udp())
@@ -192,9 +202,28 @@ func (g *traffic) fromClient(c *packetCase, t *talk) []byte {
 		p.payload = nil
 		return c.is("syn up", p.tcp(g.Chance, pkt.SYN, t.clientSeq, 0))
 	case (t.answered || !t.egress.IsValid()) && !g.once(25):
-		return c.is("tcp up", g.segment(&p, &t.clientSeq, t.originSeq))
+		return c.is("tcp up", g.segment(&p, &t.clientSeq, t.originSeq, &t.clientFar, &t.originFar))
 	}
 	return c.is("odd tcp up", g.oddSegment(&p, t, t.clientSeq, t.originSeq))
+}
+
+// Addresses at the edges of what is private, and the network's own.
+var (
+	edges4 = []string{
+		"10.9.9.9", "9.255.255.255", "11.0.0.0", "172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0",
+		"192.167.255.255", "192.168.0.1", "192.169.0.0", "100.63.255.255", "100.64.0.0", "100.127.255.255", "100.128.0.0",
+		"192.0.2.1", "198.18.255.1", "198.51.101.1", "198.51.102.1",
+	}
+	edges6 = []string{
+		"fd00::1", "fbff::1", "fc00::1", "fe00::1", "2606:4700:cf1::1", "2606:4700:cf2::1", "2606:4700:cf0:ffff::1", "2001:db8:2::1", "::ffff:0:1",
+	}
+)
+
+func (g *traffic) edgeAddress(six bool) netip.Addr {
+	if six {
+		return netip.MustParseAddr(one(g.Chance, edges6...))
+	}
+	return netip.MustParseAddr(one(g.Chance, edges4...))
 }
 
 // fromRemote is what the remote end says next.
@@ -205,6 +234,10 @@ func (g *traffic) fromRemote(c *packetCase, t *talk) []byte {
 			return c.is("other transport down", p.tcp(g.Chance, pkt.ACK, 1, 1))
 		}
 		return c.is("other transport down", p.udp())
+	}
+	if g.once(30) {
+		p.dst = netip.AddrPortFrom(t.egress.Addr(), one(g.Chance, edgePorts...))
+		return c.is("edge port down", p.udp())
 	}
 	switch t.proto {
 	case pkt.ProtoUDP:
@@ -221,25 +254,32 @@ func (g *traffic) fromRemote(c *packetCase, t *talk) []byte {
 		t.originSeq++
 		return c.is("syn-ack down", b)
 	case !g.once(25):
-		return c.is("tcp down", g.segment(&p, &t.originSeq, t.clientSeq))
+		return c.is("tcp down", g.segment(&p, &t.originSeq, t.clientSeq, &t.originFar, &t.clientFar))
 	}
 	return c.is("odd tcp down", g.oddSegment(&p, t, t.originSeq, t.clientSeq))
 }
 
 // segment is a plain segment: new payload mostly, or some again, or an
 // acknowledgement that is late.
-func (g *traffic) segment(p *builder, seq *uint32, ack uint32) []byte {
+func (g *traffic) segment(p *builder, seq *uint32, ack uint32, far, theirs *uint32) []byte {
 	flags := uint8(pkt.ACK)
 	if g.once(3) {
 		flags |= pkt.PSH
 	}
 	from := *seq
-	if g.once(8) {
-		from = g.near(from) - one(g.Chance, 0, uint32(len(p.payload)))
-	} else {
+	switch {
+	case g.once(60):
+		*far = from + 1<<30 + one[uint32](g.Chance, 0, 0, 1)
+		from = *far - uint32(len(p.payload))
+	case g.once(8):
+		from = g.near(from)
+	default:
 		*seq += uint32(len(p.payload))
 	}
-	if g.once(8) {
+	switch {
+	case *theirs != 0:
+		ack, *theirs = *theirs, 0
+	case g.once(8):
 		ack = g.near(ack)
 	}
 	return p.tcp(g.Chance, flags, from, ack)
