@@ -23,8 +23,8 @@ a report.`,
 		SilenceErrors: true,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "lab", Title: "A lab by hand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
-	root.AddCommand(newRun(), newExplain(), newDiff(), newSwarm(), newCatchment(), newBench(),
-		newList(), newValidate(), newShow(), newExport(), newSchema(),
+	root.AddCommand(newRun(), newExplain(), newSessions(), newDiff(), newSwarm(), newCatchment(), newBench(),
+		newList(), newValidate(), newShow(), newExport(), newGeofeed(), newSchema(),
 		newVersion())
 	root.AddCommand(machineCommands()...)
 	root.AddCommand(labCommands()...)

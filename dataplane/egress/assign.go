@@ -21,6 +21,9 @@ func Slice(port uint16) int { return int(port / SliceSize) }
 // (SEMANTICS 5.2).
 func (a *Address) OwnerOf(port uint16) ident.Server { return a.Owner[Slice(port)] }
 
+// AddressesFor is how many IPv4 addresses give every one of n servers a slice.
+func AddressesFor(n int) int { return (n + Owners - 1) / Owners }
+
 // WasOf is who owned port before a move that drains; 0 is nobody.
 func (a *Address) WasOf(port uint16) ident.Server { return a.Was[Slice(port)] }
 
@@ -37,7 +40,7 @@ func (a *Address) WasOf(port uint16) ident.Server { return a.Was[Slice(port)] }
 // A family may be left out; one that is there must do for all servers, or the
 // error wraps ErrTooFewAddresses. Pure: the same everywhere.
 func Assign(dc ident.Datacenter, addresses []netip.Addr, servers []ident.Server) ([]Address, error) {
-	groups := (len(servers) + Owners - 1) / Owners
+	groups := AddressesFor(len(servers))
 	whole := 0
 	for _, addr := range addresses {
 		if addr.Is6() {
