@@ -82,29 +82,37 @@ func (b *bird) read(said io.Reader, tell func(Change)) {
 		text := lines.Text()
 		fmt.Fprintln(b.said, text)
 		if birdDone.MatchString(text) {
-			b.done <- struct{}{}
+			select {
+			case b.done <- struct{}{}:
+			default: // nobody waits for a second one
+			}
 		}
-		for began, pattern := range map[bool]*regexp.Regexp{true: birdUp, false: birdDown} {
-			m := pattern.FindStringSubmatch(text)
-			if m == nil {
-				continue
-			}
-			i, _ := strconv.Atoi(m[1])
-			if up[i] == began || i >= len(b.speaker.Sessions) {
-				continue
-			}
-			up[i] = began
-			c := Change{Node: b.speaker.Node, Neighbor: b.speaker.Sessions[i].Node, Up: began}
-			if !began && len(m) > 2 {
-				c.Reason = m[2]
-			}
+		if c, i, ok := b.change(text); ok && up[i] != c.Up {
+			up[i] = c.Up
 			tell(c)
 		}
 	}
 	b.exit = b.cmd.Wait()
 }
 
-// wait is for the end of a start or a change.
+// change reads a line about a session, and which that is.
+func (b *bird) change(text string) (c Change, i int, ok bool) {
+	m := birdUp.FindStringSubmatch(text)
+	if c.Up = m != nil; m == nil {
+		if m = birdDown.FindStringSubmatch(text); m == nil {
+			return c, 0, false
+		}
+		c.Reason = m[2]
+	}
+	i, err := strconv.Atoi(m[1])
+	if err != nil || i >= len(b.speaker.Sessions) {
+		return c, 0, false
+	}
+	c.Node, c.Neighbor = b.speaker.Node, b.speaker.Sessions[i].Node
+	return c, i, true
+}
+
+// wait is for the end of a start.
 func (b *bird) wait() error {
 	late := time.NewTimer(patience)
 	defer late.Stop()
@@ -112,9 +120,9 @@ func (b *bird) wait() error {
 	case <-b.done:
 		return nil
 	case <-b.ended:
-		return errors.Join(fmt.Errorf("%s has ended: %s", birdProgram, strings.TrimSpace(b.said.String())), b.exit)
+		return b.over(errors.Join(errors.New("it has ended"), b.exit))
 	case <-late.C:
-		return fmt.Errorf("%s gives no sign after %v: %s", birdProgram, patience, strings.TrimSpace(b.said.String()))
+		return b.over(fmt.Errorf("no sign after %v", patience))
 	}
 }
 
@@ -136,10 +144,37 @@ func (b *bird) announce(origins []bgp.Origin) error {
 	if err := b.write(origins); err != nil {
 		return err
 	}
-	if err := b.cmd.Process.Signal(unix.SIGHUP); err != nil {
-		return err
+	select {
+	case <-b.done: // of a signal that was given twice
+	default:
 	}
-	return b.wait()
+	again := time.NewTicker(birdAgain)
+	defer again.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		if err := b.cmd.Process.Signal(unix.SIGHUP); err != nil {
+			return b.over(err)
+		}
+		select {
+		case <-b.done:
+			return nil
+		case <-b.ended:
+			return b.over(b.exit)
+		case <-again.C:
+		case <-late.C:
+			return b.over(fmt.Errorf("no sign after %v", patience))
+		}
+	}
+}
+
+// birdAgain is when BIRD is told again to read its configuration: it forgets a
+// signal that comes while it is still busy with the one before.
+const birdAgain = 500 * time.Millisecond
+
+// over is a failure with what BIRD said last.
+func (b *bird) over(err error) error {
+	return fmt.Errorf("%s: %w; it said: %s", birdProgram, err, strings.TrimSpace(b.said.String()))
 }
 
 func (b *bird) pid() int { return b.cmd.Process.Pid }

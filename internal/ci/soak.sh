@@ -5,4 +5,5 @@
 # as it was and the next run work. Hours; the tests have a short form of each.
 set -eu
 cd "$(dirname "$0")/../.."
+HOMEWARD_REQUIRE=root,tools HOMEWARD_TOPOLOGIES=20 ${GO:-go} test -v -count=1 -timeout 1h -run 'Agree' ./emu/speaker
 HOMEWARD_REQUIRE=root,bpf HOMEWARD_SOAK=1 exec ${GO:-go} test -v -count=1 -timeout 6h -run 'Soak' ./cmd/...

@@ -20,6 +20,7 @@ need turnserver coturn
 need clang-19 clang-19
 need llvm-strip-19 llvm-19
 need nft nftables
+need bird bird2
 need ip iproute2
 need mn mininet # what the lab's speed is compared with
 need g++ g++    # compiles a program for ns-3, below
@@ -36,7 +37,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	echo "tests that need them are skipped by name" >&2
 	exit 0
 fi
-# sshd and turnserver come with services. Tests want the programs alone: nothing
+# sshd, turnserver and BIRD come with services. Tests want the programs alone: nothing
 # may start on this machine, now or at its next boot.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -52,6 +53,7 @@ if command -v systemctl >/dev/null 2>&1; then
 	for package in $want; do
 		case $package in
 		openssh-server) systemctl disable -q ssh.service ;;
+		bird2) systemctl disable -q bird.service ;;
 		coturn) systemctl disable -q coturn.service ;;
 		esac
 	done

@@ -167,7 +167,7 @@ func (v values) traffic(spec EnvSpec, id string, flows []record.Flow, misdeliver
 	v.times(id+".stall_ms.", stalls, "no stall was measured")
 }
 
-// leaving counts by what flows left: an address of their account's own, another
+// leaving counts where flows came in, and by what they left: an address of their account's own, another
 // datacenter than the one they came in by, by an egress policy, and each
 // datacenter, country and rule.
 func (v values) leaving(spec EnvSpec, id string, flows []record.Flow) {
@@ -182,12 +182,15 @@ func (v values) leaving(spec EnvSpec, id string, flows []record.Flow) {
 		if f.EgressRule != "" {
 			n["ruled"]++
 		}
+		if f.HomeServer != "" { // what no server has set up came in nowhere
+			n["ingress."+f.IngressDC]++
+		}
 		n["from."+f.EgressDC]++
 		n["as."+strings.ToLower(f.EgressCountry)]++
 		n["by."+f.EgressRule]++
 	}
 	names := []string{"dedicated", "elsewhere", "ruled"}
-	for prefix, list := range map[string][]string{"from.": spec.Datacenters, "as.": spec.Countries, "by.": spec.Rules} {
+	for prefix, list := range map[string][]string{"ingress.": spec.Datacenters, "from.": spec.Datacenters, "as.": spec.Countries, "by.": spec.Rules} {
 		for _, name := range list {
 			names = append(names, prefix+name)
 		}

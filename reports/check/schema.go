@@ -18,7 +18,8 @@ type EnvSpec struct {
 	// does not know the dataplane.
 	Drops []string
 	// Datacenters, Countries (in lower case) and Rules (ids of egress policies) are
-	// what flows may leave by: <traffic>.from.<datacenter>, .as.<country> and
+	// what flows may leave by, and datacenters what they may come in by:
+	// <traffic>.ingress.<datacenter> and .from.<datacenter>, .as.<country> and
 	// .by.<rule>.
 	Datacenters, Countries, Rules []string
 	// Counters are the server counters that hub.<counter> reaches, summed over
@@ -82,7 +83,7 @@ func (e EnvSpec) trafficMeasures() schema {
 	for _, r := range results() {
 		s[string(r)] = def{typ: integer, grows: true, of: "total"}
 	}
-	for prefix, names := range map[string][]string{"from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules} {
+	for prefix, names := range map[string][]string{"ingress.": e.Datacenters, "from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules} {
 		for _, name := range names {
 			s[prefix+name] = def{typ: integer, grows: true, of: "total"}
 		}

@@ -111,6 +111,11 @@ func misdelivery(f *plan.Flow, o *Outcome) string {
 // how it left, which way its replies went, and why packets of it were dropped.
 func (j *Journal) fromServers(line *record.Flow, f *plan.Flow, egress netip.AddrPort) {
 	at, offramp := j.of(f), ""
+	if at != nil && j.names.datacenter[at.server] != "" {
+		// Where routing took it, which is not where the plan saw it go once a
+		// datacenter has failed: a flow is at home where it comes in.
+		line.IngressDC = j.names.datacenter[at.server]
+	}
 	switch {
 	case at == nil:
 	case at.refused != "":

@@ -15,7 +15,6 @@ import (
 type names struct {
 	plan.Names
 	datacenter map[string]string // of a server
-	ingress    map[string]string // the datacenter in which an on-ramp lands
 	ramps      map[ident.OnRamp]*hub.OnRamp
 	owner      map[string]*Slices // of a server
 	// addresses are the egress addresses, replica the host that a node is one of.
@@ -27,7 +26,7 @@ type names struct {
 
 func namesOf(p *plan.Plan) *names {
 	n := &names{
-		Names: p.Names(), datacenter: map[string]string{}, ingress: map[string]string{},
+		Names: p.Names(), datacenter: map[string]string{},
 		ramps: map[ident.OnRamp]*hub.OnRamp{}, owner: map[string]*Slices{}, siblings: map[string][]string{},
 		addresses: map[netip.Addr]*egress.Address{}, replica: map[string]string{},
 	}
@@ -49,19 +48,9 @@ func namesOf(p *plan.Plan) *names {
 			n.addresses[a.Addr] = a
 		}
 	}
-	for _, x := range p.Interconnects {
-		if node, ok := p.Node(x.Edge); ok {
-			n.ingress[x.Name] = node.Datacenter
-		}
-	}
 	for _, b := range p.Branches {
 		if b.Choice != nil {
 			n.siblingsOf(b.Choice)
-		}
-		if node, ok := p.Node(b.Node); ok {
-			for _, t := range b.Tunnels {
-				n.ingress[t.Name] = node.Datacenter
-			}
 		}
 	}
 	return n

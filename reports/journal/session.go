@@ -37,7 +37,7 @@ func (j *Journal) Session(server string, s *hub.Session) record.Session {
 		EgressColoName:        strings.ToUpper(n.datacenter[n.egressServer(server, s)]),
 		EgressRuleID:          policy.RuleUUID(n.Tenants[s.Tenant], s.Rules.Egress.ID),
 		EgressRuleName:        s.Rules.Egress.Name,
-		IngressColoName:       strings.ToUpper(n.ingress[onramp]),
+		IngressColoName:       strings.ToUpper(n.datacenter[server]), // a flow is at home where it comes in
 		Offramp:               n.offRamp(s.OffRamp),
 		OnrampType:            n.onRampType(s.OnRamp),
 		OriginIP:              s.Tuple.Dst.Addr().String(),

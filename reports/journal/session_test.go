@@ -55,7 +55,4 @@ func TestSessionNamesItsEnds(t *testing.T) {
 			t.Errorf("virtual network %q, %s; want blue, number 2", r.VNet, r.VirtualNetworkID)
 		}
 	}
-	if got := j.names.ingress["depot.1.cni"]; got != "lhr" {
-		t.Errorf("the interconnect lands in %q, want lhr", got)
-	}
 }
