@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/labbench"
@@ -15,7 +19,27 @@ import (
 )
 
 func benchLab(ctx context.Context) ([]hubbench.Row, error) {
-	return labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpCommand}}}.Run(ctx)
+	return labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpCommand}}, Star: []string{starCommand}}.Run(ctx)
+}
+
+// starCommand is the hidden subcommand whose process bench lab kills.
+const starCommand = "star"
+
+func newStar() *cobra.Command {
+	return &cobra.Command{
+		Use: starCommand + " NODES", Hidden: true, Args: cobra.ExactArgs(1),
+		Short: "Bring up a star and be killed (started by bench lab)",
+		RunE: func(_ *cobra.Command, args []string) error {
+			nodes, err := strconv.Atoi(args[0])
+			if err != nil {
+				return usage(err)
+			}
+			if err := labbench.StarMain(os.Stdin, os.Stdout, nodes); err != nil {
+				return judgeless(err)
+			}
+			return nil
+		},
+	}
 }
 
 func benchDataplane(ctx context.Context) ([]hubbench.Row, error) {

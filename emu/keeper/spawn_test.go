@@ -75,7 +75,7 @@ func playKeeper() {
 	}
 	lab, err := keeper.Up(context.Background(), star(20), nil)
 	check(err)
-	check(keeper.Watch(lab))
+	check(lab.Watch())
 	var pids []string
 	for _, node := range []string{"router", "host.1", "host.2"} {
 		cmd := exec.Command("sleep", "600")
@@ -212,8 +212,8 @@ func TestKilledKeeperLeavesNothing(t *testing.T) {
 	if err != nil || strings.HasPrefix(line, "error") {
 		t.Fatalf("keeper: %q, %v", line, err)
 	}
-	if alive, err := keeper.AliveIn(witness); err != nil || len(alive) != 20 {
-		t.Fatalf("before: %d namespaces alive (%v), want 20", len(alive), err)
+	if alive, err := keeper.AliveIn(witness); err != nil || alive != 20 {
+		t.Fatalf("before: %d namespaces alive (%v), want 20", alive, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -227,8 +227,8 @@ func TestKilledKeeperLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, i := range alive {
-			left = append(left, fmt.Sprintf("namespace %d", i))
+		if alive > 0 {
+			left = append(left, fmt.Sprintf("%d namespaces", alive))
 		}
 		for _, f := range strings.Fields(line) {
 			if pid, err := strconv.Atoi(f); err != nil || running(pid) {
@@ -237,6 +237,9 @@ func TestKilledKeeperLeavesNothing(t *testing.T) {
 		}
 		if len(left) == 0 {
 			t.Logf("nothing left after %v", time.Since(start))
+			if err := keeper.Gone(witness, time.Second); err != nil {
+				t.Error(err)
+			}
 			return
 		}
 		time.Sleep(5 * time.Millisecond)

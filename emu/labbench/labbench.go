@@ -33,9 +33,13 @@ const (
 	rate  = 20000 // packets a second
 )
 
-// Bench says how to measure. Pump is required: how its child is started.
+// Bench says how to measure. Pump is required: how its child is started; and so
+// is Star.
 type Bench struct {
 	Pump pump.Options
+	// Star are the arguments with which the same program calls StarMain; the number
+	// of nodes follows.
+	Star []string
 	// Rounds, of which medians are taken; 0 means 5.
 	Rounds int
 	// Length of the packets' part of a round; 0 means a second.

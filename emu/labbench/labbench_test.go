@@ -1,8 +1,10 @@
 package labbench_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +15,17 @@ import (
 	"github.com/homeward-lab/homeward/internal/need"
 )
 
-const pumpWord = "serve-as-pump"
+const pumpWord, starWord = "serve-as-pump", "bring-up-a-star"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == starWord {
+		nodes, err := strconv.Atoi(os.Args[2])
+		if err = errors.Join(err, labbench.StarMain(os.Stdin, os.Stdout, nodes)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == pumpWord {
 		if err := pump.Main(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -34,14 +44,14 @@ func TestLiveRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpWord}}, Rounds: 1, Length: 200 * time.Millisecond, Short: true}
+	b := labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpWord}}, Star: []string{starWord}, Rounds: 1, Length: 200 * time.Millisecond, Short: true}
 	rows, err := b.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, id := range []string{
 		"lab.delay_p50_us", "lab.delay_p99_us", "lab.wire_packet_ns", "lab.wiring_vs_move",
-		"lab.up100_vs_mininet", "lab.up100_process_vs_mininet", "lab.down100_vs_mininet",
+		"lab.up100_vs_mininet", "lab.up100_process_vs_mininet", "lab.down100_vs_mininet", "lab.killed100_ms",
 	} {
 		if i >= len(rows) || rows[i].ID != id || rows[i].Value <= 0 || rows[i].Equal != nil && !*rows[i].Equal {
 			t.Fatalf("rows %+v, want %s at %d, with a value and right results", rows, id, i)

@@ -88,8 +88,9 @@ func (b *Bench) labRows(ctx context.Context) ([]hubbench.Row, error) {
 		row("lab.up100_process_vs_mininet", few, small[1], small[2], upTime, goalUpProcess100),
 		row("lab.down100_vs_mininet", few, small[0], small[2], downTime, goalDown100),
 	}
-	if b.Short {
-		return rows, nil
+	dead, err := b.killedRow(ctx, few)
+	if rows = append(rows, dead); err != nil || b.Short {
+		return rows, err
 	}
 	// Mininet takes a minute for it: fewer rounds.
 	large, err := compete(ctx, many, (b.Rounds+1)/2, beside(ownStar))
@@ -98,6 +99,10 @@ func (b *Bench) labRows(ctx context.Context) ([]hubbench.Row, error) {
 	}
 	large = append(large, nil)
 	rows = append(rows, row("lab.up1000_vs_mininet", many, large[0], large[1], upTime, goalUp1000))
+	if dead, err = b.killedRow(ctx, many); err != nil {
+		return rows, err
+	}
+	rows = append(rows, dead)
 	memory, err := namespaceMemory(ctx, many)
 	return append(rows, memory), err
 }
