@@ -11,11 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/features"
 )
 
 // Env is the environment variable that turns skips into failures: a comma
@@ -34,25 +30,6 @@ func lack(tb testing.TB, what string, err error) {
 func Proven(tb testing.TB, what string, err error) {
 	tb.Helper()
 	lack(tb, what, err)
-}
-
-// Root needs the right to make a network namespace: a child tries it.
-func Root(tb testing.TB) {
-	tb.Helper()
-	cmd := exec.Command("/bin/true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if err := cmd.Run(); err != nil {
-		lack(tb, "root", err)
-	}
-}
-
-// BPF needs the right to load a classifier (and so, with Linux 6.6, tcx).
-func BPF(tb testing.TB) {
-	tb.Helper()
-	Root(tb)
-	if err := features.HaveProgramType(ebpf.SchedCLS); err != nil {
-		lack(tb, "bpf", err)
-	}
 }
 
 // Tool needs a program on the path, and returns where it is.

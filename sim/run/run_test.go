@@ -68,11 +68,12 @@ func TestShippedFingerprints(t *testing.T) {
 		}
 		for _, v := range d.Variants() {
 			p := planOf(t, s.Name, v)
+			processors := runtime.GOMAXPROCS(2)
 			first := run(t, p, Options{})
 			fmt.Fprintf(&prints, "%s %s/%s\n", first.Run.Fingerprint, s.Name, v)
-			before := runtime.GOMAXPROCS(1)
+			runtime.GOMAXPROCS(1)
 			again := run(t, p, Options{Queue: &engine.Heap{}})
-			runtime.GOMAXPROCS(before)
+			runtime.GOMAXPROCS(processors)
 			if !reflect.DeepEqual(same(first), same(again)) {
 				t.Errorf("%s/%s: another run on a heap and one processor: %s, want %s", s.Name, v, again.Run.Fingerprint, first.Run.Fingerprint)
 			}
