@@ -68,11 +68,30 @@ func compile(t *testing.T, text string) *plan.Plan {
 	return loadtest.Plan(t, text, "base")
 }
 
+// dataplaneEnv says what the servers of live labs are, where a test does not.
+const dataplaneEnv = "HOMEWARD_TEST_DATAPLANE"
+
+// What holds of a lab whose hub decides every packet holds where the kernel carries
+// flows: return routing, slices, hand-overs, fragments, groups, captures, what
+// servers tell of sessions, and tools that nobody here wrote.
+func TestOnEBPF(t *testing.T) {
+	need.BPF(t)
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=10m", "-test.run=^TestLive(ARR1|ARR6|ARR10|ARR11|SU1|SU3|SU8|Fragments|CaptureInTshark|Bulk|Tools|ServerKilled|KillTellsWhatIsLost|NarrowTunnel)$")
+	cmd.Env = append(os.Environ(), dataplaneEnv+"="+string(run.EBPF))
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "\n--- PASS: TestLive") < 14 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // live runs the plan on this machine and proves that nothing of it stays.
 func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	t.Helper()
 	need.Root(t)
 	labtest.Clean(t)
+	if o.Dataplane == "" && o.IO != agent.IOPlain {
+		o.Dataplane = run.Dataplane(os.Getenv(dataplaneEnv))
+	}
 	o.AgentArgs, o.PumpArgs = []string{agentWord}, []string{pumpWord}
 	var memory record.Memory
 	if err := run.Run(context.Background(), p, &memory, o); err != nil {
