@@ -110,7 +110,7 @@ type Engine struct {
 	sequence []uint64 // by entity
 	timers   []timer
 	idle     []Timer // timers that were freed
-	last     Event
+	last     uint64 // the order of the last event, which was at now
 	print    Fingerprint
 	handled  uint64
 	budget   uint64
@@ -213,11 +213,11 @@ func (e *Engine) Halt() { e.halted = true }
 
 // enter moves time to an event, unless that would break a bound.
 func (e *Engine) enter(ev *Event) error {
-	if e.handled > 0 && (ev.At < e.last.At || ev.At == e.last.At && ev.order == e.last.order) {
-		panic(fmt.Sprintf("engine: event %+v after %+v: two of one order, or a queue that mixes them up", *ev, e.last))
-	}
-	if ev.At != e.now {
+	switch {
+	case ev.At > e.now:
 		e.atOnce = 0
+	case e.handled > 0 && (ev.At < e.now || ev.order == e.last):
+		panic(fmt.Sprintf("engine: event %+v after one of order %x at %v: two of one order, or a queue that mixes them up", *ev, e.last, e.now))
 	}
 	switch e.atOnce++; {
 	case e.atOnce > e.instant:
@@ -225,7 +225,7 @@ func (e *Engine) enter(ev *Event) error {
 	case e.budget != 0 && e.handled >= e.budget:
 		return fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
 	}
-	e.now, e.last = ev.At, *ev
+	e.now, e.last = ev.At, ev.order
 	e.handled++
 	e.print.add(ev)
 	return nil

@@ -43,6 +43,8 @@ type node struct {
 }
 
 const (
+	// few events are kept sorted, all of them.
+	few = 64
 	// crowded is how many events of one bucket are spread anew rather than sorted.
 	crowded = 64
 	// maxRungs bounds the depth: beyond it buckets are sorted, however full.
@@ -70,6 +72,11 @@ func (l *Ladder) Push(e Event) {
 }
 
 func (l *Ladder) place(e *Event) {
+	if l.used <= few && l.depth == 0 && len(l.top) == 0 {
+		l.insert(e)
+		l.topStart = max(l.topStart, e.At+1)
+		return
+	}
 	if e.At >= l.topStart {
 		if len(l.top) == 0 {
 			l.topMin, l.topMax = e.At, e.At

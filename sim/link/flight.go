@@ -78,6 +78,14 @@ func (f *flight) next() vt.Instant {
 	return f.slot(f.head).at
 }
 
+// peek is the first of the ring, most likely the next packet; 0 without one.
+func (f *flight) peek() packet.Handle {
+	if f.head == f.tail {
+		return 0
+	}
+	return f.slot(f.head).h
+}
+
 // pop takes the next packet out; there is one.
 func (f *flight) pop() packet.Handle {
 	if f.overtaken() {

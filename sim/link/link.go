@@ -28,8 +28,11 @@ type Wire struct {
 	down    bool
 	dropped uint64
 	stream  impair.Stream
-	// times are how long packets took on an impaired wire.
+	// times are how long packets took on an impaired wire. The last same ones,
+	// which all took so long, are not in it yet: most take what the one before did.
 	times *hdrhistogram.Histogram
+	took  int64
+	same  int64
 }
 
 // Hop is what a packet takes through a wire of which nothing is asked, and the
@@ -67,7 +70,14 @@ func (w *Wire) Times(q float64) (n int64, took time.Duration) {
 	if w.times == nil {
 		return 0, 0
 	}
+	w.record()
 	return w.times.TotalCount(), time.Duration(w.times.ValueAtQuantile(100 * q))
+}
+
+// record puts into times what is not there yet.
+func (w *Wire) record() {
+	_ = w.times.RecordValues(min(w.took, longest), w.same) // within bounds it cannot fail
+	w.same = 0
 }
 
 // Line is what the wire does; nil for a plain one.
@@ -110,7 +120,11 @@ func (w *Wire) Send(h packet.Handle) {
 	if c := w.line.Config(); c.Plain() { // it was impaired once
 		fate.At = fate.At.Add(Hop)
 	}
-	_ = w.times.RecordValue(min(int64(fate.At.Sub(now)), longest)) // within bounds it cannot fail
+	if took := int64(fate.At.Sub(now)); took != w.took {
+		w.record()
+		w.took = took
+	}
+	w.same++
 	w.push(fate.At, h)
 	if fate.Twice {
 		w.push(fate.At, w.pool.Copy(h))
@@ -133,5 +147,9 @@ func (w *Wire) Receive() packet.Handle {
 		}
 		return 0
 	}
-	return w.flight.pop()
+	h := w.flight.pop()
+	if next := w.flight.peek(); next != 0 {
+		w.pool.Touch(next)
+	}
+	return h
 }

@@ -174,7 +174,7 @@ func (n *Node) Input(h packet.Handle) {
 	n.leave(h, m, p)
 }
 
-// quick is the port of a packet that is nothing but forwarded: a sound IPv4
+// quick is the port of a packet that is nothing but sent on: a sound IPv4
 // header without options, time to live, a destination that is remembered, and a
 // size that fits. It is nil for any other, which Input looks at closely. Both
 // come to the same.
@@ -205,8 +205,13 @@ func slot(to uint32) uint32 { return to * 0x9e3779b1 >> 28 & (recent - 1) }
 
 // Output sends a packet of the node's own.
 func (n *Node) Output(h packet.Handle) {
+	data := n.pool.Data(h)
+	if p := n.quick(data); p != nil {
+		p.Send(h)
+		return
+	}
 	m := &n.meta
-	m.Parse(n.pool.Data(h))
+	m.Parse(data)
 	if n.own[m.Dst] {
 		n.local(h, m)
 		return
@@ -218,6 +223,7 @@ func (n *Node) Output(h packet.Handle) {
 	case m.Len > p.MTU() && m.DF && m.Version == 4:
 		n.complain(h, m, TooBig, p.MTU())
 	default:
+		n.remember(m, p)
 		n.leave(h, m, p) // who sends IPv6 may cut it (RFC 8200 section 4.5)
 	}
 }

@@ -58,7 +58,7 @@ type chain struct {
 
 type chainFlow struct {
 	sent     int
-	template []byte
+	template []byte // headers; payload is a length
 }
 
 // hop is a wire as a node's port.
@@ -96,9 +96,9 @@ func newChain(q engine.Queue, hops, flows, packets int) (*chain, error) {
 	return c, nil
 }
 
-// datagram is a UDP packet of the chain's.
+// datagram is the headers of a UDP packet of the chain's.
 func datagram(from, to netip.Addr, src, dst uint16) []byte {
-	b := make([]byte, chainSize)
+	b := make([]byte, pkt.IPv4Header+pkt.UDPHeader)
 	b[0], b[8], b[9] = 0x45, 64, pkt.ProtoUDP
 	binary.BigEndian.PutUint16(b[2:], chainSize)
 	copy(b[12:], from.AsSlice())
@@ -119,7 +119,9 @@ func (c *chain) Handle(ev engine.Event) {
 		}
 	case kindSend:
 		f := &c.flows[ev.Arg]
-		c.nodes[0].Output(c.pool.Make(f.template))
+		h, b := c.pool.New(chainSize)
+		copy(b, f.template)
+		c.nodes[0].Output(h)
 		if f.sent++; f.sent < c.packets {
 			c.engine.At(ev.At+vt.Instant(len(c.flows))*vt.Instant(time.Microsecond), ev.Class(), ev.Entity(), kindSend, ev.Arg)
 		}
