@@ -62,15 +62,24 @@ static __always_inline enum outcome outer_gre(const struct packet *p, struct tun
 	return 0;
 }
 
-/* from_tunnel finds the on-ramp of a branch router's packet. */
-static __always_inline enum outcome from_tunnel(const struct tunnel_key *t, struct arrival *a)
+/* ramp_of is the on-ramp whose tunnel a packet came by; 0 is none. Nothing else is
+ * looked at: the packet may still be odd. */
+static __always_inline __u32 ramp_of(const struct packet *p)
 {
-	__u32 *ramp = bpf_map_lookup_elem(&tunnels, t);
+	const struct ethhdr *eth = p->data;
+	const struct iphdr *ip = p->data + ETH_HLEN;
+	const struct gre_header *g = (const void *)(ip + 1);
+	struct tunnel_key t = {};
+	__u32 *ramp;
 
-	if (!ramp)
-		return dropped(DROP_UNKNOWN_TUNNEL);
-	a->ramp = *ramp;
-	return 0;
+	if ((void *)(g + 1) > p->end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_GRE)
+		return 0;
+	t.src = ip->saddr;
+	t.dst = ip->daddr;
+	t.has_key = !!(g->flags & bpf_htons(GRE_KEY));
+	t.key = t.has_key ? g->key : 0;
+	ramp = bpf_map_lookup_elem(&tunnels, &t);
+	return ramp ? *ramp : 0;
 }
 
 /* from_peer reads what another server says of a packet that it handed over. */
@@ -109,33 +118,39 @@ static __always_inline enum outcome unwrap(const struct packet *p, enum place_ki
 		return left;
 	if (type != inner_type(v))
 		return LEFT_ODD;
-	return kind == PLACE_TUNNEL ? from_tunnel(&t, a) : from_peer(&t, a);
+	if (kind == PLACE_HANDOVER)
+		return from_peer(&t, a);
+	return a->ramp ? 0 : dropped(DROP_UNKNOWN_TUNNEL);
 }
 
 /* decide is the whole decision. p begins with an Ethernet header and carries
  * IPv4 or IPv6. */
 static __always_inline enum outcome decide(const struct packet *p, struct verdict *v)
 {
+	struct place *at = NULL;
 	struct arrival a = {};
 	enum outcome left;
-	struct place *at;
 	bool kernel;
 
 	v->head = 0;
 	v->rewrite = REWRITE_NONE;
 	v->outer_dst = 0;
 	v->has_key = 0;
-	at = place_of(p, &kernel);
-	if (kernel)
-		return KERNELS;
-	if (!at)
-		return LEFT_ELSEWHERE;
+	/* Most is from a branch router, whose outer header says so. */
+	a.ramp = ramp_of(p);
+	if (!a.ramp) {
+		at = place_of(p, &kernel);
+		if (kernel)
+			return KERNELS;
+		if (!at)
+			return LEFT_ELSEWHERE;
+	}
 	if (!p->gso && p->len > SINGLE_MAX)
 		return LEFT_ODD;
-	if (at->kind == PLACE_EGRESS)
+	if (at && at->kind == PLACE_EGRESS)
 		left = read_inner(p, ETH_HLEN, &v->in);
-	else if (at->kind == PLACE_TUNNEL || at->kind == PLACE_HANDOVER)
-		left = unwrap(p, at->kind, v, &a);
+	else if (!at || at->kind == PLACE_TUNNEL || at->kind == PLACE_HANDOVER)
+		left = unwrap(p, at ? at->kind : PLACE_TUNNEL, v, &a);
 	else
 		return LEFT_ELSEWHERE;
 	if (left)
