@@ -55,22 +55,39 @@ const slotFurther = 1<<32 - 1
 // Install lets the fast path carry a flow: the way back first, then the way
 // there, so that no packet is carried whose answer is not.
 func (d *Dataplane) Install(f *Flow) error {
+	err := d.install(f)
+	if err != nil {
+		err = fmt.Errorf("install %v > %v: %w", f.Egress, f.Key.Destination(), err)
+	}
+	return err
+}
+
+func (d *Dataplane) install(f *Flow) error {
+	if d.installed >= d.spec.Flows {
+		return ErrFull
+	}
 	if d.serial++; d.serial == 0 {
 		d.serial = 1
 	}
 	slot, err := d.installReturn(f)
 	if err != nil {
-		return fmt.Errorf("install %v > %v: %w", f.Egress, f.Key.Destination(), err)
+		return err
+	}
+	d.installed++
+	if slot != slotFurther && d.index.insert(d.hash(f), slot) {
+		return nil
 	}
 	key, to := forwardKey(&f.Key), dataplaneForward{
-		Egress: address(f.Egress.Addr()), EgressPort: f.Egress.Port(), Serial: d.serial, Slot: slot, Onramp: uint32(f.OnRamp),
+		Egress: address(f.Egress.Addr()), EgressPort: f.Egress.Port(), Serial: d.serial, Slot: slot,
 	}
 	if err := d.objects.Forwards.Put(&key, &to); err != nil {
 		d.Remove(f)
-		return fmt.Errorf("install %v > %v: %w", f.Egress, f.Key.Destination(), full(err))
+		return full(err)
 	}
 	return nil
 }
+
+func (d *Dataplane) hash(f *Flow) uint64 { return flow.Hash(d.spec.Config.Seed, &f.Key) }
 
 // full tells the bound from other errors: E2BIG, or ENOMEM while memory is short.
 func full(err error) error {
@@ -107,6 +124,7 @@ func (d *Dataplane) entry(f *Flow) dataplaneFlow {
 	return dataplaneFlow{
 		Remote: address(f.Key.Destination().Addr()), Client: address(f.Key.Source().Addr()),
 		EgressPort: f.Egress.Port(), RemotePort: f.Key.DstPort, ClientPort: f.Key.SrcPort, Proto: f.Key.Proto,
+		Scope: uint32(f.Key.Scope), Tenant: uint16(f.Key.Tenant), Vnet: uint16(f.Key.VNet),
 		Serial: d.serial, Onramp: uint32(f.OnRamp), Timeout: uint64(f.Timeout), Tag: f.Tag,
 		Deadline: d.monotonic(p.Deadline), UpBytes: p.Sent, DownBytes: p.Received,
 		ClientAcked: p.ClientAcked, ClientEnd: p.ClientEnd, OriginAcked: p.OriginAcked, OriginEnd: p.OriginEnd,
@@ -156,41 +174,58 @@ func forwardKey(k *flow.Key) dataplaneFlowKey {
 // Remove ends the carrying of a flow, the way there first, and says how it fared;
 // ok is false if it was not installed. Of f Key and Egress count.
 func (d *Dataplane) Remove(f *Flow) (c Carried, ok bool) {
-	at := d.first(f)
-	closing := uint8(0)
+	at, slot := d.first(f)
 	if at != nil {
-		// From here on its packets are left; those that are in the program just
-		// now have counted by the time that the system call is over.
-		closing, at.Closing = at.Closing, 1
-	}
-	key := forwardKey(&f.Key)
-	d.objects.Forwards.Delete(&key) // fails only if it is not there
-	if at != nil {
-		c = d.carried(at)
+		closing := at.Closing
+		at.Closing = 1 // from here on its packets are left
+		if !d.index.remove(d.hash(f), slot) {
+			d.forget(f)
+		}
+		settle()
+		c, ok = d.carried(at), true
 		c.Closing = closing != 0
 		atomic.StoreUint32(&at.Serial, 0)
-		return c, true
+	} else {
+		d.forget(f)
+		var e dataplaneFlow
+		key := furtherKey(f)
+		ok = d.objects.Further.LookupAndDelete(&key, &e) == nil
+		if ok {
+			c = d.carried(&e)
+		}
 	}
-	var e dataplaneFlow
-	more := furtherKey(f)
-	if d.objects.Further.LookupAndDelete(&more, &e) != nil {
-		return Carried{}, false
+	if ok {
+		d.installed--
 	}
-	return d.carried(&e), true
+	return c, ok
 }
 
-// first is f's entry if it is the first remote endpoint of its port; nil if not.
-func (d *Dataplane) first(f *Flow) *dataplaneFlow {
-	if at, _ := d.slot(f.Egress); at != nil && atomic.LoadUint32(&at.Serial) != 0 && at.is(f) {
-		return at
+// forget ends the way there of a flow that is not in index.
+func (d *Dataplane) forget(f *Flow) {
+	key := forwardKey(&f.Key)
+	d.objects.Forwards.Delete(&key) // fails only if it is not there
+}
+
+// settle waits until packets that are in the program just now have been counted:
+// it runs without interruption, in a tenth of that time.
+func settle() {
+	for start := time.Now(); time.Since(start) < time.Microsecond; {
 	}
-	return nil
+}
+
+// first is f's entry, and its place, if it is the first remote endpoint of its
+// port; nil if not.
+func (d *Dataplane) first(f *Flow) (*dataplaneFlow, uint32) {
+	if at, slot := d.slot(f.Egress); at != nil && atomic.LoadUint32(&at.Serial) != 0 && at.is(f) {
+		return at, slot
+	}
+	return nil, 0
 }
 
 // Look says how a flow fares; ok is false if it is not installed. For the first
 // remote endpoint of a port it costs no system call. Of f Key and Egress count.
 func (d *Dataplane) Look(f *Flow) (c Carried, ok bool) {
-	if at := d.first(f); at != nil {
+	if at, _ := d.first(f); at != nil {
 		return d.carried(at), true
 	}
 	var e dataplaneFlow
@@ -224,6 +259,8 @@ func (d *Dataplane) Clear() error {
 			atomic.StoreUint32(&d.flows[i].Serial, 0)
 		}
 	}
+	clear(d.index)
+	d.installed = 0
 	return errors.Join(append(errs, clearMap[dataplaneFurtherKey, dataplaneFlow](d.objects.Further))...)
 }
 

@@ -191,7 +191,7 @@ func conforms(t *testing.T, object func() (*ebpf.CollectionSpec, error), hook ho
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDataplane(Spec{Config: w.Config, MAC: testMAC, Gateway: testGateway}, object)
+	d, err := newDataplane(Spec{Config: w.Config, MAC: testMAC, Gateway: testGateway, Flows: 1024}, object)
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}

@@ -59,10 +59,13 @@ type Dataplane struct {
 	links   []link.Link
 	spec    Spec
 	network network
-	// memory is returns, the map, and flows the same by place.
-	memory []byte
+	// memory is the maps returns and hashed; flows and index are the same by place.
+	memory [][]byte
 	flows  []dataplaneFlow
-	serial uint32
+	index  index
+	// installed is how many flows there are, serial the number of the last.
+	installed int
+	serial    uint32
 	// asked are on-ramps whose replies are the hub's for now.
 	asked map[ident.OnRamp]bool
 	// askedServers are those to which the hub hands over for now.
@@ -98,14 +101,25 @@ func (d *Dataplane) load(object func() (*ebpf.CollectionSpec, error)) error {
 	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
 		return err
 	}
-	places := int(d.objects.Returns.MaxEntries())
-	size := places * int(unsafe.Sizeof(dataplaneFlow{}))
-	if d.memory, err = unix.Mmap(d.objects.Returns.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
-		return fmt.Errorf("map the flows: %w", err)
+	if d.flows, err = mapped[dataplaneFlow](d, d.objects.Returns); err != nil {
+		return err
 	}
-	d.flows = unsafe.Slice((*dataplaneFlow)(unsafe.Pointer(&d.memory[0])), places)
-	d.network = makeNetwork(&d.spec, places)
+	if d.index, err = mapped[uint64](d, d.objects.Hashed); err != nil {
+		return err
+	}
+	d.network = makeNetwork(&d.spec, len(d.flows))
 	return d.Configure(d.spec.Config)
+}
+
+// mapped is an array of the programs' as memory, until Close.
+func mapped[T any](d *Dataplane, m *ebpf.Map) ([]T, error) {
+	n := int(m.MaxEntries())
+	memory, err := unix.Mmap(m.FD(), 0, n*int(m.ValueSize()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %v into memory: %w", m, err)
+	}
+	d.memory = append(d.memory, memory)
+	return unsafe.Slice((*T)(unsafe.Pointer(&memory[0])), n), nil
 }
 
 // prepare makes an object ready to be loaded for s.
@@ -125,6 +139,7 @@ func (s *Spec) setKnobs(spec *ebpf.CollectionSpec) error {
 	}
 	for name, value := range map[string]any{
 		dataplaneVarSeed:         s.Config.Seed,
+		dataplaneVarIndexMask:    s.indexed() - 1,
 		dataplaneVarSelf:         uint16(s.Config.Self),
 		dataplaneVarTrace:        flag(s.Config.Trace),
 		dataplaneVarPeerRedirect: flag(s.Peer),
@@ -145,15 +160,23 @@ func flag(b bool) uint8 {
 	return 0
 }
 
-// size makes the maps as large as the plan needs.
-func (s *Spec) size(spec *ebpf.CollectionSpec) {
-	c := &s.Config
-	ours, highest := 0, ident.OnRamp(0)
-	for i := range c.Egress {
-		if ownedBy(&c.Egress[i], c.Self) {
+// slots is how many places there are in returns, indexed how many entries in hashed.
+func (s *Spec) slots() int {
+	ours := 0
+	for i := range s.Config.Egress {
+		if ownedBy(&s.Config.Egress[i], s.Config.Self) {
 			ours++
 		}
 	}
+	return max(ours, 1) * s.PortSlots
+}
+
+func (s *Spec) indexed() uint32 { return indexSize(min(s.slots(), s.Flows)) }
+
+// size makes the maps as large as the plan needs.
+func (s *Spec) size(spec *ebpf.CollectionSpec) {
+	c := &s.Config
+	highest := ident.OnRamp(0)
 	for i := range c.OnRamps {
 		highest = max(highest, c.OnRamps[i].ID)
 	}
@@ -165,7 +188,9 @@ func (s *Spec) size(spec *ebpf.CollectionSpec) {
 	for name, entries := range map[string]uint32{
 		dataplaneMapForwards: uint32(s.Flows),
 		dataplaneMapFurther:  uint32(s.Flows),
-		dataplaneMapReturns:  uint32(max(ours, 1) * s.PortSlots),
+		dataplaneMapReturns:  uint32(s.slots()),
+		dataplaneMapHashed:   s.indexed(),
+		dataplaneMapEgresses: uint32(s.slots() / sliceSlots),
 		dataplaneMapPlaces:   more(len(c.Egress) + len(c.Servers) + len(c.Tunnels) + len(s.Own)),
 		dataplaneMapTunnels:  more(len(c.OnRamps)),
 		dataplaneMapOnramps:  more(int(highest) + 1),
@@ -221,7 +246,7 @@ func (d *Dataplane) loadXDP(object func() (*ebpf.CollectionSpec, error)) error {
 func (d *Dataplane) maps() map[string]*ebpf.Map {
 	o := &d.objects
 	return map[string]*ebpf.Map{
-		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapForwards: o.Forwards,
+		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapEgresses: o.Egresses, dataplaneMapHashed: o.Hashed, dataplaneMapForwards: o.Forwards,
 		dataplaneMapFurther: o.Further, dataplaneMapOnramps: o.Onramps, dataplaneMapOutcomes: o.Outcomes,
 		dataplaneMapPlaces: o.Places, dataplaneMapReturns: o.Returns, dataplaneMapServers: o.Servers, dataplaneMapTunnels: o.Tunnels,
 	}
@@ -234,10 +259,10 @@ func (d *Dataplane) Close() error {
 		errs = append(errs, l.Close())
 	}
 	d.links = nil
-	if d.memory != nil {
-		errs = append(errs, unix.Munmap(d.memory))
-		d.memory, d.flows = nil, nil
+	for _, m := range d.memory {
+		errs = append(errs, unix.Munmap(m))
 	}
+	d.memory, d.flows, d.index = nil, nil, nil
 	if d.xdp != nil {
 		errs = append(errs, d.xdp.Close())
 	}

@@ -37,8 +37,9 @@ type dataplaneFlow struct {
 	Serial      uint32
 	Onramp      uint32
 	Timeout     uint64
-	Tag         uint32
-	Reserved2   uint32
+	Scope       uint32
+	Tenant      uint16
+	Vnet        uint16
 	Deadline    uint64
 	UpBytes     uint64
 	DownBytes   uint64
@@ -49,7 +50,8 @@ type dataplaneFlow struct {
 	OriginAcked uint32
 	OriginEnd   uint32
 	UpSeen      uint64
-	Reserved3   uint64
+	Tag         uint32
+	Reserved    uint32
 }
 
 type dataplaneFlowKey struct {
@@ -71,9 +73,8 @@ type dataplaneForward struct {
 	Egress     dataplaneAddress
 	Serial     uint32
 	Slot       uint32
-	Onramp     uint32
 	EgressPort uint16
-	Reserved   uint16
+	Reserved   [3]uint16
 }
 
 type dataplaneFurtherKey struct {
@@ -141,6 +142,12 @@ type dataplanePlace struct {
 	Owner    [32]uint16
 }
 
+type dataplanePlaceRef struct {
+	_    structs.HostLayout
+	Tag  uint32
+	Slot uint32
+}
+
 type dataplaneTunnelKey struct {
 	_      structs.HostLayout
 	Src    uint32
@@ -156,8 +163,10 @@ type dataplaneTunnelKey struct {
 const (
 	dataplaneMapBuckets      = "buckets"
 	dataplaneMapCounters     = "counters"
+	dataplaneMapEgresses     = "egresses"
 	dataplaneMapForwards     = "forwards"
 	dataplaneMapFurther      = "further"
+	dataplaneMapHashed       = "hashed"
 	dataplaneMapOnramps      = "onramps"
 	dataplaneMapOutcomes     = "outcomes"
 	dataplaneMapPlaces       = "places"
@@ -167,6 +176,7 @@ const (
 	dataplaneProgFastPath    = "fast_path"
 	dataplaneProgFastPathXdp = "fast_path_xdp"
 	dataplaneVarGatewayMac   = "gateway_mac"
+	dataplaneVarIndexMask    = "index_mask"
 	dataplaneVarPeerRedirect = "peer_redirect"
 	dataplaneVarSeed         = "seed"
 	dataplaneVarSelf         = "self"
@@ -226,8 +236,10 @@ type dataplaneProgramSpecs struct {
 type dataplaneMapSpecs struct {
 	Buckets  *ebpf.MapSpec `ebpf:"buckets"`
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Egresses *ebpf.MapSpec `ebpf:"egresses"`
 	Forwards *ebpf.MapSpec `ebpf:"forwards"`
 	Further  *ebpf.MapSpec `ebpf:"further"`
+	Hashed   *ebpf.MapSpec `ebpf:"hashed"`
 	Onramps  *ebpf.MapSpec `ebpf:"onramps"`
 	Outcomes *ebpf.MapSpec `ebpf:"outcomes"`
 	Places   *ebpf.MapSpec `ebpf:"places"`
@@ -241,6 +253,7 @@ type dataplaneMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type dataplaneVariableSpecs struct {
 	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
+	IndexMask    *ebpf.VariableSpec `ebpf:"index_mask"`
 	PeerRedirect *ebpf.VariableSpec `ebpf:"peer_redirect"`
 	Seed         *ebpf.VariableSpec `ebpf:"seed"`
 	Self         *ebpf.VariableSpec `ebpf:"self"`
@@ -270,8 +283,10 @@ func (o *dataplaneObjects) Close() error {
 type dataplaneMaps struct {
 	Buckets  *ebpf.Map `ebpf:"buckets"`
 	Counters *ebpf.Map `ebpf:"counters"`
+	Egresses *ebpf.Map `ebpf:"egresses"`
 	Forwards *ebpf.Map `ebpf:"forwards"`
 	Further  *ebpf.Map `ebpf:"further"`
+	Hashed   *ebpf.Map `ebpf:"hashed"`
 	Onramps  *ebpf.Map `ebpf:"onramps"`
 	Outcomes *ebpf.Map `ebpf:"outcomes"`
 	Places   *ebpf.Map `ebpf:"places"`
@@ -284,8 +299,10 @@ func (m *dataplaneMaps) Close() error {
 	return _DataplaneClose(
 		m.Buckets,
 		m.Counters,
+		m.Egresses,
 		m.Forwards,
 		m.Further,
+		m.Hashed,
 		m.Onramps,
 		m.Outcomes,
 		m.Places,
@@ -300,6 +317,7 @@ func (m *dataplaneMaps) Close() error {
 // It can be passed to loadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type dataplaneVariables struct {
 	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
+	IndexMask    *ebpf.Variable `ebpf:"index_mask"`
 	PeerRedirect *ebpf.Variable `ebpf:"peer_redirect"`
 	Seed         *ebpf.Variable `ebpf:"seed"`
 	Self         *ebpf.Variable `ebpf:"self"`

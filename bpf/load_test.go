@@ -14,8 +14,7 @@ import (
 // lab waits for each branch.
 const insnBudget = 5000
 
-// fastBudget is that of the fast path, of which there is one per server, and of
-// what times it.
+// fastBudget is that of the fast path, of which there is one per server.
 const fastBudget = 30000
 
 func options(key *uint32) BranchOptions {
@@ -46,11 +45,7 @@ func TestProgramsLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	timed, err := loadBench()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, spec := range []*ebpf.CollectionSpec{server, branch, fast, timed} {
+	for _, spec := range []*ebpf.CollectionSpec{server, branch, fast} {
 		c, err := ebpf.NewCollection(spec)
 		if err != nil {
 			t.Errorf("%+v", err)
@@ -65,7 +60,7 @@ func TestProgramsLoad(t *testing.T) {
 			n, ok := info.VerifiedInstructions()
 			t.Logf("%s: the verifier processed %d instructions", name, n)
 			budget := uint32(insnBudget)
-			if spec == fast || spec == timed {
+			if spec == fast {
 				budget = fastBudget
 			}
 			if !ok || n == 0 || n > budget {

@@ -48,7 +48,7 @@ func (d *Dataplane) Time(frames [][]byte, xdp bool) (own, empty []time.Duration,
 
 // Memory is what the kernel holds for flows now: places that are empty count.
 func (d *Dataplane) Memory() (total unit.Bytes, err error) {
-	for _, m := range []*ebpf.Map{d.objects.Forwards, d.objects.Returns, d.objects.Further} {
+	for _, m := range []*ebpf.Map{d.objects.Forwards, d.objects.Returns, d.objects.Hashed, d.objects.Further} {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", m.FD()))
 		if err != nil {
 			return 0, err

@@ -116,15 +116,31 @@ func (d *Dataplane) setPlaces() error {
 		want[address(a)] = dataplanePlace{Kind: placeTunnel}
 	}
 	d.releaseSlots()
+	var errs []error
 	for i := range c.Egress {
-		want[address(c.Egress[i].Addr)] = d.egressPlace(&c.Egress[i])
+		p := d.egressPlace(&c.Egress[i])
+		want[address(c.Egress[i].Addr)] = p
+		errs = append(errs, d.nameSlots(c.Egress[i].Addr, &p))
 	}
 	for _, a := range d.spec.Own {
 		want[address(a)] = dataplanePlace{Kind: placeKernel}
 	}
-	err := replace(d.objects.Places, d.network.places, want)
+	errs = append(errs, replace(d.objects.Places, d.network.places, want))
 	d.network.places = want
-	return err
+	return errors.Join(errs...)
+}
+
+// nameSlots says whose the places of an egress address are.
+func (d *Dataplane) nameSlots(a netip.Addr, p *dataplanePlace) error {
+	if p.HasSlots == 0 {
+		return nil
+	}
+	var errs []error
+	egress := address(a)
+	for at := p.Base; at < p.Base+uint32(d.spec.PortSlots); at += sliceSlots {
+		errs = append(errs, put(d.objects.Egresses, at/sliceSlots, &egress))
+	}
+	return errors.Join(errs...)
 }
 
 // releaseSlots gives back the places of egress addresses that are not this

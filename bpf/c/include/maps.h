@@ -6,12 +6,26 @@
 #include "types.h"
 
 volatile const __u64 seed;         /* of flow.Hash */
+volatile const __u32 index_mask;   /* entries of hashed less one */
 volatile const __u16 self;         /* this server's number */
 volatile const __u8 trace;         /* packets whose fate the hub would tell are the hub's */
 volatile const __u8 peer_redirect; /* hand packets to the uplink's other end at once, see leave_by */
 volatile const __u8 uplink_mac[ETH_ALEN], gateway_mac[ETH_ALEN];
 
-/* Live flows by forward key. */
+/* Live flows in returns by the hash of their forward key: from its low bits on, up
+ * to INDEX_PROBES entries further. The hash is there already, because it finds the
+ * home, and the flow holds its whole key. */
+#define INDEX_PROBES 8
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << 10);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct place_ref);
+} hashed SEC(".maps");
+
+/* The others: those in further, and those for which hashed had no room. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1 << 10);
@@ -30,6 +44,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow);
 } returns SEC(".maps");
+
+/* The egress addresses of returns, each 2048 slots. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct address);
+} egresses SEC(".maps");
 
 /* Those of further remote endpoints. */
 struct {

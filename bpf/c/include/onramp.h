@@ -13,23 +13,67 @@ struct arrival {
 	bool kept; /* whoever handed it over says that it stays here */
 };
 
-static __always_inline struct flow *flow_of(const struct forward *to, const struct flow_key *k)
+static __always_inline bool is_of(const struct flow *f, const struct flow_key *k)
 {
+	return f->serial && f->client_port == k->src_port && f->remote_port == k->dst_port && f->proto == k->proto &&
+	       f->scope == k->scope && f->tenant == k->tenant && f->vnet == k->vnet &&
+	       same_address(&f->client, &k->src) && same_address(&f->remote, &k->dst);
+}
+
+/* indexed finds a flow in returns. */
+static __always_inline struct flow *indexed(struct verdict *v, const struct flow_key *k, __u64 hash)
+{
+	struct address *egress;
+	struct place_ref *ref;
 	struct flow *f;
+	__u32 at, slot;
 
-	if (to->slot == SLOT_FURTHER) {
-		struct further_key key = {
-			.egress = to->egress,
-			.remote = k->dst,
-			.egress_port = to->egress_port,
-			.remote_port = k->dst_port,
-			.proto = k->proto,
-		};
+	for (int i = 0; i < INDEX_PROBES; i++) {
+		at = (__u32)(hash + i) & index_mask;
+		ref = bpf_map_lookup_elem(&hashed, &at);
+		if (!ref || !ref->slot)
+			return NULL;
+		if (ref->tag != (__u32)hash || ref->slot == SLOT_GONE)
+			continue;
+		slot = ref->slot - 1;
+		f = bpf_map_lookup_elem(&returns, &slot);
+		if (!f || !is_of(f, k))
+			continue;
+		slot >>= SLICE_SHIFT;
+		egress = bpf_map_lookup_elem(&egresses, &slot);
+		if (!egress)
+			return NULL;
+		v->address = *egress;
+		v->port = f->egress_port;
+		return f;
+	}
+	return NULL;
+}
 
+/* flow_of finds a client's flow, and what its source becomes. */
+static __always_inline struct flow *flow_of(struct verdict *v, const struct flow_key *k, __u64 hash)
+{
+	struct flow *f = indexed(v, k, hash);
+	struct further_key key = {};
+	struct forward *to;
+	__u32 slot;
+
+	if (f)
+		return f;
+	to = bpf_map_lookup_elem(&forwards, k);
+	if (!to)
+		return NULL;
+	v->address = to->egress;
+	v->port = to->egress_port;
+	slot = to->slot;
+	if (slot == SLOT_FURTHER) {
+		key.egress = to->egress;
+		key.remote = k->dst;
+		key.egress_port = to->egress_port;
+		key.remote_port = k->dst_port;
+		key.proto = k->proto;
 		f = bpf_map_lookup_elem(&further, &key);
 	} else {
-		__u32 slot = to->slot;
-
 		f = bpf_map_lookup_elem(&returns, &slot);
 	}
 	return f && f->serial == to->serial ? f : NULL;
@@ -47,11 +91,10 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 	const struct onramp *r = bpf_map_lookup_elem(&onramps, &a->ramp);
 	const struct inner *in = &v->in;
 	struct flow_key k = {};
-	struct forward *to;
 	struct bucket *b;
 	enum outcome left;
 	struct flow *f;
-	__u64 now;
+	__u64 now, hash;
 
 	if (!r || !(r->flags & RAMP_KNOWN))
 		return LEFT_RAMP;
@@ -67,8 +110,9 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 	k.proto = in->proto;
 	if (private_address(&k.dst))
 		return LEFT_PRIVATE;
+	hash = flow_hash(&k);
 	if (!a->kept) {
-		__u32 i = flow_hash(&k) >> (64 - BUCKET_BITS);
+		__u32 i = hash >> (64 - BUCKET_BITS);
 
 		b = bpf_map_lookup_elem(&buckets, &i);
 		if (!b || !b->first)
@@ -76,13 +120,10 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 		if (b->first != self)
 			return hand_over(v, b->first, a->ramp, a->hops);
 	}
-	to = bpf_map_lookup_elem(&forwards, &k);
-	if (!to)
-		return LEFT_MISS;
-	f = flow_of(to, &k);
+	f = flow_of(v, &k, hash);
 	if (!f)
 		return LEFT_MISS;
-	if (r->flags & RAMP_GROUPED && to->onramp != a->ramp)
+	if (r->flags & RAMP_GROUPED && f->onramp != a->ramp)
 		return LEFT_RAMP;
 	now = bpf_ktime_get_coarse_ns();
 	left = still(f, in, now);
@@ -90,7 +131,5 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 		return left;
 	went_up(f, in, now);
 	v->rewrite = REWRITE_SOURCE;
-	v->address = to->egress;
-	v->port = to->egress_port;
 	return OUT_FORWARDED;
 }

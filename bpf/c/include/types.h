@@ -23,18 +23,26 @@ struct flow_key {
 };
 _Static_assert(sizeof(struct flow_key) == 48, "flow_key must be 48 bytes");
 
-/* forward is where a flow's packets from its client go. */
+/* forward is where the packets of a client go whose flow is not in hashed. */
 struct forward {
 	struct address egress;
 	__u32 serial; /* of its struct flow: another one there is not this flow's */
 	__u32 slot;   /* index in returns; SLOT_FURTHER: in further */
-	__u32 onramp; /* on-ramp that the client is known to use */
 	__u16 egress_port;
-	__u16 reserved;
+	__u16 reserved[3];
 };
 _Static_assert(sizeof(struct forward) == 32, "forward must be 32 bytes");
 
 #define SLOT_FURTHER 0xffffffff
+
+/* place_ref is an entry of hashed: the low half of a flow's hash, and where it is. */
+struct place_ref {
+	__u32 tag;
+	__u32 slot; /* in returns, plus one; 0: never used; SLOT_GONE: no more */
+};
+_Static_assert(sizeof(struct place_ref) == 8, "place_ref must be 8 bytes");
+
+#define SLOT_GONE 0xffffffff
 
 /* flow is a flow as its replies find it, in two cache lines: who it is, then
  * what its packets have done. The second is written by the programs: up_* by
@@ -45,10 +53,10 @@ struct flow {
 	__u8 proto;
 	__u8 closing;  /* a FIN or RST went by: what follows is the hub's */
 	__u32 serial;  /* 0: nobody is here */
-	__u32 onramp;  /* where replies leave by */
+	__u32 onramp;  /* where replies leave by, and its client is expected */
 	__u64 timeout; /* ns of silence after which it ends */
-	__u32 tag;     /* of the control side, which knows what it means */
-	__u32 reserved2;
+	__u32 scope;   /* the rest of its forward key */
+	__u16 tenant, vnet;
 
 	__u64 deadline; /* CLOCK_MONOTONIC ns; from then on its packets are the hub's */
 	__u64 up_bytes, down_bytes;     /* payload delivered, as dataplane/flow counts it */
@@ -56,7 +64,8 @@ struct flow {
 	__u32 client_acked, client_end; /* TCP streams, see dataplane/flow.Progress */
 	__u32 origin_acked, origin_end;
 	__u64 up_seen; /* when the client was last heard */
-	__u64 reserved3;
+	__u32 tag;     /* of the control side, which knows what it means */
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct flow) == 128, "flow must be 128 bytes");
 _Static_assert(offsetof(struct flow, deadline) == 64, "deadline must begin the second line");
