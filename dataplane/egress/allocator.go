@@ -6,6 +6,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
 // part is one slice of one address that this server owns.
@@ -24,6 +25,8 @@ type Allocator struct {
 	pools map[pool][]part
 	// held are reverse keys of flows that go on elsewhere.
 	held map[flow.Key]ident.Server
+	// resting are reverse keys of flows that ended before their port is free again.
+	resting map[flow.Key]vt.Instant
 	// maps are bit maps of taken ports for destinations that were hard to
 	// serve, direct-mapped by hash: a busy destination keeps its line.
 	maps [mapLines]*portMap
@@ -112,6 +115,10 @@ func (a *Address) ways(proxied bool) []From {
 // here: two flows would share one otherwise (SEMANTICS 5.2).
 func (a *Allocator) Hold(held map[flow.Key]ident.Server) { a.held = held }
 
+// Rest keeps reverse keys from being given out that no flow of the table has any
+// more, until the caller takes them out of resting and says that they are freed.
+func (a *Allocator) Rest(resting map[flow.Key]vt.Instant) { a.resting = resting }
+
 // Reach is how much of the pool a flow may have a port of.
 type Reach uint8
 
@@ -177,9 +184,14 @@ func (a *Allocator) inPart(t *flow.Table, p part, proto uint8, remote netip.Addr
 	return m.pick(at)
 }
 
-// taken reports whether a flow holds the reverse key, here or elsewhere.
+// taken reports whether a flow holds the reverse key, here or elsewhere, or did
+// lately.
 func (a *Allocator) taken(t *flow.Table, key *flow.Key) bool {
-	return t.Taken(key) || a.held != nil && a.held[*key] != 0
+	if t.Taken(key) || a.held != nil && a.held[*key] != 0 {
+		return true
+	}
+	_, resting := a.resting[*key]
+	return resting
 }
 
 func (a *Allocator) lineOf(p part, proto uint8, remote netip.AddrPort) uint64 {

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/fragment"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -19,6 +21,11 @@ type Hub struct {
 	ports *egress.Allocator
 	// relays are the flows of this home that another server has a port for.
 	relays *flow.Relays
+	// resting are reverse keys whose flow was ended by a configuration, until when
+	// their port is held, restingKeys the same, and restUntil the first of them.
+	resting     map[flow.Key]vt.Instant
+	restingKeys []flow.Key
+	restUntil   vt.Instant
 	// fragments are the datagrams that are being put together here.
 	fragments *fragment.Reassembler
 	// ids counts datagrams that left in fragments.
@@ -85,6 +92,8 @@ func New(c Config) (*Hub, error) {
 		v:         v,
 		flows:     flow.New(c.Seed, v.bound, v.timeouts),
 		ports:     v.newPorts(),
+		resting:   make(map[flow.Key]vt.Instant),
+		restUntil: vt.Never,
 		relays:    flow.NewRelays(v.bound, v.timeouts),
 		fragments: fragment.New(v.fragments),
 		answers:   flow.NewRelays(v.bound, v.timeouts),
@@ -92,6 +101,7 @@ func New(c Config) (*Hub, error) {
 		lines:     makeLines(),
 		attached:  make(map[ident.OnRamp]Attachment),
 	}
+	h.ports.Rest(h.resting)
 	h.watch(0)
 	h.assessPaths()
 	return h, nil
@@ -120,6 +130,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
 	h.ports = v.newPorts()
+	h.ports.Rest(h.resting)
 	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
 	h.relays.Configure(v.bound, v.timeouts, live)
 	h.answers.Configure(v.bound, v.timeouts, live)
@@ -130,11 +141,47 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	out := &Out{}
 	for i, f := range h.flows.All() {
 		if !h.servable(i, f) {
+			h.rest(i, f)
 			h.end(now, i, f, out)
 		}
 	}
 	h.pending = append(h.pending, out.Events...)
 	return nil
+}
+
+// rest holds the egress port of a flow that a configuration ends for as long as if
+// it had ended by itself: who it spoke with may still send (SEMANTICS 5.5).
+func (h *Hub) rest(i flow.Index, f *flow.Flow) {
+	if r := h.remoteOf(i); r != nil && !r.guest || h.leadsTo(i) != 0 || !h.owns(f) {
+		return
+	}
+	until := f.Deadline
+	if f.Key.Proto == pkt.ProtoTCP && !f.Over() {
+		until = h.now.Add(h.v.timeouts[flow.Held])
+	}
+	k := flow.ReverseKey(f.Key.Proto, f.Egress(), f.Key.Destination())
+	if _, twice := h.resting[k]; !twice {
+		h.restingKeys = append(h.restingKeys, k)
+	}
+	h.resting[k] = until
+	h.restUntil = min(h.restUntil, until)
+}
+
+// rested gives ports out again that were held for long enough.
+func (h *Hub) rested(now vt.Instant) {
+	if h.restUntil > now {
+		return
+	}
+	h.restUntil = vt.Never
+	h.restingKeys = slices.DeleteFunc(h.restingKeys, func(k flow.Key) bool {
+		if until := h.resting[k]; until > now {
+			h.restUntil = min(h.restUntil, until)
+			return false
+		}
+		delete(h.resting, k)
+		h.ports.Freed(k.Proto, k.Source(), k.Destination())
+		return true
+	})
 }
 
 // servable reports whether a flow still has its on-ramps, its off-ramp and its
@@ -180,7 +227,7 @@ func (h *Hub) NextWake() vt.Instant {
 	if len(h.pending)+len(h.hangups) > 0 {
 		return h.now
 	}
-	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.probes.wake, h.fragments.NextWake(), h.paths.NextWake())
+	return min(h.flows.NextWake(), h.relays.NextWake(), h.answers.NextWake(), h.probes.wake, h.fragments.NextWake(), h.paths.NextWake(), h.restUntil)
 }
 
 // Close ends all live flows, one FlowEnd each, and forgets everything it held.
@@ -190,6 +237,8 @@ func (h *Hub) Close(now vt.Instant, out *Out) {
 	for i, f := range h.flows.All() {
 		h.end(now, i, f, out)
 	}
+	clear(h.resting)
+	h.restingKeys, h.restUntil = nil, vt.Never
 	h.fragments = fragment.New(h.v.fragments)
 	h.relays, h.answers = flow.NewRelays(h.v.bound, h.v.timeouts), flow.NewRelays(h.v.bound, h.v.timeouts)
 	h.lines, h.attached = makeLines(), make(map[ident.OnRamp]Attachment)
@@ -237,6 +286,7 @@ func (h *Hub) sweep(now vt.Instant, out *Out) {
 	h.count.ReassemblyTimeouts += h.fragments.Expire(now)
 	h.relays.Expire(now)
 	h.answers.Expire(now)
+	h.rested(now)
 	h.flows.Expire(now, func(i flow.Index, f *flow.Flow) {
 		if !h.survives(now, i, f) {
 			h.end(now, i, f, out)

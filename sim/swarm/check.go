@@ -262,16 +262,8 @@ func (c *checker) configured(server int, to hub.Config) {
 	c.truth[server], c.forced = to, true
 }
 
-// settled says that it does. What it does not hold any more, it does not hold back
-// either.
-func (c *checker) settled(server int) {
-	c.forced = false
-	for at, h := range c.held {
-		if h.b.server == server {
-			delete(c.held, at)
-		}
-	}
-}
+// settled says that it does.
+func (c *checker) settled() { c.forced = false }
 
 // arrived judges a packet that comes to a host.
 func (c *checker) arrived(node string, mark uint32) {

@@ -158,7 +158,7 @@ func (d *driver) configure(a *action) {
 	if err := d.world.Reconfigure(a.server, c); err != nil {
 		d.check.failf(RuleStuck, "server %d refuses its configuration: %v", a.server, err)
 	}
-	d.check.settled(a.server)
+	d.check.settled()
 }
 
 // edit changes a configuration, which shares its lists with others; false if the

@@ -296,7 +296,9 @@ func (w *watched) ends(now vt.Instant, s *hub.Session) {
 	if c.forced {
 		c.strayed[b.mark] = true
 	}
-	if own := s.Egress == s.Tuple.Src; tcp && !own && !c.forced && w.crossed && s.End == now && (s.Close == hub.ClientClosed || s.Close == hub.OriginClosed) {
+	own := s.Egress == s.Tuple.Src
+	closed := w.crossed && s.End == now && (s.Close == hub.ClientClosed || s.Close == hub.OriginClosed)
+	if tcp && !own && (closed && !c.forced || public && c.forced && !c.closing) {
 		c.held[at] = hold{b, now.Add(w.config().Timers.PortHold)}
 	}
 }
