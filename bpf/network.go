@@ -118,9 +118,13 @@ func (d *Dataplane) setPlaces() error {
 	d.releaseSlots()
 	var errs []error
 	for i := range c.Egress {
-		p := d.egressPlace(&c.Egress[i])
-		want[address(c.Egress[i].Addr)] = p
-		errs = append(errs, d.nameSlots(c.Egress[i].Addr, &p))
+		a := &c.Egress[i]
+		if divided(c, a) {
+			continue
+		}
+		p := d.egressPlace(a)
+		want[address(a.Addr)] = p
+		errs = append(errs, d.nameSlots(a.Addr, &p))
 	}
 	for _, a := range d.spec.Own {
 		want[address(a)] = dataplanePlace{Kind: placeKernel}
@@ -143,13 +147,20 @@ func (d *Dataplane) nameSlots(a netip.Addr, p *dataplanePlace) error {
 	return errors.Join(errs...)
 }
 
+// divided says that who owns a port of an address is told by the far end too:
+// each datacenter divides an address of a tenant's among its own servers for flows
+// to what the network serves everywhere (SEMANTICS 6.3). Replies are the hub's.
+func divided(c *hub.Config, a *egress.Address) bool {
+	return len(c.Proxied) > 0 && a.Tenant != 0 && a.Addr.Is4()
+}
+
 // releaseSlots gives back the places of egress addresses that are not this
 // server's any more. Their flows are over: no reply comes here.
 func (d *Dataplane) releaseSlots() {
 	still := make(map[netip.Addr]bool)
 	for i := range d.spec.Config.Egress {
 		a := &d.spec.Config.Egress[i]
-		still[a.Addr] = ownedBy(a, d.spec.Config.Self)
+		still[a.Addr] = ownedBy(a, d.spec.Config.Self) && !divided(&d.spec.Config, a)
 	}
 	for a, base := range d.network.slots {
 		if !still[a] {

@@ -141,3 +141,32 @@ func TestSU14_StaleDirectoryCostsAHop(t *testing.T) {
 		}
 	}
 }
+
+// SEMANTICS 6.3: for flows to what the network serves everywhere, each datacenter
+// divides an address of a tenant's among its own servers. A reply's address does
+// not say whose it is then, and no server hands it over by that.
+func TestDividedAddressIsTheHubs(t *testing.T) {
+	o := hubtest.Options{Datacenters: 2, Servers: 3}
+	whole := netip.PrefixFrom(hubtest.Web.Addr(), 32)
+	for _, proxied := range []bool{false, true} {
+		m := newMesh(t, o, func(_ ident.Server, c *hub.Config) {
+			c.Egress[0].Tenant = 1
+			if proxied {
+				c.Proxied = []netip.Prefix{whole}
+			}
+		})
+		a := o.Config().Egress[0]
+		for enter := range m.planes {
+			for _, port := range edgesOfSlices() {
+				owner := a.OwnerOf(port)
+				if owner == 0 {
+					continue
+				}
+				at, why, hops := m.follow(enter, replyTo(a.Addr, port))
+				if proxied && (at != enter || why != LeftElsewhere) || !proxied && at != owner {
+					t.Errorf("proxied %v, port %d at server %d: %v at server %d after %d hops", proxied, port, enter, why, at, hops)
+				}
+			}
+		}
+	}
+}
