@@ -24,6 +24,24 @@ func shipped(t *testing.T) (names []string) {
 	return names
 }
 
+// readSummaries are the verdicts of a results directory.
+func readSummaries(dir string) (all []record.Summary, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, "summary.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	return all, err
+}
+
+func summariesOf(t *testing.T, dir string) []record.Summary {
+	t.Helper()
+	all, err := readSummaries(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // Every scenario that is shipped, in every variant, holds on the simulator by its
 // own checks.
 func TestShippedOnSim(t *testing.T) {
@@ -32,16 +50,8 @@ func TestShippedOnSim(t *testing.T) {
 	if code := Main(append([]string{"run", "--on", "sim", "--out", dir}, names...), &said, &said); code != exitOK {
 		t.Errorf("exit code %d\n%s", code, &said)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "summary.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var summaries []record.Summary
-	if err := json.Unmarshal(data, &summaries); err != nil {
-		t.Fatal(err)
-	}
 	passed := map[string]bool{}
-	for _, s := range summaries {
+	for _, s := range summariesOf(t, dir) {
 		passed[s.Scenario+"/"+s.Variant] = s.Verdict == record.Pass && len(s.Checks) > 0
 	}
 	for _, name := range names {

@@ -4,13 +4,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +21,7 @@ import (
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // impaired is a scenario with every kind of process: a server, and the pump of
@@ -109,12 +110,8 @@ func verdicts(dir string) (string, error) {
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, &out)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "summary.json"))
+	all, err := readSummaries(dir)
 	if err != nil {
-		return "", err
-	}
-	var all []record.Summary
-	if err := json.Unmarshal(data, &all); err != nil {
 		return "", err
 	}
 	var text strings.Builder
@@ -172,6 +169,45 @@ func TestSoakNoFalseFailure(t *testing.T) {
 		}
 		if err := os.RemoveAll(dir); err != nil { // two hundred captures are a lot
 			t.Fatal(err)
+		}
+	}
+	clean(t, before)
+}
+
+// Simulator and labs agree on every scenario and variant that is shipped, each
+// time: 20 times over all of them, in short once over the files as they are. What
+// could not be judged, because the machine had no time for a lab, is asked again,
+// and is no agreement if it never can be.
+func TestSoakAgreement(t *testing.T) {
+	need.Root(t)
+	before := machine(t)
+	args := []string{"--variant", spec.Base}
+	if os.Getenv("HOMEWARD_SOAK") != "" {
+		args = nil
+	}
+	for i := range times(1, 20) {
+		left := shipped(t)
+		for try := 1; len(left) > 0; try++ {
+			dir := filepath.Join(t.TempDir(), "out")
+			out, err := homeward(append(append([]string{"run", "--on", "both", "--out", dir}, args...), left...)...).CombinedOutput()
+			asked := left
+			left = nil
+			for _, s := range summariesOf(t, dir) {
+				switch {
+				case s.Verdict == record.Error && try < 4:
+					if !slices.Contains(left, s.Scenario) {
+						left = append(left, s.Scenario)
+					}
+				case s.Verdict != record.Pass:
+					t.Errorf("run %d, try %d: %s/%s on %s: %s", i, try, s.Scenario, s.Variant, s.Engine, s.Verdict)
+				}
+			}
+			if err != nil && len(left) == 0 {
+				t.Errorf("run %d, try %d, of %v: %v\n%s", i, try, asked, err, out)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	clean(t, before)

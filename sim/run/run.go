@@ -16,6 +16,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/host"
+	"github.com/homeward-lab/homeward/sim/tcp"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	Queue engine.Queue
 	// Budget is the most events of a run; 0 means no bound.
 	Budget uint64
+	// Congestion is the algorithm of every TCP connection.
+	Congestion tcp.Algorithm
 	// Late is how much later than planned each flow starts, by its index; nil
 	// means none does.
 	Late []time.Duration

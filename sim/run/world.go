@@ -125,6 +125,7 @@ func (w *wire) SetMTU(mtu int) { w.mtu = cmp.Or(mtu, w.link.MTU) }
 func newWorld(p *plan.Plan, o Options) (*world, error) {
 	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine), watch: o.Watch}
 	w.hosts = host.NewEnv(w.engine, &w.pool, kindHost, p.Flows)
+	w.hosts.Congestion = o.Congestion
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		w.nodes[n.ID] = &machine{plan: n, node: node.New(n.ID, &w.pool, n.MultipathSeed(), n.Forward), ports: make(map[string]node.Port)}
