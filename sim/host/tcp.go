@@ -254,7 +254,7 @@ func (s *Stack) accept(now vt.Instant, key socket, syn *tcp.Segment, mark uint32
 func (x *stream) send(seg *tcp.Segment) {
 	from, to := x.key.local, x.key.remote
 	head := headers(from.Addr()) + seg.OptionLen()
-	h, b := x.s.env.Pool.New(head + seg.Len)
+	h, b := x.s.env.Pool.NewZero(head+seg.Len, head)
 	size := head - headers(from.Addr()) + pkt.TCPHeader + seg.Len
 	ip := header(b[:0], from.Addr(), to.Addr(), pkt.ProtoTCP, size, true, 0)
 	l4 := b[len(ip):]

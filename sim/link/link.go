@@ -108,14 +108,13 @@ func (w *Wire) Send(h packet.Handle) {
 		w.push(now.Add(Hop), h)
 		return
 	}
-	data := w.pool.Data(h)
-	fate := w.line.Send(now, len(data))
+	fate := w.line.Send(now, w.pool.Len(h))
 	if fate.End != impair.Passed {
 		w.lose(h)
 		return
 	}
 	if fate.Flip >= 0 {
-		data[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
+		w.pool.Data(h)[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
 	}
 	if c := w.line.Config(); c.Plain() { // it was impaired once
 		fate.At = fate.At.Add(Hop)

@@ -131,13 +131,13 @@ func (n *Node) drop(h packet.Handle, d Drop) {
 
 // Input takes a packet that came in.
 func (n *Node) Input(h packet.Handle) {
-	data := n.pool.Data(h)
-	if p := n.quick(data); p != nil {
-		pkt.DecTTL4(data)
+	head := n.pool.Head(h)
+	if p := n.quick(head, n.pool.Len(h)); p != nil {
+		pkt.DecTTL4(head)
 		p.Send(h)
 		return
 	}
-	m := &n.meta
+	m, data := &n.meta, n.pool.Data(h)
 	m.Parse(data)
 	if m.Version == 0 { // beyond the IP header a router looks at ports alone
 		n.drop(h, Junk)
@@ -178,13 +178,13 @@ func (n *Node) Input(h packet.Handle) {
 // header without options, time to live, a destination that is remembered, and a
 // size that fits. It is nil for any other, which Input looks at closely. Both
 // come to the same.
-func (n *Node) quick(b []byte) Port {
-	if len(b) < pkt.IPv4Header || b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != len(b) {
+func (n *Node) quick(b []byte, size int) Port {
+	if len(b) < pkt.IPv4Header || b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != size {
 		return nil
 	}
 	to := binary.BigEndian.Uint32(b[16:])
 	r := &n.recent[slot(to)]
-	if r.to != to || r.port == nil || len(b) > r.port.MTU() || !pkt.HeaderSound(b[:pkt.IPv4Header]) {
+	if r.to != to || r.port == nil || size > r.port.MTU() || !pkt.HeaderSound(b[:pkt.IPv4Header]) {
 		return nil
 	}
 	return r.port
@@ -205,13 +205,12 @@ func slot(to uint32) uint32 { return to * 0x9e3779b1 >> 28 & (recent - 1) }
 
 // Output sends a packet of the node's own.
 func (n *Node) Output(h packet.Handle) {
-	data := n.pool.Data(h)
-	if p := n.quick(data); p != nil {
+	if p := n.quick(n.pool.Head(h), n.pool.Len(h)); p != nil {
 		p.Send(h)
 		return
 	}
 	m := &n.meta
-	m.Parse(data)
+	m.Parse(n.pool.Data(h))
 	if n.own[m.Dst] {
 		n.local(h, m)
 		return

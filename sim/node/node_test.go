@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -193,5 +194,31 @@ func TestRememberedWays(t *testing.T) {
 	n.AddAddress(web.Addr())
 	if leave(good()); len(wan.raw) != 0 {
 		t.Error("a packet for the node's new address is forwarded")
+	}
+}
+
+// A packet whose payload is a number is wrapped as one with all of its bytes, of
+// either family and in every kind of tunnel.
+func TestWrapIsAppend(t *testing.T) {
+	var pool packet.Pool
+	v4 := hubtest.IP{Src: inside, Dst: web, Payload: make([]byte, 900)}.UDP()
+	v6 := hubtest.IP{Src: netip.MustParseAddrPort("[fd00::5]:7"), Dst: netip.MustParseAddrPort("[2001:db8::1]:7"), Payload: make([]byte, 900)}.UDP()
+	for _, inner := range [][]byte{v4, v6, {}, {1, 2, 3}} {
+		for _, e := range []tunnel.Encap{
+			{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1")},
+			{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1"), Key: 7, HasKey: true},
+			{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1"), Proto: tunnel.ViaGUE, SrcPort: 1, DstPort: 2},
+			{Src: netip.MustParseAddr("198.18.0.2"), Dst: netip.MustParseAddr("198.18.0.1"), Proto: tunnel.ViaUDP, SrcPort: 1, DstPort: 2},
+			{Src: netip.MustParseAddr("2001:db8::2"), Dst: netip.MustParseAddr("2001:db8::1")},
+			{Src: netip.MustParseAddr("2001:db8::2"), Dst: netip.MustParseAddr("2001:db8::1"), Proto: tunnel.ViaUDP, SrcPort: 1, DstPort: 2},
+		} {
+			h, head := pool.NewZero(len(inner), min(len(inner), 60))
+			copy(head, inner)
+			node.Wrap(&pool, h, &e)
+			if want := e.Append(nil, inner); !bytes.Equal(pool.Data(h), want) {
+				t.Errorf("%+v around %d bytes: %x, want %x", e, len(inner), pool.Data(h), want)
+			}
+			pool.Free(h)
+		}
 	}
 }

@@ -86,7 +86,9 @@ func (g *GRE) clamp(data []byte) {
 
 // Send implements Port.
 func (g *GRE) Send(h packet.Handle) {
-	g.clamp(g.pool.Data(h))
+	if mayOpen(g.pool.Head(h)) {
+		g.clamp(g.pool.Data(h))
+	}
 	Wrap(g.pool, h, &g.encap)
 	g.wan.Send(h)
 }
@@ -113,9 +115,25 @@ func (g *GRE) Takes(h packet.Handle) bool {
 	return true
 }
 
+// mayOpen says whether a packet may be a SYN, which alone is clamped: all but
+// IPv4 without options whose transport header says that it is none.
+func mayOpen(b []byte) bool {
+	const flags = pkt.IPv4Header + 13
+	return len(b) <= flags || b[0] != 0x45 || b[9] == pkt.ProtoTCP && b[flags]&pkt.SYN != 0
+}
+
 // Wrap puts an outer header before a packet.
 func Wrap(pool *packet.Pool, h packet.Handle, e *tunnel.Encap) {
-	n := e.Overhead()
-	b := pool.Push(h, n)
+	outer := pool.Push(h, e.Overhead())
+	n := len(outer)
+	if size := pool.Len(h) - n; e.Dst.Is4() && size > 0 && pool.Head(h)[n] == blank[0] {
+		// No checksum covers what is inside: its family and length will do.
+		e.AppendHeader(outer[:0], blank[:size])
+		return
+	}
+	b := pool.Data(h)
 	e.AppendHeader(b[:0], b[n:])
 }
+
+// blank stands for an IPv4 packet of which only the length matters.
+var blank = [packet.Size]byte{0x45}

@@ -15,6 +15,15 @@ func TestPool(t *testing.T) {
 	want := map[packet.Handle][]byte{}
 	for range 20_000 {
 		switch h := any1(want); {
+		case r.IntN(4) == 0: // zeros that are a number
+			b := make([]byte, r.IntN(packet.Size+1))
+			h, head := p.NewZero(len(b), r.IntN(min(len(b), 200)+1))
+			for i := range head {
+				head[i] = 9
+			}
+			copy(b, head)
+			p.Mark(h, uint32(len(b)))
+			want[h] = b
 		case h == 0 || r.IntN(3) > 0:
 			b := bytes.Repeat([]byte{byte(r.Uint32())}, r.IntN(packet.Size+1))
 			h := p.Make(b)
@@ -27,8 +36,7 @@ func TestPool(t *testing.T) {
 			want[p.Copy(h)] = want[h]
 		case r.IntN(3) == 0:
 			n := r.IntN(min(100, packet.Size-len(want[h])) + 1)
-			b := p.Push(h, n)
-			copy(b, bytes.Repeat([]byte{7}, n))
+			copy(p.Push(h, n), bytes.Repeat([]byte{7}, n))
 			want[h] = append(bytes.Repeat([]byte{7}, n), want[h]...)
 			p.Mark(h, uint32(len(want[h])))
 		case r.IntN(2) == 0:
@@ -43,6 +51,9 @@ func TestPool(t *testing.T) {
 		}
 	}
 	for h, b := range want {
+		if head := p.Head(h); p.Len(h) != len(b) || !bytes.HasPrefix(b, head) {
+			t.Fatalf("packet %d has %d bytes, beginning with %x", h, p.Len(h), head)
+		}
 		if !bytes.Equal(p.Data(h), b) || p.Flow(h) != uint32(len(b)) {
 			t.Fatalf("packet %d changed", h)
 		}

@@ -119,7 +119,7 @@ func (c *chain) Handle(ev engine.Event) {
 		}
 	case kindSend:
 		f := &c.flows[ev.Arg]
-		h, b := c.pool.New(chainSize)
+		h, b := c.pool.NewZero(chainSize, len(f.template))
 		copy(b, f.template)
 		c.nodes[0].Output(h)
 		if f.sent++; f.sent < c.packets {
