@@ -110,7 +110,7 @@ type Engine struct {
 	sequence []uint64 // by entity
 	timers   []timer
 	idle     []Timer // timers that were freed
-	last     uint64 // the order of the last event, which was at now
+	last     uint64  // the order of the last event, which was at now
 	print    Fingerprint
 	handled  uint64
 	budget   uint64
