@@ -117,7 +117,7 @@ func examine() []finding {
 	if root {
 		add("veth", "labs: links", "the kernel needs CONFIG_VETH (modprobe veth)", true, func() (string, error) { return tryVeth(ns) })
 		add("af_packet", "dataplane: packets to and from the hub", "the kernel needs CONFIG_PACKET, the process CAP_NET_RAW", true, func() (string, error) { return tryPacket(ns) })
-		add("tcx", "dataplane: tunnels in the kernel; without it they are written in userspace, slower", "Linux 6.6 or newer and CAP_BPF; without it nothing else is lost", false, func() (string, error) { return "attached a program", bpf.Supported() })
+		add("tcx", "dataplane: tunnels in the kernel; without it they are written in userspace, slower", "Linux 6.6 or newer and CAP_BPF: run as root, or have root run homeward grant (Linux 6.9); without it nothing else is lost", false, func() (string, error) { return "attached a program", bpf.Supported() })
 	}
 	add("nofile", "labs: a few descriptors for each node", "raise the limit, as root: ulimit -n 20000", true, tryFiles)
 	add("sim", "engine: the same hub in virtual time", "", false, func() (string, error) { return "runs everywhere", nil })
@@ -129,7 +129,7 @@ func examine() []finding {
 		}
 		return "this version's engine", nil
 	})
-	add("emu-ebpf", "engine: that hub, whose flows the kernel carries once they are set up; the default where it works", "Linux 6.6 or newer with tcx and BTF (CONFIG_DEBUG_INFO_BTF), and CAP_BPF: run as root. emu-hub does without", false, func() (string, error) {
+	add("emu-ebpf", "engine: that hub, whose flows the kernel carries once they are set up; the default where it works", "Linux 6.6 or newer with tcx and BTF (CONFIG_DEBUG_INFO_BTF), and CAP_BPF: run as root, or have root run homeward grant (Linux 6.9). emu-hub does without", false, func() (string, error) {
 		return "loaded and attached it", bpf.DataplaneSupported()
 	})
 	return all

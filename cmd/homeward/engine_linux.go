@@ -125,5 +125,5 @@ func speakable(kind string) error { return speaker.Possible(speaker.Kind(kind)) 
 
 // machineCommands are what a machine with labs has beside labCommands.
 func machineCommands() []*cobra.Command {
-	return []*cobra.Command{newDoctor(), newAgent(), newPump(), newStar(), newSpeaker()}
+	return []*cobra.Command{newDoctor(), newGrant(), newAgent(), newPump(), newStar(), newSpeaker()}
 }

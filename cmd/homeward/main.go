@@ -66,6 +66,7 @@ func (o *output) Write(p []byte) (int, error) {
 
 // Main runs one command line and returns its exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
+	askGrant()
 	ctx, stop := watch(withArgs(context.Background(), args))
 	defer stop()
 

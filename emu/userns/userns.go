@@ -2,8 +2,8 @@
 // so that a lab needs no privilege on the machine (user_namespaces(7)).
 //
 // Root there is nobody outside: it owns the network namespaces that it makes and
-// nothing else. Programs of eBPF are not loaded there; labs do without. The law:
-// what runs inside ends with who started it.
+// nothing else. Programs of eBPF are loaded there if root grants it (emu/grant); labs
+// do without otherwise. The law: what runs inside ends with who started it.
 package userns
 
 import (
@@ -40,7 +40,7 @@ func Run(args []string) (code int, err error) {
 	cmd.Env = append(os.Environ(), mark+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET,
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
 		Pdeathsig:   unix.SIGKILL,
