@@ -82,11 +82,11 @@ func (a *Allocator) Proxy(local *Directory, server ident.Server) { a.collect(loc
 func (a *Allocator) collect(d *Directory, server ident.Server, proxied bool) {
 	for i := range d.addresses {
 		e := &d.addresses[i]
-		if e.Closed || e.private() {
+		if e.private() {
 			continue
 		}
 		var mine []part
-		for k, owner := range e.Owner {
+		for k, owner := range e.Opens() {
 			if owner == server && k > 0 {
 				mine = append(mine, part{e.Addr, uint16(k * SliceSize)})
 			}

@@ -30,10 +30,18 @@ type Address struct {
 	// Was are the owners before a move that drains: flows that they have go on,
 	// and end there (SEMANTICS 5.2).
 	Was [Slices]ident.Server `json:"was,omitzero"`
-	// Closed: no flow may begin with this address.
+	// Closed: no flow may begin with this address yet but where it was.
 	Closed bool `json:"closed,omitempty"`
 	// Version counts the moves of the address.
 	Version uint64 `json:"version,omitempty"`
+}
+
+// Opens are the owners with which flows may begin.
+func (a *Address) Opens() *[Slices]ident.Server {
+	if a.Closed {
+		return &a.Was
+	}
+	return &a.Owner
 }
 
 // TagCDN marks addresses that origins trust as the CDN's (SEMANTICS 5.1): no

@@ -48,6 +48,8 @@ type Config struct {
 	// private networks whose client's address cannot stay (SEMANTICS 1.5): each
 	// whole and of one server.
 	Sources []Source `json:"sources,omitempty"`
+	// Held are flows of addresses that moved here and drain where they were.
+	Held []Held `json:"held,omitempty"`
 	// Proxied are destinations that the network itself serves in every datacenter:
 	// flows to them leave where they came in (SEMANTICS 6.3).
 	Proxied []netip.Prefix `json:"proxied,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -83,9 +84,10 @@ func (v *view) addDepartures() error {
 				errs = append(errs, fmt.Errorf("egress %v: tenant %d does not exist", a.Addr, a.Tenant))
 			}
 		}
-		if a.Addr.Is4() && !a.Closed {
+		if a.Addr.Is4() {
 			v.depart(a, nearest)
 		}
+		v.moving = v.moving || a.Was != [egress.Slices]ident.Server{}
 	}
 	for _, own := range e.own {
 		slices.SortFunc(own, func(x, y dedicated) int {
@@ -99,7 +101,7 @@ func (v *view) addDepartures() error {
 func (v *view) depart(a *egress.Address, nearest map[string]ident.Datacenter) {
 	e := &v.leaving
 	var live []ident.Server
-	for _, owner := range a.Owner {
+	for _, owner := range a.Opens() {
 		if p := v.peers[owner]; p != nil && p.Live && !slices.Contains(live, owner) {
 			live = append(live, owner)
 		}
@@ -177,6 +179,35 @@ func (c *Config) Local(dc ident.Datacenter) (local []egress.Address) {
 		local = append(local, one)
 	}
 	return local
+}
+
+// Held is a flow that goes on with a port of an address that has moved away from
+// its server: nobody may give out the pair (SEMANTICS 5.2).
+type Held struct {
+	Proto  uint8          `json:"proto"`
+	Egress netip.AddrPort `json:"egress"`
+	Remote netip.AddrPort `json:"remote"`
+	Server ident.Server   `json:"server"`
+}
+
+// Occupies are the flows among sessions of a server that have a port of an address.
+func Occupies(server ident.Server, sessions iter.Seq[Session], addr netip.Addr) (all []Held) {
+	for s := range sessions {
+		if s.Egress.Addr() == addr && s.EgressServer == 0 {
+			all = append(all, Held{s.Tuple.Proto, s.Egress, s.Tuple.Dst, server})
+		}
+	}
+	return all
+}
+
+// addHeld indexes them.
+func (v *view) addHeld() {
+	for _, x := range v.cfg.Held {
+		if v.held == nil {
+			v.held = make(map[flow.Key]ident.Server, len(v.cfg.Held))
+		}
+		v.held[flow.ReverseKey(x.Proto, x.Egress, x.Remote)] = x.Server
+	}
 }
 
 // newPorts is the allocator of this server's egress ports.
@@ -307,6 +338,19 @@ func (h *Hub) ownerOfReply(a *egress.Address, k *flow.Key) ident.Server {
 		}
 	}
 	return a.OwnerOf(k.SrcPort)
+}
+
+// wasOf is who owned the port that a reply goes to, before the address moved; 0 is
+// nobody.
+func (h *Hub) wasOf(k *flow.Key) ident.Server {
+	if !h.v.moving {
+		return 0
+	}
+	at := k.Source()
+	if a := h.v.directory.Lookup(at.Addr()); a != nil {
+		return a.WasOf(at.Port())
+	}
+	return 0
 }
 
 // owns reports whether this server owns the port of a flow that leaves here.

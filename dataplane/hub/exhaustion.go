@@ -38,7 +38,7 @@ func (o OnExhaustion) known() bool {
 func (v *view) addSpare() {
 	for i := range v.cfg.Egress {
 		a := &v.cfg.Egress[i]
-		if a.Datacenter != v.dc || a.Tenant != 0 {
+		if a.Datacenter != v.dc || a.Tenant != 0 || a.Closed {
 			continue
 		}
 		spare := &v.spare[family(a.Addr)]

@@ -196,6 +196,10 @@ func (h *Hub) openGuest(now vt.Instant, w *work, out *Out) (flow.Index, *flow.Fl
 		h.refuseGuest(now, w, reason, out)
 		return 0, nil
 	}
+	if len(servers) > 0 && h.ports.Size(w.meta.Dst, from) == 0 && w.hops < steer.MaxHops {
+		h.askOn(now, w, h.oneOf(w, servers), "moved", out) // who asked does not know yet
+		return 0, nil
+	}
 	at, ok := h.ports.Allocate(h.flows, &w.key, from, egress.Pool)
 	if !ok || h.flows.Full() {
 		h.sweep(now, out)
@@ -240,10 +244,15 @@ func (h *Hub) guestExhausted(now vt.Instant, w *work, servers []ident.Server, ou
 		h.refuseGuest(now, w, drop.PortsExhausted, out)
 		return
 	}
+	h.askOn(now, w, next, "ports", out)
+}
+
+// askOn hands the question of another server on to a third.
+func (h *Hub) askOn(now vt.Instant, w *work, to ident.Server, why string, out *Out) {
 	h.count.HandedOver++
-	h.traceHandover(now, w, next, "ports", out)
+	h.traceHandover(now, w, to, why, out)
 	x := &h.toPeer
-	x.encap, x.port = h.v.peers[next].gueTo(w.asker, w.vnet, w.hash), 0
+	x.encap, x.port = h.v.peers[to].gueTo(w.asker, w.vnet, w.hash), 0
 	x.encap.Context.Hops, x.encap.Context.Egress = w.hops+1, w.asked
 	h.putPeer(w, x, out)
 }

@@ -13,9 +13,9 @@ import (
 // fromInternet decides a packet to an egress address: to the owner of its
 // slice, back along its flow, or nowhere (SEMANTICS 1.4, 5.2).
 func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
-	switch w.owner {
-	case h.v.cfg.Self:
-	case 0:
+	switch {
+	case w.owner == h.v.cfg.Self, w.kept, h.wasOf(&w.key) == h.v.cfg.Self:
+	case w.owner == 0:
 		h.dropped(now, w, drop.NoOwner, out)
 		return
 	default:
@@ -31,7 +31,7 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 		f = nil
 	}
 	if f == nil {
-		h.dropped(now, w, drop.NoFlow, out)
+		h.notHere(now, w, out)
 		return
 	}
 	if r := h.remoteOf(i); r != nil {
@@ -45,6 +45,20 @@ func (h *Hub) fromInternet(now vt.Instant, w *work, out *Out) {
 		}
 	}
 	h.back(now, w, i, f, out)
+}
+
+// notHere decides a reply whose flow is not here, although it may be: of an
+// address that moves it is where the address was, or is. Each is asked once.
+func (h *Hub) notHere(now vt.Instant, w *work, out *Out) {
+	other := h.wasOf(&w.key)
+	if other == h.v.cfg.Self {
+		other = w.owner
+	}
+	if w.kept || other == 0 || other == h.v.cfg.Self {
+		h.dropped(now, w, drop.NoFlow, out)
+		return
+	}
+	h.handOver(now, w, other, steer.Context{SecondHop: true}, "moved", out)
 }
 
 // answered takes a packet that is the reply of a flow to a private network back

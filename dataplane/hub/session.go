@@ -34,7 +34,7 @@ func (h *Hub) session(i flow.Index, f *flow.Flow) *Session {
 		Start:  f.Start, BytesSent: f.Sent, BytesReceived: f.Received,
 		Rules: h.rulesOf(i),
 	}
-	if r := h.remoteOf(i); r != nil {
+	if r := h.remoteOf(i); r != nil && !r.guest {
 		s.Egress, s.EgressServer = r.egress, r.at
 	}
 	return s

@@ -48,6 +48,8 @@ type view struct {
 	countries bart.Table[string]
 	proxied   bart.Table[struct{}]
 	leaving   egressView
+	// moving: some address drains where it was.
+	moving bool
 	// held are the reverse keys of flows that go on elsewhere, and where.
 	held  map[flow.Key]ident.Server
 	mtu   int
@@ -152,6 +154,7 @@ func newView(c Config) (*view, error) {
 		mtu:        cmp.Or(c.MTU, defaultMTU),
 		fragments:  fragment.Limits{Datagrams: c.Bounds.Fragmented, Bytes: c.Bounds.FragmentBytes, Timeout: c.Timers.Reassembly, Seed: c.Seed},
 	}
+	v.addHeld()
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
 	errs = append(errs, v.addGroups(), v.addRoutes(), v.addEgress(), v.addDepartures(), v.addSources(), v.addCountries(), v.addTimers())

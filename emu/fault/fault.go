@@ -81,6 +81,8 @@ type Lab interface {
 	// on those that run; a paused one gets it when it is resumed, a killed one when
 	// it is revived.
 	Reconfigure(change func(*hub.Config)) error
+	// Sessions are those that live on a server now.
+	Sessions(server string) ([]hub.Session, error)
 	// Degrade has one direction of an impaired link do this, whatever is asked of
 	// it otherwise; nil ends that.
 	Degrade(link string, d impair.Direction, c *impair.Config) error
@@ -140,6 +142,8 @@ type Handle struct {
 	// undo are what heals it, in reverse.
 	undo []func() error
 	stop func() // ends what it does by itself; nil if nothing
+	// done is closed when it has done all of it; nil if that was at once.
+	done chan struct{}
 	once func() error
 }
 
@@ -215,8 +219,17 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 		return nil
 	}
 	h, err := e.Start(ctx, f)
-	if err != nil || f.For == 0 && f.Do != spec.Restart {
+	if err != nil {
 		return err
+	}
+	if h.done != nil {
+		select {
+		case <-h.done:
+		case <-ctx.Done():
+		}
+	}
+	if f.For == 0 && f.Do != spec.Restart {
+		return nil
 	}
 	if !until(ctx, base.Add(f.At.D()+f.For.D())) {
 		return nil

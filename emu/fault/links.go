@@ -36,6 +36,9 @@ func (e *Engine) happen(ctx context.Context, h *Handle) error {
 		return e.withdraw(h)
 	case spec.Drain:
 		return e.drain(ctx, h)
+	case spec.Move:
+		e.move(ctx, h)
+		return nil
 	}
 	return fmt.Errorf("no fault is called %q", f.Do)
 }

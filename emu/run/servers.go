@@ -188,6 +188,18 @@ func (l faulty) Revive(server string) error {
 	})
 }
 
+// Sessions implements fault.Lab.
+func (l faulty) Sessions(server string) ([]hub.Session, error) {
+	i := slices.IndexFunc(l.r.plan.Servers, func(s plan.Server) bool { return s.Node == server })
+	if i < 0 || l.r.fleet.condition(i) != running {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
+	defer cancel()
+	look, err := l.r.fleet.all()[i].Look(ctx)
+	return look.Sessions, err
+}
+
 // Reconfigure implements fault.Lab. Without a change it puts in force what a
 // server missed.
 func (l faulty) Reconfigure(change func(*hub.Config)) error {

@@ -34,6 +34,8 @@ func Happened(f *plan.Fault) string {
 		return stops + " stands still"
 	case spec.Kill, spec.Restart:
 		return stops + " is killed"
+	case spec.Move:
+		return fmt.Sprintf("%s moves from %s to %s", f.Address, f.On, f.To)
 	case spec.Withdraw:
 		return fmt.Sprintf("%s no longer announces %s", of(f.Datacenters), f.Address)
 	}

@@ -41,6 +41,9 @@ type breakage struct {
 	active, cut bool
 	// down are the servers that it stopped.
 	down []*server
+	// step is the next of the plan's moves, held what was told of the address.
+	step int
+	held []hub.Held
 }
 
 // What an event of a fault's means, in the lowest bits of its argument; the rest
@@ -50,7 +53,8 @@ const (
 	heals
 	turns
 	drains
-	faultBits = 2
+	moves
+	faultBits = 3
 )
 
 // schedule has the plan's faults happen, from the start of traffic on.
@@ -65,6 +69,9 @@ func (w *world) schedule(base vt.Instant) {
 		if p.For > 0 || p.Do == spec.Restart {
 			at = at.Add(p.For.D())
 			f.at(at, i, heals)
+		}
+		for _, s := range p.Moves {
+			at = max(at, base.Add(p.At.D()+s.At))
 		}
 		f.end = max(f.end, at)
 	}
@@ -97,6 +104,8 @@ func (f *faults) handle(arg uint32) {
 		if b.active {
 			err = f.stop(b)
 		}
+	case moves:
+		err = f.move(b)
 	}
 	if err != nil {
 		f.world.fail(fmt.Errorf("fault %s: %w", b.plan.ID, err))
@@ -122,6 +131,10 @@ func (f *faults) happen(i int, b *breakage) error {
 	case spec.Pause, spec.Kill, spec.Restart:
 		f.mute(b, true) // a router is its links, for all that others can tell
 		return f.silence(b)
+	case spec.Move:
+		for _, s := range b.plan.Moves {
+			f.at(f.world.engine.Now().Add(s.At), i, moves)
+		}
 	case spec.Withdraw, spec.Drain:
 		for _, d := range b.plan.Datacenters {
 			for _, p := range b.plan.Prefixes {
@@ -136,6 +149,37 @@ func (f *faults) happen(i int, b *breakage) error {
 		return fmt.Errorf("no fault is called %q", b.plan.Do)
 	}
 	return nil
+}
+
+// move lets the servers of a datacenter learn the next step of an address's move.
+func (f *faults) move(b *breakage) error {
+	w := f.world
+	s := &b.plan.Moves[b.step]
+	b.step++
+	err := w.reconfigure(func(c *hub.Config) {
+		if s.Concerns(w.plan, c.Self) {
+			s.Apply(c, b.toldTo(s))
+		}
+	})
+	f.tell(b, "step", s.Text(b.plan))
+	if !s.Hands {
+		return err
+	}
+	b.held = nil
+	for _, x := range w.servers {
+		if s.Concerns(w.plan, x.plan.Config.Self) && x.is == running {
+			b.held = append(b.held, hub.Occupies(x.plan.Config.Self, x.hub.Sessions(), s.Entry.Addr)...)
+		}
+	}
+	return err
+}
+
+// toldTo are the pairs that the servers of a step must not give out.
+func (b *breakage) toldTo(s *plan.MoveStep) []hub.Held {
+	if s.Datacenter != b.plan.To {
+		return nil
+	}
+	return b.held
 }
 
 // heal undoes it, in reverse.

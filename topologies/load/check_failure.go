@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -110,25 +111,29 @@ func (r *resolver) faultWords(path string, f *spec.Fault) {
 // checkFault checks the words that belong to some faults alone, wherever the
 // fault comes from; given says whether a word was.
 func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(word, msg string)) {
-	for _, w := range []struct{ word, do, want string }{
-		{"direction", spec.Blackhole, "direction: up or down"},
-		{"every", spec.Flap, ""},
-		{"mtu", spec.LowerMTU, "mtu: such as 1280"},
-		{"address", spec.Withdraw, "address: one of the egress, or tunnel"},
-		{"wait", spec.Drain, ""},
-		{"impairment", spec.Degrade, "impairment: such as {delay: 80ms}"},
+	for _, w := range []struct{ word, do, other, want string }{
+		{"direction", spec.Blackhole, "", "direction: up or down"},
+		{"every", spec.Flap, "", ""},
+		{"mtu", spec.LowerMTU, "", "mtu: such as 1280"},
+		{"address", spec.Withdraw, spec.Move, "address: one of the egress, or tunnel"},
+		{"to", spec.Move, "", "to: the datacenter that the address goes to"},
+		{"wait", spec.Drain, spec.Move, ""},
+		{"impairment", spec.Degrade, "", "impairment: such as {delay: 80ms}"},
 	} {
-		switch {
-		case f.Do != w.do && given(w.word):
-			fail(w.word, w.word+" belongs to do: "+w.do)
-		case f.Do == w.do && w.want != "" && !given(w.word):
+		switch meant := f.Do == w.do || w.other != "" && f.Do == w.other; {
+		case !meant && given(w.word):
+			fail(w.word, w.word+" belongs to do: "+strings.TrimSuffix(w.do+" or "+w.other, " or "))
+		case meant && w.want != "" && !given(w.word):
 			missing(w.word, fmt.Sprintf("%s without %s, want %s", f.Do, w.word, w.want))
 		}
+	}
+	if f.Do == spec.Move && given("for") {
+		fail("for", "a move does not heal: want another move, back")
 	}
 	if f.Do == spec.LowerMTU && given("mtu") && (f.MTU < minMTU || f.MTU > maxMTU) {
 		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))
 	}
-	if f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
+	if f.Do == spec.Move && f.Address == spec.TunnelAddress || f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
 		if _, err := netip.ParseAddr(f.Address); err != nil {
 			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel", clip(f.Address)))
 		}

@@ -183,6 +183,7 @@ func (p *prefixer) judging(s *spec.Scenario) {
 	for i := range s.Faults {
 		p.own(&s.Faults[i].ID)
 		p.mention(&s.Faults[i].On)
+		p.mention(&s.Faults[i].To)
 	}
 	rename := func(word string) string {
 		if other, ok := strings.CutPrefix(word, "vs."); ok && p.things[other] {

@@ -30,6 +30,8 @@ type Fault struct {
 	Prefixes    []netip.Prefix `json:"prefixes,omitempty"`
 	// OnRamps whose two ends take a lower MTU.
 	OnRamps []ident.OnRamp `json:"onramps,omitempty"`
+	// Moves are what servers learn of an address that moves, in order of time.
+	Moves []MoveStep `json:"moves,omitempty"`
 }
 
 // Landing is where what a transit router has for an anycast address goes.
@@ -66,6 +68,8 @@ func (p *Plan) Fault(f spec.Fault) (Fault, error) {
 		err = d.onNodes(p)
 	case spec.Withdraw, spec.Drain:
 		err = d.onDatacenters(p)
+	case spec.Move:
+		err = d.onAddress(p)
 	default:
 		return Fault{}, fmt.Errorf("no fault is called %q", f.Do)
 	}

@@ -56,8 +56,9 @@ type Fault struct {
 	// tunnel know; of a link nobody, before it is told by ICMP). To nodes: partition (what is selected reaches each other and nothing else), pause (a server stands still, a router
 	// forwards nothing), kill (a server or router loses its power and its state; when it heals, it starts anew), restart (it is
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
-	// withdraws from ingress, waits, and then its servers stop in order).
-	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain"`
+	// withdraws from ingress, waits, and then its servers stop in order), move (the IPv4 egress address Address leaves it for To; with Wait
+	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation).
+	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move"`
 	// On selects what it happens to: an on-ramp such as shop.1.wan (its line), two ends of a link joined by "-", a node, a site or a datacenter.
 	On string `yaml:"on" json:"on"`
 	// For is how long; then it heals.
@@ -72,7 +73,9 @@ type Fault struct {
 	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
 	// Address of withdraw: an egress address of the datacenter, or "tunnel", the address that all tunnels go to.
 	Address string `yaml:"address,omitempty" json:"address,omitempty"`
-	// Wait of drain, between withdrawal and stop; 0 means 1 s.
+	// To is the datacenter that an address moves to.
+	To string `yaml:"to,omitempty" json:"to,omitempty"`
+	// Wait of drain, between withdrawal and stop, 0 means 1 s; of move, how long flows go on, 0 means not at all.
 	Wait unit.Duration `yaml:"wait,omitempty" json:"wait,omitempty"`
 	// Impairment of degrade, in both directions, instead of what the link does otherwise.
 	Impairment *Impairment `yaml:"impairment,omitempty" json:"impairment,omitempty"`
@@ -120,6 +123,7 @@ const (
 	Restart   = "restart"
 	Withdraw  = "withdraw"
 	Drain     = "drain"
+	Move      = "move"
 )
 
 // TunnelAddress is the word of Fault.Address for the address of all tunnels.
@@ -127,5 +131,5 @@ const TunnelAddress = "tunnel"
 
 // FaultWords are the words of Fault.Do, in the language's order.
 func FaultWords() []string {
-	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain}
+	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move}
 }

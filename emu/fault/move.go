@@ -1,0 +1,72 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/topologies/plan"
+)
+
+// move lets datacenters learn, one step after another, that an address moves. It
+// returns at once.
+func (e *Engine) move(ctx context.Context, h *Handle) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var moving sync.WaitGroup
+	h.stop = sync.OnceFunc(func() { cancel(); moving.Wait() })
+	h.done = make(chan struct{})
+	began := time.Now()
+	moving.Go(func() {
+		defer close(h.done)
+		var held []hub.Held
+		for i := range h.Fault.Moves {
+			s := &h.Fault.Moves[i]
+			if !until(ctx, began.Add(s.At)) {
+				return
+			}
+			var err error
+			if held, err = e.step(h, s, held); err != nil {
+				e.fail(fmt.Errorf("fault %s: %w", h.Fault.ID, err))
+				return
+			}
+		}
+	})
+}
+
+// step lets the servers of one datacenter learn a step. It returns the flows that
+// go on where the address was.
+func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held) ([]hub.Held, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return held, nil
+	}
+	err := e.lab.Reconfigure(func(c *hub.Config) {
+		if !s.Concerns(e.plan, c.Self) {
+			return
+		}
+		told := held
+		if s.Datacenter != h.Fault.To {
+			told = nil
+		}
+		s.Apply(c, told)
+	})
+	e.tell(&h.Fault, "step", s.Text(&h.Fault))
+	if !s.Hands {
+		return held, err
+	}
+	for i := range e.plan.Servers {
+		x := &e.plan.Servers[i]
+		if x.Datacenter != s.Datacenter || e.out[x.Node] {
+			continue
+		}
+		sessions, asked := e.lab.Sessions(x.Node)
+		err = errors.Join(err, asked)
+		held = append(held, hub.Occupies(x.Config.Self, slices.Values(sessions), s.Entry.Addr)...)
+	}
+	return held, err
+}
