@@ -110,6 +110,9 @@ func (d *Dataplane) setPlaces() error {
 		if c.Servers[i].ID == c.Self {
 			kind = placeHandover
 		}
+		if kind == placeHandover && c.Departs() {
+			continue // what others hand over may be more than this knows: the hub takes it
+		}
 		want[address(c.Servers[i].Handover)] = dataplanePlace{Kind: kind}
 	}
 	for _, a := range c.Tunnels {
@@ -119,8 +122,8 @@ func (d *Dataplane) setPlaces() error {
 	var errs []error
 	for i := range c.Egress {
 		a := &c.Egress[i]
-		if divided(c, a) {
-			continue
+		if !c.Steered(a) {
+			continue // it moves, or each datacenter divides it for itself: the hub knows
 		}
 		p := d.egressPlace(a)
 		want[address(a.Addr)] = p
@@ -147,20 +150,13 @@ func (d *Dataplane) nameSlots(a netip.Addr, p *dataplanePlace) error {
 	return errors.Join(errs...)
 }
 
-// divided says that who owns a port of an address is told by the far end too:
-// each datacenter divides an address of a tenant's among its own servers for flows
-// to what the network serves everywhere (SEMANTICS 6.3). Replies are the hub's.
-func divided(c *hub.Config, a *egress.Address) bool {
-	return len(c.Proxied) > 0 && a.Tenant != 0 && a.Addr.Is4()
-}
-
 // releaseSlots gives back the places of egress addresses that are not this
 // server's any more. Their flows are over: no reply comes here.
 func (d *Dataplane) releaseSlots() {
 	still := make(map[netip.Addr]bool)
 	for i := range d.spec.Config.Egress {
 		a := &d.spec.Config.Egress[i]
-		still[a.Addr] = ownedBy(a, d.spec.Config.Self) && !divided(&d.spec.Config, a)
+		still[a.Addr] = ownedBy(a, d.spec.Config.Self) && d.spec.Config.Steered(a)
 	}
 	for a, base := range d.network.slots {
 		if !still[a] {

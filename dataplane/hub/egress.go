@@ -55,6 +55,19 @@ type departure struct {
 	at ident.Server
 }
 
+// Departs reports whether flows may leave from another server than their home:
+// where tenants have addresses, or addresses countries. What servers hand over
+// then is more than replies and packets of on-ramps (remote.go).
+func (c *Config) Departs() bool {
+	return slices.ContainsFunc(c.Egress, func(a egress.Address) bool { return a.Tenant != 0 || a.Country != "" })
+}
+
+// Steered reports whether replies to an egress address are steered by its owners
+// alone: it does not move, and no datacenter divides it for itself.
+func (c *Config) Steered(a *egress.Address) bool {
+	return a.Was == [egress.Slices]ident.Server{} && !a.Closed && (a.Tenant == 0 || len(c.Proxied) == 0)
+}
+
 // addDepartures prepares egressView, when servers and addresses are known.
 func (v *view) addDepartures() error {
 	e := &v.leaving
@@ -216,6 +229,16 @@ func (v *view) newPorts() *egress.Allocator {
 	a.Proxy(v.leaving.local, v.cfg.Self)
 	a.Hold(v.held)
 	return a
+}
+
+// steered reports whether replies of a flow come here by the owner of their port
+// alone, which is what carries flows beside the hub knows.
+func (h *Hub) steered(f *flow.Flow) bool {
+	if !h.v.moving && len(h.v.cfg.Proxied) == 0 {
+		return true
+	}
+	a := h.v.directory.Lookup(f.Egress().Addr())
+	return a != nil && h.v.cfg.Steered(a)
 }
 
 // isProxied reports whether the network itself serves an address, everywhere.

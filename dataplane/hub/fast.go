@@ -132,7 +132,7 @@ func (h *Hub) survives(now vt.Instant, i flow.Index, f *flow.Flow) bool {
 
 // hasten notes a flow that a packet went by: it may be carried from now on.
 func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
-	if h.fast == nil || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 {
+	if h.fast == nil || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 || h.remoteOf(i) != nil || !h.steered(f) {
 		return
 	}
 	if h.paths.narrow && (h.v.cfg.Uplink > 0 || h.narrow(&h.v.ramps[f.Return].exit.encap)) {
@@ -146,7 +146,7 @@ func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
 func (h *Hub) install() {
 	for _, i := range h.fast.steady {
 		f := h.flows.At(i)
-		if h.isCarried(i) || h.now < h.fast.again || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 {
+		if h.isCarried(i) || h.now < h.fast.again || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 || h.remoteOf(i) != nil {
 			continue
 		}
 		if !h.fast.Install(h.fastFlow(f)) {

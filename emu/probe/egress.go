@@ -2,6 +2,7 @@ package probe
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/homeward-lab/homeward/emu/netns"
 )
@@ -19,8 +20,8 @@ type EgressConfig struct {
 	// Prefixes of the egress addresses: packets from elsewhere are not looked at.
 	Prefixes []netip.Prefix
 	// Owned says whether the sender may use a source port (or echo id) of an
-	// address toward a destination.
-	Owned func(from netip.AddrPort, to netip.Addr) bool
+	// address toward a destination at a time.
+	Owned func(from netip.AddrPort, to netip.Addr, at time.Time) bool
 }
 
 // EgressCount is what an egress tap counted. A superpacket is one packet.
@@ -37,7 +38,7 @@ type EgressCount struct {
 // Egress checks a server's packets on the wire.
 type Egress struct {
 	pump  *pump
-	owned func(netip.AddrPort, netip.Addr) bool
+	owned func(netip.AddrPort, netip.Addr, time.Time) bool
 	count EgressCount
 }
 
@@ -78,7 +79,7 @@ func (e *Egress) see(f frame) {
 	}
 	from := netip.AddrPortFrom(p.src, p.sport())
 	e.count.Checked++
-	if e.owned(from, p.dst) {
+	if e.owned(from, p.dst, f.at) {
 		return
 	}
 	if e.count.Outside++; e.count.Outside == 1 {

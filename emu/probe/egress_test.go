@@ -21,7 +21,9 @@ func TestEgressCountsPortsOutsideTheSlice(t *testing.T) {
 
 func egressCountsPortsOutsideTheSlice(t *testing.T, a family) {
 	l := newLab(t, a)
-	inSlice3 := func(from netip.AddrPort, _ netip.Addr) bool { return from.Addr() == a.shared && from.Port()>>11 == 3 }
+	inSlice3 := func(from netip.AddrPort, _ netip.Addr, _ time.Time) bool {
+		return from.Addr() == a.shared && from.Port()>>11 == 3
+	}
 	own := probe.EgressConfig{Interface: "eth0", Prefixes: []netip.Prefix{a.apart, a.around}, Owned: inSlice3}
 	far := own
 	far.Interface, far.Incoming = "a", true
@@ -68,7 +70,7 @@ func egressCountsPortsOutsideTheSlice(t *testing.T, a family) {
 		if got.Checked != want.Checked || got.Outside != want.Outside || got.Dropped != 0 {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
-		if (got.Outside > 0) != got.First.IsValid() || got.Outside > 0 && inSlice3(got.First, netip.Addr{}) {
+		if (got.Outside > 0) != got.First.IsValid() || got.Outside > 0 && inSlice3(got.First, netip.Addr{}, time.Time{}) {
 			t.Errorf("%s: first violation %v", name, got.First)
 		}
 		if err := taps[name].Close(); err != nil {
@@ -87,7 +89,7 @@ func egressSeesBulk(t *testing.T, a family) {
 	l := newLab(t, a)
 	e, err := probe.StartEgress(l.router, probe.EgressConfig{
 		Interface: "web", Incoming: true, Prefixes: []netip.Prefix{netip.PrefixFrom(a.origin, a.origin.BitLen())},
-		Owned: func(netip.AddrPort, netip.Addr) bool { return true },
+		Owned: func(netip.AddrPort, netip.Addr, time.Time) bool { return true },
 	})
 	if err != nil {
 		t.Fatal(err)

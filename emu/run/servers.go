@@ -75,7 +75,7 @@ func (f *fleet) configure(ctx context.Context, i int, c hub.Config) error {
 		f.mu.Unlock()
 		f.owned[i].Change(&was)
 	}
-	f.owned[i].Changed()
+	f.owned[i].Changed(time.Now())
 	return err
 }
 
@@ -226,7 +226,7 @@ func (l faulty) Reconfigure(change func(*hub.Config)) error {
 			errs = append(errs, a.Reconfigure(ctx, configs[i]))
 		}
 		if is[i] != paused { // which may yet send as before
-			f.owned[i].Changed()
+			f.owned[i].Changed(time.Now())
 		}
 	}
 	return errors.Join(errs...)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -68,7 +69,7 @@ func (n *names) vnet(ramp ident.OnRamp, v ident.VNet) string {
 // owns reports whether a server has that egress port toward a destination.
 func (n *names) owns(server string, egress netip.AddrPort, to netip.Addr) bool {
 	o := n.owner[server]
-	return o != nil && o.Owns(egress, to)
+	return o != nil && o.Owns(egress, to, time.Time{})
 }
 
 func (n *names) siblingsOf(c *plan.Choice) {

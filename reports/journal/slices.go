@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -21,6 +22,7 @@ type owned struct {
 	all     map[netip.Addr]*egress.Address
 	local   map[netip.Addr]egress.Address
 	proxied []netip.Prefix
+	until   time.Time // zero: still
 }
 
 // NewSlices are those of a server's configuration.
@@ -50,17 +52,27 @@ func (s *Slices) Change(c *hub.Config) {
 	s.now.Store(&all)
 }
 
-// Changed says that the configuration given last is in force.
-func (s *Slices) Changed() {
-	all := *s.now.Load()
-	last := all[len(all)-1:]
-	s.now.Store(&last)
+// Changed says that the configuration given last is in force from at on: what was
+// sent before may be seen later. The zero time forgets what was before.
+func (s *Slices) Changed(at time.Time) {
+	all := slices.Clone(*s.now.Load())
+	for i := range all[:len(all)-1] {
+		if all[i].until.IsZero() {
+			all[i].until = at
+		}
+	}
+	if at.IsZero() {
+		all = all[len(all)-1:]
+	}
+	s.now.Store(&all)
 }
 
 // Owns reports whether the server may send from a port (or echo id) of an address
-// to a destination.
-func (s *Slices) Owns(from netip.AddrPort, to netip.Addr) bool {
-	return slices.ContainsFunc(*s.now.Load(), func(o owned) bool { return o.has(from, to) })
+// to a destination, at a time; the zero time is now.
+func (s *Slices) Owns(from netip.AddrPort, to netip.Addr, at time.Time) bool {
+	return slices.ContainsFunc(*s.now.Load(), func(o owned) bool {
+		return (o.until.IsZero() || at.Before(o.until) && !at.IsZero()) && o.has(from, to)
+	})
 }
 
 func (o *owned) has(from netip.AddrPort, to netip.Addr) bool {

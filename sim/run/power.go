@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -92,7 +93,7 @@ func (s *server) revive() error {
 func (s *server) configure() error {
 	s.owned.Change(&s.config)
 	err := s.hub.Reconfigure(s.world.engine.Now(), s.config)
-	s.owned.Changed()
+	s.owned.Changed(time.Time{})
 	s.wake() // what ended is told with the next call
 	return err
 }

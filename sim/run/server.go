@@ -3,6 +3,7 @@ package run
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -175,7 +176,7 @@ func (s *server) check(data []byte) {
 	}
 	s.checked++
 	from := netip.AddrPortFrom(m.Src, m.SrcPort)
-	if s.owned.Owns(from, m.Dst) {
+	if s.owned.Owns(from, m.Dst, time.Time{}) {
 		return
 	}
 	if s.outside++; s.outside == 1 {
