@@ -211,3 +211,30 @@ func TestBeforeItBegan(t *testing.T) {
 		t.Errorf("the story begins too soon, or ends too soon:\n%s", got)
 	}
 }
+
+// TestCameBy: a flow that came by another line of its own site joined nobody's;
+// one that came by another site's did.
+func TestCameBy(t *testing.T) {
+	for _, tt := range []struct{ planned, session, by, joined string }{
+		{"shop.1.wan", "shop.1.wan", "shop.1.wan", ""},
+		{"shop.1.wan", "shop.1.backup", "shop.1.backup", ""},
+		{"shop.1.wan", "shop.2.wan", "shop.1.wan", "shop.2.wan"},
+		{"shop.1.wan", "shop.11.wan", "shop.1.wan", "shop.11.wan"},
+	} {
+		x := &teller{flow: record.Flow{OnRamp: tt.planned}, session: &record.Session{OnRamp: tt.session}}
+		if x.cameBy() != tt.by || x.joined() != tt.joined {
+			t.Errorf("planned %s, session by %s: came by %s, joined %q", tt.planned, tt.session, x.cameBy(), x.joined())
+		}
+	}
+}
+
+// TestGaveUp: who got a part of its answer is not told that no host saw a reply.
+func TestGaveUp(t *testing.T) {
+	for to, want := range map[string]string{"": "no host saw a reply", "a": "not the whole answer"} {
+		x := &teller{run: &record.Records{}, flow: record.Flow{Client: "a", DeliveredTo: to, Result: record.Lost, Reason: "timed out"}}
+		x.arrival()
+		if len(x.steps) != 1 || !strings.Contains(x.steps[0].text, want) {
+			t.Errorf("delivered to %q: %+v, want %q", to, x.steps, want)
+		}
+	}
+}

@@ -84,10 +84,13 @@ func (t *teller) departure() {
 		text = fmt.Sprintf("pings %s (%s)", t.endpoint(f.Dst), f.Server)
 	}
 	t.add(step{at: f.StartNs, timed: true, node: f.Client, text: text + " from " + t.endpoint(f.Src)})
-	if f.OnRamp != "" {
-		s := step{node: f.OnRamp, text: "carries the first packet into the network"}
-		if kind := t.kind(f.OnRamp); kind != "" {
+	if by := t.cameBy(); by != "" {
+		s := step{node: by, text: "carries the first packet into the network"}
+		if kind := t.kind(by); kind != "" {
 			s.text += " (" + kind + ")"
+		}
+		if by != f.OnRamp {
+			s.why = "the site's router has chosen it instead of " + f.OnRamp
 		}
 		if f.IngressDC != "" {
 			s.text += ", landing in " + f.IngressDC

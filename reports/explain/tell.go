@@ -131,11 +131,24 @@ func (t *teller) kind(onramp string) string {
 // joined is the on-ramp of the flow that this one was taken for; empty if the
 // flow has a session of its own.
 func (t *teller) joined() string {
-	if s := t.session; s != nil && s.OnRamp != t.flow.OnRamp {
+	if s := t.session; s != nil && s.OnRamp != t.cameBy() {
 		return s.OnRamp
 	}
 	return ""
 }
+
+// cameBy is the on-ramp of the flow's first packet: the plan's, or another of the
+// same site, whose router has chosen it.
+func (t *teller) cameBy() string {
+	planned := t.flow.OnRamp
+	if s := t.session; s != nil && siteOf(s.OnRamp) == siteOf(planned) {
+		return s.OnRamp
+	}
+	return planned
+}
+
+// siteOf is "shop.1" of "shop.1.wan".
+func siteOf(onRamp string) string { return onRamp[:max(strings.LastIndexByte(onRamp, '.'), 0)] }
 
 func firstOf(a, b string) string {
 	if a != "" {
@@ -248,6 +261,9 @@ func (t *teller) arrival() {
 		}
 	case record.Lost:
 		s.node, s.text, s.at, s.timed = f.Client, "gives up waiting: no host saw a reply", f.EndNs, true
+		if f.DeliveredTo == f.Client {
+			s.text, s.why = "gives up waiting: what came is not the whole answer", f.Reason
+		}
 	default:
 		s.node, s.text, s.why, s.at, s.timed = f.Client, "ends with "+string(f.Result), f.Reason, f.EndNs, true
 	}
