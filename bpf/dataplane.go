@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -138,13 +139,12 @@ func (s *Spec) setKnobs(spec *ebpf.CollectionSpec) error {
 		return fmt.Errorf("MAC is %q and the gateway's %q, want 6 bytes each", s.MAC, s.Gateway)
 	}
 	for name, value := range map[string]any{
-		dataplaneVarSeed:         s.Config.Seed,
-		dataplaneVarIndexMask:    s.indexed() - 1,
-		dataplaneVarSelf:         uint16(s.Config.Self),
-		dataplaneVarTrace:        flag(s.Config.Trace),
-		dataplaneVarPeerRedirect: flag(s.Peer),
-		dataplaneVarUplinkMac:    [6]byte(s.MAC),
-		dataplaneVarGatewayMac:   [6]byte(s.Gateway),
+		dataplaneVarSeed:           s.Config.Seed,
+		dataplaneVarIndexMask:      s.indexed() - 1,
+		dataplaneVarSelf:           uint16(s.Config.Self),
+		dataplaneVarTrace:          flag(s.Config.Trace),
+		dataplaneVarPeerRedirect:   flag(s.Peer),
+		dataplaneVarFrameAddresses: [12]byte(append(slices.Clone(s.Gateway), s.MAC...)),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

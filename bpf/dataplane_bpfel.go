@@ -161,27 +161,26 @@ type dataplaneTunnelKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	dataplaneMapBuckets      = "buckets"
-	dataplaneMapCounters     = "counters"
-	dataplaneMapEgresses     = "egresses"
-	dataplaneMapForwards     = "forwards"
-	dataplaneMapFurther      = "further"
-	dataplaneMapHashed       = "hashed"
-	dataplaneMapOnramps      = "onramps"
-	dataplaneMapOutcomes     = "outcomes"
-	dataplaneMapPlaces       = "places"
-	dataplaneMapReturns      = "returns"
-	dataplaneMapServers      = "servers"
-	dataplaneMapTunnels      = "tunnels"
-	dataplaneProgFastPath    = "fast_path"
-	dataplaneProgFastPathXdp = "fast_path_xdp"
-	dataplaneVarGatewayMac   = "gateway_mac"
-	dataplaneVarIndexMask    = "index_mask"
-	dataplaneVarPeerRedirect = "peer_redirect"
-	dataplaneVarSeed         = "seed"
-	dataplaneVarSelf         = "self"
-	dataplaneVarTrace        = "trace"
-	dataplaneVarUplinkMac    = "uplink_mac"
+	dataplaneMapBuckets        = "buckets"
+	dataplaneMapCounters       = "counters"
+	dataplaneMapEgresses       = "egresses"
+	dataplaneMapForwards       = "forwards"
+	dataplaneMapFurther        = "further"
+	dataplaneMapHashed         = "hashed"
+	dataplaneMapOnramps        = "onramps"
+	dataplaneMapOutcomes       = "outcomes"
+	dataplaneMapPlaces         = "places"
+	dataplaneMapReturns        = "returns"
+	dataplaneMapServers        = "servers"
+	dataplaneMapTunnels        = "tunnels"
+	dataplaneProgFastPath      = "fast_path"
+	dataplaneProgFastPathXdp   = "fast_path_xdp"
+	dataplaneVarFrameAddresses = "frame_addresses"
+	dataplaneVarIndexMask      = "index_mask"
+	dataplaneVarPeerRedirect   = "peer_redirect"
+	dataplaneVarSeed           = "seed"
+	dataplaneVarSelf           = "self"
+	dataplaneVarTrace          = "trace"
 )
 
 // loadDataplane returns the embedded CollectionSpec for dataplane.
@@ -252,13 +251,12 @@ type dataplaneMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type dataplaneVariableSpecs struct {
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	IndexMask    *ebpf.VariableSpec `ebpf:"index_mask"`
-	PeerRedirect *ebpf.VariableSpec `ebpf:"peer_redirect"`
-	Seed         *ebpf.VariableSpec `ebpf:"seed"`
-	Self         *ebpf.VariableSpec `ebpf:"self"`
-	Trace        *ebpf.VariableSpec `ebpf:"trace"`
-	UplinkMac    *ebpf.VariableSpec `ebpf:"uplink_mac"`
+	FrameAddresses *ebpf.VariableSpec `ebpf:"frame_addresses"`
+	IndexMask      *ebpf.VariableSpec `ebpf:"index_mask"`
+	PeerRedirect   *ebpf.VariableSpec `ebpf:"peer_redirect"`
+	Seed           *ebpf.VariableSpec `ebpf:"seed"`
+	Self           *ebpf.VariableSpec `ebpf:"self"`
+	Trace          *ebpf.VariableSpec `ebpf:"trace"`
 }
 
 // dataplaneObjects contains all objects after they have been loaded into the kernel.
@@ -316,13 +314,12 @@ func (m *dataplaneMaps) Close() error {
 //
 // It can be passed to loadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type dataplaneVariables struct {
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	IndexMask    *ebpf.Variable `ebpf:"index_mask"`
-	PeerRedirect *ebpf.Variable `ebpf:"peer_redirect"`
-	Seed         *ebpf.Variable `ebpf:"seed"`
-	Self         *ebpf.Variable `ebpf:"self"`
-	Trace        *ebpf.Variable `ebpf:"trace"`
-	UplinkMac    *ebpf.Variable `ebpf:"uplink_mac"`
+	FrameAddresses *ebpf.Variable `ebpf:"frame_addresses"`
+	IndexMask      *ebpf.Variable `ebpf:"index_mask"`
+	PeerRedirect   *ebpf.Variable `ebpf:"peer_redirect"`
+	Seed           *ebpf.Variable `ebpf:"seed"`
+	Self           *ebpf.Variable `ebpf:"self"`
+	Trace          *ebpf.Variable `ebpf:"trace"`
 }
 
 // dataplanePrograms contains all programs after they have been loaded into the kernel.

@@ -68,9 +68,9 @@ var mutants = []mutant{
 	{"retransmissions that count", "progress.h", "*bytes += in->ack - *acked;", "*bytes += in->payload;"},
 	{"FIN that the hub does not follow", "progress.h", "f->closing = 1;", ""},
 	{"SYN that the hub does not see", "progress.h", "in->flags & (TCP_SYN | TCP_FIN | TCP_RST)", "in->flags & (TCP_FIN | TCP_RST)"},
-	{"an outer header that may be cut", "outer.h", ".frag_off = bpf_htons(IP_DF),", ""},
+	{"an outer header that may be cut", "outer.h", "ip->frag_off = bpf_htons(IP_DF);", "ip->frag_off = 0;"},
 	{"an outer length without the key", "outer.h", "bpf_htons(outer_size(v) + v->in.len)", "bpf_htons(24 + v->in.len)"},
-	{"the other protocol type", "outer.h", "h->gre.protocol = inner_type(v);", "h->gre.protocol = bpf_htons(ETH_P_IP);"},
+	{"the other protocol type", "outer.h", "g->protocol = inner_type(v);", "g->protocol = bpf_htons(ETH_P_IP);"},
 }
 
 // compile makes an object of the C sources with a mistake.

@@ -47,18 +47,6 @@ static __always_inline bool resize_skb(struct __sk_buff *skb, const struct verdi
 	return !bpf_skb_adjust_room(skb, by, BPF_ADJ_ROOM_MAC, PUSH_FLAGS | (v->outer_dst ? 0 : decap));
 }
 
-static __always_inline bool store_head_skb(struct __sk_buff *skb, const struct verdict *v)
-{
-	struct head h;
-
-	if (v->outer_dst) {
-		make_head(&h, v);
-		return !bpf_skb_store_bytes(skb, 0, &h, v->has_key ? sizeof(h) : sizeof(h) - 4, 0);
-	}
-	make_ethernet(&h.eth, inner_type(v));
-	return !bpf_skb_store_bytes(skb, 0, &h.eth, sizeof(h.eth), 0);
-}
-
 /* leave_by sends the packet out of the uplink. Handing it to the link's other
  * end at once saves the way through a queue, and passes by whatever shapes the
  * link. */
@@ -87,7 +75,7 @@ __noinline int change_skb(struct __sk_buff *skb, struct verdict *v)
 		return FAULT_STORE;
 	if (!resize_skb(skb, v))
 		return FAULT_ROOM;
-	return store_head_skb(skb, v) ? 0 : FAULT_STORE;
+	return write_head((void *)(long)skb->data, (void *)(long)skb->data_end, v) ? 0 : FAULT_STORE;
 }
 
 static __always_inline int act_skb(struct __sk_buff *skb, struct verdict *v, enum outcome outcome)

@@ -40,24 +40,6 @@ static __always_inline bool rewrite_xdp(struct xdp_md *ctx, const struct verdict
 	return translate(&p, v, &c) && mend_checksum(&p, &c);
 }
 
-static __always_inline bool store_head_xdp(struct xdp_md *ctx, const struct verdict *v)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct head *h = data;
-
-	if (!v->outer_dst) {
-		if (data + sizeof(struct ethhdr) > end)
-			return false;
-		make_ethernet(data, inner_type(v));
-		return true;
-	}
-	/* The inner packet is longer than a key that is not there. */
-	if ((void *)(h + 1) > end)
-		return false;
-	make_head(h, v);
-	return true;
-}
-
 /* change_xdp is change_skb. */
 __noinline int change_xdp(struct xdp_md *ctx, struct verdict *v)
 {
@@ -65,7 +47,7 @@ __noinline int change_xdp(struct xdp_md *ctx, struct verdict *v)
 		return FAULT_STORE;
 	if (v->head != outer_size(v) && bpf_xdp_adjust_head(ctx, (int)v->head - (int)outer_size(v)))
 		return FAULT_ROOM;
-	return store_head_xdp(ctx, v) ? 0 : FAULT_STORE;
+	return write_head((void *)(long)ctx->data, (void *)(long)ctx->data_end, v) ? 0 : FAULT_STORE;
 }
 
 static __always_inline int act_xdp(struct xdp_md *ctx, struct verdict *v, enum outcome outcome)

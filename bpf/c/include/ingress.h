@@ -15,7 +15,6 @@
 /* place_of finds the packet's destination; *kernel says it is the kernel's. */
 static __always_inline struct place *place_of(const struct packet *p, bool *kernel)
 {
-	const struct ethhdr *eth = p->data;
 	const struct iphdr *ip = p->data + ETH_HLEN;
 	const struct ipv6hdr *ip6 = p->data + ETH_HLEN;
 	struct address to;
@@ -24,7 +23,7 @@ static __always_inline struct place *place_of(const struct packet *p, bool *kern
 	*kernel = false;
 	if ((void *)(ip + 1) > p->end)
 		return NULL;
-	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+	if (ethernet_type(p) == bpf_htons(ETH_P_IP)) {
 		map_address(&to, ip->daddr);
 	} else {
 		if ((void *)(ip6 + 1) > p->end)
@@ -66,13 +65,12 @@ static __always_inline enum outcome outer_gre(const struct packet *p, struct tun
  * looked at: the packet may still be odd. */
 static __always_inline __u32 ramp_of(const struct packet *p)
 {
-	const struct ethhdr *eth = p->data;
 	const struct iphdr *ip = p->data + ETH_HLEN;
 	const struct gre_header *g = (const void *)(ip + 1);
 	struct tunnel_key t = {};
 	__u32 *ramp;
 
-	if ((void *)(g + 1) > p->end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_GRE)
+	if ((void *)(g + 1) > p->end || ethernet_type(p) != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_GRE)
 		return 0;
 	t.src = ip->saddr;
 	t.dst = ip->daddr;

@@ -10,7 +10,7 @@ volatile const __u32 index_mask;   /* entries of hashed less one */
 volatile const __u16 self;         /* this server's number */
 volatile const __u8 trace;         /* packets whose fate the hub would tell are the hub's */
 volatile const __u8 peer_redirect; /* hand packets to the uplink's other end at once, see leave_by */
-volatile const __u8 uplink_mac[ETH_ALEN], gateway_mac[ETH_ALEN];
+volatile const __u32 frame_addresses[3]; /* the gateway's MAC address and the uplink's, as they lie in a frame */
 
 /* Live flows in returns by the hash of their forward key: from its low bits on, up
  * to INDEX_PROBES entries further. The hash is there already, because it finds the

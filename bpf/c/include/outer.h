@@ -1,54 +1,67 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The outer header that a packet leaves with, and the Ethernet header in front. */
+/* The headers that a packet leaves with: Ethernet, and the outer ones. They are
+ * written in place and field by field: a struct on the stack would be built and
+ * copied byte by byte. */
 #pragma once
 
 #include "verdict.h"
 
-/* head is all in front of the inner packet, with a key. */
-struct head {
-	struct ethhdr eth;
-	struct iphdr ip;
-	struct gre_header gre;
-} __attribute__((packed));
-_Static_assert(sizeof(struct head) == 42, "head must be 42 bytes");
+#define OUTER_TTL 64
 
-/* outer_size is how much of a struct head the verdict asks for, Ethernet not
- * counted. */
+/* outer_size is the size of the outer header that the verdict asks for. */
 static __always_inline __u32 outer_size(const struct verdict *v)
 {
 	return v->outer_dst ? sizeof(struct iphdr) + gre_size(v->has_key) : 0;
 }
 
-static __always_inline void make_ethernet(struct ethhdr *eth, __be16 type)
+/* words4 adds up both words of an IPv4 address. */
+static __always_inline __u32 words4(__be32 a)
 {
-#pragma unroll
-	for (int i = 0; i < ETH_ALEN; i++) {
-		eth->h_dest[i] = gateway_mac[i];
-		eth->h_source[i] = uplink_mac[i];
-	}
-	eth->h_proto = type;
+	return (__u16)a + (a >> 16);
 }
 
-/* make_head fills h for an inner packet of its length: DF and id 0, an atomic
+/* write_outer is for an inner packet of its length: DF and id 0, an atomic
  * datagram (RFC 6864), as tunnel.Encap writes it. */
-static __always_inline void make_head(struct head *h, const struct verdict *v)
+static __always_inline void write_outer(struct iphdr *ip, struct gre_header *g, const struct verdict *v)
 {
-	struct iphdr ip = {
-		.version = 4,
-		.ihl = 5,
-		.tot_len = bpf_htons(outer_size(v) + v->in.len),
-		.frag_off = bpf_htons(IP_DF),
-		.ttl = 64,
-		.protocol = IPPROTO_GRE,
-		.saddr = v->outer_src,
-		.daddr = v->outer_dst,
-	};
+	__be16 len = bpf_htons(outer_size(v) + v->in.len);
 
-	ip.check = ipv4_csum(&ip);
-	h->ip = ip;
-	h->gre.flags = v->has_key ? bpf_htons(GRE_KEY) : 0;
-	h->gre.protocol = inner_type(v);
+	*(__be16 *)ip = bpf_htons(0x4500); /* version 4, 5 words */
+	ip->tot_len = len;
+	ip->id = 0;
+	ip->frag_off = bpf_htons(IP_DF);
+	ip->ttl = OUTER_TTL;
+	ip->protocol = IPPROTO_GRE;
+	ip->check = ~fold16((__u64)bpf_htons(0x4500) + len + bpf_htons(IP_DF) + bpf_htons(OUTER_TTL << 8 | IPPROTO_GRE) +
+			    words4(v->outer_src) + words4(v->outer_dst));
+	ip->saddr = v->outer_src;
+	ip->daddr = v->outer_dst;
+	g->flags = v->has_key ? bpf_htons(GRE_KEY) : 0;
+	g->protocol = inner_type(v);
 	if (v->has_key)
-		h->gre.key = v->outer_key;
-	make_ethernet(&h->eth, bpf_htons(ETH_P_IP));
+		g->key = v->outer_key;
+}
+
+/* write_head writes all that stands in front of the inner packet. It returns false
+ * if there is no room. */
+static __always_inline bool write_head(void *data, void *end, const struct verdict *v)
+{
+	struct iphdr *ip = data + ETH_HLEN;
+	struct gre_header *g = (void *)(ip + 1);
+	__u32 *addresses = data;
+	__be16 *type = data + 2 * ETH_ALEN;
+
+	if ((void *)ip > end)
+		return false;
+#pragma unroll
+	for (int i = 0; i < 3; i++)
+		addresses[i] = frame_addresses[i];
+	*type = v->outer_dst ? bpf_htons(ETH_P_IP) : inner_type(v);
+	if (!v->outer_dst)
+		return true;
+	/* The inner packet is longer than a key that is not there. */
+	if ((void *)(g + 1) > end)
+		return false;
+	write_outer(ip, g, v);
+	return true;
 }

@@ -32,6 +32,12 @@ struct packet {
  * that an offset lies within its mask. */
 #define at_most(mask, offset) ({ __u64 o_ = (offset); asm volatile("%0 &= %1" : "+r"(o_) : "i"(mask)); o_; })
 
+/* ethernet_type is read at once: struct ethhdr is packed, and read byte by byte. */
+static __always_inline __be16 ethernet_type(const struct packet *p)
+{
+	return *(const __be16 *)(p->data + 2 * ETH_ALEN);
+}
+
 enum kind {
 	KIND_TCP,
 	KIND_UDP,
