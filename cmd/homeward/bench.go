@@ -1,21 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/benchpage"
 	"github.com/homeward-lab/homeward/sim/simbench"
 )
 
 func newBench() *cobra.Command {
 	var asJSON bool
 	var flows int
+	var report string
 	c := &cobra.Command{
 		Use: "bench [hub|dataplane|lab|sim]", Short: "Measure, each figure beside its baseline in the same run", GroupID: "run",
 		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"hub", "dataplane", "lab", "sim"},
@@ -49,12 +55,35 @@ many TCP connections alone, all open at once: a million wants 8 GiB.`,
 			if err != nil {
 				return err
 			}
+			if report != "" {
+				if err := writeBench(report, what, rows); err != nil {
+					return judgeless(err)
+				}
+			}
 			return printRows(cmd.OutOrStdout(), rows, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().StringVar(&report, "report", "", "also write a page with a table and a plot")
 	c.Flags().IntVar(&flows, "flows", 0, "of sim: measure this many TCP connections, all open at once")
 	return c
+}
+
+// writeBench writes the figures as a page.
+func writeBench(file, what string, rows []hubbench.Row) error {
+	figures := make([]benchpage.Figure, len(rows))
+	for i, r := range rows {
+		figures[i] = benchpage.Figure{
+			ID: r.ID, Value: r.Figure(), Baseline: r.BaselineFigure(), Ratio: r.RatioFigure(), Verdict: r.Verdict(),
+			Unit: r.Unit, Number: r.Value, Beside: r.BaselineValue,
+		}
+	}
+	var page bytes.Buffer
+	machine := fmt.Sprintf("Measured %s with %s on %s/%s, %s.", time.Now().Format(time.DateTime), runtime.Version(), runtime.GOOS, runtime.GOARCH, count(runtime.NumCPU(), "processor"))
+	if err := benchpage.Write(&page, "homeward bench "+what, machine, figures); err != nil {
+		return err
+	}
+	return os.WriteFile(file, page.Bytes(), 0o644)
 }
 
 // maxFlows of one bench, and of a plan.
