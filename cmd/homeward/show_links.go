@@ -14,7 +14,7 @@ func (s *shown) links() *table {
 	t := &table{title: "Links that are no plain wires, from the first end to the second and back", header: []string{"FROM", "TO", "UP", "DOWN"}}
 	for i := range s.plan.Links {
 		l := &s.plan.Links[i]
-		if !l.Impaired() {
+		if !l.Impaired() && !l.Shaped() {
 			continue
 		}
 		up, down := impairment(l.Impair(impair.AB)), impairment(l.Impair(impair.BA))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -14,6 +15,12 @@ import (
 // wires brings impaired links to life, and measures them. Without any there is
 // nothing to do: plain wires are the kernel's.
 func (r *runner) wires() (err error) {
+	shaped := r.shaped()
+	feature := "veth"
+	if len(shaped) > 0 {
+		feature += fmt.Sprintf("; rates of %d links by the kernel (tbf)", len(shaped))
+	}
+	r.manifest.Features["wire"] = feature
 	r.pump, err = pump.Start(r.lab.Spawn, r.plan, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs})
 	if err != nil || r.pump == nil {
 		return err
@@ -24,7 +31,7 @@ func (r *runner) wires() (err error) {
 	if !hello.Realtime {
 		priority = "no real-time priority"
 	}
-	r.manifest.Features["wire"] = fmt.Sprintf("veth; impaired links by a userspace pump (AF_PACKET rings, threads: %d, %s)", hello.Threads, priority)
+	r.manifest.Features["wire"] = feature + fmt.Sprintf("; impaired links by a userspace pump (AF_PACKET rings, threads: %d, %s)", hello.Threads, priority)
 	if r.meter, err = pump.StartMeter(r.lab.NS, r.plan); err != nil {
 		return err
 	}
@@ -50,8 +57,9 @@ const maxSettle = 5 * time.Second
 
 // measured is what impaired links did so far, beside what they were asked to do.
 func (r *runner) measured() ([]record.Wire, error) {
-	if r.pump == nil {
-		return nil, nil
+	all, err := r.buckets()
+	if err != nil || r.pump == nil {
+		return all, err
 	}
 	counts, err := r.pump.Counts()
 	if err != nil {
@@ -62,7 +70,6 @@ func (r *runner) measured() ([]record.Wire, error) {
 		ends[r.plan.Links[i].ID] = &r.plan.Links[i]
 	}
 	seen := r.meter.Measured() // in the same order
-	all := make([]record.Wire, len(counts))
 	for i, c := range counts {
 		l := ends[c.Link]
 		w := record.Wire{
@@ -75,7 +82,47 @@ func (r *runner) measured() ([]record.Wire, error) {
 			w.From, w.To = w.To, w.From
 		}
 		w.Saturated = saturated(&w)
-		all[i] = w
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// shaped are the links whose rates the kernel has.
+func (r *runner) shaped() []*plan.Link {
+	var all []*plan.Link
+	for i := range r.plan.Links {
+		if r.plan.Links[i].Shaped() {
+			all = append(all, &r.plan.Links[i])
+		}
+	}
+	return all
+}
+
+// buckets are what the kernel counted where it has the rates. How long packets
+// took there nobody measures.
+func (r *runner) buckets() ([]record.Wire, error) {
+	var all []record.Wire
+	for _, l := range r.shaped() {
+		for _, d := range []struct {
+			from, to *plan.Endpoint
+			rate     impair.Config
+		}{{&l.A, &l.B, l.Impair(impair.AB)}, {&l.B, &l.A, l.Impair(impair.BA)}} {
+			if d.rate.Rate == 0 {
+				continue
+			}
+			w := record.Wire{Link: l.ID, From: d.from.Node, To: d.to.Node}
+			node, err := wire.OpenRoutes(r.lab.NS(d.from.Node))
+			if err != nil {
+				return nil, err
+			}
+			sent, overflowed, err := node.Shaped(d.from.Interface)
+			node.Close()
+			if err != nil {
+				return nil, err
+			}
+			w.Packets, w.Overflowed = int64(sent+overflowed), int64(overflowed)
+			all = append(all, w)
+		}
 	}
 	return all, nil
 }

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -115,6 +116,8 @@ type side struct {
 	// whole lets out only what a wire would carry: no superpackets, no
 	// checksums left to fill in.
 	whole bool
+	// shape is the rate of what the end sends, and its queue; 0 is none.
+	shape impair.Config
 	// own lets in packets that come from an address of the node itself: a tunnel's
 	// probe of type reply is one, and is to be forwarded back (SEMANTICS 2.8).
 	own bool
@@ -177,6 +180,9 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 	for i := range p.Links {
 		l := &p.Links[i]
 		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
+		if l.Shaped() {
+			w.a.shape, w.b.shape = l.Impair(impair.AB), l.Impair(impair.BA)
+		}
 		if l.VLAN != 0 {
 			inside := w.tag(l)
 			number(&inside.a)
@@ -292,6 +298,11 @@ func (s *side) dress(other end) error {
 	if s.whole {
 		if err := s.node.space.Do(func() error { return stopOffloads(s.name) }); err != nil {
 			return fmt.Errorf("whole packets on %s: %w", s.name, err)
+		}
+	}
+	if s.shape.Rate > 0 {
+		if err := c.shape(s.index, s.shape); err != nil {
+			return fmt.Errorf("rate %v on %s: %w", s.shape.Rate, s.name, err)
 		}
 	}
 	if s.own {

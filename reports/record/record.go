@@ -147,7 +147,7 @@ type Event struct {
 	AtNs int64  `json:"at_ns"` // since the start of the run
 	Node string `json:"node"`
 	// Kind: run, traffic, flow_start, flow_end, flow_refused, handover, returned,
-	// drop, misdelivered, origin, attached, detached, switch, health, moved, chosen, fault, step, healed, lost, saturated, error.
+	// drop, misdelivered, origin, attached, detached, switch, health, moved, path, chosen, fault, step, healed, lost, saturated, error.
 	Kind string `json:"kind"`
 	// Flow is the inner tuple the event is about, "tcp 10.0.1.5:40000 > 203.0.113.9:443", if any.
 	Flow   string `json:"flow,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -142,11 +143,36 @@ func (l *Link) ImpairedAs(im spec.Impairment) impair.Config {
 	return c
 }
 
-// Impaired says whether the link is more than a plain wire in any direction, or
-// will be.
+// Impaired says whether the link is built to be impaired: more than a plain wire
+// and more than a rate that the kernel has by itself in any direction, or it will
+// be.
 func (l *Link) Impaired() bool {
 	ab, ba := l.Impair(impair.AB), l.Impair(impair.BA)
-	return l.Pumped || !ab.Plain() || !ba.Plain()
+	return l.Pumped || (!ab.Plain() || !ba.Plain()) && !l.Shaped()
+}
+
+// A rate alone, from shapedRate on, is left to the kernel's token bucket: then a
+// packet of 1500 bytes is transmitted in less time than a lab can tell apart, and
+// the kernel carries more than a program could. The queue must hold what a bucket
+// takes at once, superpackets of 64 KiB.
+const (
+	shapedRate  = 500 * unit.Mbit
+	shapedQueue = 256 << 10
+)
+
+// Shaped says whether the link has rates that the kernel's token bucket (tbf) is
+// for, and nothing else.
+func (l *Link) Shaped() bool {
+	ab, ba := l.Impair(impair.AB), l.Impair(impair.BA)
+	return !l.Pumped && l.VLAN == 0 && (ab.Rate > 0 || ba.Rate > 0) && bucket(ab) && bucket(ba)
+}
+
+// bucket says whether a direction is a plain wire or a rate alone, fast enough.
+func bucket(c impair.Config) bool {
+	if c != (impair.Config{Rate: c.Rate, Queue: c.Queue}) {
+		return false
+	}
+	return c.Rate == 0 && c.Queue == 0 || c.Rate >= shapedRate && cmp.Or(c.Queue, impair.DefaultQueue(c.Rate)) >= shapedQueue
 }
 
 // together checks what a link's words, which may come from several places of
