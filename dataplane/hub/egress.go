@@ -65,7 +65,7 @@ func (c *Config) Departs() bool {
 // Steered reports whether replies to an egress address are steered by its owners
 // alone: it does not move, and no datacenter divides it for itself.
 func (c *Config) Steered(a *egress.Address) bool {
-	return a.Was == [egress.Slices]ident.Server{} && !a.Closed && (a.Tenant == 0 || len(c.Proxied) == 0)
+	return a.Was == [egress.Slices]ident.Server{} && !a.Closed && (a.Tenant == 0 || a.Addr.Is6() || len(c.Proxied) == 0)
 }
 
 // addDepartures prepares egressView, when servers and addresses are known.

@@ -41,6 +41,7 @@ type scenario struct {
 	Drops   grid
 	// Decisions and Written are empty where they would say nothing.
 	Decisions []decision
+	Marks     []mark
 	Written   []written
 	Wires     []wires
 	Counters  grid
@@ -209,6 +210,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 	}
 	s.Timings, s.Stalls = timings(recs, s.Traffic), stalled(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
+	s.Marks = marks(recs)
 	s.Decisions, s.Written, s.Wires = decisions(recs), configurations(recs), impaired(recs)
 	return nil
 }

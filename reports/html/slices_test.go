@@ -1,0 +1,42 @@
+package html
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// TestMarks: of each server, address and destination the most sessions that were
+// open at once, and the site that had most of them; when the first was refused.
+func TestMarks(t *testing.T) {
+	session := func(server, ramp string, start, end int64) record.Session {
+		return record.Session{EgressServer: server, EgressIP: "198.51.100.1", Protocol: "TCP", OriginIP: "203.0.113.9", OriginPort: 443, OnRamp: ramp, StartNs: start, EndNs: end}
+	}
+	rec := &record.Records{Run: record.Run{Variant: "base", Topology: record.Topology{
+		Nodes: []record.TopologyNode{{ID: "shop.1.router", Site: "shop.1"}, {ID: "shop.2.router", Site: "shop.2"}},
+		Links: []record.TopologyLink{{ID: "shop.1.wan", A: "shop.1.router", Kind: "gre"}, {ID: "shop.2.wan", A: "shop.2.router", Kind: "gre"}},
+	}}}
+	rec.Sessions = []record.Session{
+		session("lhr.1", "shop.1.wan", 1, 10), session("lhr.1", "shop.1.wan", 2, 5), session("lhr.1", "shop.2.wan", 4, 0),
+		session("lhr.1", "shop.1.wan", 5, 9), // one ends as it begins
+		session("lhr.2", "shop.2.wan", 1, 2),
+	}
+	if got := marks([]*record.Records{rec}); got != nil {
+		t.Errorf("%v, want nothing of slices that are nearly empty", got)
+	}
+	late, first := session("", "shop.1.wan", 8, 8), session("", "shop.2.wan", 6, 6)
+	late.Refused, first.Refused = "ports_exhausted", "ports_exhausted"
+	late.ConnectionCloseReason, first.ConnectionCloseReason = "EGRESS_PORT_ALLOCATION_ERROR", "EGRESS_PORT_ALLOCATION_ERROR"
+	other := first
+	other.OriginPort = 80
+	rec.Sessions = append(rec.Sessions, late, first, other)
+	want := []mark{
+		{Run: "base", Server: "lhr.1", Address: "198.51.100.1", Destination: "TCP 203.0.113.9:443", Most: 3, AtNs: 4, Site: "shop.1", SiteMost: 2, Refused: 2, FirstNs: 6, Cause: "EGRESS_PORT_ALLOCATION_ERROR"},
+		{Run: "base", Server: "lhr.2", Address: "198.51.100.1", Destination: "TCP 203.0.113.9:443", Most: 1, AtNs: 1, Site: "shop.2", SiteMost: 1, Refused: 2, FirstNs: 6, Cause: "EGRESS_PORT_ALLOCATION_ERROR"},
+	}
+	if diff := cmp.Diff(want, marks([]*record.Records{rec})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
