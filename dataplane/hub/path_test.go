@@ -270,3 +270,41 @@ func TestUplink(t *testing.T) {
 		}
 	}
 }
+
+// asked is a hub.Fast that carries nothing and notes what it is asked to leave.
+type asked struct {
+	ramps   map[ident.OnRamp]bool
+	servers map[ident.Server]bool
+}
+
+func (*asked) Install(hub.FastFlow) bool               { return false }
+func (*asked) Look(hub.FastFlow) (hub.Account, bool)   { return hub.Account{}, false }
+func (*asked) Remove(hub.FastFlow) (hub.Account, bool) { return hub.Account{}, false }
+func (a *asked) Ask(id ident.OnRamp, ask bool)         { a.ramps[id] = ask }
+func (a *asked) AskServer(id ident.Server, ask bool)   { a.servers[id] = ask }
+
+// TestPathMTUFast: what carries flows beside the hub leaves to it what may be too
+// big for a narrow way, as long as that is narrow.
+func TestPathMTUFast(t *testing.T) {
+	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Datacenters: 1})
+	fast := &asked{map[ident.OnRamp]bool{}, map[ident.Server]bool{}}
+	n.Hubs[1].SetFast(fast)
+	n.Enter = func([]byte) ident.Server { return 2 }
+	n.Send(narrowed(intoSite(n, 1), 1476, 1300))
+	if !fast.ramps[1] || fast.ramps[2] || fast.servers[2] {
+		t.Errorf("leaves %+v, want what goes into site 1", fast)
+	}
+	n.Now = n.Now.Add(pathmtu.Age)
+	n.Timer()
+	if fast.ramps[1] {
+		t.Error("it still does when the error is forgotten")
+	}
+	n.Reconfigure(func(c *hub.Config) { c.Uplink = 1400 })
+	if !fast.ramps[1] || !fast.ramps[2] || !fast.servers[2] {
+		t.Errorf("leaves %+v of a narrow uplink, want everything", fast)
+	}
+	n.Reconfigure(func(c *hub.Config) { c.Uplink = 0 })
+	if fast.ramps[1] || fast.servers[2] {
+		t.Errorf("leaves %+v of a whole one", fast)
+	}
+}
