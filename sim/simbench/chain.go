@@ -25,6 +25,7 @@ import (
 const (
 	chainHops    = 8
 	chainPackets = 50_000
+	manyPackets  = 10_000 // of many flows, with which ns-3 takes its time
 	chainRate    = 10_000_000_000
 	chainDelay   = time.Millisecond
 	chainQueue   = 10_000 * chainSize
@@ -145,16 +146,16 @@ func (c *chain) run() (arrivals, error) {
 // chains are packets on the chain beside ns-3's, of few flows and of many. A
 // row's value is for each packet and link.
 func (b *Bench) chains(ctx context.Context, judge *NS3) ([]hubbench.Row, error) {
-	few, err := b.chain(ctx, judge, "sim.chain_vs_ns3", 50)
+	few, err := b.chain(ctx, judge, "sim.chain_vs_ns3", 50, b.work(chainPackets))
 	if err != nil {
 		return nil, err
 	}
-	many, err := b.chain(ctx, judge, "sim.chain5000_vs_ns3", b.work(5000))
+	many, err := b.chain(ctx, judge, "sim.chain5000_vs_ns3", b.work(5000), b.work(manyPackets))
 	return []hubbench.Row{few, many}, err
 }
 
-func (b *Bench) chain(ctx context.Context, judge *NS3, id string, flows int) (hubbench.Row, error) {
-	packets := max(b.work(chainPackets)/flows, 1)
+func (b *Bench) chain(ctx context.Context, judge *NS3, id string, flows, all int) (hubbench.Row, error) {
+	packets := max(all/flows, 1)
 	crossings := float64(flows * packets * chainHops)
 	var own, other []float64
 	equal := true
