@@ -39,7 +39,7 @@ that the lab's file has. Without any, break lists what is broken and what can be
 
   cut, flap, blackhole   links carry nothing; in turns; in one direction
   degrade                links do what the words say: delay=80ms loss=5%
-  mtu                    tunnels, or links of hosts, take a smaller MTU
+  mtu                    tunnels, or links under them, take a smaller MTU
   partition              sites, nodes or a datacenter reach nobody else
   pause, kill, restart   servers stand still, are gone, begin anew; routers are dark
   withdraw, drain        a datacenter takes no address any more, or leaves in order`,
