@@ -81,10 +81,18 @@ func TestOrder(t *testing.T) {
 		}
 		return r
 	}
+	batch := func(r *record.Records) *record.Records { // one time for both, in the order in which they came
+		r.Events[0], r.Events[1] = r.Events[1], r.Events[0]
+		r.Events[1].AtNs = r.Events[0].AtNs
+		return r
+	}
 	const one, two = "shop.1.wan", "shop.2.wan"
 	r, err := compare.Runs(run(one, two), run(two, one))
 	if err != nil || r.Verdict() != record.Error || !r.Reordered() || len(r.Unjudged) != 2 || !strings.Contains(r.Unjudged[0].Why, "same#1, same#2 and same#2, same#1") {
 		t.Errorf("another order: %v, %s, %+v", err, r.Verdict(), r.Unjudged)
+	}
+	if r, _ := compare.Runs(batch(run(one, two)), batch(run(two, one))); !r.Reordered() {
+		t.Errorf("another order in one batch: %s, %+v", r.Verdict(), r.Differences)
 	}
 	b := run(two, one)
 	b.Flows[2].Result = record.Lost

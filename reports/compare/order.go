@@ -31,24 +31,35 @@ func ArrivalsOf(r *record.Records) Arrivals {
 			delete(all, t)
 		}
 	}
-	came := make(map[[2]string]int64) // by tuple and on-ramp
+	came := make(map[[2]string]instant) // by tuple and on-ramp
 	for i := range r.Events {
 		e := &r.Events[i]
-		k := [2]string{e.Flow, e.OnRamp}
-		if at, known := came[k]; decided[e.Kind] && all[e.Flow] != nil && (!known || e.AtNs < at) {
-			came[k] = e.AtNs
+		k, at := [2]string{e.Flow, e.OnRamp}, instant{e.AtNs, i}
+		if old, known := came[k]; decided[e.Kind] && all[e.Flow] != nil && (!known || at.compare(old) < 0) {
+			came[k] = at
 		}
 	}
-	place := func(f *record.Flow) int64 {
+	place := func(f *record.Flow) instant {
 		if at, known := came[[2]string{tuple(f), f.OnRamp}]; known {
 			return at
 		}
-		return math.MaxInt64 // it was taken for another
+		return instant{math.MaxInt64, 0} // it was taken for another
 	}
 	for _, flows := range all {
-		slices.SortStableFunc(flows, func(x, y *record.Flow) int { return cmp.Compare(place(x), place(y)) })
+		slices.SortStableFunc(flows, func(x, y *record.Flow) int { return place(x).compare(place(y)) })
 	}
 	return all
+}
+
+// instant is when an event was, and the how manieth of the run it is: what came to a
+// server in one batch has one time.
+type instant struct {
+	at int64
+	n  int
+}
+
+func (t instant) compare(u instant) int {
+	return cmp.Or(cmp.Compare(t.at, u.at), cmp.Compare(t.n, u.n))
 }
 
 // decided are the events at which a server makes up its mind about a flow.
