@@ -275,6 +275,10 @@ func (h *Hub) notify(w *work, at netip.AddrPort, refused drop.Reason, out *Out) 
 		e.Addr = binary.BigEndian.Uint32(b[:])
 	}
 	x.encap.Context.Hops, x.encap.Context.Return, x.encap.Context.Egress = 1, true, e
+	if w.joined && w.meta.Len > h.v.mtu {
+		h.cut(w, h.v.mtu, x, out)
+		return
+	}
 	start := len(out.arena)
 	out.arena = append(out.arena, w.data...) // the packet itself is translated next
 	x.put(out, out.made(start), w.off)

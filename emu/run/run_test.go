@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/emu/agent"
@@ -18,6 +20,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -118,16 +121,19 @@ func invariants(t *testing.T, p *plan.Plan, r *record.Records) {
 			t.Errorf("session %s has two records", s.SessionID)
 		}
 		ids[s.SessionID] = true
-		if server, ok := p.Server(s.HomeServer); s.Refused == "" && s.Offramp == "INTERNET" && (!ok || !owns(server, s.EgressIP, s.EgressPort)) {
-			t.Errorf("session of %s left from %s port %d, which is not its own", s.HomeServer, s.EgressIP, s.EgressPort)
+		if server, ok := p.Server(s.EgressServer); s.Refused == "" && s.Offramp == "INTERNET" && (!ok || !owns(server, s.EgressIP, s.EgressPort, s.OriginIP)) {
+			t.Errorf("session of %s left from %s port %d, which is not of %s", s.HomeServer, s.EgressIP, s.EgressPort, s.EgressServer)
 		}
 	}
 }
 
 // owns says whether the server may send from a port of an egress address.
-func owns(s *plan.Server, addr string, port int) bool {
-	i := slices.IndexFunc(s.Config.Egress, func(a egress.Address) bool { return a.Addr.String() == addr })
-	return i >= 0 && s.Config.Egress[i].OwnerOf(uint16(port)) == s.Config.Self
+func owns(s *plan.Server, addr string, port int, to string) bool {
+	from, err := netip.ParseAddr(addr)
+	known := slices.ContainsFunc(s.Config.Egress, func(a egress.Address) bool { return a.Addr == from })
+	dst, other := netip.ParseAddr(to)
+	return err == nil && other == nil && known &&
+		journal.NewSlices(&s.Config).Owns(netip.AddrPortFrom(from, uint16(port)), dst, time.Time{})
 }
 
 func results(flows []record.Flow) map[record.Result]int {

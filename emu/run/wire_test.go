@@ -30,11 +30,11 @@ func su3(t *testing.T, w world) {
 		node, iface, _ := strings.Cut(point, "/")
 		server := strings.TrimSuffix(node, ".edge") + "." + iface[strings.LastIndex(iface, "-")+1:]
 		s, ok := p.Server(server)
-		src, _ := outermost(packet)
+		src, dst := outermost(packet)
 		if !ok || !strings.HasSuffix(node, ".edge") || !w.pool.Contains(src) {
 			return
 		}
-		if port := sourcePort(packet); !owns(s, src.String(), int(port)) {
+		if port := sourcePort(packet); !owns(s, src.String(), int(port), dst.String()) {
 			t.Errorf("%s sent from %s port %d, which is not its own", server, src, port)
 		}
 		checked[server]++

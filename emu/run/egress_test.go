@@ -1,0 +1,75 @@
+package run_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/record"
+)
+
+// egressLab is Osaka, where users are, by tunnel and as devices, and Tokyo, where
+// the account has an address to itself; the network serves orange everywhere.
+const egressLab = `version: 1
+name: egress
+seed: 7
+datacenters:
+  - {id: kix, servers: 2, egress: [{prefix: 198.51.100.0/31, country: JP}]}
+  - {id: nrt, servers: 2, egress: [{prefix: 198.51.100.2/31, country: JP}, {prefix: 198.51.100.4/32, country: MX}]}
+account: {dedicated: [{ipv4: 192.0.2.33, datacenter: nrt}]}
+sites:
+  - {id: shop, near: kix, count: 2, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}
+devices:
+  - {id: ada, near: kix}
+  - {id: mex, near: kix, country: MX}
+internet:
+  - {id: grey, address: 203.0.113.9, near: kix, serve: [http, echo]}
+  - {id: orange, address: 203.0.113.80, proxied: true, serve: [http, echo]}
+  - {id: partner, address: 203.0.113.40, near: nrt, serve: [http, echo], allow: [192.0.2.33]}
+`
+
+// TestLiveEG1, EG-2, EG-9 and EG-11 with real packets: two sites that send the
+// very same ones leave from Tokyo with ports of its servers, replies that land in
+// Osaka come home, superpackets among them; what the network serves itself is
+// reached in Osaka with the same address, and a ping has no dedicated one.
+func TestLiveEG1(t *testing.T) {
+	p := compile(t, egressLab+`traffic:
+  - {id: far, from: shop.*.till, to: grey, tcp: 443, source_port: 40000, response: 1MiB, connect: 5s, timeout: 20s}
+  - {id: device, from: ada.1, to: grey, tcp: 443, flows: 5, response: 256KiB, connect: 5s, timeout: 20s}
+  - {id: quic, from: ada.1, to: grey, udp: 7844, packets: 3, connect: 5s, timeout: 20s}
+  - {id: big, from: shop.1.till, to: grey, udp: 7001, request: 4000B, connect: 5s, timeout: 20s}
+  - {id: here, from: shop.*.till, to: orange, tcp: 443, source_port: 40001, response: 1MiB, connect: 5s, timeout: 20s}
+  - {id: ping, from: shop.*.till, to: grey, icmp: 7, connect: 5s, timeout: 20s}
+  - {id: listed, from: ada.1, to: partner, tcp: 443, connect: 5s, timeout: 20s}
+`)
+	r := live(t, p, run.Options{})
+	for traffic, from := range map[string]string{"far": "nrt", "device": "nrt", "quic": "nrt", "big": "nrt", "here": "kix", "ping": "kix", "listed": "nrt"} {
+		for _, f := range want(t, r, traffic, record.OK) {
+			own := f.EgressIP == "192.0.2.33"
+			if f.EgressDC != from || f.IngressDC != "kix" || own == (traffic == "ping") || own != (f.EgressAccount != "") {
+				t.Errorf("%s %d left from %s as %s of %q, want %s", traffic, f.N, f.EgressDC, f.EgressIP, f.EgressAccount, from)
+			}
+			if s := sessionOf(t, r, f); s.EgressServer != f.EgressServer || s.HomeServer == "" || s.EgressPort == 0 && traffic != "ping" {
+				t.Errorf("%s %d has the record %+v", traffic, f.N, s)
+			}
+		}
+	}
+	for _, s := range r.Sessions {
+		if s.EndNs < s.StartNs {
+			t.Errorf("session %s ends before it starts", s.SessionID)
+		}
+	}
+}
+
+// TestLiveEG10: a user of Mexico leaves by Mexico's address, which is in Tokyo.
+func TestLiveEG10(t *testing.T) {
+	shared := strings.NewReplacer("account: {dedicated: [{ipv4: 192.0.2.33, datacenter: nrt}]}\n", "", ", allow: [192.0.2.33]", "").Replace(egressLab)
+	p := compile(t, shared+`traffic:
+  - {id: mexican, from: mex.1, to: grey, tcp: 443, flows: 5, connect: 5s, timeout: 20s}
+`)
+	for _, f := range want(t, live(t, p, run.Options{}), "mexican", record.OK) {
+		if f.EgressCountry != "MX" || f.EgressDC != "nrt" {
+			t.Errorf("flow %d left from %s as %s of %s", f.N, f.EgressDC, f.EgressIP, f.EgressCountry)
+		}
+	}
+}
