@@ -6,11 +6,15 @@
 //   - cut: no packet passes the links, in either direction, from the moment on;
 //     what is on its way still arrives. The ends keep their carrier and are told
 //     nothing, as when a line breaks behind equipment that stays lit.
+//
 //   - blackhole: as cut, in one direction: up is from the link's end A to B,
 //     away from hosts and toward the middle of the Internet.
+//
 //   - flap: cut for half of Every, then whole for the other half, and so on.
+//
 //   - degrade: what comes from now on is treated as Impairment says, in both
 //     directions, instead of as the link did; what is on its way is not.
+//
 //   - mtu of on-ramps: both ends of the tunnel take the MTU at once, as if their
 //     own discovery had found it (RFC 4459): router and servers refuse what is
 //     longer toward its sender, which learns (RFC 1191). MTU of links: both ends
@@ -18,20 +22,33 @@
 //     from the router before the link: of a tunnel's packets that is the branch
 //     router, or any server, which tell those that sent what is inside. A server
 //     knows the MTU of its own link.
+//
 //   - partition: as cut, of every link between what is selected and the rest.
+//
 //   - pause: a server does nothing, and forgets nothing: what arrives waits, as far
 //     as there is room, until it goes on. A router forwards nothing.
+//
 //   - kill: a server is gone in the middle of whatever it did, with its flows.
 //     When it heals, it starts anew and knows nothing. A router is a router
 //     without power: as cut, of all its links.
+//
 //   - restart: a kill that heals at once, or after For.
+//
 //   - withdraw: the datacenter no longer announces an address. Where routers speak
 //     BGP they find out by that; elsewhere the next nearest datacenter that
 //     announces it takes what is sent there at once. If none does, it is dropped
 //     where it enters the Internet.
+//
 //   - drain: the datacenter withdraws all addresses; Wait later its servers stop in
 //     order: their sessions end and are recorded. Healing is in reverse: they start
 //     anew, then the addresses are announced.
+//
+//   - withdraw of an on-ramp's: what its router told by BGP is taken back. That
+//     goes to a central relay, and from there into every datacenter's tables after
+//     its propagation (SEMANTICS 2.7).
+//
+//   - freeze: the datacenter has lost the relay. Its tables stay as they are; what
+//     it missed it has when it hears of it again.
 //
 // A datacenter notices that a server gives no sign of life (kill, pause, and the
 // stop of a drain at once, since it is no surprise): plan.Detection later, its
@@ -110,6 +127,10 @@ type Engine struct {
 	withdrawn map[plan.Announcement]int
 	out       map[string]bool
 	applied   map[string]map[netip.Prefix]plan.KernelRoute
+	// untold are routes that customers' routers have withdrawn, by so many faults;
+	// frozen the datacenters that hear of none.
+	untold map[plan.Learned]int
+	frozen map[string]int
 	// announced is what edges announce that is not the plan's.
 	announced map[string][]bgp.Origin
 	// silent are servers without a sign of life, and the timers that will notice.
@@ -127,7 +148,7 @@ func New(p *plan.Plan, lab Lab, fail func(error)) *Engine {
 	e := &Engine{
 		plan: p, lab: lab, fail: fail, links: map[string]*plan.Link{}, open: map[string]*wire.Routes{},
 		muted: map[iface]int{}, taken: map[string]string{}, withdrawn: map[plan.Announcement]int{}, out: map[string]bool{},
-		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, announced: map[string][]bgp.Origin{}, silent: map[string]*time.Timer{},
+		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, announced: map[string][]bgp.Origin{}, untold: map[plan.Learned]int{}, frozen: map[string]int{}, silent: map[string]*time.Timer{},
 	}
 	for i := range p.Links {
 		e.links[p.Links[i].ID] = &p.Links[i]

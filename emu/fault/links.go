@@ -39,6 +39,9 @@ func (e *Engine) happen(ctx context.Context, h *Handle) error {
 	case spec.Move:
 		e.move(ctx, h)
 		return nil
+	case spec.Freeze:
+		e.freeze(h)
+		return nil
 	}
 	return fmt.Errorf("no fault is called %q", f.Do)
 }

@@ -96,6 +96,10 @@ func (e *Engine) live(server string, live bool) error {
 }
 
 func (e *Engine) withdraw(h *Handle) error {
+	if untold := h.Fault.Untold(); untold != nil {
+		e.tellAnew(h, untold)
+		return nil
+	}
 	h.undoes(e.reroute) // the last to be undone
 	for _, d := range h.Fault.Datacenters {
 		for _, p := range h.Fault.Prefixes {

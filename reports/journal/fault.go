@@ -36,7 +36,12 @@ func Happened(f *plan.Fault) string {
 		return stops + " is killed"
 	case spec.Move:
 		return fmt.Sprintf("%s moves from %s to %s", f.Address, f.On, f.To)
+	case spec.Freeze:
+		return of(f.Datacenters) + " hears no more of routes that are learned elsewhere"
 	case spec.Withdraw:
+		if len(f.OnRamps) > 0 {
+			return fmt.Sprintf("the router of %s no longer tells %s by BGP", f.On, f.Address)
+		}
 		return fmt.Sprintf("%s no longer announces %s", of(f.Datacenters), f.Address)
 	}
 	return of(f.Datacenters) + " withdraws from ingress"

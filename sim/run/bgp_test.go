@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies"
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -92,5 +93,34 @@ func TestRouting(t *testing.T) {
 				t.Error("no session at all")
 			}
 		})
+	}
+}
+
+// TestRT15RelayPartition: a route that was withdrawn keeps forwarding in a
+// datacenter that has lost the relay, until it has it again; a tunnel that its own
+// probes find down is avoided all the while.
+func TestRT15RelayPartition(t *testing.T) {
+	doc, err := topologies.Load("relay_lost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for variant, want := range map[string]map[string]int{
+		"base":  {"before": 3, "frozen": 3, "thawed": 0, "told_again": 3, "by_first": 3, "by_second": 3},
+		"heard": {"before": 3, "frozen": 0, "thawed": 0, "told_again": 3, "by_first": 3, "by_second": 3},
+	} {
+		s, err := doc.Resolve(variant, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := plan.CompileVariant(s, variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, p, Options{})
+		for traffic, n := range want {
+			if got := ok(r, traffic, "shop.1"); got != n {
+				t.Errorf("%s: %d flows of %s are ok, want %d", variant, got, traffic, n)
+			}
+		}
 	}
 }

@@ -30,8 +30,12 @@ type faults struct {
 	// servers that their edge routes nothing to.
 	withdrawn []plan.Announcement
 	out       map[string]bool
-	applied   map[string][]plan.KernelRoute // by node: what differs from the plan
-	end       vt.Instant                    // when the last has happened and healed
+	// untold are routes that customers' routers have withdrawn, once for each fault
+	// that has; frozen the datacenters that hear of none.
+	untold  map[plan.Learned]int
+	frozen  map[string]int
+	applied map[string][]plan.KernelRoute // by node: what differs from the plan
+	end     vt.Instant                    // when the last has happened and healed
 }
 
 // breakage is one fault.
@@ -54,13 +58,14 @@ const (
 	turns
 	drains
 	moves
+	relays    // the index is a datacenter's
 	faultBits = 3
 )
 
 // schedule has the plan's faults happen, from the start of traffic on.
 func (w *world) schedule(base vt.Instant) {
 	f := &w.faults
-	*f = faults{world: w, entity: w.entity(), taken: map[string]string{}, out: map[string]bool{}, applied: map[string][]plan.KernelRoute{}}
+	*f = faults{world: w, entity: w.entity(), taken: map[string]string{}, out: map[string]bool{}, untold: map[plan.Learned]int{}, frozen: map[string]int{}, applied: map[string][]plan.KernelRoute{}}
 	for i := range w.plan.Faults {
 		p := &w.plan.Faults[i]
 		f.all = append(f.all, &breakage{plan: p})
@@ -83,6 +88,12 @@ func (f *faults) at(at vt.Instant, i int, what uint32) {
 
 // handle takes an event of a fault's.
 func (f *faults) handle(arg uint32) {
+	if arg&(1<<faultBits-1) == relays {
+		if err := f.relay(f.world.plan.Datacenters[arg>>faultBits].Name); err != nil {
+			f.world.fail(err)
+		}
+		return
+	}
 	i, b := int(arg>>faultBits), f.all[arg>>faultBits]
 	var err error
 	switch arg & (1<<faultBits - 1) {
@@ -135,7 +146,10 @@ func (f *faults) happen(i int, b *breakage) error {
 		for _, s := range b.plan.Moves {
 			f.at(f.world.engine.Now().Add(s.At), i, moves)
 		}
+	case spec.Freeze:
+		f.freeze(b, 1)
 	case spec.Withdraw, spec.Drain:
+		f.tellAnew(b, 1)
 		for _, d := range b.plan.Datacenters {
 			for _, p := range b.plan.Prefixes {
 				f.withdrawn = append(f.withdrawn, plan.Announcement{Datacenter: d, Prefix: p})
@@ -195,7 +209,10 @@ func (f *faults) heal(b *breakage) error {
 		errs = append(errs, f.degrade(b, false))
 	case spec.LowerMTU:
 		errs = append(errs, f.lower(b, false))
+	case spec.Freeze:
+		f.freeze(b, -1)
 	case spec.Withdraw, spec.Drain:
+		f.tellAnew(b, -1)
 		for _, d := range b.plan.Datacenters {
 			for _, p := range b.plan.Prefixes {
 				k := slices.Index(f.withdrawn, plan.Announcement{Datacenter: d, Prefix: p})

@@ -134,8 +134,9 @@ func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(
 		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))
 	}
 	if f.Do == spec.Move && f.Address == spec.TunnelAddress || f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
-		if _, err := netip.ParseAddr(f.Address); err != nil {
-			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel", clip(f.Address)))
+		_, err := netip.ParseAddr(f.Address)
+		if _, prefix := netip.ParsePrefix(f.Address); err != nil && (prefix != nil || f.Do == spec.Move) {
+			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel, or the prefix of a learned route", clip(f.Address)))
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (p *Plan) Fault(f spec.Fault) (Fault, error) {
 		err = d.onParts(p)
 	case spec.Pause, spec.Kill, spec.Restart:
 		err = d.onNodes(p)
-	case spec.Withdraw, spec.Drain:
+	case spec.Withdraw, spec.Drain, spec.Freeze:
 		err = d.onDatacenters(p)
 	case spec.Move:
 		err = d.onAddress(p)
@@ -323,10 +323,16 @@ func (d *Fault) onDatacenters(p *Plan) error {
 			names = append(names, dc.Name)
 		}
 	}
-	if names == nil {
+	switch {
+	case names == nil && d.Do == spec.Withdraw:
+		return d.onLearned(p)
+	case names == nil:
 		return fmt.Errorf("%q selects no datacenter", d.On)
 	}
 	d.Datacenters = d.pick(p, names)
+	if d.Do == spec.Freeze {
+		return nil
+	}
 	if d.Do == spec.Drain {
 		d.Prefixes = p.anycast()
 		for _, s := range p.Servers {

@@ -63,6 +63,7 @@ func TestFaults(t *testing.T) {
 		{"do: restart, on: shop.3.router", "routers shop.3.router links shop.3.router-transit.cdg shop.3.router-transit.cdg:wan1 shop.3.till-shop.3.router"},
 		{"do: withdraw, on: lhr, address: tunnel", "datacenters lhr prefixes 198.18.0.1/32"},
 		{"do: withdraw, on: cdg, address: 198.51.100.1", "datacenters cdg prefixes 198.51.100.1/32"},
+		{"do: freeze, on: lhr", "datacenters lhr"},
 		{"do: drain, on: lhr", "servers lhr.1 lhr.2 datacenters lhr prefixes 198.18.0.1/32 198.51.100.0/31 198.51.100.2/32"},
 	}
 	for _, tt := range tests {
@@ -113,6 +114,9 @@ func TestFaultMistakes(t *testing.T) {
 		{"do: kill, on: lhr", `"lhr" selects neither a server`},
 		{"do: drain, on: lhr.1", `"lhr.1" selects no datacenter`},
 		{"do: withdraw, on: lhr, address: 192.0.2.1", "address 192.0.2.1 is no egress address"},
+		{"do: withdraw, on: shop.1.wan, address: 198.51.100.1", `"198.51.100.1" is no prefix that an on-ramp's router tells by BGP`},
+		{"do: withdraw, on: shop.1.wan, address: 10.0.1.0/24", `no router of "shop.1.wan" tells 10.0.1.0/24 by BGP`},
+		{"do: freeze, on: shop.1.wan", `"shop.1.wan" selects no datacenter`},
 		{"do: cut, on: transit.lhr-shop.1.till", "selects no link"},
 	}
 	for _, tt := range tests {

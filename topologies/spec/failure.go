@@ -57,8 +57,10 @@ type Fault struct {
 	// forwards nothing), kill (a server or router loses its power and its state; when it heals, it starts anew), restart (it is
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
 	// withdraws from ingress, waits, and then its servers stop in order), move (the IPv4 egress address Address leaves it for To; with Wait
-	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation).
-	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move"`
+	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation), freeze (it hears no
+	// more of what is learned by BGP elsewhere, and keeps what it has). To an on-ramp: withdraw (its router no longer tells the prefix
+	// Address by BGP).
+	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move,enum=freeze"`
 	// On selects what it happens to: an on-ramp such as shop.1.wan (its line), two ends of a link joined by "-", a node, a site or a datacenter.
 	On string `yaml:"on" json:"on"`
 	// For is how long; then it heals.
@@ -71,7 +73,8 @@ type Fault struct {
 	Every unit.Duration `yaml:"every,omitempty" json:"every,omitempty"`
 	// MTU of mtu, in bytes.
 	MTU int `yaml:"mtu,omitempty" json:"mtu,omitempty"`
-	// Address of withdraw: an egress address of the datacenter, or "tunnel", the address that all tunnels go to.
+	// Address of withdraw: an egress address of the datacenter, or "tunnel", the address that all tunnels go to; of an on-ramp, the
+	// prefix of a route with source: bgp.
 	Address string `yaml:"address,omitempty" json:"address,omitempty"`
 	// To is the datacenter that an address moves to.
 	To string `yaml:"to,omitempty" json:"to,omitempty"`
@@ -124,6 +127,7 @@ const (
 	Withdraw  = "withdraw"
 	Drain     = "drain"
 	Move      = "move"
+	Freeze    = "freeze"
 )
 
 // TunnelAddress is the word of Fault.Address for the address of all tunnels.
@@ -131,5 +135,5 @@ const TunnelAddress = "tunnel"
 
 // FaultWords are the words of Fault.Do, in the language's order.
 func FaultWords() []string {
-	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move}
+	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move, Freeze}
 }
