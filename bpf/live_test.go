@@ -133,8 +133,8 @@ func (l *live) send(p []byte, off pkt.Offload) error {
 
 // Handle is that of conform.Server.
 func (l *live) Handle(now vt.Instant, p []byte, off pkt.Offload) (conform.Result, error) {
-	if !afpacket.IsIP(ethernet(testMAC, testGateway, ethernetType(p), p)) {
-		return l.Hub.Handle(now, p, off) // too short to be sent
+	if toGroup(p) || !afpacket.IsIP(ethernet(testMAC, testGateway, ethernetType(p), p)) {
+		return l.Hub.Handle(now, p, off) // the kernel's, or too short to be sent
 	}
 	refused := l.gateway.Sent().Lost()
 	switch err := l.send(bytes.Clone(p), off); {

@@ -28,7 +28,7 @@ const (
 	LeftPrivate                       // to a private destination
 	LeftRamp                          // on-ramp unknown here, moved, or not GRE over IPv4
 	LeftTraced                        // the hub tells what becomes of it
-	LeftElsewhere                     // no address of the network
+	LeftElsewhere                     // no address of the network, or one that moves
 	FaultRoom                         // dropped: the kernel refused to grow or shrink it
 	FaultStore                        // dropped: a header could not be written
 	outcomeCount

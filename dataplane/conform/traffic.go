@@ -236,7 +236,11 @@ func (g *traffic) fromRemote(c *packetCase, t *talk) []byte {
 		return c.is("other transport down", p.udp())
 	}
 	if g.once(30) {
-		p.dst = netip.AddrPortFrom(t.egress.Addr(), one(g.Chance, edgePorts...))
+		to := t.egress.Addr()
+		if to.Is4() { // or one of the other datacenter, which moves
+			to = one(g.Chance, to, netip.AddrFrom4([4]byte{198, 51, 102, 1}))
+		}
+		p.dst = netip.AddrPortFrom(to, one(g.Chance, edgePorts...))
 		return c.is("edge port down", p.udp())
 	}
 	switch t.proto {

@@ -98,6 +98,9 @@ func addDatacenter(c *hub.Config, dc ident.Datacenter) error {
 		return err
 	}
 	assigned, err := egress.Assign(dc, append(addresses, six...), servers)
+	if err == nil && dc == 2 {
+		assigned[0].Was[1] = c.Self // it moves, and drains
+	}
 	c.Egress = append(c.Egress, assigned...)
 	return err
 }

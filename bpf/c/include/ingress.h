@@ -157,7 +157,9 @@ static __always_inline enum outcome decide(const struct packet *p, struct verdic
 		return from_onramp(v, &a);
 	if (v->head)
 		at = bpf_map_lookup_elem(&places, &v->in.dst);
-	if (!at || at->kind != PLACE_EGRESS)
+	if (!at) /* also an egress address that moves, of which only the hub knows */
+		return LEFT_ELSEWHERE;
+	if (at->kind != PLACE_EGRESS)
 		return dropped(DROP_NOT_FOR_US);
-	return from_internet(v, at, a.hops, p->gso);
+	return from_internet(v, at, &a, p->gso);
 }

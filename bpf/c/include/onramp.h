@@ -6,13 +6,6 @@
 #include "hash.h"
 #include "progress.h"
 
-/* arrival is where a packet came in. */
-struct arrival {
-	__u32 ramp;
-	__u32 hops;
-	bool kept; /* whoever handed it over says that it stays here */
-};
-
 static __always_inline bool is_of(const struct flow *f, const struct flow_key *k)
 {
 	return f->serial && f->client_port == k->src_port && f->remote_port == k->dst_port && f->proto == k->proto &&

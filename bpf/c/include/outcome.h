@@ -30,7 +30,7 @@ enum outcome {
 	LEFT_PRIVATE,       /* to a private destination */
 	LEFT_RAMP,          /* on-ramp unknown here, moved, or not GRE over IPv4 */
 	LEFT_TRACED,        /* the hub tells what becomes of it */
-	LEFT_ELSEWHERE,     /* no address of the network */
+	LEFT_ELSEWHERE,     /* no address of the network, or one that moves */
 	FAULT_ROOM,         /* the kernel refused to grow or shrink the packet */
 	FAULT_STORE,        /* a header could not be written */
 	OUTCOMES,

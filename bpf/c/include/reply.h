@@ -33,7 +33,7 @@ static __always_inline __u32 wire_size(const struct inner *in, __u32 gso)
 	return gso && in->headers + gso < in->len ? in->headers + gso : in->len;
 }
 
-static __always_inline enum outcome from_internet(struct verdict *v, const struct place *at, __u32 hops, __u32 gso)
+static __always_inline enum outcome from_internet(struct verdict *v, const struct place *at, const struct arrival *a, __u32 gso)
 {
 	const struct inner *in = &v->in;
 	struct onramp *r;
@@ -45,10 +45,11 @@ static __always_inline enum outcome from_internet(struct verdict *v, const struc
 	if (in->kind == KIND_ECHO_REQUEST)
 		return LEFT_ICMP;
 	owner = at->owner[in->dst_port >> SLICE_SHIFT & (SLICES - 1)];
-	if (!owner)
-		return dropped(DROP_NO_OWNER);
-	if (owner != self)
-		return hand_over(v, owner, 0, hops);
+	if (owner != self && !a->kept) {
+		if (!owner)
+			return dropped(DROP_NO_OWNER);
+		return hand_over(v, owner, 0, a->hops);
+	}
 	f = flow_of_reply(at, in);
 	if (!f)
 		return LEFT_MISS;

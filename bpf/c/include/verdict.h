@@ -21,6 +21,13 @@ struct verdict {
 	__u8 has_key;
 };
 
+/* arrival is where a packet came in. */
+struct arrival {
+	__u32 ramp; /* 0: the Internet */
+	__u32 hops;
+	bool kept; /* whoever handed it over says that it stays here */
+};
+
 /* inner_type is the Ethernet type of the inner packet. */
 static __always_inline __be16 inner_type(const struct verdict *v)
 {
