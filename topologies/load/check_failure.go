@@ -127,13 +127,18 @@ func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(
 			missing(w.word, fmt.Sprintf("%s without %s, want %s", f.Do, w.word, w.want))
 		}
 	}
+	if f.Do == spec.Move && f.Address != "" {
+		if a, err := netip.ParseAddr(f.Address); err != nil || !a.Is4() {
+			fail("address", fmt.Sprintf("address %q, want an IPv4 egress address such as 198.51.100.1", clip(f.Address)))
+		}
+	}
 	if f.Do == spec.Move && given("for") {
 		fail("for", "a move does not heal: want another move, back")
 	}
 	if f.Do == spec.LowerMTU && given("mtu") && (f.MTU < minMTU || f.MTU > maxMTU) {
 		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))
 	}
-	if f.Do == spec.Move && f.Address == spec.TunnelAddress || f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
+	if f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
 		_, err := netip.ParseAddr(f.Address)
 		if _, prefix := netip.ParsePrefix(f.Address); err != nil && (prefix != nil || f.Do == spec.Move) {
 			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel, or the prefix of a learned route", clip(f.Address)))
