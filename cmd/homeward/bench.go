@@ -44,7 +44,7 @@ to make network namespaces, and takes minutes.
 sim: an event, and a packet on one link of a chain of routers, beside ns-3 3.37
 where Debian's package and g++ are, with equal arrivals to the nanosecond;
 packets through hubs in virtual time; what a flow takes. --flows measures this
-many TCP connections alone, all open at once: a million wants 8 GiB.`,
+many TCP connections alone, all open at once: a million wants 4 GiB.`,
 		Example: "  homeward bench hub\n  homeward bench lab --json\n  homeward bench sim --flows 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			what := append(args, "hub")[0]
