@@ -12,7 +12,8 @@ import (
 
 // Arrivals are the flows that look alike, by what they look like: protocol,
 // addresses and ports, the same from different places at one moment. Each list is
-// in the order in which servers came to know them.
+// in the order in which servers came to know them, those behind the others that
+// were dropped for them: at the place that decided they were later.
 //
 // Of such flows a table whose key leaves the on-ramp out knows the first, and two
 // that one host cannot tell apart collide. Which is the first no plan says where
@@ -46,9 +47,19 @@ func ArrivalsOf(r *record.Records) Arrivals {
 		return instant{math.MaxInt64, 0} // it was taken for another
 	}
 	for _, flows := range all {
-		slices.SortStableFunc(flows, func(x, y *record.Flow) int { return place(x).compare(place(y)) })
+		slices.SortStableFunc(flows, func(x, y *record.Flow) int {
+			return cmp.Or(cmp.Compare(dropped(x), dropped(y)), place(x).compare(place(y)))
+		})
 	}
 	return all
+}
+
+// dropped is 1 for a flow that was dropped for a reason of the dataplane's, else 0.
+func dropped(f *record.Flow) int {
+	if f.Result == record.OK || reason(f) == "" {
+		return 0
+	}
+	return 1
 }
 
 // instant is when an event was, and the how manieth of the run it is: what came to a
