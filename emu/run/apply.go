@@ -33,6 +33,8 @@ func Fixed(now, next *plan.Plan) []string {
 	all = append(all, members("service of", now.Services, next.Services, func(s *plan.Service) string { return s.Node + " " + s.Kind })...)
 	all = append(all, members("program of", now.Programs, next.Programs, func(p *plan.Program) string { return p.Node })...)
 	all = append(all, members("datacenter", now.Datacenters, next.Datacenters, func(d *plan.Datacenter) string { return d.Name })...)
+	all = append(all, members("speaker", now.Speakers, next.Speakers, func(s *plan.Speaker) string { return s.Node })...)
+	say(now.Hold == next.Hold, "the hold time of BGP is %v, not %v", now.Hold, next.Hold)
 	say(same(now.Faults, next.Faults), "faults begin with the lab")
 	if len(now.Servers) == len(next.Servers) {
 		for i := range now.Servers {
