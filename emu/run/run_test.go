@@ -167,7 +167,9 @@ func arr1(t *testing.T, w world) {
 			}
 			r := live(t, p, run.Options{IO: io})
 			wantAll(t, r, record.OK)
-			if n := superpackets(r); (n == 0) == (io == agent.IOVnet) {
+			// What the kernel carries, the servers' own sockets do not send.
+			inKernel := total(&r.Run.Metrics, "io.ebpf_returned") > 0
+			if n := superpackets(r); (n == 0) == (io == agent.IOVnet) && !inKernel {
 				t.Errorf("servers sent %d superpackets", n)
 			}
 			egresses := map[string]bool{}
