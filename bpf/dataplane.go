@@ -67,9 +67,9 @@ type Dataplane struct {
 	// installed is how many flows there are, serial the number of the last.
 	installed int
 	serial    uint32
-	// asked are on-ramps whose replies are the hub's for now.
+	// asked are on-ramps whose replies the hub has asked for (see Ask).
 	asked map[ident.OnRamp]bool
-	// askedServers are those to which the hub hands over for now.
+	// askedServers are those to which the hub hands over itself (see AskServer).
 	askedServers map[ident.Server]bool
 }
 

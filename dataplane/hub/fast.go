@@ -20,7 +20,8 @@ import (
 // What it answers is an input of the hub's, as packets and the time are. It is
 // called by the goroutine that calls the hub.
 type Fast interface {
-	// Install has a flow carried; false means that it cannot be, for now.
+	// Install has a flow carried; false means that it cannot be: the hub tries again
+	// later.
 	Install(f FastFlow) bool
 	// Look says how a carried flow has fared, Remove that it is carried no longer
 	// and how it has fared to the end; of f Key and Egress count. ok is false for a

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 GO=${GO:-go}
 if [ -n "${CI:-}" ]; then
-	HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools,userns}
+	HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools,userns,schedstat}
 	export HOMEWARD_REQUIRE
 fi
 log=$(mktemp)

@@ -15,7 +15,7 @@ import (
 )
 
 // Env is the environment variable that turns skips into failures: a comma
-// separated list of root, bpf, tools, data and userns.
+// separated list of root, bpf, tools, data, userns and schedstat.
 const Env = "HOMEWARD_REQUIRE"
 
 func lack(tb testing.TB, what string, err error) {

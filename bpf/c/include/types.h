@@ -117,7 +117,7 @@ _Static_assert(sizeof(struct tunnel_key) == 16, "tunnel_key must be 16 bytes");
 #define RAMP_KNOWN 1   /* there is one with this number */
 #define RAMP_GRE 2     /* replies can be put into it here: GRE over IPv4 */
 #define RAMP_GROUPED 4 /* only the hub may move its flows (SEMANTICS 1.8) */
-#define RAMP_ASK 8     /* replies into it are the hub's to decide for now */
+#define RAMP_ASK 8     /* replies are the hub's: too big for it, perhaps, or it is down */
 
 /* onramp is one connection, by its number. */
 struct onramp {
