@@ -9,7 +9,7 @@ import (
 
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies"
-	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -70,18 +70,7 @@ func TestRouting(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			doc, err := load.Bytes("b.yaml", []byte(speaking+"faults: [{id: f, at: 2s, "+tt.fault+"}]\n"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := doc.Resolve(spec.Base, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := plan.Compile(s)
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := loadtest.Plan(t, speaking+"faults: [{id: f, at: 2s, "+tt.fault+"}]\n", spec.Base)
 			r := run(t, p, Options{})
 			if got := fmt.Sprint(told(r, "transit.uk")); got != tt.uk {
 				t.Errorf("London's AS learned %s, want %s", got, tt.uk)

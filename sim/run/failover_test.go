@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -31,18 +31,7 @@ faults: [{id: gone, at: 2s, for: 20s, do: cut, on: shop.1.wan}]
 // A router that probes leaves a way that is cut no later than the plan says, and
 // replies follow (SEMANTICS 1.8).
 func TestFailover(t *testing.T) {
-	doc, err := load.Bytes("f.yaml", []byte(failover))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve(spec.Base, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.Compile(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := loadtest.Plan(t, failover, spec.Base)
 	r := run(t, p, Options{})
 	var probing = p.Branches[0].Choice.Ways[0].Probing
 	chosen := at(r, "chosen")

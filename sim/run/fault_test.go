@@ -9,7 +9,7 @@ import (
 
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/engine"
-	"github.com/homeward-lab/homeward/topologies/load"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -38,19 +38,7 @@ traffic:
 
 func broken(t *testing.T, fault string) *plan.Plan {
 	t.Helper()
-	doc, err := load.Bytes("f.yaml", []byte(breakable+"faults: [{id: f, "+fault+"}]\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve(spec.Base, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.Compile(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return loadtest.Plan(t, breakable+"faults: [{id: f, "+fault+"}]\n", spec.Base)
 }
 
 // ok is how many flows of a traffic from a client are ok.

@@ -7,22 +7,8 @@ import (
 
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/sim/simbench"
-	"github.com/homeward-lab/homeward/topologies/load"
-	"github.com/homeward-lab/homeward/topologies/plan"
-	"github.com/homeward-lab/homeward/topologies/spec"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 )
-
-func loadPlan(name string, text []byte) (*plan.Plan, error) {
-	d, err := load.Bytes(name, text)
-	if err != nil {
-		return nil, err
-	}
-	s, err := d.Resolve(spec.Base, nil)
-	if err != nil {
-		return nil, err
-	}
-	return plan.Compile(s)
-}
 
 // judge is ns-3, where it is.
 func judge(t *testing.T) *simbench.NS3 {
@@ -46,7 +32,7 @@ func judge(t *testing.T) *simbench.NS3 {
 // nanosecond. How fast this machine is at the moment is no matter of a test.
 func TestRowsEqualNS3(t *testing.T) {
 	judge(t)
-	rows, err := simbench.Bench{Load: loadPlan, Rounds: 1, Share: 0.02}.Run(t.Context())
+	rows, err := simbench.Bench{Load: loadtest.Base, Rounds: 1, Share: 0.02}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +60,7 @@ func TestRowsEqualNS3(t *testing.T) {
 // Where ns-3 is not, rows say so, and nothing is guessed.
 func TestRowsWithoutNS3(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	rows, err := simbench.Bench{Load: loadPlan, Rounds: 1, Share: 0.02}.Run(t.Context())
+	rows, err := simbench.Bench{Load: loadtest.Base, Rounds: 1, Share: 0.02}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +73,7 @@ func TestRowsWithoutNS3(t *testing.T) {
 
 // Very many flows are open at once, and each is answered.
 func TestCrowd(t *testing.T) {
-	rows, err := simbench.Bench{Load: loadPlan, Flows: 5000}.Run(t.Context())
+	rows, err := simbench.Bench{Load: loadtest.Base, Flows: 5000}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

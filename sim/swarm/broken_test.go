@@ -10,6 +10,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/run"
 	"github.com/homeward-lab/homeward/sim/swarm"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 )
 
 // broken is a hub with one mistake around it. Zero fields are no mistake.
@@ -111,7 +112,7 @@ func TestBrokenHubsAreCaught(t *testing.T) {
 				b.Hub = h
 				return &b, err
 			}
-			_, f := swarm.Many(t.Context(), 0, short, swarm.Options{Load: compile, Hub: made}, nil)
+			_, f := swarm.Many(t.Context(), 0, short, swarm.Options{Load: loadtest.Base, Hub: made}, nil)
 			if f == nil {
 				t.Fatalf("not caught within %d seeds", short)
 			}

@@ -10,29 +10,15 @@ import (
 	"github.com/homeward-lab/homeward/sim/run"
 	"github.com/homeward-lab/homeward/sim/swarm"
 	"github.com/homeward-lab/homeward/topologies/load"
-	"github.com/homeward-lab/homeward/topologies/plan"
-	"github.com/homeward-lab/homeward/topologies/spec"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 )
 
 // short is how many seeds the short form runs, from 0.
 const short = 200
 
-// compile reads a scenario as the command line does.
-func compile(name string, text []byte) (*plan.Plan, error) {
-	d, err := load.Bytes(name, text)
-	if err != nil {
-		return nil, err
-	}
-	s, err := d.Resolve(spec.Base, nil)
-	if err != nil {
-		return nil, err
-	}
-	return plan.Compile(s)
-}
-
 // The short form. A failure prints what finds it again.
 func TestSeeds(t *testing.T) {
-	tally, f := swarm.Many(t.Context(), 0, short, swarm.Options{Load: compile}, nil)
+	tally, f := swarm.Many(t.Context(), 0, short, swarm.Options{Load: loadtest.Base}, nil)
 	if f != nil {
 		t.Fatalf("%v\nreproduce: %s", f.Violation, swarm.Command(f.Case.Seed))
 	}
@@ -49,8 +35,8 @@ func TestSameSeedSameRun(t *testing.T) {
 		if !reflect.DeepEqual(a, b) {
 			t.Fatalf("seed %d: two cases", seed)
 		}
-		x, _ := swarm.Run(a, swarm.Options{Load: compile})
-		y, _ := swarm.Run(b, swarm.Options{Load: compile})
+		x, _ := swarm.Run(a, swarm.Options{Load: loadtest.Base})
+		y, _ := swarm.Run(b, swarm.Options{Load: loadtest.Base})
 		if x != y {
 			t.Errorf("seed %d: %+v and %+v", seed, x, y)
 		}
@@ -67,7 +53,7 @@ func tupled(_ int, c hub.Config) (run.Hub, error) {
 // What is left of a failing case fails by the same rule, is small, and can be
 // written, read and run again.
 func TestShrinks(t *testing.T) {
-	o := swarm.Options{Load: compile, Hub: tupled}
+	o := swarm.Options{Load: loadtest.Base, Hub: tupled}
 	_, f := swarm.Many(t.Context(), 0, short, o, nil)
 	if f == nil {
 		t.Fatal("nothing failed")
@@ -100,7 +86,7 @@ func TestShrinks(t *testing.T) {
 func TestManyStopsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	n := 0
-	tally, f := swarm.Many(ctx, 5, 0, swarm.Options{Load: compile}, func(swarm.Tally) {
+	tally, f := swarm.Many(ctx, 5, 0, swarm.Options{Load: loadtest.Base}, func(swarm.Tally) {
 		if n++; n == 3 {
 			stop()
 		}
@@ -112,7 +98,7 @@ func TestManyStopsWithItsContext(t *testing.T) {
 
 // A hub that panics is a violation with its seed, not the end of the swarm.
 func TestPanicIsReported(t *testing.T) {
-	o := swarm.Options{Load: compile, Hub: func(int, hub.Config) (run.Hub, error) { return nil, nil }}
+	o := swarm.Options{Load: loadtest.Base, Hub: func(int, hub.Config) (run.Hub, error) { return nil, nil }}
 	if _, v := swarm.Run(swarm.Draw(1), o); v == nil || v.Rule != swarm.RulePanic {
 		t.Errorf("got %v, want a panic", v)
 	}

@@ -7,22 +7,30 @@ import (
 
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // Plan compiles one variant of a file's text; "base" is the file itself.
 func Plan(t testing.TB, text, variant string) *plan.Plan {
 	t.Helper()
-	doc, err := load.Bytes("test.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := doc.Resolve(variant, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.CompileVariant(s, variant)
+	p, err := compile("test.yaml", []byte(text), variant)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// Base compiles the text of a file, for what takes such a function.
+func Base(name string, text []byte) (*plan.Plan, error) { return compile(name, text, spec.Base) }
+
+func compile(name string, text []byte, variant string) (*plan.Plan, error) {
+	doc, err := load.Bytes(name, text)
+	if err != nil {
+		return nil, err
+	}
+	s, err := doc.Resolve(variant, nil)
+	if err != nil {
+		return nil, err
+	}
+	return plan.CompileVariant(s, variant)
 }
