@@ -58,7 +58,11 @@ type gobgp struct {
 	// told are the paths that the server was given.
 	told []bgp.Origin
 	up   []bool // by session
+	// calm goes off when the table has not changed for calmAfter.
+	calm *time.Timer
 }
+
+const calmAfter = 200 * time.Millisecond
 
 func (g *gobgp) say(l line) {
 	g.mu.Lock()
@@ -80,6 +84,8 @@ func (g *gobgp) start() error {
 		return err
 	}
 	g.fib, g.up = fib, make([]bool, len(g.Speaker.Sessions))
+	g.calm = time.AfterFunc(time.Hour, g.repeat)
+	g.calm.Stop()
 	level := &slog.LevelVar{}
 	level.Set(slog.LevelError)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
@@ -175,8 +181,18 @@ func localPath(p netip.Prefix) (*apiutil.Path, error) {
 	return &apiutil.Path{Family: packet.RF_IPv4_UC, Nlri: nlri, Attrs: []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}}, nil
 }
 
+// repeat tells all neighbours again what they may use. Two paths of one prefix that
+// wait to be told together leave GoBGP 4.8 in any order (its packer groups what has
+// the same attributes in a map), and the worse one can be what a neighbour keeps.
+// Where it was right, nothing changes, and nobody goes on.
+func (g *gobgp) repeat() {
+	// The error would be that the server has stopped.
+	_ = g.server.ResetPeer(context.Background(), &api.ResetPeerRequest{Address: "all", Soft: true, Direction: api.ResetPeerRequest_DIRECTION_OUT})
+}
+
 // best puts what the server chose into the kernel.
 func (g *gobgp) best(paths []*apiutil.Path, _ time.Time) {
+	g.calm.Reset(calmAfter)
 	for _, p := range paths {
 		if p.Family != packet.RF_IPv4_UC {
 			continue

@@ -148,7 +148,7 @@ func catchments(tables map[string]map[string]string, prefix string) string {
 }
 
 // agree waits until all kernels have what is expected.
-func agree(t *testing.T, f *speaker.Fleet, p *plan.Plan, want map[string]map[string]string, within time.Duration) map[string]map[string]string {
+func agree(t *testing.T, kind speaker.Kind, f *speaker.Fleet, p *plan.Plan, want map[string]map[string]string, within time.Duration) map[string]map[string]string {
 	t.Helper()
 	late := time.Now().Add(within)
 	for {
@@ -162,7 +162,7 @@ func agree(t *testing.T, f *speaker.Fleet, p *plan.Plan, want map[string]map[str
 		if time.Now().After(late) {
 			for _, node := range slices.Sorted(maps.Keys(want)) {
 				if !maps.Equal(got[node], want[node]) {
-					t.Errorf("%s has %v, want %v", node, got[node], want[node])
+					t.Errorf("%s: %s has %v, want %v", kind, node, got[node], want[node])
 				}
 			}
 			return got
@@ -225,15 +225,15 @@ func live(t *testing.T, p *plan.Plan, kind speaker.Kind) string {
 	const away = "dc0.edge"
 	s, _ := p.Speaker(away)
 	tunnel := p.Speakers[len(p.Speakers)-1].Origins[0].Prefix.String()
-	before := agree(t, f, p, expected(t, p, ""), 0)
+	before := agree(t, kind, f, p, expected(t, p, ""), 0)
 	if err := f.Announce(away, nil); err != nil {
 		t.Fatal(err)
 	}
-	after := agree(t, f, p, expected(t, p, away), 10*time.Second)
+	after := agree(t, kind, f, p, expected(t, p, away), 10*time.Second)
 	if err := f.Announce(away, s.Origins); err != nil {
 		t.Fatal(err)
 	}
-	agree(t, f, p, expected(t, p, ""), 10*time.Second)
+	agree(t, kind, f, p, expected(t, p, ""), 10*time.Second)
 	return catchments(before, tunnel) + "; " + catchments(after, tunnel)
 }
 
