@@ -14,8 +14,9 @@ import (
 const (
 	// pingWait is how long a link has to carry an echo. Where neighbours are not
 	// known a first one waits for ARP, whose table is the machine's: with more
-	// entries than gc_thresh3, 1,024, those younger than 5 s have to age first.
-	pingWait = 12 * time.Second
+	// entries than gc_thresh3, 1,024, those that changed within 5 s have to age
+	// first, and an entry changes again when it is probed, 5 s after its first use.
+	pingWait = 30 * time.Second
 	// pingAgain is when an echo that was not answered is repeated.
 	pingAgain = 500 * time.Millisecond
 )
