@@ -15,13 +15,15 @@ type nearest struct {
 	order [][]uint16
 	// has[e] is the sites of an entry, a bit each.
 	has [][]uint64
+	// only[e] is them as a list.
+	only [][]int
 	// first[h*entries+e] is the answer while every site is up, and 1 more; 0 is not
 	// known yet.
 	first []uint16
 }
 
 func newNearest(w *World, sites []Site, in []entry) *nearest {
-	n := &nearest{order: make([][]uint16, len(w.Places)), has: make([][]uint64, len(in)), first: make([]uint16, len(w.Places)*len(in))}
+	n := &nearest{order: make([][]uint16, len(w.Places)), has: make([][]uint64, len(in)), only: make([][]int, len(in)), first: make([]uint16, len(w.Places)*len(in))}
 	for h, from := range w.Places {
 		metres := make([]float64, len(sites))
 		order := make([]uint16, len(sites))
@@ -32,6 +34,7 @@ func newNearest(w *World, sites []Site, in []entry) *nearest {
 		n.order[h] = order
 	}
 	for i, e := range in {
+		n.only[i] = e.sites
 		n.has[i] = make([]uint64, (len(sites)+63)/64)
 		for _, s := range e.sites {
 			n.has[i][s/64] |= 1 << (s % 64)
@@ -53,6 +56,9 @@ func (n *nearest) of(home, entry int, down Scenario) int {
 }
 
 func (n *nearest) walk(home, entry int, down Scenario) int {
+	if only := n.only[entry]; len(only) == 1 && (down == nil || !down[only[0]]) {
+		return only[0]
+	}
 	has := n.has[entry]
 	for _, s := range n.order[home] {
 		if has[s/64]&(1<<(s%64)) != 0 && (down == nil || !down[s]) {

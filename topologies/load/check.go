@@ -35,6 +35,8 @@ func (r *resolver) check() {
 	r.nears()
 	r.transit()
 	r.traffic(ix)
+	r.population()
+	r.workloads(ix)
 	r.judging(ix)
 	r.impairments(ix)
 	r.uplinks(ix)

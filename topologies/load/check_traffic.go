@@ -33,15 +33,6 @@ func (r *resolver) traffic(ix *names) {
 			r.fail(path, "", "%d hosts, %d targets and %d flows are more than %d flows in all", len(from), len(to), t.Flows, maxAllFlows)
 		}
 	}
-	for i := range r.s.Workload {
-		w := &r.s.Workload[i]
-		path := item("workload", i)
-		r.translated(ix, path+".from", r.end(ix, path, "from", w.From))
-		r.end(ix, path, "to", w.To)
-		if w.Rate <= 0 && (r.present(path+".rate") && r.refused(path+".rate") == "") {
-			r.fail(path+".rate", "", "rate %v, want more than 0", w.Rate)
-		}
-	}
 }
 
 // end checks from or to: hosts.

@@ -99,6 +99,9 @@ func merge(into, from *spec.Scenario) {
 	if into.Account == nil {
 		into.Account = from.Account
 	}
+	if into.Population == nil {
+		into.Population = from.Population
+	}
 	for class, imp := range from.Links {
 		if into.Links == nil {
 			into.Links = map[string]spec.Impairment{}

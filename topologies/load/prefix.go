@@ -118,8 +118,12 @@ func (p *prefixer) objects(s *spec.Scenario) {
 	for i := range s.Workload {
 		w := &s.Workload[i]
 		p.own(&w.ID)
-		p.mention(&w.From)
-		p.mention(&w.To)
+		if w.From != spec.FromPopulation {
+			p.mention(&w.From)
+		}
+		if w.To != spec.ToInternet {
+			p.mention(&w.To)
+		}
 	}
 }
 

@@ -82,6 +82,12 @@ func textType(t reflect.Type) *jsonschema.Schema {
 		return text("a duration such as 4ms, or geo", `^geo$|^(`+number+`(ns|us|µs|ms|s|m|h))+$|^0$|`+paramPattern)
 	case reflect.TypeFor[spec.Trace]():
 		return text("a file in Mahimahi's format", "")
+	case reflect.TypeFor[spec.Sizes]():
+		return text("a size such as 64KiB, a distribution such as lognormal(median=20kB, sigma=2), or file(NAME)", "")
+	case reflect.TypeFor[spec.Times]():
+		return text("a duration such as 30s, a distribution such as exponential(mean=30s), or file(NAME)", "")
+	case reflect.TypeFor[spec.Popularity]():
+		return text("zipf(exponent, number of destinations), such as zipf(1.1, 1000)", `^zipf\(.*\)$|`+paramPattern)
 	case reflect.TypeFor[spec.Near]():
 		code := text("", `^[a-z][a-z0-9_]*$|`+paramPattern)
 		return &jsonschema.Schema{

@@ -48,7 +48,23 @@ internet: [{id: web, address: 203.0.113.9, count: 2, serve: [echo], allow: [192.
 links: {access: {delay: 4ms, jitter: 1ms, loss: 0.1%, rate: 500Mbit, queue: 64KiB}, backbone: {delay: geo, corrupt: 0.001}}
 impair: [{on: shop.1.wan, direction: up, loss: 1%}]
 traffic: [{id: ask, from: shop.*.*, to: web.*, udp: "${port}", rate: 2.5, start: 1s}]
-workload: [{id: mixed, from: phone.*, to: web.1, rate: 10, mix: {http: 0.9, dns: 0.1}}]
+population: {users: 1_000_000, ases: 2000, countries: {GB: 2}, sample: 3, transit: 2, peers: 30%, noise: 5%}
+workload:
+  - {id: mixed, from: phone.*, to: web.1, rate: 10, mix: {tcp: 0.9, dns: 0.1}, size: 20kB, holding: 3s, speed: 10Mbit, close: server}
+  - id: people
+    from: population
+    to: internet
+    rate: 0.1
+    size: lognormal(median=20kB, sigma=2, most=1GB)
+    holding: exponential(mean=20s)
+    popularity: zipf(1.1, 500)
+    retries: 3
+    backoff: 2s
+    diurnal: 60%
+    peak: 21
+    clock: 12.5
+    crowds: [{at: 1m, for: 2m, times: 3, country: GB, to: 1}]
+    for: 5m
 faults: [{id: cut, at: 1s, do: cut, on: shop.1.lte, for: 3s}]
 checks: [{id: back, eventually: ask.ok > 0, within: 2s, after: cut, level: warning}]
 variants: {more: {set: {params.port: 54, shop.count: 2}}, same: }

@@ -26,6 +26,10 @@ func shortForm(t reflect.Type) func(*decoder, *yaml.Node, reflect.Value, int) bo
 		return decodeDelay
 	case reflect.TypeFor[spec.Trace]():
 		return decodeTrace
+	case reflect.TypeFor[spec.Sizes](), reflect.TypeFor[spec.Times]():
+		return decodeDraw
+	case reflect.TypeFor[spec.Popularity]():
+		return decodePopularity
 	case reflect.TypeFor[[]spec.Variant]():
 		return decodeVariants
 	case reflect.TypeFor[netip.Prefix]():

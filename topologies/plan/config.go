@@ -96,3 +96,11 @@ func timers(t spec.Timers) hub.Timers {
 		PortHold:       of(t.PortHold, 60*time.Second),
 	}
 }
+
+// Timers are a scenario's, with their defaults and scale, as servers have them.
+func Timers(t spec.Timers) hub.Timers { return timers(t) }
+
+// BGPHold is the hold time of BGP sessions between routers, scaled.
+func BGPHold(t spec.Timers) time.Duration {
+	return max(scaled(t, t.BGPHold, standardHold).Round(time.Second), minHold)
+}

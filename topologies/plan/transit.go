@@ -188,7 +188,7 @@ func (t *town) relation(u *town) bgp.Relation {
 // sessions makes the speakers, and links ASes as their relations say, with a
 // session over each link.
 func (b *builder) sessions() {
-	b.p.Hold = max(scaled(b.s.Timers, b.s.Timers.BGPHold, standardHold).Round(time.Second), minHold)
+	b.p.Hold = BGPHold(b.s.Timers)
 	for i, t := range b.towns {
 		asn := t.as.ASN
 		for n := uint32(firstASN + i); asn == 0; n++ {

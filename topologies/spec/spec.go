@@ -63,6 +63,8 @@ type Scenario struct {
 	Uplink []Uplink `yaml:"uplink,omitempty" json:"uplink,omitempty"`
 	// Traffic are exact flows.
 	Traffic []Traffic `yaml:"traffic,omitempty" json:"traffic,omitempty"`
+	// Population is who uses the network, by the hundred million and by country, for the flow level alone.
+	Population *Population `yaml:"population,omitempty" json:"population,omitempty"`
 	// Workload is drawn traffic.
 	Workload []Workload `yaml:"workload,omitempty" json:"workload,omitempty"`
 	// Faults are what goes wrong, and when.
@@ -504,21 +506,6 @@ type Traffic struct {
 	Close string `yaml:"close,omitempty" json:"close,omitempty" jsonschema:"enum=client,enum=server"`
 	// Hold keeps a TCP connection open after the answer; 0 closes at once.
 	Hold unit.Duration `yaml:"hold,omitempty" json:"hold,omitempty"`
-}
-
-// Workload is drawn traffic: rates, mixes, sizes, holding times.
-type Workload struct {
-	ID         string             `yaml:"id" json:"id"`
-	From       string             `yaml:"from" json:"from"`
-	To         string             `yaml:"to" json:"to"`
-	Rate       float64            `yaml:"rate" json:"rate"`
-	Mix        map[string]float64 `yaml:"mix,omitempty" json:"mix,omitempty"`
-	Size       string             `yaml:"size,omitempty" json:"size,omitempty"`
-	Holding    string             `yaml:"holding,omitempty" json:"holding,omitempty"`
-	Popularity string             `yaml:"popularity,omitempty" json:"popularity,omitempty"`
-	Close      string             `yaml:"close,omitempty" json:"close,omitempty"`
-	Retries    int                `yaml:"retries,omitempty" json:"retries,omitempty"`
-	For        unit.Duration      `yaml:"for,omitempty" json:"for,omitempty"`
 }
 
 // Base is the name of the variant that is the file itself.

@@ -24,13 +24,27 @@ func Plan(t testing.TB, text, variant string) *plan.Plan {
 func Base(name string, text []byte) (*plan.Plan, error) { return compile(name, text, spec.Base) }
 
 func compile(name string, text []byte, variant string) (*plan.Plan, error) {
-	doc, err := load.Bytes(name, text)
-	if err != nil {
-		return nil, err
-	}
-	s, err := doc.Resolve(variant, nil)
+	s, err := resolve(name, text, variant)
 	if err != nil {
 		return nil, err
 	}
 	return plan.CompileVariant(s, variant)
+}
+
+// Scenario is the resolved base of a file's text.
+func Scenario(t testing.TB, text string) *spec.Scenario {
+	t.Helper()
+	s, err := resolve("test.yaml", []byte(text), spec.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func resolve(name string, text []byte, variant string) (*spec.Scenario, error) {
+	doc, err := load.Bytes(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Resolve(variant, nil)
 }

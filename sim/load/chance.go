@@ -1,0 +1,114 @@
+package load
+
+import (
+	"hash/fnv"
+	"math"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// stream is the chance of one entity: draws that are numbered and not taken in
+// turn, so that what one entity draws is the same whoever else there is. Variants
+// of a scenario share all that they have in common.
+type stream [2]uint32
+
+// newStream is the stream of a seed and an entity.
+func newStream(seed uint64, entity string) stream {
+	h := fnv.New64a()
+	h.Write([]byte(entity))
+	w := impair.Philox([4]uint32{uint32(seed), uint32(seed >> 32), 0, 0}, [2]uint32{uint32(h.Sum64()), uint32(h.Sum64() >> 32)})
+	return stream{w[0], w[1]}
+}
+
+// purpose keeps what is drawn for one thing apart from all others.
+type purpose uint32
+
+const (
+	forArrival purpose = iota + 1
+	forFlow
+	forHolding
+	forRetry
+	forOrigin
+	forStretch
+	forSite
+)
+
+// words are two numbers of 64 bits: the n-th draw for a purpose.
+func (s stream) words(p purpose, n uint64) (a, b uint64) {
+	w := impair.Philox([4]uint32{uint32(n), uint32(n >> 32), uint32(p), 1}, s)
+	return uint64(w[1])<<32 | uint64(w[0]), uint64(w[3])<<32 | uint64(w[2])
+}
+
+// unit maps 64 bits onto (0, 1).
+func unitOf(x uint64) float64 { return (float64(x>>11) + 0.5) * (1.0 / (1 << 53)) }
+
+// exponential is of mean 1.
+func exponential(x uint64) float64 { return -math.Log(unitOf(x)) }
+
+// sampler draws from a distribution by a table of its quantiles, between which it
+// is linear: a draw costs the same for any of them. The mean is the table's own.
+type sampler struct {
+	quantiles []float64 // at (i + ½) / len
+	mean      float64
+	// second is the mean of squares.
+	second float64
+}
+
+const quantileCount = 1 << 14
+
+// newSampler makes the table of a distribution.
+func newSampler(d spec.Draw) *sampler {
+	s := &sampler{quantiles: make([]float64, quantileCount)}
+	for i := range s.quantiles {
+		x := quantile(d, (float64(i)+0.5)/quantileCount)
+		s.quantiles[i] = x
+		s.mean += x / quantileCount
+		s.second += x * x / quantileCount
+	}
+	return s
+}
+
+// constantly is a sampler of one value.
+func constantly(x float64) *sampler { return newSampler(spec.Draw{Kind: spec.Constant, A: x}) }
+
+// draw takes 64 bits.
+func (s *sampler) draw(x uint64) float64 { return s.quantiles[x>>(64-14)] }
+
+// quantile is the inverse of a distribution's cumulative share, its tail cut.
+func quantile(d spec.Draw, u float64) float64 {
+	x := 0.0
+	switch d.Kind {
+	case spec.Constant:
+		x = d.A
+	case spec.Exponential:
+		x = -d.A * math.Log1p(-u)
+	case spec.LogNormal:
+		x = d.A * math.Exp(d.B*math.Sqrt2*math.Erfinv(2*u-1))
+	case spec.Pareto:
+		x = d.A * math.Pow(1-u, -1/d.B)
+	case spec.Weibull:
+		x = d.A * math.Pow(-math.Log1p(-u), 1/d.B)
+	case spec.Empirical:
+		x = interpolate(d.Shares, d.Values, u)
+	}
+	if d.Most > 0 {
+		x = min(x, d.Most)
+	}
+	return x
+}
+
+// interpolate is y at x, linear between points; xs rise.
+func interpolate(xs, ys []float64, x float64) float64 {
+	i := 0
+	for i < len(xs) && xs[i] < x {
+		i++
+	}
+	switch {
+	case i == len(xs):
+		return ys[i-1]
+	case i == 0 || xs[i] == xs[i-1]:
+		return ys[i]
+	}
+	return ys[i-1] + (ys[i]-ys[i-1])*(x-xs[i-1])/(xs[i]-xs[i-1])
+}

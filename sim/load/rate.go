@@ -1,0 +1,141 @@
+package load
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// bin is a time in which rates stay as they are.
+type bin struct {
+	from, to float64 // seconds
+	phase    int
+}
+
+// leastBins divide a run besides what happens in it.
+const leastBins = 24
+
+// bins divide the run wherever something begins or ends, and evenly besides.
+func (m *Model) bins() []bin {
+	edges := []float64{0, m.end}
+	for i := range leastBins {
+		edges = append(edges, m.end*float64(i)/leastBins)
+	}
+	for _, p := range m.phases {
+		edges = append(edges, p.from)
+	}
+	for _, w := range m.works {
+		edges = append(edges, seconds(w.For.D()))
+		for _, c := range w.Crowds {
+			edges = append(edges, seconds(c.At.D()), seconds(c.At.D()+c.For.D()))
+		}
+	}
+	slices.SortFunc(edges, cmp.Compare[float64])
+	edges = slices.Compact(edges)
+	var all []bin
+	for i := 1; i < len(edges) && edges[i] <= m.end; i++ {
+		phase := 0
+		for k, p := range m.phases {
+			if p.from <= edges[i-1] {
+				phase = k
+			}
+		}
+		all = append(all, bin{edges[i-1], edges[i], phase})
+	}
+	return all
+}
+
+// swing is how many times its mean a zone's rate is in the middle of a bin, by the
+// local time of its longitude.
+func (w *work) swing(lon float64, b bin) float64 {
+	if w.Diurnal == 0 {
+		return 1
+	}
+	hour := w.Clock + (b.from+b.to)/2/3600 + lon/15
+	return 1 + float64(w.Diurnal)*math.Cos(2*math.Pi*(hour-w.Peak)/24)
+}
+
+// crowd is by how much of the usual rate a zone has more in a bin, toward any
+// destination and toward single ones, by rank from 1.
+func (w *work) crowd(country string, b bin) (any float64, to map[int]float64) {
+	for _, c := range w.Crowds {
+		at := seconds(c.At.D())
+		if b.from < at || b.from >= at+seconds(c.For.D()) || c.Country != "" && c.Country != country {
+			continue
+		}
+		if c.To == 0 {
+			any += c.Times - 1
+			continue
+		}
+		if to == nil {
+			to = map[int]float64{}
+		}
+		to[c.To] += c.Times - 1
+	}
+	return any, to
+}
+
+// demand is what users of a workload want at each datacenter, flows per second.
+type demand struct {
+	// rate by bin and datacenter, the last nowhere: toward destinations by their
+	// popularity.
+	rate [][]float64
+	// extra toward single destinations, by rank from 1.
+	extra []map[int][]float64 // by bin
+}
+
+// demand finds it for where users are.
+func (m *Model) demand(w *work, bins []bin, phases []*settled) demand {
+	d := demand{rate: make([][]float64, len(bins)), extra: make([]map[int][]float64, len(bins))}
+	for i, b := range bins {
+		d.rate[i] = make([]float64, len(m.centers)+1)
+		if b.from >= seconds(w.For.D()) {
+			continue
+		}
+		usual, special := make([]float64, len(m.zones)), map[int][]float64{}
+		for z, p := range m.zones {
+			s := w.Rate * w.swing(p.Lon, b)
+			any, to := w.crowd(p.Country, b)
+			usual[z] = s * (1 + any)
+			for rank, x := range to {
+				if special[rank] == nil {
+					special[rank] = make([]float64, len(m.zones))
+				}
+				special[rank][z] = s * x
+			}
+		}
+		for at, cells := range phases[b.phase].cells {
+			for _, c := range cells {
+				d.rate[i][at] += c.users * usual[c.zone]
+				for rank, x := range special {
+					if d.extra[i] == nil {
+						d.extra[i] = map[int][]float64{}
+					}
+					if d.extra[i][rank] == nil {
+						d.extra[i][rank] = make([]float64, len(m.centers)+1)
+					}
+					d.extra[i][rank][at] += c.users * x[c.zone]
+				}
+			}
+		}
+	}
+	return d
+}
+
+// total is the rate of a bin at a datacenter, toward all destinations.
+func (d *demand) total(bin, at int) float64 {
+	sum := d.rate[bin][at]
+	for _, rank := range sortedKeys(d.extra[bin]) {
+		sum += d.extra[bin][rank][at]
+	}
+	return sum
+}
+
+// toward is the rate of a bin at a datacenter toward one destination, by rank from 0.
+func (d *demand) toward(bin, at, rank int, share float64) float64 {
+	x := d.rate[bin][at] * share
+	if e := d.extra[bin][rank+1]; e != nil {
+		x += e[at]
+	}
+	return x
+}
