@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -165,6 +166,7 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 		env.Traffic = append(env.Traffic, t.ID)
 	}
 	env.Datacenters, env.Countries, env.Rules = departures(s)
+	env.Names = named(s)
 	for _, r := range drop.Reasons() {
 		env.Drops = append(env.Drops, r.String())
 	}
@@ -214,6 +216,17 @@ func departures(s *spec.Scenario) (datacenters, countries, rules []string) {
 		}
 	}
 	return datacenters, slices.Compact(countries), rules
+}
+
+// named are the hosts that a name of the scenario stands for.
+func named(s *spec.Scenario) []string {
+	hosts := map[string]bool{}
+	for _, o := range s.Internet {
+		for _, id := range o.Resolves {
+			hosts[id] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(hosts))
 }
 
 func checkInput(c spec.Check) check.Input {

@@ -57,6 +57,9 @@ type Outcome struct {
 	// Egress is the client's address as the origin saw it, under a valid
 	// signature; invalid if unknown (ICMP is the kernel's, and not signed).
 	Egress netip.AddrPort
+	// Flow is the flow as its client was told where it goes; nil if it never got to
+	// that.
+	Flow *plan.Flow
 }
 
 // Config is how to run flows.

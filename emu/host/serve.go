@@ -15,6 +15,7 @@ import (
 
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // backlog of a listener; the kernel caps it at net.core.somaxconn.
@@ -40,25 +41,30 @@ type origin struct {
 func Serve(ctx context.Context, ns *netns.NS, svc plan.Service, opt Options) (io.Closer, error) {
 	o := &origin{svc: svc, opt: opt}
 	o.signers.New = func() any { return newSigner(opt.Key) }
-	var start func(fd int) error
+	var start func(fd int, at netip.AddrPort) error
 	typ := unix.SOCK_STREAM
 	switch svc.Kind {
 	case "http":
-		start = o.serveHTTP()
+		serve := o.serveHTTP()
+		start = func(fd int, _ netip.AddrPort) error { return serve(fd) }
 	case "echo":
-		typ, start = unix.SOCK_DGRAM, o.serveEcho
+		typ, start = unix.SOCK_DGRAM, func(fd int, _ netip.AddrPort) error { return o.serveEcho(fd) }
+	case spec.DNS:
+		typ, start = unix.SOCK_DGRAM, o.serveNames()
 	default:
 		return nil, &UnsupportedError{What: "service " + svc.Kind}
 	}
-	for _, port := range svc.Ports {
-		at := netip.AddrPortFrom(svc.Address, port)
-		fd, err := listen(ns, typ, at)
-		if err == nil {
-			err = start(fd)
-		}
-		if err != nil {
-			o.Close()
-			return nil, fmt.Errorf("%s: serve %s at %s: %w", svc.Node, svc.Kind, at, err)
+	for _, address := range addresses(&svc) {
+		for _, port := range svc.Ports {
+			at := netip.AddrPortFrom(address, port)
+			fd, err := listen(ns, typ, at)
+			if err == nil {
+				err = start(fd, at)
+			}
+			if err != nil {
+				o.Close()
+				return nil, fmt.Errorf("%s: serve %s at %s: %w", svc.Node, svc.Kind, at, err)
+			}
 		}
 	}
 	o.stop = context.AfterFunc(ctx, o.shut)

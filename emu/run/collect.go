@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/probe"
@@ -21,9 +22,15 @@ func (r *runner) collect(sent round) ([]record.Flow, error) {
 			errs = append(errs, fmt.Errorf("the tap on %s missed %d packets: whether it got the replies of others is unknown", node, missed))
 		}
 	}
-	deliveries := probe.Judge(sent.flows, seen, sent.began)
-	for i := range sent.flows {
-		f := &sent.flows[i]
+	flows := slices.Clone(sent.flows)
+	for i, o := range sent.outcomes {
+		if o.Flow != nil {
+			flows[i] = *o.Flow
+		}
+	}
+	deliveries := probe.Judge(flows, seen, sent.began)
+	for i := range flows {
+		f := &flows[i]
 		o := sent.outcomes[i]
 		if o.Start.IsZero() { // never tried: when it should have been
 			o.Start = sent.began.Add(f.Start)

@@ -94,7 +94,7 @@ func (r *runner) listening() error {
 	for i := range r.plan.Services {
 		s := &r.plan.Services[i]
 		tables, state := []string{"tcp", "tcp6"}, "0A" // TCP_LISTEN
-		if s.Kind == "echo" {
+		if s.Kind != "http" {
 			tables, state = []string{"udp", "udp6"}, "07" // of a socket without a peer
 		}
 		var open map[uint16]bool

@@ -69,7 +69,7 @@ var allowed = []struct {
 }
 
 // order of the dataplane: imports go from later to earlier only.
-var order = []string{"vt", "unit", "impair", "ident", "drop", "pkt", "tunnel", "pathmtu", "flow", "fragment", "connector", "connected", "route", "bgp", "health", "policy", "egress", "steer", "hub", "conform"}
+var order = []string{"vt", "unit", "impair", "ident", "drop", "dns", "pkt", "tunnel", "pathmtu", "flow", "fragment", "connector", "connected", "route", "bgp", "health", "policy", "egress", "steer", "hub", "conform"}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

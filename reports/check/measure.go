@@ -169,7 +169,7 @@ func (v values) traffic(spec EnvSpec, id string, flows []record.Flow, misdeliver
 
 // leaving counts where flows came in, and by what they left: an address of their account's own, another
 // datacenter than the one they came in by, by an egress policy, and each
-// datacenter, country and rule.
+// datacenter, country and rule; and at which host of a name they ended.
 func (v values) leaving(spec EnvSpec, id string, flows []record.Flow) {
 	n := map[string]int{}
 	for _, f := range flows {
@@ -188,9 +188,10 @@ func (v values) leaving(spec EnvSpec, id string, flows []record.Flow) {
 		n["from."+f.EgressDC]++
 		n["as."+strings.ToLower(f.EgressCountry)]++
 		n["by."+f.EgressRule]++
+		n["at."+f.Server]++
 	}
 	names := []string{"dedicated", "elsewhere", "ruled"}
-	for prefix, list := range map[string][]string{"ingress.": spec.Datacenters, "from.": spec.Datacenters, "as.": spec.Countries, "by.": spec.Rules} {
+	for prefix, list := range map[string][]string{"ingress.": spec.Datacenters, "from.": spec.Datacenters, "as.": spec.Countries, "by.": spec.Rules, "at.": spec.Names} {
 		for _, name := range list {
 			names = append(names, prefix+name)
 		}

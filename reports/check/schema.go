@@ -22,6 +22,8 @@ type EnvSpec struct {
 	// <traffic>.ingress.<datacenter> and .from.<datacenter>, .as.<country> and
 	// .by.<rule>.
 	Datacenters, Countries, Rules []string
+	// Names are the hosts that some name stands for: <traffic>.at.<host>.
+	Names []string
 	// Counters are the server counters that hub.<counter> reaches, summed over
 	// servers; nil means Counters().
 	Counters []string
@@ -83,7 +85,7 @@ func (e EnvSpec) trafficMeasures() schema {
 	for _, r := range results() {
 		s[string(r)] = def{typ: integer, grows: true, of: "total"}
 	}
-	for prefix, names := range map[string][]string{"ingress.": e.Datacenters, "from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules} {
+	for prefix, names := range map[string][]string{"ingress.": e.Datacenters, "from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules, "at.": e.Names} {
 		for _, name := range names {
 			s[prefix+name] = def{typ: integer, grows: true, of: "total"}
 		}

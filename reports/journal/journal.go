@@ -185,7 +185,7 @@ func (j *Journal) Asked(nonce uint64, node string, peer netip.AddrPort, atNs int
 	if first {
 		j.origins[nonce] = asked{node, peer}
 		if f := j.byNonce[nonce]; f != nil {
-			flow = FlowText(f)
+			flow = FlowText(f.At(node))
 		}
 	}
 	j.mu.Unlock()

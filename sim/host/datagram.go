@@ -37,6 +37,15 @@ type datagrams struct {
 
 // Start begins a flow of this host at an instant.
 func (s *Stack) Start(flow int, at vt.Instant) error {
+	if s.env.Flows[flow].Query != nil {
+		s.ask(flow, at)
+		return nil
+	}
+	return s.begin(flow, at)
+}
+
+// begin sends a flow to where it is known to go.
+func (s *Stack) begin(flow int, at vt.Instant) error {
 	f := &s.env.Flows[flow]
 	proto := uint8(pkt.ProtoUDP)
 	switch {

@@ -10,8 +10,10 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/dns"
 	"github.com/homeward-lab/homeward/dataplane/fragment"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -21,6 +23,7 @@ import (
 	"github.com/homeward-lab/homeward/sim/packet"
 	"github.com/homeward-lab/homeward/sim/tcp"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // Outcome is how a flow went, as its client knows it.
@@ -72,7 +75,8 @@ type Env struct {
 	Pool   *packet.Pool
 	// Wake is the kind of the events that World must give to Env.Handle.
 	Wake engine.Kind
-	// Flows are the plan's. A packet's mark is its flow's index, plus one.
+	// Flows are the plan's, of names those that they turned out to be. A packet's
+	// mark is its flow's index, plus one.
 	Flows []plan.Flow
 	// Origin, if not nil, is told when a host has all of a flow's request, of UDP
 	// and ICMP the first.
@@ -104,6 +108,9 @@ type task interface {
 
 // NewEnv returns the environment of a plan's flows.
 func NewEnv(e *engine.Engine, pool *packet.Pool, wake engine.Kind, flows []plan.Flow) *Env {
+	if slices.ContainsFunc(flows, func(f plan.Flow) bool { return f.Query != nil }) {
+		flows = slices.Clone(flows) // the plan stays as it is
+	}
 	return &Env{
 		Engine: e, Pool: pool, Wake: wake, Flows: flows,
 		outcomes: make([]Outcome, len(flows)), clients: make([]client, len(flows)), stacks: make(map[string]*Stack), left: len(flows),
@@ -153,6 +160,10 @@ type Stack struct {
 	streams map[socket]*stream
 	// serves are the ports that answer.
 	serves map[service]*plan.Service
+	// lookups are questions of this host for a name's address, names who answers
+	// such; nil where there are none.
+	lookups map[socket]*lookup
+	names   *dns.Server
 	// whole puts fragments together; nil until the first comes.
 	whole *fragment.Reassembler
 	// pmtu are path MTUs learned, by destination.
@@ -189,7 +200,11 @@ func (v *Env) Add(n *node.Node, entity engine.Entity, seen bool) *Stack {
 // Serve opens the ports of a service.
 func (s *Stack) Serve(svc *plan.Service) {
 	proto := uint8(pkt.ProtoTCP)
-	if svc.Kind == "echo" {
+	switch svc.Kind {
+	case spec.DNS:
+		s.names = dns.NewServer(svc.DNS)
+		return
+	case "echo":
 		proto = pkt.ProtoUDP
 	}
 	for _, p := range svc.Ports {
@@ -267,6 +282,9 @@ func (s *Stack) take(data []byte, m *pkt.Meta, mark uint32) {
 		s.pong(data, m, mark)
 		return
 	case pkt.UDP:
+		if (s.names != nil || s.lookups != nil) && s.takeName(data, m) {
+			return
+		}
 		if svc := s.serves[service{pkt.ProtoUDP, m.DstPort}]; svc != nil {
 			if svc.Answers(m.Src) {
 				s.echo(data, m, mark)

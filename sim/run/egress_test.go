@@ -93,3 +93,25 @@ func TestEG11Records(t *testing.T) {
 		}
 	}
 }
+
+// TestSU10: of the same network with and without care about who asks, and what
+// each costs a user. SEMANTICS SU-10.
+func TestSU10(t *testing.T) {
+	rtt := map[string]int64{}
+	for variant, node := range map[string]string{"base": "node_paris", "as_the_user": "node_london", "at_home": "node_london", "client_subnet": "node_london", "healthy": "node_london"} {
+		for _, f := range run(t, planOf(t, "cdn_misdirect", variant), Options{}).Flows {
+			if f.Traffic != "pages" {
+				continue
+			}
+			if f.Server != node || f.Result != record.OK {
+				t.Errorf("%s: flow %d went to %s (%s), want %s", variant, f.N, f.Server, f.Result, node)
+			}
+			rtt[variant] = f.RTTNs
+		}
+	}
+	for _, variant := range []string{"as_the_user", "at_home", "client_subnet"} {
+		if rtt[variant] < rtt["base"]*3/2 {
+			t.Errorf("%s: a round trip of %d ns, with care %d: want a detour", variant, rtt[variant], rtt["base"])
+		}
+	}
+}

@@ -247,7 +247,7 @@ func (r *runner) stop() error {
 func (r *runner) collect() {
 	outcomes := r.world.hosts.Outcomes()
 	for i := range r.plan.Flows {
-		f := &r.plan.Flows[i]
+		f := &r.world.hosts.Flows[i]
 		r.journal.Flow(f, r.outcome(f, &outcomes[i]))
 	}
 }

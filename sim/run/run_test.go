@@ -15,24 +15,13 @@ import (
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/topologies"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 func planOf(t testing.TB, name, variant string) *plan.Plan {
 	t.Helper()
-	d, err := topologies.Load(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resolved, err := d.Resolve(variant, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plan.CompileVariant(resolved, variant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return loadtest.Shipped(t, name, variant)
 }
 
 // run is a plan's records.

@@ -53,6 +53,9 @@ func (r *resolver) addresses() {
 	for i := range r.s.Internet {
 		h := &r.s.Internet[i]
 		add(instance("internet", h.ID, h.Instance)+".address", "address of "+strings.TrimPrefix(instance("", h.ID, h.Instance), "."), single(h.Address))
+		for j, a := range h.AsksFrom {
+			add(fmt.Sprintf("%s.asks_from[%d].address", instance("internet", h.ID, h.Instance), j), "address of "+h.ID, single(a.Address))
+		}
 	}
 	r.disjoint(claims)
 }
@@ -239,6 +242,7 @@ func (r *resolver) nears() {
 		check(instance("internet", o.ID, o.Instance), o.Near)
 		r.country(instance("internet", o.ID, o.Instance)+".country", o.Country)
 		r.geofence(instance("internet", o.ID, o.Instance)+".geofence", o.Geofence)
+		r.resolves(instance("internet", o.ID, o.Instance), o)
 	}
 	for _, o := range r.s.Transit {
 		for _, p := range o.Near {

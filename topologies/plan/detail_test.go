@@ -171,7 +171,7 @@ func TestServices(t *testing.T) {
 	}
 	s.Internet = append(s.Internet, spec.InternetHost{ID: "mute", Address: addr("203.0.113.10")})
 	p := compile(t, s)
-	want := "[{web http 203.0.113.9 [80 443] []} {web echo 203.0.113.9 [7 53] []} {shop.1.desk http 10.0.2.5 [8080] []}]"
+	want := "[{web http 203.0.113.9 [80 443] <nil> []} {web echo 203.0.113.9 [7 53] <nil> []} {shop.1.desk http 10.0.2.5 [8080] <nil> []}]"
 	if got := fmt.Sprint(p.Services); got != want {
 		t.Errorf("services %s, want %s", got, want)
 	}

@@ -24,7 +24,7 @@ func everyEngine(word string) bool {
 		"devices", "connectors", "onramps.interconnect",
 		"policies.firewall", "policies.egress", "policies.network", "policies.country", "policies.user",
 		"routes.regions", "routes.datacenters", "routes.bgp", "transit", "announce", "ipv6", "health", "group", "cpe",
-		"dedicated", "policies.egress.dedicated", "proxied", "allow", "geofence",
+		"dedicated", "policies.egress.dedicated", "proxied", "allow", "geofence", "resolves",
 		"checks.after", "checks.eventually", "checks.within":
 		return true
 	}

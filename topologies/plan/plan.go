@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/dns"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -317,10 +318,12 @@ type Interconnect struct {
 // Service is something an origin serves.
 type Service struct {
 	Node    string     `json:"node"`
-	Kind    string     `json:"kind"` // "http" or "echo"
+	Kind    string     `json:"kind"` // "http", "echo" or "dns"
 	Address netip.Addr `json:"address"`
-	// Ports to listen on: TCP for http, UDP for echo.
+	// Ports to listen on: TCP for http, UDP for echo and dns.
 	Ports []uint16 `json:"ports"`
+	// DNS is what a service of kind "dns" answers.
+	DNS *dns.Config `json:"dns,omitempty"`
 	// Allow are the sources that are answered: others get status 403 from http and
 	// nothing from echo. nil are all.
 	Allow []netip.Prefix `json:"allow,omitempty"`
@@ -369,6 +372,9 @@ type Flow struct {
 	OnRamp string `json:"onramp"`
 	// Ingress is the datacenter that the site's tunnel lands in.
 	Ingress string `json:"ingress"`
+	// Query is what the client asks before it connects; nil where it knows the
+	// address. Until then Dst and Server are the name's own.
+	Query *Query `json:"query,omitempty"`
 	// Nonce marks the flow's payload, unique in the run.
 	Nonce uint64 `json:"nonce"`
 	// Start is when it begins, from the start of traffic. Flows that are one to the

@@ -61,14 +61,20 @@ func (b *builder) transitRoutes(t *town, anycast []netip.Prefix) {
 		}
 	}
 	for _, m := range b.origin {
-		if m.addr.Is6() || m.replica {
+		if m.addr.Is6() || m.replica && !m.asks.IsValid() {
 			continue
 		}
-		hops := []Hop{{Interface: m.link.B.Interface}}
-		if m.town != t {
+		to, hops := m.addr, []Hop{{Interface: m.link.B.Interface}}
+		switch {
+		case m.town != t:
 			hops = b.hop(t.node, m.town.node)
+		case m.replica:
+			hops = b.hop(t.node, b.nodes[m.node.Datacenter+".edge"])
 		}
-		t.node.Routes = append(t.node.Routes, KernelRoute{To: host(m.addr), Hops: hops})
+		if m.replica {
+			to = m.asks
+		}
+		t.node.Routes = append(t.node.Routes, KernelRoute{To: host(to), Hops: hops})
 	}
 }
 

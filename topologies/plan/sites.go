@@ -54,6 +54,10 @@ type machine struct {
 	link   *Link
 	// replica is one of several that a datacenter each has.
 	replica bool
+	// asks is where a replica of a resolver asks from, published with the country
+	// asksAs; invalid for all others.
+	asks   netip.Addr
+	asksAs string
 }
 
 // network is a private network as the file gives it, of a site or a connector.
@@ -351,6 +355,7 @@ func (b *builder) replicas(s *spec.InternetHost, path, id string) {
 		m := &machine{node: b.add(path, n), addr: s.Address, town: d.town, spec: s, pos: d.pos, replica: true}
 		b.origin = append(b.origin, m)
 		b.originLink(m, d.edge, 0, path)
+		b.asking(m, d, path)
 	}
 }
 
@@ -358,7 +363,9 @@ func (b *builder) replicas(s *spec.InternetHost, path, id string) {
 func (b *builder) replicaRoutes(d *dc, family func(netip.Addr) bool) {
 	for _, m := range b.origin {
 		if m.replica && m.node.Datacenter == d.Name && family(m.addr) {
-			d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(m.addr), Hops: []Hop{{Interface: m.link.B.Interface}}})
+			for _, a := range m.link.B.Neighbors {
+				d.edge.Routes = append(d.edge.Routes, KernelRoute{To: host(a), Hops: []Hop{{Interface: m.link.B.Interface}}})
+			}
 		}
 	}
 }

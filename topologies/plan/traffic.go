@@ -95,6 +95,9 @@ func (b *builder) traffic() {
 		if f.Src.Port() == 0 && f.Proto != ICMP {
 			b.draw(used, f, where[f.Traffic])
 		}
+		if f.Query != nil {
+			b.drawQuery(used, f, where[f.Traffic])
+		}
 		for f.Nonce = b.random("nonce", f.Traffic, f.Client, f.N); nonces[f.Nonce]; {
 			f.Nonce++
 		}
@@ -103,7 +106,11 @@ func (b *builder) traffic() {
 	b.takeTurns()
 	for i := range b.p.Flows {
 		f := &b.p.Flows[i]
-		b.p.Length = max(b.p.Length, f.Start+f.Timeout+f.Hold)
+		length := f.Start + f.Timeout + f.Hold
+		if f.Query != nil {
+			length += f.Connect // the answer's
+		}
+		b.p.Length = max(b.p.Length, length)
 	}
 	slices.SortStableFunc(b.p.Flows, func(x, y Flow) int {
 		return cmp.Or(cmp.Compare(x.Start, y.Start), cmp.Compare(x.Traffic, y.Traffic), cmp.Compare(x.N, y.N))
@@ -218,6 +225,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 				n++
 				f := b.flow(t, c, b.replicaNear(d, c.node.Datacenter))
 				f.N, f.Proto, f.Dst = n, proto, netip.AddrPortFrom(d.addr, port)
+				f.Query = b.query(t, path, c, d)
 				if first > 0 {
 					f.Src = netip.AddrPortFrom(c.addr, uint16(first+k))
 				}
@@ -319,9 +327,18 @@ func (b *builder) services() {
 	}
 	named := map[key][]uint16{}
 	for _, f := range b.p.Flows {
-		k := key{cmp.Or(b.nodes[f.Server].Replica, f.Server), f.Proto} // any replica may be reached
-		if !slices.Contains(named[k], f.Dst.Port()) {
-			named[k] = append(named[k], f.Dst.Port())
+		servers := []string{f.Server}
+		if f.Query != nil {
+			servers = nil
+			for _, t := range f.Query.Targets {
+				servers = append(servers, t.Node)
+			}
+		}
+		for _, server := range servers {
+			k := key{cmp.Or(b.nodes[server].Replica, server), f.Proto} // any replica may be reached
+			if !slices.Contains(named[k], f.Dst.Port()) {
+				named[k] = append(named[k], f.Dst.Port())
+			}
 		}
 	}
 	serve := func(m *machine, kind string, p Proto, ports ...uint16) {
@@ -343,6 +360,7 @@ func (b *builder) services() {
 			serve(m, "echo", UDP, 7)
 		}
 	}
+	b.nameServices()
 	for _, m := range b.hosts {
 		serve(m, "http", TCP)
 		serve(m, "echo", UDP)

@@ -300,6 +300,10 @@ func (b *builder) ownRoutes(t *town) {
 		switch {
 		case m.addr.Is6():
 			b.fail(at("internet", i)+".address", "%v: transit carries IPv4 alone", m.addr)
+		case m.replica: // behind the edge, which tells where its resolver asks from
+			if edge, ok := b.p.Speaker(m.node.Datacenter + ".edge"); ok && m.town == t && m.asks.IsValid() {
+				edge.Origins = append(edge.Origins, bgp.Origin{Prefix: host(m.asks)})
+			}
 		case m.town == t:
 			t.node.Routes = append(t.node.Routes, KernelRoute{To: host(m.addr), Hops: []Hop{{Interface: m.link.B.Interface}}})
 			own(host(m.addr))

@@ -9,6 +9,13 @@ import (
 // Protocols are the IP protocols that have a name.
 func Protocols() []string { return []string{"tcp", "udp", "icmp"} }
 
+// DNS is the word of InternetHost.Serve for a resolver, and DefaultView that of
+// InternetHost.Resolves for whoever is in none of its countries.
+const (
+	DNS         = "dns"
+	DefaultView = "default"
+)
+
 // ParseProtocol reads the name of an IP protocol, or its number.
 func ParseProtocol(s string) (uint8, error) {
 	if i := slices.Index(Protocols(), s); i >= 0 {

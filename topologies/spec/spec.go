@@ -386,18 +386,33 @@ type InternetHost struct {
 	Count   int    `yaml:"count,omitempty" json:"count,omitempty"`
 	Near    Near   `yaml:"near,omitempty" json:"near,omitempty"`
 	Country string `yaml:"country,omitempty" json:"country,omitempty"`
-	// Serve lists services: http (plain HTTP on 80 and every TCP port that traffic names), echo (UDP, port 7 and every UDP port that traffic names).
-	Serve []string `yaml:"serve,omitempty" json:"serve,omitempty" jsonschema:"enum=http,enum=echo"`
+	// Serve lists services: http (plain HTTP on 80 and every TCP port that traffic names), echo (UDP, port 7 and every UDP port that
+	// traffic names), dns (a resolver, on port 53, for whatever Resolves).
+	Serve []string `yaml:"serve,omitempty" json:"serve,omitempty" jsonschema:"enum=http,enum=echo,enum=dns"`
 	// Proxied hosts are served by the network itself, in every datacenter: near says nothing of them.
 	Proxied bool `yaml:"proxied,omitempty" json:"proxied,omitempty"`
 	// Allow lists the sources that are answered: http refuses others with status 403, echo says nothing. None allows everybody.
 	Allow []netip.Prefix `yaml:"allow,omitempty" json:"allow,omitempty"`
 	// Geofence lists countries, two letters: only egress addresses that are published with one of them are answered, as with allow.
-	Geofence []string          `yaml:"geofence,omitempty" json:"geofence,omitempty"`
+	Geofence []string `yaml:"geofence,omitempty" json:"geofence,omitempty"`
+	// Resolves makes the host the name server of its own id, and sends who asks for that to other hosts: by country, two letters,
+	// that the address which asks is published with, and default for all others (SEMANTICS 5.7).
 	Resolves map[string]string `yaml:"resolves,omitempty" json:"resolves,omitempty"`
+	// AsksFrom are, of a proxied resolver, the addresses from which it asks name servers in each datacenter.
+	AsksFrom []AsksFrom `yaml:"asks_from,omitempty" json:"asks_from,omitempty"`
+	// ClientSubnet has a resolver tell name servers who asked (RFC 7871), which then answer for that address.
+	ClientSubnet bool `yaml:"client_subnet,omitempty" json:"client_subnet,omitempty"`
 
 	// Instance as in Site; 0 for a host without Count.
 	Instance int `yaml:"-" json:"instance,omitempty"`
+}
+
+// AsksFrom is the address of the network's own resolver in one datacenter.
+type AsksFrom struct {
+	Datacenter string     `yaml:"datacenter" json:"datacenter"`
+	Address    netip.Addr `yaml:"address" json:"address"`
+	// Country that the address is published with, two letters; empty means that of the datacenter's place.
+	Country string `yaml:"country,omitempty" json:"country,omitempty"`
 }
 
 // Near is places in order, each with its share. In a file: a code, a list of
@@ -487,6 +502,8 @@ type Traffic struct {
 	SourcePort int `yaml:"source_port,omitempty" json:"source_port,omitempty"`
 	// Flows per pair of host and target; 0 means 1.
 	Flows int `yaml:"flows,omitempty" json:"flows,omitempty"`
+	// Resolver is who is asked, before each flow, where a target that Resolves is: a host that serves dns.
+	Resolver string `yaml:"resolver,omitempty" json:"resolver,omitempty"`
 	// Rate of flows per second and host; 0 means all at once.
 	Rate float64 `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// Start of the first flow after the traffic begins.

@@ -5,6 +5,7 @@ package loadtest
 import (
 	"testing"
 
+	"github.com/homeward-lab/homeward/topologies"
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -14,6 +15,24 @@ import (
 func Plan(t testing.TB, text, variant string) *plan.Plan {
 	t.Helper()
 	p, err := compile("test.yaml", []byte(text), variant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Shipped is the plan of a variant of what ships.
+func Shipped(t testing.TB, name, variant string) *plan.Plan {
+	t.Helper()
+	d, err := topologies.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved, err := d.Resolve(variant, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.CompileVariant(resolved, variant)
 	if err != nil {
 		t.Fatal(err)
 	}
