@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/homeward-lab/homeward/topologies/load"
@@ -25,10 +26,19 @@ type Shipped struct {
 	File string
 	// Title is one line for people.
 	Title string
+	// FlowLevel scenarios have users by the million, for studies alone: no engine that
+	// moves packets plays them.
+	FlowLevel bool
 }
 
-// List names the shipped scenarios, sorted by name.
+// List names the shipped scenarios that engines play, sorted by name.
 func List() ([]Shipped, error) {
+	all, err := All()
+	return slices.DeleteFunc(all, func(s Shipped) bool { return s.FlowLevel }), err
+}
+
+// All is List with those for the flow level.
+func All() ([]Shipped, error) {
 	entries, err := FS.ReadDir(".")
 	if err != nil {
 		return nil, fmt.Errorf("shipped scenarios: %w", err)
@@ -40,7 +50,7 @@ func List() ([]Shipped, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Shipped{Name: name, File: e.Name(), Title: doc.Spec.Title})
+		out = append(out, Shipped{Name: name, File: e.Name(), Title: doc.Spec.Title, FlowLevel: doc.Spec.Population != nil})
 	}
 	return out, nil
 }

@@ -18,7 +18,7 @@ func completeScenarios(most int) cobra.CompletionFunc {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		shipped, err := topologies.List()
+		shipped, err := topologies.All()
 		if err != nil || strings.ContainsAny(typed, "./") {
 			return nil, cobra.ShellCompDirectiveDefault
 		}

@@ -23,7 +23,7 @@ func newList() *cobra.Command {
 				Variants []string `json:"variants"`
 			}
 			var rows []row
-			shipped, err := topologies.List()
+			shipped, err := topologies.All()
 			if err != nil {
 				return judgeless(err)
 			}

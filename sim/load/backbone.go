@@ -8,25 +8,34 @@ import (
 )
 
 // lines is what crosses the backbone in a bin, in bits per second by pair of
-// datacenters, the lower index first.
+// datacenters: lower index times their number plus the higher.
 type lines struct {
-	wanted, got map[[2]int]float64
+	n           int
+	wanted, got []float64
+}
+
+func (l *lines) pair(a, b int) int { return min(a, b)*l.n + max(a, b) }
+
+func sum(all []float64) (s float64) {
+	for _, x := range all {
+		s += x
+	}
+	return s
 }
 
 // backbone finds what crosses it: a reply goes to the datacenter that draws its
 // origin's AS, and its address may be another's (SEMANTICS 5.1).
 func (r *run) backbone() error {
-	peak, at := 0.0, 0
+	var peak *lines
 	var wantedAll, gotAll float64
 	for i, b := range r.bins {
 		l, err := r.cross(i)
 		if err != nil {
 			return err
 		}
-		r.lines = append(r.lines, l)
-		wanted, got := total(l.wanted), total(l.got)
-		if wanted > peak {
-			peak, at = wanted, i
+		wanted, got := sum(l.wanted), sum(l.got)
+		if peak == nil || wanted > sum(peak.wanted) {
+			peak = l
 		}
 		wantedAll, gotAll = wantedAll+wanted*(b.to-b.from), gotAll+got*(b.to-b.from)
 		// Users whose flows cross find so much less, for as long.
@@ -34,18 +43,18 @@ func (r *run) backbone() error {
 			r.lost[causeBackbone] += r.m.s.Population.Users * r.crossing(i, wanted) * (1 - got/wanted) * (b.to - b.from) / 60
 		}
 	}
-	l := r.lines[at]
-	r.set("backbone", total(l.got)/1e9)
+	r.set("backbone", sum(peak.got)/1e9)
 	r.set("backbone_full", 1-ratio(gotAll, wantedAll))
 	if wantedAll == 0 {
 		r.set("backbone_full", 0)
 	}
-	for _, k := range sortedPairs(l.wanted) {
-		p := Pair{r.id(k[0]), r.id(k[1]), l.got[k] / 1e9, l.wanted[k] / 1e9}
-		r.out.Backbone = append(r.out.Backbone, p)
+	for k, wanted := range peak.wanted {
+		if wanted > 0 {
+			r.out.Backbone = append(r.out.Backbone, Pair{r.id(k / peak.n), r.id(k % peak.n), peak.got[k] / 1e9, wanted / 1e9})
+		}
 	}
 	slices.SortStableFunc(r.out.Backbone, func(a, b Pair) int { return cmp.Compare(b.Wanted, a.Wanted) })
-	for _, p := range r.out.Backbone[:min(10, len(r.out.Backbone))] {
+	for _, p := range r.out.Backbone[:min(mostReasons, len(r.out.Backbone))] {
 		r.because("backbone", "%s-%s: %.3g Gbit/s of %.3g wanted", p.A, p.B, p.Gbps, p.Wanted)
 	}
 	return nil
@@ -61,22 +70,20 @@ func (r *run) crossing(bin int, wanted float64) float64 {
 	return min(ratio(wanted, bits), 1)
 }
 
-func total(all map[[2]int]float64) (sum float64) {
-	for _, k := range sortedPairs(all) {
-		sum += all[k]
-	}
-	return sum
-}
-
-// cross shares the backbone among the pairs of a bin.
-func (r *run) cross(bin int) (lines, error) {
-	m := r.m
-	l := lines{map[[2]int]float64{}, map[[2]int]float64{}}
+// cross is what wants to cross in a bin, and gets to.
+func (r *run) cross(bin int) (*lines, error) {
+	m, n := r.m, len(r.m.centers)
+	l := &lines{n: n, wanted: make([]float64, n*n), got: make([]float64, n*n)}
 	land := r.phases[r.bins[bin].phase].land
 	quiet := m.phases[r.bins[bin].phase].silent
+	want := func(from, to int, bits float64) {
+		if from != to && from < n {
+			l.wanted[l.pair(from, to)] += bits
+		}
+	}
 	for i := range m.works {
 		w, d := &m.works[i], &r.demands[i]
-		by := make([]float64, len(m.centers)+1) // share of destinations that land there
+		by := make([]float64, n+1) // share of destinations that land there
 		for k, node := range w.origins {
 			by[m.at(land, source{node: node})] += w.popular[k]
 		}
@@ -85,22 +92,15 @@ func (r *run) cross(bin int) (lines, error) {
 				continue
 			}
 			bits := d.rate[bin][c] * w.size.mean * 8
-			for o, share := range by[:len(m.centers)] {
-				l.want(o, c, bits*share)
+			for o, share := range by {
+				want(o, c, bits*share)
 			}
 			for _, rank := range sortedKeys(d.extra[bin]) {
-				l.want(m.at(land, source{node: w.origins[rank-1]}), c, d.extra[bin][rank][c]*w.size.mean*8)
+				want(m.at(land, source{node: w.origins[rank-1]}), c, d.extra[bin][rank][c]*w.size.mean*8)
 			}
 		}
 	}
-	return l, r.share(&l)
-}
-
-// want adds what crosses from one datacenter to another; to nowhere nothing does.
-func (l *lines) want(a, b int, bits float64) {
-	if a != b && bits > 0 {
-		l.wanted[[2]int{min(a, b), max(a, b)}] += bits
-	}
+	return l, r.share(l)
 }
 
 // share gives the pairs what the lines have room for, by max-min fairness: each
@@ -108,44 +108,48 @@ func (l *lines) want(a, b int, bits float64) {
 func (r *run) share(l *lines) error {
 	m := r.m
 	pair, edge := float64(m.s.Links["backbone"].Rate), float64(m.s.Links["edge"].Rate)
-	pairs := sortedPairs(l.wanted)
-	if pair == 0 && edge == 0 || len(pairs) == 0 {
-		for _, k := range pairs {
-			l.got[k] = l.wanted[k]
-		}
+	copy(l.got, l.wanted)
+	ends, full := make([]float64, l.n), false
+	for k, x := range l.wanted {
+		ends[k/l.n] += x
+		ends[k%l.n] += x
+		full = full || pair > 0 && x > pair
+	}
+	if !full && (edge == 0 || slices.Max(ends) <= edge) {
 		return nil
 	}
 	var capacity []float64
 	if edge > 0 {
-		for range m.centers {
-			capacity = append(capacity, edge)
-		}
+		capacity = slices.Repeat([]float64{edge}, l.n)
 	}
-	if pair > 0 {
-		for range pairs {
-			capacity = append(capacity, pair)
+	var flows []maxmin.Flow
+	var pairs []int
+	var on [][]int32
+	for k, x := range l.wanted {
+		if x == 0 {
+			continue
 		}
+		var over []int32
+		if edge > 0 {
+			over = append(over, int32(k/l.n), int32(k%l.n))
+		}
+		if pair > 0 {
+			over, capacity = append(over, int32(len(capacity))), append(capacity, pair)
+		}
+		pairs, on = append(pairs, k), append(on, over)
 	}
 	n, err := maxmin.New(capacity)
 	if err != nil {
 		return err
 	}
-	flows := make([]maxmin.Flow, len(pairs))
 	for i, k := range pairs {
-		var on []int32
-		if edge > 0 {
-			on = append(on, int32(k[0]), int32(k[1]))
-		}
-		if pair > 0 {
-			on = append(on, int32(len(capacity)-len(pairs)+i))
-		}
-		flows[i] = n.Add(on, l.wanted[k])
+		flows = append(flows, n.Add(on[i], l.wanted[k]))
 	}
 	n.Settle()
 	for i, k := range pairs {
 		l.got[k] = n.Rate(flows[i])
-		if l.got[k] < l.wanted[k]*(1-1e-9) {
-			r.because("backbone_full", "%s-%s wants %.3g Gbit/s and gets %.3g", r.id(k[0]), r.id(k[1]), l.wanted[k]/1e9, l.got[k]/1e9)
+		if l.got[k] < l.wanted[k]*(1-1e-9) && len(r.out.why["backbone_full"]) < mostReasons {
+			r.because("backbone_full", "%s-%s wants %.3g Gbit/s and gets %.3g", r.id(k/l.n), r.id(k%l.n), l.wanted[k]/1e9, l.got[k]/1e9)
 		}
 	}
 	return nil

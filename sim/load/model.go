@@ -13,6 +13,7 @@ package load
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/sim/catchment"
 	"github.com/homeward-lab/homeward/topologies/place"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -111,7 +113,9 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 	if m.net, err = a.network(s.Population, ids, places); err != nil {
 		return nil, err
 	}
-	m.settle()
+	if err := m.settle(); err != nil {
+		return nil, err
+	}
 	for i := range s.Workload {
 		w, err := m.work(i)
 		if err != nil {
@@ -123,27 +127,36 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 	return m, m.plan()
 }
 
-// settle divides the population among the ASes.
-func (m *Model) settle() {
+// settle divides the population among the ASes that have any way to the network.
+func (m *Model) settle() error {
 	w := m.net.world
 	m.zones = w.Places
-	sum := 0.0
 	weight := func(country string) float64 {
 		if x, named := m.s.Population.Countries[country]; named {
 			return x
 		}
 		return 1
 	}
+	// Whether an AS has a way does not depend on whom it prefers.
+	ways, err := m.net.finder.Land(nil, 0)
+	if err != nil {
+		return err
+	}
+	sum := 0.0
 	for v, n := range w.Users {
 		n *= weight(m.zones[w.Home[v]].Country)
-		if n > 0 {
+		if n > 0 && ways[v].Site != catchment.Nowhere {
 			m.sources = append(m.sources, source{w.Home[v], n, v})
 			sum += n
 		}
 	}
+	if sum == 0 {
+		return errors.New("population: no network with users has a way to any datacenter")
+	}
 	for i := range m.sources {
 		m.sources[i].users *= m.s.Population.Users / sum
 	}
+	return nil
 }
 
 const (

@@ -20,7 +20,6 @@ type run struct {
 	metres  [][]float64
 	out     *Outcome
 	ports   portTotals
-	lines   []lines // by bin
 	lost    map[string]float64
 	values  map[string]float64
 }
@@ -120,7 +119,7 @@ func (r *run) people() {
 		r.out.Takeover = append(r.out.Takeover, Takeover{r.id(k[0]), r.id(k[1]), from[k]})
 	}
 	slices.SortStableFunc(r.out.Takeover, func(a, b Takeover) int { return cmp.Compare(b.Users, a.Users) })
-	for _, t := range r.out.Takeover[:min(10, len(r.out.Takeover))] {
+	for _, t := range r.out.Takeover[:min(mostReasons, len(r.out.Takeover))] {
 		to := t.To
 		if to == "" {
 			to = "nowhere"
@@ -178,8 +177,11 @@ func (r *run) countries(end *settled) {
 	slices.SortStableFunc(r.out.Countries, func(a, b Country) int { return cmp.Compare(b.Users, a.Users) })
 }
 
-// mostASes are listed.
-const mostASes = 100
+// So many ASes are listed, and so many reasons told.
+const (
+	mostASes    = 100
+	mostReasons = 10
+)
 
 // networks lists the ASes with most users.
 func (r *run) networks(end *settled) {
@@ -198,7 +200,7 @@ func (r *run) networks(end *settled) {
 			Datacenter: r.id(m.at(end.land, s)), Before: r.id(m.at(r.all.land, s)), Rule: rule,
 		})
 	}
-	for _, a := range r.out.ASes[:min(10, len(r.out.ASes))] {
+	for _, a := range r.out.ASes[:min(mostReasons, len(r.out.ASes))] {
 		r.because("landing", "AS%d of %s with %.0f users lands at %s: %s", a.Number, a.City, a.Users, cmp.Or(a.Datacenter, "nowhere"), a.Rule)
 	}
 }

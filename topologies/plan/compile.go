@@ -39,6 +39,11 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b.six = sixOf(s)
 	b.variant(variant)
 	b.features()
+	if s.Population != nil {
+		// Users by the million are for the flow level alone, which makes no plan: nothing
+		// of this one exists, and Features says why no engine plays it.
+		return b.p, nil
+	}
 	b.places()
 	b.sites()
 	b.devices()

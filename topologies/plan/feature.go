@@ -73,6 +73,7 @@ func (b *builder) useIf(used bool, word, path string) {
 func (b *builder) v6(a netip.Addr, path string) { b.useIf(a.Is6(), "ipv6", path) }
 
 func (b *builder) topologyFeatures() {
+	b.useIf(b.s.Population != nil, "population", "population")
 	for i, d := range b.s.Datacenters {
 		for j, e := range d.Egress {
 			b.v6(e.Prefix.Addr(), at(at("datacenters", i)+".egress", j))
