@@ -38,12 +38,12 @@ A link is named by the on-ramp that crosses it, the host or server at its end,
 two ends joined by "-", its id, or its class (lan, access, internet, edge …);
 shop.*.wan are many. Up is away from the host, toward the middle of the Internet.
 
-Links that the file impairs, or that a fault of it degrades, can be changed; of
-others say so when you bring the lab up: homeward up --impairable LINK.
+Every link can be changed. One that the file leaves alone is a wire of the
+kernel's as long as nothing is asked of it, and carries ten times as much.
 
 Without words, impair lists what is impaired, asked and measured: how long half
 of the packets took since the last change, and how many were lost.`,
-		Example: `  sudo homeward up overlapping_branches --impairable access
+		Example: `  sudo homeward up overlapping_branches
   sudo homeward impair overlapping_branches shop.1.wan delay=50ms loss=1%
   sudo homeward impair overlapping_branches 'shop.*.wan' down rate=10Mbit
   sudo homeward impair overlapping_branches
@@ -61,7 +61,7 @@ of the packets took since the last change, and how many were lost.`,
 			return impairLinks(cmd, lab, asked, asJSON, all)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: each direction of each link that can be impaired")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON: each direction of each link that is or was impaired")
 	c.Flags().BoolVar(&all, "all", false, "every row")
 	return c
 }
@@ -151,31 +151,18 @@ func printImpaired(w io.Writer, wires []control.Wire, all bool) {
 		header: []string{"LINK", "", "ASKED", "TOOK", "LOST", "OF", "UNASKED", "BY"},
 		loose:  map[int]bool{3: true, 4: true, 5: true, 6: true, 7: true},
 	}
-	var plain []string
 	for i := range wires {
 		v := &wires[i]
 		if len(v.Asked) == 0 && !v.Degraded {
-			if !slices.Contains(plain, v.Name) {
-				plain = append(plain, v.Name)
-			}
 			continue
 		}
 		t.add(v.Name, v.Direction, askedText(v), tookText(v), number(v.Lost, v.Packets > 0), number(v.Packets, v.Packets > 0), number(v.Unasked, v.Unasked > 0), byText(v.By, v.Since))
 	}
-	if len(wires) == 0 {
-		fmt.Fprintln(w, "every link is a plain wire (homeward up --impairable LINK prepares links for homeward impair)")
+	if len(t.rows) == 0 {
+		fmt.Fprintln(w, "nothing is impaired: homeward impair LINK WORD=VALUE, such as delay=50ms")
 		return
 	}
-	if len(t.rows) == 0 {
-		fmt.Fprintln(w, "nothing is impaired")
-	}
 	t.print(w, all)
-	plain = slices.DeleteFunc(plain, func(name string) bool {
-		return slices.ContainsFunc(t.rows, func(r []string) bool { return r[0] == name })
-	})
-	if len(plain) > 0 {
-		fmt.Fprintf(w, "\nPlain now, and can be impaired: %s\n", strings.Join(plain, ", "))
-	}
 }
 
 // askedText are the words of a direction, in the language's order.
@@ -220,11 +207,11 @@ func byText(by string, since time.Time) string {
 	return fmt.Sprintf("%s, %s ago", by, age(since))
 }
 
-// completeImpair offers labs, links that can be impaired, directions and words.
+// completeImpair offers labs, links, directions and words.
 func completeImpair(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	lab, rest := typedLab(args)
 	if lab == nil || len(rest) == 0 {
-		return completeLabThen(1, impairableLinks)(cmd, args, typed)
+		return completeLabThen(1, linkNames)(cmd, args, typed)
 	}
 	words, directive := impairmentWords(rest[1:], typed)
 	if slices.Contains(rest, none) || words == nil {
@@ -254,37 +241,10 @@ func impairmentWords(rest []string, typed string) ([]cobra.Completion, cobra.She
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 }
 
-func impairableLinks(n control.Names) []cobra.Completion {
+func linkNames(n control.Names) []cobra.Completion {
 	var all []cobra.Completion
 	for _, l := range n.Links {
-		if l.Impairable {
-			all = append(all, cobra.CompletionWithDesc(l.Name, string(l.Class)))
-		}
-	}
-	if all == nil {
-		all = cobra.AppendActiveHelp(all, "every link of the lab is a plain wire: homeward up --impairable LINK")
+		all = append(all, cobra.CompletionWithDesc(l.Name, string(l.Class)))
 	}
 	return all
-}
-
-// completePlannedLinks offers the links of the scenario that was typed already,
-// and their classes.
-func completePlannedLinks(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	v, _, err := oneVariant(args[0], spec.Base, nil)
-	if err != nil {
-		return cobra.AppendActiveHelp(nil, "which links "+args[0]+" has is unknown: it has mistakes"), cobra.ShellCompDirectiveNoFileComp
-	}
-	var all []cobra.Completion
-	for i, name := range v.plan.LinkNames() {
-		class := string(v.plan.Links[i].Class)
-		for _, c := range []cobra.Completion{cobra.CompletionWithDesc(class, "every "+class+" link"), cobra.CompletionWithDesc(name, class)} {
-			if strings.HasPrefix(c, typed) && !slices.Contains(all, c) {
-				all = append(all, c)
-			}
-		}
-	}
-	return all, cobra.ShellCompDirectiveNoFileComp
 }

@@ -135,14 +135,24 @@ func (f *runFlags) check(engines []engine) error {
 		return usagef("--keep keeps a lab: want --on emu")
 	case f.capture && !lab(engines):
 		return usagef("--capture is of a lab's packets: want --on emu or both")
-	case f.speaker != "" && !slices.Contains(speakers(), f.speaker):
-		return usagef("--speaker %s: want %s", f.speaker, strings.Join(speakers(), " or "))
 	case f.speaker != "" && !lab(engines):
 		return usagef("--speaker is of a lab's routers: want --on emu or both")
-	case f.speaker != "" && speakable(f.speaker) != nil:
-		return lacking(speakable(f.speaker))
 	case f.io != "" && !lab(engines):
 		return usagef("--io is how a lab's packets move: want --on emu or both")
+	}
+	return checkSpeaker(f.speaker)
+}
+
+// checkSpeaker refuses who speaks no BGP, or is not installed.
+func checkSpeaker(kind string) error {
+	if kind == "" {
+		return nil
+	}
+	if !slices.Contains(speakers(), kind) {
+		return usagef("--speaker %s: want %s", kind, strings.Join(speakers(), " or "))
+	}
+	if err := speakable(kind); err != nil {
+		return lacking(err)
 	}
 	return nil
 }

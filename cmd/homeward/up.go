@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/first"
 	"github.com/homeward-lab/homeward/emu/resident"
 	emurun "github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -22,13 +22,12 @@ import (
 const keeperCommand = "keeper"
 
 type upFlags struct {
-	name    string
-	variant string
-	sets    []string
-	io      string
-	// impairable are links that are prepared to be impaired later.
-	impairable []string
-	dataplane  string
+	name      string
+	variant   string
+	sets      []string
+	io        string
+	dataplane string
+	speaker   string
 }
 
 func newUp() *cobra.Command {
@@ -43,13 +42,11 @@ Any number of labs can be up at once, the same scenario under several names.
 Their names are what the other commands take; where one lab alone is up, its
 name can be left out.
 
-A link that the file does not impair is a plain wire, and stays one: as a link
-that can be impaired it would carry a tenth of the traffic. --impairable
-prepares links for homeward impair, and those that a fault of the file degrades
-are prepared anyway.`,
+Whatever can happen to the network can be done to the lab while it is up:
+homeward impair, break, apply.`,
 		Example: `  sudo homeward up overlapping_branches
   sudo homeward up my.yaml --variant routes_only --set shop.count=10 --name big
-  sudo homeward up overlapping_branches --impairable 'shop.*.wan'
+  sudo homeward up datacenter_maintenance --speaker bird
   sudo homeward exec overlapping_branches shop.1.till -- curl -s http://203.0.113.9/
   sudo homeward traffic overlapping_branches same && sudo homeward check overlapping_branches
   sudo homeward down overlapping_branches`,
@@ -61,8 +58,8 @@ are prepared anyway.`,
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
 	fl.StringVar(&f.dataplane, "dataplane", "", "what servers are: ebpf (the kernel carries flows once they are set up) or hub; default the best here")
-	fl.StringArrayVar(&f.impairable, "impairable", nil, "prepare links for homeward impair: a SELECTOR such as shop.1.wan or a class such as access, may be repeated")
-	_ = c.RegisterFlagCompletionFunc("impairable", completePlannedLinks)
+	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for routers, where the file has transit: gobgp (default) or bird")
+	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("dataplane", cobra.FixedCompletions([]string{"ebpf", "hub"}, cobra.ShellCompDirectiveNoFileComp))
@@ -77,6 +74,9 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	if f.dataplane != "" && f.dataplane != string(emurun.EBPF) && f.dataplane != string(emurun.Hub) {
 		return usagef("--dataplane %s: want ebpf or hub", f.dataplane)
 	}
+	if err := checkSpeaker(f.speaker); err != nil {
+		return err
+	}
 	v, scenario, err := oneVariant(file, f.variant, f.sets)
 	if err != nil {
 		return err
@@ -86,9 +86,6 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	}
 	if err := control.CheckName(f.name); err != nil {
 		return usage(err)
-	}
-	if err := v.plan.Impairable(f.impairable); err != nil {
-		return usage(fmt.Errorf("--impairable: %w", err))
 	}
 	if done, err := rootless(cmd); done {
 		return err
@@ -103,7 +100,7 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	begin(cmd.Context())
 	s := newScreen(cmd.ErrOrStderr())
 	info, err := resident.Launch(cmd.Context(), "/proc/self/exe", []string{keeperCommand},
-		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, Command: again(file, v.plan.Scenario, f), IO: agent.IO(f.io), Dataplane: emurun.Dataplane(chosen.dataplane), Versions: versions()},
+		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, IO: agent.IO(f.io), Dataplane: emurun.Dataplane(chosen.dataplane), Speaker: speaker.Kind(f.speaker), Versions: versions()},
 		func(stage string, done, total int) { s.progress(f.name, stage, done, total) })
 	s.clear()
 	if err != nil {
@@ -111,29 +108,6 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "lab %s is up: %s/%s, %s, %s, in %.1f s\n", info.Name, info.Scenario, info.Variant, count(info.Nodes, "node"), count(info.Links, "link"), float64(info.UpMs)/1000)
 	return nil
-}
-
-// again is what follows "homeward up" for the same lab once more; scenario is
-// the name that it has by itself.
-func again(file, scenario string, f upFlags) string {
-	words := []string{control.Quote(file)}
-	add := func(flag string, values ...string) {
-		for _, v := range values {
-			words = append(words, flag, control.Quote(v))
-		}
-	}
-	if f.name != scenario {
-		add("--name", f.name)
-	}
-	if f.variant != spec.Base {
-		add("--variant", f.variant)
-	}
-	if f.dataplane != "" {
-		add("--dataplane", f.dataplane)
-	}
-	add("--set", f.sets...)
-	add("--impairable", f.impairable...)
-	return strings.Join(words, " ")
 }
 
 // oneVariant compiles one variant of a file, which the engine must be able to

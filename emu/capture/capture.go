@@ -68,6 +68,15 @@ type Capture struct {
 
 	mu     sync.Mutex
 	closed bool
+
+	adding sync.Mutex // taken after mu
+	beside []beside
+}
+
+// beside is a ring on an interface by which a point's own sends.
+type beside struct {
+	point int
+	*ring
 }
 
 // Start listens at the points until Close, keeping snap bytes of each packet (0
@@ -118,6 +127,41 @@ func (c *Capture) listen(lab Spaces) error {
 	return errors.Join(errs...)
 }
 
+// Beside has every point of a node's interface see what leaves by another one,
+// too: from now on the interface sends by it. What arrives there is not seen: it
+// arrives at the point as well.
+func (c *Capture) Beside(lab Spaces, node, iface, other string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, p := range c.points {
+		if p.Node != node || p.Interface != iface || c.closed {
+			continue
+		}
+		r, err := open(lab, Point{Node: node, Interface: other}, c.snap, len(c.points), c.filter)
+		if err != nil {
+			return fmt.Errorf("capture at %s: %w", p.name(), err)
+		}
+		c.adding.Lock()
+		c.beside = append(c.beside, beside{i, r})
+		c.adding.Unlock()
+		go r.follow(func(packets []packet) {
+			c.take(i, slices.DeleteFunc(packets, func(p packet) bool { return !p.leaving }))
+		})
+	}
+	return nil
+}
+
+// all are the rings of points, then those beside them.
+func (c *Capture) all() []*ring {
+	c.adding.Lock()
+	defer c.adding.Unlock()
+	all := slices.Clone(c.rings)
+	for _, b := range c.beside {
+		all = append(all, b.ring)
+	}
+	return all
+}
+
 func (p Point) name() string {
 	if p.Name != "" {
 		return p.Name
@@ -145,9 +189,16 @@ func open(lab Spaces, p Point, snap, points int, filter []unix.SockFilter) (r *r
 // Stats are the counts of each point so far, and displaced the packets that
 // were recorded but gave way to newer ones.
 func (c *Capture) Stats() (points []Stats, displaced uint64) {
+	c.adding.Lock()
+	defer c.adding.Unlock()
 	for i, r := range c.rings {
 		received, dropped := r.stats()
 		points = append(points, Stats{c.points[i].name(), received, dropped})
+	}
+	for _, b := range c.beside {
+		received, dropped := b.stats()
+		points[b.point].Received += received
+		points[b.point].Dropped += dropped
 	}
 	if c.store != nil {
 		displaced = c.store.displaced()
@@ -165,9 +216,10 @@ func (c *Capture) Close() error {
 	}
 	c.closed = true
 	c.flush()
-	errs := make([]error, len(c.rings))
+	all := c.all()
+	errs := make([]error, len(all))
 	var wait sync.WaitGroup
-	for i, r := range c.rings {
+	for i, r := range all {
 		wait.Go(func() { errs[i] = r.close() })
 	}
 	wait.Wait()
@@ -181,7 +233,7 @@ const flushPatience = 20 * blockTimeout
 // flush waits until what has passed so far is recorded.
 func (c *Capture) flush() {
 	deadline := time.Now().Add(flushPatience)
-	for _, r := range c.rings {
+	for _, r := range c.all() {
 		for r.pending() && time.Now().Before(deadline) {
 			time.Sleep(time.Millisecond)
 		}

@@ -37,6 +37,9 @@ type Stream struct {
 	Count uint64
 	// Listening, if not nil, is called when nothing is missed any more.
 	Listening func()
+	// Follow, if not nil, is told how to add interfaces (Capture.Beside), and
+	// returns what ends that.
+	Follow func(c *Capture) (cancel func())
 }
 
 // Streamed is what a stream wrote, and what the kernel could not queue for it.
@@ -60,6 +63,9 @@ func (s Stream) Run(ctx context.Context, lab Spaces, w io.Writer) (Streamed, err
 	if err := c.listen(lab); err != nil {
 		q.end()
 		return Streamed{}, errors.Join(err, c.Close())
+	}
+	if s.Follow != nil {
+		defer s.Follow(c)()
 	}
 	done, err := s.write(ctx, c, q, w)
 	q.end() // lets go of readers that wait for room

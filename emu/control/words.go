@@ -68,8 +68,6 @@ type LinkName struct {
 	Name  string     `json:"name"`
 	ID    string     `json:"id"`
 	Class plan.Class `json:"class"`
-	// Impairable says that it can be impaired while the lab is up.
-	Impairable bool `json:"impairable,omitempty"`
 }
 
 // NodeName is a node and its interfaces.

@@ -73,7 +73,8 @@ func (e *Engine) cut(h *Handle, up, down bool) error {
 		for _, end := range []struct {
 			cut bool
 			at  *plan.Endpoint
-		}{{up, &l.A}, {down, &l.B}} {
+			d   impair.Direction
+		}{{up, &l.A, impair.AB}, {down, &l.B, impair.BA}} {
 			if !end.cut {
 				continue
 			}
@@ -81,7 +82,7 @@ func (e *Engine) cut(h *Handle, up, down bool) error {
 			if err := e.mute(where); err != nil {
 				return err
 			}
-			h.undoes(func() error { return e.unmute(where) })
+			h.undoes(func() error { return e.unmute(where, l.Bucket(end.d)) })
 		}
 	}
 	return nil
@@ -111,7 +112,8 @@ func (e *Engine) mute(i iface) error {
 	return nil
 }
 
-func (e *Engine) unmute(i iface) error {
+// unmute lets an interface send again, at the rate that it had.
+func (e *Engine) unmute(i iface, rate impair.Config) error {
 	if e.muted[i]--; e.muted[i] > 0 {
 		return nil // another fault holds it
 	}
@@ -121,6 +123,11 @@ func (e *Engine) unmute(i iface) error {
 	}
 	if err := r.Unmute(i.name); err != nil {
 		return err
+	}
+	if rate.Rate > 0 {
+		if err := r.Shape(i.name, rate); err != nil {
+			return err
+		}
 	}
 	if still, err := r.Muted(i.name); err != nil || still {
 		return fmt.Errorf("%s of %s still sends nothing: %w", i.name, i.node, errors.Join(err, errNotHealed))
@@ -183,9 +190,6 @@ func (e *Engine) take(h *Handle, what string) error {
 func (e *Engine) degrade(h *Handle) error {
 	for _, id := range h.Fault.Links {
 		l := e.links[id]
-		if !l.Impaired() {
-			return fmt.Errorf("%s is a plain wire, which nothing can degrade while the lab is up: want one that was built to be impaired", id)
-		}
 		if err := e.take(h, "the impairment of "+id); err != nil {
 			return err
 		}

@@ -29,9 +29,10 @@ var ErrClosed = errors.New("lab is closed")
 
 // Lab is a running lab. Its methods are safe for concurrent use.
 type Lab struct {
-	order   []string             // node ids as planned, then wire.Middle if there are impaired links
-	nodes   int                  // of order, how many are the plan's
-	spaces  map[string]*netns.NS // by id; not changed after Up
+	order   []string // node ids as planned, then wire.Middle if there are impaired links
+	nodes   int      // of order, how many are the plan's
+	known   sync.RWMutex
+	spaces  map[string]*netns.NS // by id, under known; Middle alone may come after Up
 	witness *witness
 	spawner *spawner
 	// patience bounds the wait for the kernel to take the namespaces down.
@@ -126,7 +127,37 @@ func privilege(err error) error {
 // NS is the namespace of a node, or of wire.Middle; nil if the lab has none such. It belongs
 // to the lab: callers close it only to let the node vanish as in a power cut,
 // and close whatever sockets they opened in it before they close the lab.
-func (l *Lab) NS(node string) *netns.NS { return l.spaces[node] }
+func (l *Lab) NS(node string) *netns.NS {
+	l.known.RLock()
+	defer l.known.RUnlock()
+	return l.spaces[node]
+}
+
+// Middle makes the namespace wire.Middle of a lab that came up without impaired
+// links. It is no error if there is one.
+func (l *Lab) Middle() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closing:
+		return ErrClosed
+	case l.NS(wire.Middle) != nil:
+		return nil
+	}
+	ns, err := netns.New()
+	if err == nil {
+		if err = errors.Join(l.witness.watch(ns, len(l.order)), wire.Prepare(ns)); err != nil {
+			err = errors.Join(err, ns.Close())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("namespace of impaired links: %w", privilege(err))
+	}
+	l.known.Lock()
+	defer l.known.Unlock()
+	l.order, l.spaces[wire.Middle] = append(l.order, wire.Middle), ns
+	return nil
+}
 
 // Nodes are the ids of all nodes, in the plan's order.
 func (l *Lab) Nodes() []string { return append([]string(nil), l.order[:l.nodes]...) }

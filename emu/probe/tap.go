@@ -2,7 +2,9 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,11 +35,13 @@ type sight struct {
 
 // Tap watches one interface of one host.
 type Tap struct {
-	Node  string
-	pump  *pump
-	seen  map[sight]*Observation
-	order []*Observation
-	over  int64
+	Node string
+	pump *pump
+	// beside see what leaves by other interfaces. Their locks come before pump's.
+	beside []*pump
+	seen   map[sight]*Observation
+	order  []*Observation
+	over   int64
 	// missed until Forget; the ring counts from its beginning.
 	missed int64
 }
@@ -59,8 +63,12 @@ func Start(node string, ns *netns.NS, iface string, taps int) (*Tap, error) {
 // at any time, also after Close.
 func (t *Tap) Report() Report {
 	var rep Report
+	var drops int64
+	for _, p := range t.others() {
+		p.locked(func() { drops += p.drops })
+	}
 	t.pump.locked(func() {
-		rep.Dropped = t.pump.drops + t.over - t.missed
+		rep.Dropped = drops + t.pump.drops + t.over - t.missed
 		rep.Observations = make([]Observation, len(t.order))
 		for i, o := range t.order {
 			rep.Observations[i] = *o
@@ -74,7 +82,39 @@ func (t *Tap) Report() Report {
 func (t *Tap) Err() error { return t.pump.err() }
 
 // Close ends the tap; what it saw stays. It is idempotent.
-func (t *Tap) Close() error { return t.pump.close() }
+func (t *Tap) Close() error {
+	var errs []error
+	for _, p := range t.others() {
+		errs = append(errs, p.close())
+	}
+	return errors.Join(append(errs, t.pump.close())...)
+}
+
+// Beside has the tap see what leaves by another interface, too: from now on that
+// of its own may send by it.
+func (t *Tap) Beside(ns *netns.NS, iface string) error {
+	r, err := openRing(ns, iface, markFilter(), minTapRing)
+	if err != nil {
+		return err
+	}
+	p := startPump(r, func(f frame) {
+		if f.outgoing { // what arrives there arrives at the tap's own, too
+			t.pump.mu.Lock()
+			defer t.pump.mu.Unlock()
+			t.see(f)
+		}
+	})
+	t.pump.mu.Lock()
+	defer t.pump.mu.Unlock()
+	t.beside = append(t.beside, p)
+	return nil
+}
+
+func (t *Tap) others() []*pump {
+	t.pump.mu.Lock()
+	defer t.pump.mu.Unlock()
+	return slices.Clone(t.beside)
+}
 
 func (t *Tap) see(f frame) {
 	s, ok := sighted(f.data)

@@ -43,6 +43,7 @@ func Main(in io.Reader, out io.Writer) error {
 
 // pumps are all loops of the process.
 type pumps struct {
+	seed  uint64
 	loops []*loop
 	wires map[string]*[2]*way // by link, then by direction
 	of    map[*way]*loop
@@ -60,51 +61,58 @@ func threads(links int) int { return max(1, min(runtime.NumCPU()/2, 4, links)) }
 func frameOf(mtu int) int { return ethernet + vlanTag + mtu }
 
 func open(h *header) (*pumps, error) {
-	n := threads(len(h.Links))
-	p := &pumps{wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
-	longest := 0
-	for i := range h.Links {
-		longest = max(longest, frameOf(h.Links[i].MTU))
-	}
+	n := threads(h.Most)
+	p := &pumps{seed: h.Seed, wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
 	for range n {
-		l, err := newLoop(longest, heldMemory/n)
+		l, err := newLoop(frameOf(h.MTU), heldMemory/n)
 		if err != nil {
 			return nil, errors.Join(err, p.close())
 		}
 		p.loops = append(p.loops, l)
 	}
-	now, _ := clocks()
 	for i := range h.Links {
-		k := &h.Links[i]
-		pair := new([2]*way)
-		p.wires[k.ID] = pair
-		for d, side := range [2]struct {
-			in, out int
-			c       impair.Config
-		}{{k.A, k.B, k.AB}, {k.B, k.A, k.BA}} {
-			direction := impair.Direction(d)
-			w, err := openWay(h, k, direction, side.in, side.out, side.c, vt.Instant(now))
-			if err == nil {
-				err = p.loops[i%n].add(w)
-			}
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("link %s: %w", k.ID, err), p.close())
-			}
-			pair[d], p.of[w] = w, p.loops[i%n]
-			p.order = append(p.order, w)
+		if err := p.add(&h.Links[i], len(h.Links)); err != nil {
+			return nil, errors.Join(err, p.close())
 		}
 	}
 	return p, nil
 }
 
-// openWay opens both ends of one direction.
-func openWay(h *header, k *link, d impair.Direction, in, out int, c impair.Config, now vt.Instant) (*way, error) {
+// add takes in a link, one of so many. The loops may be running.
+func (p *pumps) add(k *link, of int) error {
+	if p.wires[k.ID] != nil {
+		return fmt.Errorf("link %s has a pump already", k.ID)
+	}
+	l := p.loops[len(p.wires)%len(p.loops)]
+	now, _ := clocks()
+	pair := new([2]*way)
+	for d, side := range [2]struct {
+		in, out int
+		c       impair.Config
+	}{{k.A, k.B, k.AB}, {k.B, k.A, k.BA}} {
+		w, err := p.openWay(k, impair.Direction(d), side.in, side.out, side.c, vt.Instant(now), of)
+		if err == nil && p.started {
+			err = errors.Join(l.do(func() { err = l.add(w) }), err)
+		} else if err == nil {
+			err = l.add(w)
+		}
+		if err != nil {
+			return fmt.Errorf("link %s: %w", k.ID, err)
+		}
+		pair[d], p.of[w] = w, l
+	}
+	p.wires[k.ID], p.order = pair, append(p.order, pair[:]...)
+	return nil
+}
+
+// openWay opens both ends of one direction of one of so many links.
+func (p *pumps) openWay(k *link, d impair.Direction, in, out int, c impair.Config, now vt.Instant, of int) (*way, error) {
 	w := &way{link: k.ID, direction: d}
 	var err error
-	if w.model, err = impair.New(c, impair.NewStream(h.Seed, k.ID, d), now); err != nil {
+	if w.model, err = impair.New(c, impair.NewStream(p.seed, k.ID, d), now); err != nil {
 		return nil, err
 	}
-	all := 2 * len(h.Links)
+	all := 2 * of
 	w.asked, w.late = newTimes(2*all), newTimes(2*all)
 	frame := frameFor(frameOf(k.MTU))
 	if w.in, err = newRing(in, frame, min(max(ringMemory/all/frame, minRing), maxRing), nil); err != nil {
@@ -188,12 +196,22 @@ func (p *pumps) serve(in *json.Decoder, out *json.Encoder, hello Hello) error {
 // answer does what a command says; every answer but that to a change has the
 // counters.
 func (p *pumps) answer(c command) reply {
-	if c.Set != nil {
-		if err := p.set(c.Set); err != nil {
-			return reply{Error: err.Error()}
-		}
-		return reply{}
+	var err error
+	switch {
+	case c.Set != nil:
+		err = p.set(c.Set)
+	case c.Add != nil:
+		err = p.add(c.Add, len(p.wires)+1)
+	default:
+		return p.counts()
 	}
+	if err != nil {
+		return reply{Error: err.Error()}
+	}
+	return reply{}
+}
+
+func (p *pumps) counts() reply {
 	var r reply
 	for _, w := range p.order {
 		err := p.of[w].do(func() { r.Wires = append(r.Wires, w.count()) })
@@ -207,7 +225,7 @@ func (p *pumps) answer(c command) reply {
 func (p *pumps) set(s *set) error {
 	pair := p.wires[s.Link]
 	if pair == nil {
-		return fmt.Errorf("link %q has no pump: it was a plain wire when the lab came up", s.Link)
+		return fmt.Errorf("link %q has no pump", s.Link)
 	}
 	w := pair[s.Direction&1]
 	var refused error

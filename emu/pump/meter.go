@@ -67,30 +67,11 @@ func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error)
 	m := &Meter{stop: make(chan struct{}), done: make(chan struct{})}
 	cuts := wire.Cuts(p)
 	for _, c := range cuts {
-		s := &span{link: c.Link.ID, tagged: c.Link.VLAN != 0}
+		s, err := newSpan(space, c.Link, c.Ends(), len(cuts))
+		if err != nil {
+			return nil, errors.Join(err, m.release())
+		}
 		m.spans = append(m.spans, s)
-		for i, e := range []*plan.Endpoint{&c.Link.A, &c.Link.B} {
-			frames := min(max(meterMemory/(2*len(cuts)*meterFrame), minMeterRing), maxMeterRing)
-			err := space(e.Node).Do(func() error {
-				name := e.Interface
-				if s.tagged && e == &c.Link.A {
-					name += wire.TrunkSuffix
-				}
-				index, err := netns.Index(name)
-				if err != nil {
-					return err
-				}
-				s.ends[i], err = newRing(index, meterFrame, frames, sample(s.mask))
-				return err
-			})
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("meter of link %s at %s: %w", s.link, e.Node, err), m.release())
-			}
-		}
-		for d := range s.passages {
-			c := c.Link.Impair(impair.Direction(d))
-			s.passages[d] = newPassages(remembered(c), 2*len(cuts))
-		}
 	}
 	m.once = sync.OnceValue(func() error {
 		close(m.stop)
@@ -99,6 +80,41 @@ func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error)
 	})
 	go m.run()
 	return m, nil
+}
+
+// Add measures another link too, seen at these interfaces of its ends A and B.
+func (m *Meter) Add(space func(node string) *netns.NS, l *plan.Link, ends [2]wire.Watched) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, err := newSpan(space, l, ends, len(m.spans)+1)
+	if err != nil {
+		return err
+	}
+	m.spans = append(m.spans, s)
+	return nil
+}
+
+// newSpan looks at both ends of a link, one of so many.
+func newSpan(space func(node string) *netns.NS, l *plan.Link, ends [2]wire.Watched, of int) (*span, error) {
+	s := &span{link: l.ID, tagged: l.VLAN != 0}
+	for i, e := range ends {
+		frames := min(max(meterMemory/(2*of*meterFrame), minMeterRing), maxMeterRing)
+		err := space(e.Node).Do(func() error {
+			index, err := netns.Index(e.Sees)
+			if err != nil {
+				return err
+			}
+			s.ends[i], err = newRing(index, meterFrame, frames, sample(s.mask))
+			return err
+		})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("meter of link %s at %s: %w", s.link, e.Node, err), s.release())
+		}
+	}
+	for d := range s.passages {
+		s.passages[d] = newPassages(remembered(l.Impair(impair.Direction(d))), 2*of)
+	}
+	return s, nil
 }
 
 // remembered is how long a packet's first sight waits for the second.
@@ -139,10 +155,16 @@ func (m *Meter) Close() error { return m.once() }
 func (m *Meter) release() error {
 	var errs []error
 	for _, s := range m.spans {
-		for _, r := range s.ends {
-			if r != nil {
-				errs = append(errs, r.close())
-			}
+		errs = append(errs, s.release())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *span) release() error {
+	var errs []error
+	for _, r := range s.ends {
+		if r != nil {
+			errs = append(errs, r.close())
 		}
 	}
 	return errors.Join(errs...)

@@ -45,18 +45,32 @@ type Pump struct {
 // spawn starts the command in the namespace of the id it is given. When it
 // returns, packets pass. A plan without impaired links has no pump: nil, nil.
 func Start(spawn func(id string, cmd *exec.Cmd) error, p *plan.Plan, o Options) (*Pump, error) {
-	h := header{Seed: p.Seed}
-	for _, c := range wire.Cuts(p) {
-		h.Links = append(h.Links, link{ID: c.Link.ID, A: c.A, B: c.B, MTU: c.Link.MTU, AB: c.Link.Impair(impair.AB), BA: c.Link.Impair(impair.BA)})
-	}
-	if h.Links == nil {
+	cuts := wire.Cuts(p)
+	if len(cuts) == 0 {
 		return nil, nil
+	}
+	return StartWith(spawn, p, cuts, o)
+}
+
+// StartWith is Start with these links alone, of which there may be none yet:
+// Add brings others of the plan.
+func StartWith(spawn func(id string, cmd *exec.Cmd) error, p *plan.Plan, cuts []wire.Cut, o Options) (*Pump, error) {
+	h := header{Seed: p.Seed, Most: len(p.Links)}
+	for i := range p.Links {
+		h.MTU = max(h.MTU, p.Links[i].MTU)
+	}
+	for _, c := range cuts {
+		h.Links = append(h.Links, linkOf(c))
 	}
 	pump, err := start(spawn, h, o)
 	if err != nil {
 		return nil, fmt.Errorf("pump of impaired links: %w", err)
 	}
 	return pump, nil
+}
+
+func linkOf(c wire.Cut) link {
+	return link{ID: c.Link.ID, A: c.A, B: c.B, MTU: c.Link.MTU, AB: c.Link.Impair(impair.AB), BA: c.Link.Impair(impair.BA)}
 }
 
 func start(spawn func(id string, cmd *exec.Cmd) error, h header, o Options) (*Pump, error) {
@@ -145,13 +159,23 @@ func (p *Pump) Hello() Hello { return p.hello }
 func (p *Pump) Pid() int { return p.cmd.Process.Pid }
 
 // Set changes what one direction of an impaired link does to the packets that
-// come from now on; those under way stay (impair.Line.Set). A link that was a
-// plain wire when the lab came up has no pump and cannot be changed.
+// come from now on; those under way stay (impair.Line.Set).
 func (p *Pump) Set(link string, d impair.Direction, c impair.Config) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, err := p.ask(command{Set: &set{link, d, c}}); err != nil {
 		return fmt.Errorf("impair %s %s: %w", link, d, err)
+	}
+	return nil
+}
+
+// Add has the pump carry another link of the plan, whose halves end in Middle.
+func (p *Pump) Add(c wire.Cut) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := linkOf(c)
+	if _, err := p.ask(command{Add: &k}); err != nil {
+		return fmt.Errorf("pump of link %s: %w", k.ID, err)
 	}
 	return nil
 }

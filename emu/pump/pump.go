@@ -25,6 +25,10 @@ import (
 type header struct {
 	Seed  uint64 `json:"seed"`
 	Links []link `json:"links"`
+	// Most is how many links there may be once others are added, MTU the largest
+	// of theirs.
+	Most int `json:"most"`
+	MTU  int `json:"mtu"`
 }
 
 // link is a cut link: the interfaces in the middle, and what each direction does.
@@ -39,8 +43,9 @@ type link struct {
 
 // command is any further line on the child's stdin. It is answered by one reply.
 type command struct {
-	Set  *set `json:"set,omitempty"`
-	Stop bool `json:"stop,omitempty"`
+	Set  *set  `json:"set,omitempty"`
+	Add  *link `json:"add,omitempty"`
+	Stop bool  `json:"stop,omitempty"`
 }
 
 type set struct {

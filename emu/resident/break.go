@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,20 +45,17 @@ func (k *keeper) breakIt(_ context.Context, c *control.Call, lab *run.Lab) error
 	if err != nil {
 		return err
 	}
-	definite, err := p.Fault(f)
-	if err != nil {
+	if _, err := p.Fault(f); err != nil {
 		hint := ""
 		if near := spec.Nearest(f.On, breakable(p)[f.Do]); near != "" {
 			hint = "; did you mean " + near + "?"
 		}
 		return control.Usagef("%v%s", err, hint)
 	}
-	if f.Do == spec.Degrade {
-		if err := k.impairable(linksOf(p, definite.Links), f.On); err != nil {
-			return err
-		}
-	}
 	b, err := k.happen(lab, f, args.By)
+	if run.Lacks(err) {
+		return control.Lackf("%v", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -127,16 +123,6 @@ func fileFaults(p *plan.Plan) []string {
 		ids = append(ids, f.ID)
 	}
 	return ids
-}
-
-func linksOf(p *plan.Plan, ids []string) []*plan.Link {
-	var all []*plan.Link
-	for i := range p.Links {
-		if slices.Contains(ids, p.Links[i].ID) {
-			all = append(all, &p.Links[i])
-		}
-	}
-	return all
 }
 
 // what a fault is on, exactly.
@@ -230,13 +216,8 @@ func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error 
 
 // breakable are the names that each word of Fault.Do can be on.
 func breakable(p *plan.Plan) map[string][]string {
-	var links, wires, onramps, parts, machines, datacenters []string
-	for i, name := range p.LinkNames() {
-		links = append(links, name)
-		if p.Links[i].Impaired() {
-			wires = append(wires, name)
-		}
-	}
+	var links, onramps, parts, machines, datacenters []string
+	links = append(links, p.LinkNames()...)
 	if len(p.Servers) > 0 {
 		for _, o := range p.Servers[0].Config.OnRamps {
 			onramps = append(onramps, o.Name)
@@ -257,32 +238,7 @@ func breakable(p *plan.Plan) map[string][]string {
 	}
 	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
 	return map[string][]string{
-		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: wires, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
+		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: links, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
 		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Freeze: datacenters,
 	}
-}
-
-// impairable refuses links that were built as plain wires; on is what was
-// asked for.
-func (k *keeper) impairable(links []*plan.Link, on string) error {
-	var plain []string
-	for _, l := range links {
-		if !l.Impaired() {
-			plain = append(plain, l.ID)
-		}
-	}
-	if plain == nil {
-		return nil
-	}
-	return control.Lackf("%s: the lab was built with a plain wire there, which is faster but can only be cut (homeward break). To impair it, bring the lab up with it prepared: homeward up %s --impairable %s",
-		few(plain), k.start.Command, control.Quote(on))
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 3
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

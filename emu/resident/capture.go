@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/capture"
 	"github.com/homeward-lab/homeward/emu/control"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/reports/record"
 )
 
 // capture writes packets to the caller's file until the caller says something,
@@ -45,6 +48,15 @@ func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) err
 	s := capture.Stream{
 		Points: points, Snap: args.Snap, Filter: filter, Expression: args.Expression, Count: uint64(max(args.Count, 0)),
 		Listening: func() { _ = c.Send(control.Captured{Listening: true}) }, // a caller that is gone ends ctx
+	}
+	s.Follow = func(into *capture.Capture) func() {
+		return lab.OnSplice(func(of *wire.Splice) {
+			for _, e := range of.Ends() {
+				if err := into.Beside(lab, e.Node, e.Interface, e.Sees); err != nil {
+					k.store.Event(record.Event{AtNs: time.Since(k.began).Nanoseconds(), Node: e.Node, Kind: "error", Text: err.Error()})
+				}
+			}
+		})
 	}
 	done, err := s.Run(ctx, lab, c.Files()[0])
 	if errors.Is(err, syscall.EPIPE) { // Wireshark was closed

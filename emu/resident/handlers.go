@@ -89,7 +89,7 @@ func (k *keeper) names(_ context.Context, c *control.Call, lab *run.Lab) error {
 	n := control.Names{Traffic: p.Traffic, Logs: slices.Sorted(maps.Keys(lab.Logs()))}
 	faces := interfaces(p)
 	for i, name := range p.LinkNames() {
-		n.Links = append(n.Links, control.LinkName{Name: name, ID: p.Links[i].ID, Class: p.Links[i].Class, Impairable: p.Links[i].Impaired()})
+		n.Links = append(n.Links, control.LinkName{Name: name, ID: p.Links[i].ID, Class: p.Links[i].Class})
 	}
 	for i := range p.Nodes {
 		n.Nodes = append(n.Nodes, control.NodeName{ID: p.Nodes[i].ID, Kind: p.Nodes[i].Kind, Interfaces: faces[p.Nodes[i].ID]})

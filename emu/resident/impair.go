@@ -3,6 +3,7 @@ package resident
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/control"
@@ -28,8 +29,11 @@ func (k *keeper) impair(_ context.Context, c *control.Call, lab *run.Lab) error 
 			err = lab.Reimpair(change)
 		}
 		if err != nil {
-			if errors.Is(err, impair.ErrConfig) || errors.Is(err, plan.ErrApart) {
+			switch {
+			case errors.Is(err, impair.ErrConfig) || errors.Is(err, plan.ErrApart):
 				err = control.Usagef("%v", err)
+			case run.Lacks(err):
+				err = control.Lackf("%v", err)
 			}
 			return err
 		}
@@ -44,6 +48,11 @@ func (k *keeper) impair(_ context.Context, c *control.Call, lab *run.Lab) error 
 	names := map[string]string{}
 	for i, name := range p.LinkNames() {
 		names[p.Links[i].ID] = name
+	}
+	for i := range p.Links {
+		if l := &p.Links[i]; about[l.ID] && !slices.ContainsFunc(wires, func(w run.Wire) bool { return w.Link.ID == l.ID }) {
+			wires = append(wires, run.Wire{Link: l}, run.Wire{Link: l, Direction: impair.BA}) // plain
+		}
 	}
 	for i := range wires {
 		w := &wires[i]
@@ -71,7 +80,7 @@ func (k *keeper) changeOf(p *plan.Plan, args *control.ImpairArgs) (run.Change, e
 	if c.Links == nil {
 		return c, control.Usagef("%v", p.NoLink(args.On))
 	}
-	return c, k.impairable(c.Links, args.On)
+	return c, nil
 }
 
 func wireOf(w *run.Wire, name string) control.Wire {

@@ -26,6 +26,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/control"
 	"github.com/homeward-lab/homeward/emu/first"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -36,12 +37,12 @@ type Start struct {
 	// Scenario is the resolved file, which the plan is made of: changes are told
 	// in its words.
 	Scenario json.RawMessage `json:"scenario"`
-	// Command is what follows "homeward up" to bring the same lab up again.
-	Command string   `json:"command,omitempty"`
-	IO      agent.IO `json:"io,omitempty"`
+	IO       agent.IO        `json:"io,omitempty"`
 	// Dataplane is what servers are (run.Options).
-	Dataplane run.Dataplane     `json:"dataplane,omitempty"`
-	Versions  map[string]string `json:"versions,omitempty"`
+	Dataplane run.Dataplane `json:"dataplane,omitempty"`
+	// Speaker is who speaks BGP for routers; empty is the default.
+	Speaker  speaker.Kind      `json:"speaker,omitempty"`
+	Versions map[string]string `json:"versions,omitempty"`
 }
 
 // report is a line of the keeper's to its starter. Exactly one field is set.
@@ -143,7 +144,7 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) e
 		staying <- word == stay+"\n"
 	}()
 	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
-	o.IO, o.Dataplane, o.Versions = k.start.IO, k.start.Dataplane, k.start.Versions
+	o.IO, o.Dataplane, o.Speaker, o.Versions = k.start.IO, k.start.Dataplane, k.start.Speaker, k.start.Versions
 	lab, err := run.Up(ready, k.start.Plan, k.store, o)
 	k.store.toStarter(nil)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // other plan; nothing else can keep Apply from making it so.
 //
 // What changes while a lab is up is what servers decide by (policies, routes,
-// ARR, timers, bounds), what links do that can be impaired, and what is asked of the lab: traffic and checks.
+// ARR, timers, bounds), what links do, and what is asked of the lab: traffic and checks.
 func Fixed(now, next *plan.Plan) []string {
 	var all []string
 	say := func(same bool, format string, a ...any) {
@@ -45,14 +45,12 @@ func Fixed(now, next *plan.Plan) []string {
 	return all
 }
 
-// changeable are the next links, but those that can be impaired now and are the
-// same otherwise do what they do now: that changes while a lab is up.
+// changeable are the next links, but those that are the same otherwise do what
+// they do now: that changes while a lab is up.
 func changeable(now, next []plan.Link) []plan.Link {
 	before := map[string]*plan.Link{}
 	for i := range now {
-		if now[i].Impaired() {
-			before[now[i].ID] = &now[i]
-		}
+		before[now[i].ID] = &now[i]
 	}
 	all := slices.Clone(next)
 	for i := range all {
@@ -136,13 +134,6 @@ func (l *Lab) Apply(ctx context.Context, next *plan.Plan) error {
 			}
 			return err
 		}
-	}
-	built := map[string]bool{}
-	for i := range now.Links {
-		built[now.Links[i].ID] = now.Links[i].Impaired()
-	}
-	for i := range next.Links {
-		next.Links[i].Pumped = next.Links[i].Pumped || built[next.Links[i].ID]
 	}
 	l.mu.Lock()
 	l.plan = next

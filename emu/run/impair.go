@@ -1,7 +1,6 @@
 package run
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,12 +12,12 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// asked is what the links that can be impaired are to do: as the plan says or
-// somebody by hand; what a fault says goes before both as long as it lasts.
+// asked is what links are to do: as the plan says or somebody by hand; what a
+// fault says goes before both as long as it lasts.
 type asked struct {
 	mu   sync.Mutex
 	ways map[way]*wish
-	// planned are the links that can be impaired, as the plan in force has them.
+	// planned are the links as the plan in force has them.
 	planned map[string]*plan.Link
 }
 
@@ -26,9 +25,7 @@ type asked struct {
 func (a *asked) follow(p *plan.Plan) {
 	a.planned = map[string]*plan.Link{}
 	for i := range p.Links {
-		if l := &p.Links[i]; l.Impaired() {
-			a.planned[l.ID] = l
-		}
+		a.planned[p.Links[i].ID] = &p.Links[i]
 	}
 }
 
@@ -59,7 +56,7 @@ func (a *asked) of(w way) *wish {
 	return a.ways[w]
 }
 
-// Wire is one direction of a link that can be impaired while the lab is up.
+// Wire is one direction of a link that is, or was, more than a plain wire.
 type Wire struct {
 	Link      *plan.Link
 	Direction impair.Direction
@@ -75,8 +72,12 @@ type Wire struct {
 	Measured               record.Times
 }
 
-// Wires are both directions of all links that can be impaired, in the plan's order.
+// Wires are both directions of all links that the lab carries packets across by
+// itself, those of the plan first.
 func (l *Lab) Wires() ([]Wire, error) {
+	a := &l.r.asked
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if l.r.pump == nil {
 		return nil, nil
 	}
@@ -85,9 +86,6 @@ func (l *Lab) Wires() ([]Wire, error) {
 		return nil, err
 	}
 	seen := l.r.meter.Measured() // in the same order
-	a := &l.r.asked
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	all := make([]Wire, len(counts))
 	for i, c := range counts {
 		w, link := a.of(way{c.Link, c.Direction}), a.planned[c.Link]
@@ -110,6 +108,15 @@ func (w *wish) words(l *plan.Link, d impair.Direction) spec.Impairment {
 		return l.BA
 	}
 	return l.AB
+}
+
+// config is what a direction of a link is to do now.
+func (a *asked) config(l *plan.Link, d impair.Direction) impair.Config {
+	w := a.of(way{l.ID, d})
+	if w.degraded != nil {
+		return *w.degraded
+	}
+	return l.ImpairedAs(w.words(l, d))
 }
 
 // Change is what somebody asks of links by hand.
@@ -142,9 +149,6 @@ func (l *Lab) Reimpair(c Change) error {
 	var steps []step
 	for _, of := range c.Links {
 		link := a.planned[of.ID]
-		if link == nil {
-			return fmt.Errorf("link %s is a plain wire", of.ID)
-		}
 		for _, d := range c.Directions {
 			s := step{link: link, d: d, w: a.of(way{link.ID, d})}
 			if !c.None {
@@ -189,9 +193,6 @@ func (r *runner) reapply(next *plan.Plan) error {
 	for i := range next.Links {
 		l := &next.Links[i]
 		was := before[l.ID]
-		if was == nil {
-			continue // a plain wire
-		}
 		for _, d := range []impair.Direction{impair.AB, impair.BA} {
 			w := a.of(way{l.ID, d})
 			if now := l.Impair(d); w.hand == nil && !same(was.Impair(d), now) {
@@ -199,27 +200,34 @@ func (r *runner) reapply(next *plan.Plan) error {
 			}
 		}
 	}
-	if steps == nil {
-		return nil
-	}
 	return r.force(steps)
 }
 
 // force puts wishes in force, and has what happens from now on counted anew.
 // The lock of asked is held.
 func (r *runner) force(steps []step) error {
-	if r.pump == nil {
-		return errors.New("all links were plain wires when the lab came up")
-	}
 	for _, s := range steps {
-		c := s.link.ImpairedAs(s.w.words(s.link, s.d))
-		if s.w.degraded != nil {
-			c = *s.w.degraded
+		c := r.asked.config(s.link, s.d)
+		if !r.carries(s.link.ID) {
+			if same(c, r.built(s.link.ID, s.d)) {
+				continue // it does that by itself
+			}
+			if err := r.splice(s.link); err != nil {
+				return err
+			}
 		}
 		if err := r.pump.Set(s.link.ID, s.d, c); err != nil {
 			return err
 		}
 		r.meter.Afresh(s.link.ID, s.d, c)
+	}
+	for _, s := range steps {
+		if err := r.lead(s.link); err != nil {
+			return err
+		}
+	}
+	if r.pump == nil {
+		return nil
 	}
 	counts, err := r.pump.Counts()
 	if err != nil {
@@ -240,9 +248,6 @@ func (r *runner) degrade(link string, d impair.Direction, c *impair.Config) erro
 	r.asked.mu.Lock()
 	defer r.asked.mu.Unlock()
 	l := r.asked.planned[link]
-	if l == nil {
-		return fmt.Errorf("link %s is a plain wire", link)
-	}
 	w := r.asked.of(way{link, d})
 	w.degraded = c
 	return r.force([]step{{link: l, d: d, w: w}})

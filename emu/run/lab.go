@@ -172,7 +172,9 @@ func (l *Lab) Sessions(server string, live []hub.Session) []record.Session {
 // Manifest is the lab's run.json so far, with the totals of the servers that
 // answer.
 func (l *Lab) Manifest(ctx context.Context) record.Run {
+	l.r.raising.Lock()
 	m := l.r.manifest
+	l.r.raising.Unlock()
 	m.WallMs = time.Since(l.r.start).Milliseconds()
 	m.Metrics.Servers, m.Metrics.PortOutsideSlice, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0, 0
 	looks, err := l.Look(ctx)

@@ -171,6 +171,7 @@ type runner struct {
 	speakers  *speaker.Fleet // nil where no router speaks BGP
 	atRest    atomic.Bool    // routing was, once
 	asked     asked
+	spliced   spliced
 	hands     hands
 
 	manifest record.Run

@@ -242,7 +242,7 @@ func Possible(p *plan.Plan) error {
 // of a kernel's feature, of open files, of a host's own program, of what connects one to the outside.
 func Lacks(err error) bool {
 	return errors.As(err, new(*keeper.LimitError)) ||
-		errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, uplink.ErrNoNetwork) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		errors.As(err, new(*wire.LackError)) || errors.Is(err, wire.ErrNoVeth) || errors.Is(err, fs.ErrPermission) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, uplink.ErrNoNetwork) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Refused are the words of the plan that this engine cannot do. It does

@@ -15,28 +15,35 @@ import (
 // wires brings impaired links to life, and measures them. Without any there is
 // nothing to do: plain wires are the kernel's.
 func (r *runner) wires() (err error) {
-	shaped := r.shaped()
-	feature := "veth"
-	if len(shaped) > 0 {
-		feature += fmt.Sprintf("; rates of %d links by the kernel (tbf)", len(shaped))
-	}
-	r.manifest.Features["wire"] = feature
+	r.manifest.Features["wire"] = r.wireFeature()
 	r.pump, err = pump.Start(r.lab.Spawn, r.plan, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs})
 	if err != nil || r.pump == nil {
 		return err
 	}
 	r.closers = append(r.closers, r.pump.Stop)
-	hello := r.pump.Hello()
-	priority := "real-time priority"
-	if !hello.Realtime {
-		priority = "no real-time priority"
-	}
-	r.manifest.Features["wire"] = feature + fmt.Sprintf("; impaired links by a userspace pump (AF_PACKET rings, threads: %d, %s)", hello.Threads, priority)
+	r.manifest.Features["wire"] = r.wireFeature()
 	if r.meter, err = pump.StartMeter(r.lab.NS, r.plan); err != nil {
 		return err
 	}
 	r.closers = append(r.closers, r.meter.Close)
 	return nil
+}
+
+// wireFeature says what carries packets between nodes.
+func (r *runner) wireFeature() string {
+	feature := "veth"
+	if n := len(r.shaped()); n > 0 {
+		feature += fmt.Sprintf("; rates of %d links by the kernel (tbf)", n)
+	}
+	if r.pump == nil {
+		return feature
+	}
+	hello := r.pump.Hello()
+	priority := "real-time priority"
+	if !hello.Realtime {
+		priority = "no real-time priority"
+	}
+	return feature + fmt.Sprintf("; impaired links by a userspace pump (AF_PACKET rings, threads: %d, %s)", hello.Threads, priority)
 }
 
 // settling is how long after the last flow the lab waits for what is still on
@@ -57,6 +64,8 @@ const maxSettle = 5 * time.Second
 
 // measured is what impaired links did so far, beside what they were asked to do.
 func (r *runner) measured() ([]record.Wire, error) {
+	r.asked.mu.Lock()
+	defer r.asked.mu.Unlock()
 	all, err := r.buckets()
 	if err != nil || r.pump == nil {
 		return all, err

@@ -21,6 +21,15 @@ type Cut struct {
 	A, B int
 }
 
+// Ends are the interfaces of the link's ends A and B, by which they send.
+func (c Cut) Ends() [2]Watched {
+	a, b := Watched{c.Link.A.Node, c.Link.A.Interface, c.Link.A.Interface}, Watched{c.Link.B.Node, c.Link.B.Interface, c.Link.B.Interface}
+	if c.Link.VLAN != 0 {
+		a.Sees += TrunkSuffix
+	}
+	return [2]Watched{a, b}
+}
+
 // Cuts are the impaired links of a plan, in its order.
 func Cuts(p *plan.Plan) []Cut {
 	var all []Cut
@@ -50,6 +59,11 @@ func (b *builder) middle(p *plan.Plan, space func(node string) *netns.NS) func(l
 		}
 		return []pair{whole}
 	}
+}
+
+// Prepare makes a fresh namespace fit to be Middle, as Build does.
+func Prepare(ns *netns.NS) error {
+	return ns.Do(func() error { return apply(settings(&plan.Node{ID: Middle}, false)) })
 }
 
 // halves are the two pairs that a link is cut into. Their order is that in which

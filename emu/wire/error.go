@@ -12,6 +12,28 @@ import (
 // ErrNoVeth says that the kernel cannot make veth pairs.
 var ErrNoVeth = errors.New("this kernel has no veth (CONFIG_VETH; try `modprobe veth`)")
 
+// LackError is what the kernel has to have for what was asked of a wire.
+type LackError struct {
+	Feature string // "CONFIG_NET_SCH_NETEM (sch_netem)"
+	Err     error
+}
+
+// Error names the feature.
+func (e *LackError) Error() string {
+	return fmt.Sprintf("this kernel lacks %s: %v", e.Feature, e.Err)
+}
+
+// Unwrap is what the kernel said.
+func (e *LackError) Unwrap() error { return e.Err }
+
+// needs tells a kernel without a feature of tc from other failures.
+func needs(feature string, err error) error {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return &LackError{feature, err}
+	}
+	return err
+}
+
 // Check says whether Build can do all of the plan, before anything is made: it
 // refuses a plan that contradicts itself.
 func Check(p *plan.Plan) error {

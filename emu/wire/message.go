@@ -133,6 +133,18 @@ func (c *conn) veth(a, b end, namespace int) error {
 	return c.create(unix.RTM_NEWLINK, append(parts, info)...)
 }
 
+// named is the index of an interface; 0 if there is none of that name.
+func (c *conn) named(name string) (int, error) {
+	msgs, err := c.ask(unix.RTM_GETLINK, 0, ifinfo(0), text(unix.IFLA_IFNAME, name))
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return 0, nil
+	case err != nil || len(msgs) != 1:
+		return 0, fmt.Errorf("interface %s: %d answers, %w", name, len(msgs), err)
+	}
+	return int(nl.DeserializeIfInfomsg(msgs[0]).Index), nil
+}
+
 // up raises an interface. The kernel refuses to raise both ends as it makes
 // them, so this is a message of its own.
 func (c *conn) up(index int) error {

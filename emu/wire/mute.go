@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
 )
 
 // Of linux/pkt_sched.h: the place of an interface's own queue.
@@ -27,26 +29,53 @@ func queue(index int) header {
 // is a queue without room, so that no eBPF is needed; a sender that asks
 // (IP_RECVERR) hears of it as of a full queue.
 func (r *Routes) Mute(name string) error {
+	return r.muteBoth(name, true)
+}
+
+// muteBoth mutes or unmutes an end and, where a splice has given it one, its
+// second interface, by which it sends then.
+func (r *Routes) muteBoth(name string, mute bool) error {
 	index, err := r.of(name)
 	if err != nil {
 		return err
 	}
-	room := nl.NewRtAttr(nl.TCA_OPTIONS, binary.NativeEndian.AppendUint32(nil, 0)) // struct tc_fifo_qopt
-	_, err = r.conn.ask(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, queue(index), text(nl.TCA_KIND, "pfifo"), room)
-	if err != nil {
+	if err := r.muteOne(index, mute); err != nil {
 		return fmt.Errorf("mute %s: %w", name, err)
+	}
+	extra, err := r.conn.named(extraName(index))
+	if err != nil || extra == 0 {
+		return err
+	}
+	if err := r.muteOne(extra, mute); err != nil {
+		return fmt.Errorf("mute %s: %w", extraName(index), err)
 	}
 	return nil
 }
 
+func (r *Routes) muteOne(index int, mute bool) error {
+	if !mute {
+		_, err := r.conn.ask(unix.RTM_DELQDISC, 0, queue(index))
+		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EINVAL) {
+			return nil
+		}
+		return err
+	}
+	room := nl.NewRtAttr(nl.TCA_OPTIONS, binary.NativeEndian.AppendUint32(nil, 0)) // struct tc_fifo_qopt
+	_, err := r.conn.ask(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, queue(index), text(nl.TCA_KIND, "pfifo"), room)
+	return err
+}
+
 // Unmute lets an interface send again. It is no error if it does already.
-func (r *Routes) Unmute(name string) error {
+func (r *Routes) Unmute(name string) error { return r.muteBoth(name, false) }
+
+// Shape gives what an interface sends a rate again, which Unmute takes away.
+func (r *Routes) Shape(name string, c impair.Config) error {
 	index, err := r.of(name)
 	if err != nil {
 		return err
 	}
-	if _, err := r.conn.ask(unix.RTM_DELQDISC, 0, queue(index)); err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EINVAL) {
-		return fmt.Errorf("unmute %s: %w", name, err)
+	if err := r.conn.shape(index, c); err != nil {
+		return fmt.Errorf("rate %v on %s: %w", c.Rate, name, err)
 	}
 	return nil
 }

@@ -180,9 +180,7 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 	for i := range p.Links {
 		l := &p.Links[i]
 		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
-		if l.Shaped() {
-			w.a.shape, w.b.shape = l.Impair(impair.AB), l.Impair(impair.BA)
-		}
+		w.a.shape, w.b.shape = l.Bucket(impair.AB), l.Bucket(impair.BA)
 		if l.VLAN != 0 {
 			inside := w.tag(l)
 			number(&inside.a)

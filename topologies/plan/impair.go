@@ -167,6 +167,14 @@ func (l *Link) Shaped() bool {
 	return !l.Pumped && l.VLAN == 0 && (ab.Rate > 0 || ba.Rate > 0) && bucket(ab) && bucket(ba)
 }
 
+// Bucket is the rate that the kernel has of one direction; zero where it has none.
+func (l *Link) Bucket(d impair.Direction) impair.Config {
+	if !l.Shaped() {
+		return impair.Config{}
+	}
+	return l.Impair(d)
+}
+
 // bucket says whether a direction is a plain wire or a rate alone, fast enough.
 func bucket(c impair.Config) bool {
 	if c != (impair.Config{Rate: c.Rate, Queue: c.Queue}) {

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -27,27 +26,5 @@ func TestLinksCalled(t *testing.T) {
 		if found := p.LinksCalled(name); len(found) != want {
 			t.Errorf("%q: %d links, want %d", name, len(found), want)
 		}
-	}
-}
-
-func TestImpairable(t *testing.T) {
-	p, err := broken(t, "do: cut, on: web")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Impairable([]string{"shop.*.wan", "internet"}); err != nil {
-		t.Fatal(err)
-	}
-	var cut []string
-	for i := range p.Links {
-		if p.Links[i].Impaired() {
-			cut = append(cut, p.Links[i].ID)
-		}
-	}
-	if got, want := fmt.Sprint(cut), "[shop.1.router-transit.lhr shop.2.router-transit.lhr shop.3.router-transit.cdg web-transit.lhr]"; got != want {
-		t.Errorf("can be impaired: %s, want %s", got, want)
-	}
-	if err := p.Impairable([]string{"shop.1.wam"}); err == nil || !strings.Contains(err.Error(), "did you mean shop.1.wan?") {
-		t.Errorf("a name that is none: %v", err)
 	}
 }

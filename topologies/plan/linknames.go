@@ -54,21 +54,6 @@ func (p *Plan) LinkNames() []string {
 	return names
 }
 
-// Impairable has links built to be impaired while the lab is up, although they
-// are plain wires as yet: each such link costs what an impaired one does.
-func (p *Plan) Impairable(names []string) error {
-	for _, name := range names {
-		found := p.LinksCalled(name)
-		if found == nil {
-			return p.NoLink(name)
-		}
-		for _, l := range found {
-			l.Pumped = true
-		}
-	}
-	return nil
-}
-
 // NoLink is the error of a name that LinksCalled knows nothing by.
 func (p *Plan) NoLink(name string) error {
 	known := p.LinkNames()
