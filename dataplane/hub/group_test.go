@@ -244,6 +244,30 @@ func TestAllDown(t *testing.T) {
 	}
 }
 
+// TestProbesOfOthers: servers begin and end to probe one after the other, and one
+// that does not hands on what the others asked for. SEMANTICS 2.8.
+func TestProbesOfOthers(t *testing.T) {
+	for _, request := range []bool{false, true} {
+		n := hubtest.New(t, hubtest.Options{Edit: probed(request)})
+		n.Enter = func([]byte) ident.Server { return 1 }
+		for _, id := range []ident.Server{1, 2} {
+			c := n.ConfigOf(id)
+			c.OnRamps = slices.Clone(c.OnRamps)
+			for i := range c.OnRamps {
+				c.OnRamps[i].Probing = nil
+			}
+			if err := n.Hubs[id].Reconfigure(0, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.Run(vt.Instant(10 * time.Second))
+		c := n.Counters()
+		if got := append(said(n, 1), said(n, 2)...); len(got) != 0 || c.Probes < 35 || c.Drops != [drop.Count]uint64{} {
+			t.Errorf("request %v: %q, %d probes, drops %v; want healthy tunnels, 40 and none", request, got, c.Probes, c.Drops)
+		}
+	}
+}
+
 // TestGroupsRefused: a group that cannot be meant is an error.
 func TestGroupsRefused(t *testing.T) {
 	for name, edit := range map[string]func(*hub.Config){

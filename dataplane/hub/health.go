@@ -139,7 +139,8 @@ func (h *Hub) changed(now vt.Instant, id ident.OnRamp, before, after health.Stat
 
 // local decides a packet to the hub's own address inside the tunnel it came by:
 // the answer to a probe, of this server or another, or a ping. It is false for
-// any other packet.
+// any other packet. Servers begin and end to probe one after the other, so that
+// one which does not probe may hear an answer to another's probe.
 func (h *Hub) local(now vt.Instant, w *work, out *Out) bool {
 	m := &w.meta
 	if m.Dst != w.ramp.router(m.Version) {
@@ -152,7 +153,7 @@ func (h *Hub) local(now vt.Instant, w *work, out *Out) bool {
 		h.answer(w, start, out)
 		return true
 	}
-	if w.ramp.Probing == nil || m.Src != w.ramp.Peer {
+	if m.Kind != pkt.EchoReply || m.Src != w.ramp.Peer {
 		return false
 	}
 	if by := ident.Server(m.DstPort); by != h.v.cfg.Self {
