@@ -24,10 +24,11 @@ type complaint struct{ type4, code4, type6, code6 uint8 }
 
 // tooBig is RFC 1191 section 4 and RFC 4443 section 3.2, timeExceeded RFC 792
 // and RFC 4443 section 3.3, portUnreachable RFC 1122 section 3.2.2.1 and RFC 4443
-// section 3.1.
+// section 3.1, netUnreachable RFC 1812 section 4.3.3.1 and RFC 4443 section 3.1.
 func tooBig() complaint          { return complaint{3, 4, 2, 0} }
 func timeExceeded() complaint    { return complaint{11, 0, 3, 0} }
 func portUnreachable() complaint { return complaint{3, 3, 1, 4} }
+func netUnreachable() complaint  { return complaint{3, 0, 1, 0} }
 
 // appendIP appends an IP header for size bytes of proto. Both addresses are of
 // one family.
@@ -77,6 +78,13 @@ func (m *Meta) AppendTimeExceeded(dst, b []byte, from netip.Addr, segment uint16
 // nobody listens. The caller has asked Blameable.
 func (m *Meta) AppendPortUnreachable(dst, b []byte) []byte {
 	return m.appendError(dst, b, m.Dst, portUnreachable(), 0, 0)
+}
+
+// AppendNetUnreachable appends the ICMP error that a router knows no way to where
+// the packet b goes, from its address of the packet's family. The caller has asked
+// Blameable.
+func (m *Meta) AppendNetUnreachable(dst, b []byte, from netip.Addr) []byte {
+	return m.appendError(dst, b, from, netUnreachable(), 0, 0)
 }
 
 // Blameable reports whether an ICMP error may be sent about the packet: not if

@@ -175,6 +175,13 @@ func TestMade(t *testing.T) {
 		if back.Parse(late); back.ICMPType != kind || back.ICMPCode != 0 || back.Src != from {
 			rt.Fatalf("the end of hops is told as %+v", back)
 		}
+		kind = 3
+		if d.v6 {
+			kind = 1
+		}
+		if back.Parse(m.AppendNetUnreachable(nil, d.bytes, from)); back.ICMPType != kind || back.ICMPCode != 0 || back.Src != from {
+			rt.Fatalf("no route is told as %+v", back)
+		}
 		if back.Parse(m.AppendPortUnreachable(nil, d.bytes)); !back.PortUnreachable() || back.Src != m.Dst {
 			rt.Fatalf("a closed port is told as %+v", back)
 		}

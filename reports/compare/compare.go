@@ -104,8 +104,18 @@ func (r *Result) Reordered() bool {
 	return slices.ContainsFunc(r.Unjudged, func(d Difference) bool { return strings.HasPrefix(d.Why, reordered) })
 }
 
+// Timed reports whether the runs differ in times.
+func (r *Result) Timed() bool {
+	of := func(d Difference) bool { return d.What == whatRTT || d.What == whatCompletion }
+	return slices.ContainsFunc(r.Differences, of) || slices.ContainsFunc(r.Unjudged, of)
+}
+
 // Runs compares two runs of one plan. The error says why they cannot be compared.
-func Runs(a, b *record.Records) (*Result, error) {
+//
+// chance are further runs of a's engine in which flows started a moment later, each
+// another one: how much times of a plan depend on such moments, that is on nothing
+// that it says. Times of b may be between theirs.
+func Runs(a, b *record.Records, chance ...*record.Records) (*Result, error) {
 	r := &Result{A: name(a), B: name(b)}
 	switch {
 	case a.Run.Scenario != b.Run.Scenario || a.Run.Variant != b.Run.Variant:
@@ -117,7 +127,7 @@ func Runs(a, b *record.Records) (*Result, error) {
 	}
 	r.flows(a, b)
 	r.drops(a, b)
-	r.times(a, b)
+	r.times(a, b, chance)
 	return r, nil
 }
 

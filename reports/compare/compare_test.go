@@ -139,6 +139,42 @@ func TestTolerance(t *testing.T) {
 	}
 }
 
+// TestChance: where what no plan says makes times longer or shorter, those between
+// agree, and those beyond by more than the tolerance do not; where it makes no
+// difference, nothing more than the tolerance is allowed.
+func TestChance(t *testing.T) {
+	ms := int64(time.Millisecond)
+	run := func(took int64) *record.Records {
+		r, _ := pair("base")
+		for i := range r.Flows {
+			r.Flows[i].EndNs = r.Flows[i].StartNs + took
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name       string
+		chance     []int64
+		took       int64
+		difference bool
+	}{
+		{"no chance", nil, 1300 * ms, true},
+		{"none that matters", []int64{1000 * ms, 1010 * ms}, 1300 * ms, true},
+		{"between", []int64{900 * ms, 1500 * ms}, 1300 * ms, false},
+		{"a little longer than the longest", []int64{900 * ms, 1200 * ms}, 1300 * ms, false},
+		{"longer", []int64{900 * ms, 1200 * ms}, 1330 * ms, true},
+		{"shorter", []int64{900 * ms, 1200 * ms}, 810 * ms, true},
+	} {
+		var chance []*record.Records
+		for _, took := range tt.chance {
+			chance = append(chance, run(took))
+		}
+		r, err := compare.Runs(run(1000*ms), run(tt.took), chance...)
+		if err != nil || r.Agree() == tt.difference || r.Timed() != tt.difference {
+			t.Errorf("%s: %v, %v", tt.name, err, r.Differences)
+		}
+	}
+}
+
 // TestUntimed: without a delay or a rate anywhere, times say nothing, and it is
 // said that they were not compared.
 func TestUntimed(t *testing.T) {

@@ -13,15 +13,43 @@ import (
 //
 // Where no link of a flow's has a delay or a rate its times are what the machine
 // took for its work, which no plan says; such traffic is named and not compared.
-func (r *Result) times(a, b *record.Records) {
+func (r *Result) times(a, b *record.Records, chance []*record.Records) {
+	asked := timed(a, b)
+	first, order := r.samples(a, b, &asked)
+	all := []map[string]*sample{first}
+	for _, c := range chance {
+		more, _ := r.samples(c, b, &asked)
+		all = append(all, more)
+	}
+	busy := [2]string{busy(a), busy(b)}
+	for _, traffic := range order {
+		var rtt, took span
+		for _, samples := range all {
+			if s := samples[traffic]; s != nil {
+				rtt.add(median(s.rtt[0]))
+				took.add(median(s.took[0]))
+			}
+		}
+		s := first[traffic]
+		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, busy)
+		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, busy)
+	}
+}
+
+// What times are called in a Difference.
+const whatRTT, whatCompletion = "rtt", "completion"
+
+// sample is the times of a traffic's flows in two runs.
+type sample struct{ rtt, took [2][]time.Duration }
+
+// samples are the times of what can be compared, by traffic, and the order of the
+// traffics; those that cannot are noted.
+func (r *Result) samples(a, b *record.Records, asked *places) (samples map[string]*sample, order []string) {
 	other := make(map[string]*record.Flow, len(b.Flows))
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
-	asked := timed(a, b)
-	type sample struct{ rtt, took [2][]time.Duration }
-	samples := make(map[string]*sample)
-	var order []string
+	samples = make(map[string]*sample)
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]
@@ -45,12 +73,30 @@ func (r *Result) times(a, b *record.Records) {
 			s.took[side] = append(s.took[side], time.Duration(f.EndNs-f.StartNs))
 		}
 	}
-	busy := [2]string{busy(a), busy(b)}
-	for _, traffic := range order {
-		s := samples[traffic]
-		r.within(traffic, "rtt", s.rtt, RTTShare, busy)
-		r.within(traffic, "completion", s.took, TimeShare, busy)
+	return samples, order
+}
+
+// span is the range of what was added to it.
+type span struct {
+	from, to time.Duration
+	any      bool
+}
+
+func (s *span) add(d time.Duration) {
+	if !s.any {
+		*s = span{d, d, true}
 	}
+	s.from, s.to = min(s.from, d), max(s.to, d)
+}
+
+// nearest is what of the range is nearest to d.
+func (s *span) nearest(d time.Duration) time.Duration { return min(max(d, s.from), s.to) }
+
+func (s *span) String() string {
+	if s.from == s.to {
+		return s.from.String()
+	}
+	return fmt.Sprintf("%v to %v", s.from, s.to)
 }
 
 // busyShare of the traffic's time with processes that wait for a processor is
@@ -119,16 +165,16 @@ func (p *places) of(f *record.Flow) bool {
 	return p.in || p.at[f.Client] || p.at[f.Server] || p.at[p.site[f.Client]] || p.at[p.site[f.Server]]
 }
 
-// within compares the medians of two samples. Times that are too long on a machine
-// that was busy prove nothing; too short ones do on any.
-func (r *Result) within(traffic, what string, of [2][]time.Duration, share float64, busy [2]string) {
-	a, b := median(of[0]), median(of[1])
+// within compares a median with the range of those that it may have. Times that are
+// too long on a machine that was busy prove nothing; too short ones do on any.
+func (r *Result) within(traffic, what string, of span, b time.Duration, share float64, busy [2]string) {
+	a := of.nearest(b)
 	allowed := max(RTTFloor, time.Duration(share*float64(min(a, b))))
 	d := max(a-b, b-a)
 	if d <= allowed {
 		return
 	}
-	x := Difference{Traffic: traffic, What: what, A: a.String(), B: fmt.Sprintf("%v, %v apart where %v is allowed", b, d, allowed)}
+	x := Difference{Traffic: traffic, What: what, A: of.String(), B: fmt.Sprintf("%v, %v apart where %v is allowed", b, d, allowed)}
 	x.Why = busy[0]
 	if b > a {
 		x.Why = busy[1]

@@ -37,7 +37,7 @@ type Stack interface {
 type Drop uint8
 
 const (
-	NoRoute    Drop = iota // no route, or a black hole
+	NoRoute    Drop = iota // no route, of which the sender was told, or a black hole
 	Expired                // the TTL ran out; the sender was told
 	TooBig                 // DF was set; the sender was told
 	Junk                   // not IP, or damaged
@@ -162,8 +162,11 @@ func (n *Node) Input(h packet.Handle) {
 	}
 	p := n.route(m)
 	switch {
-	case p == nil:
+	case p == nil && n.hole(m.Dst):
 		n.drop(h, NoRoute)
+		return
+	case p == nil:
+		n.complain(h, m, NoRoute, 0)
 		return
 	case m.Len > p.MTU() && m.DF:
 		n.complain(h, m, TooBig, p.MTU())
@@ -303,6 +306,12 @@ func (n *Node) route(m *pkt.Meta) Port {
 	return r.ports[multipath(n.seed, m, len(r.ports))]
 }
 
+// hole reports whether an address is in a black hole, of which nobody is told.
+func (n *Node) hole(to netip.Addr) bool {
+	_, ok := n.table.Lookup(to)
+	return ok
+}
+
 // PathMTU is the MTU of the port toward an address; 0 without a route.
 func (n *Node) PathMTU(to netip.Addr) int {
 	if r, ok := n.table.Lookup(to); ok && len(r.ports) > 0 {
@@ -362,9 +371,12 @@ func (n *Node) complain(h packet.Handle, m *pkt.Meta, d Drop, mtu int) {
 		return
 	}
 	data := n.pool.Data(h)
-	if d == TooBig {
+	switch d {
+	case TooBig:
 		n.arena = m.AppendTooBig(n.arena[:0], data, mtu, 0)
-	} else {
+	case NoRoute:
+		n.arena = m.AppendNetUnreachable(n.arena[:0], data, from)
+	default:
 		n.arena = m.AppendTimeExceeded(n.arena[:0], data, from, 0)
 	}
 	mark := n.pool.Flow(h)

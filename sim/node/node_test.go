@@ -82,6 +82,28 @@ func TestRouter(t *testing.T) {
 	}
 }
 
+// TestNoRoute: who sends to where there is no way is told so (RFC 1812 section
+// 4.3.3.1), but not about a packet that says so itself.
+func TestNoRoute(t *testing.T) {
+	var pool packet.Pool
+	n := node.New("router", &pool, 1, true)
+	lan := &port{pool: &pool, mtu: 1500}
+	n.AddAddress(router)
+	n.AddRoute(netip.MustParsePrefix("10.0.1.0/24"), lan)
+	lost := hubtest.IP{Src: inside, Dst: web, Payload: []byte("x")}.UDP()
+	n.Input(pool.Make(lost))
+	if len(lan.sent) != 1 || lan.sent[0].ICMP == nil || lan.sent[0].ICMP.TypeCode.Type() != 3 || lan.sent[0].ICMP.TypeCode.Code() != 0 || lan.sent[0].Src.Addr() != router || hubtest.Decode(lan.sent[0].Payload).Src != inside {
+		t.Fatalf("told %+v", lan.sent)
+	}
+	back := hubtest.IP{Src: web, Dst: inside}.UDP()
+	var m pkt.Meta
+	m.Parse(back)
+	n.Input(pool.Make(m.AppendNetUnreachable(nil, back, inside.Addr())))
+	if len(lan.sent) != 1 || n.Count(node.NoRoute) != 2 || pool.Live() != 0 {
+		t.Errorf("%d errors, %d packets without a route, %d packets live", len(lan.sent), n.Count(node.NoRoute), pool.Live())
+	}
+}
+
 // TestECMP: a flow sticks to one of equal routes, flows spread.
 func TestECMP(t *testing.T) {
 	var pool packet.Pool
