@@ -30,6 +30,8 @@ type Allocator struct {
 	// maps are bit maps of taken ports for destinations that were hard to
 	// serve, direct-mapped by hash: a busy destination keeps its line.
 	maps [mapLines]*portMap
+	// bound is of addresses that a tenant has to itself.
+	bound *bound
 }
 
 const (
@@ -70,7 +72,7 @@ type pool struct {
 
 // NewAllocator collects the slices that server owns in d.
 func NewAllocator(seed uint64, d *Directory, server ident.Server) *Allocator {
-	a := &Allocator{seed: seed, pools: make(map[pool][]part)}
+	a := &Allocator{seed: seed, pools: make(map[pool][]part), bound: newBound(d, server)}
 	a.collect(d, server, false)
 	return a
 }
@@ -149,7 +151,7 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	start := int(hash >> 32 % uint64(len(parts)))
 	for i := range parts {
 		p := parts[(start+i)%len(parts)]
-		if reach == OneAddress && p.addr != parts[start].addr {
+		if reach == OneAddress && p.addr != parts[start].addr || a.bound.full(p.addr, key.Proto, remote) {
 			continue
 		}
 		if port, ok := a.inPart(t, p, key.Proto, remote, hash); ok {
@@ -206,6 +208,7 @@ func (a *Allocator) line(p part, proto uint8, remote netip.AddrPort) *portMap {
 // Took and Freed tell the allocator that a flow now has egress toward remote,
 // or has it no more.
 func (a *Allocator) Took(proto uint8, egress, remote netip.AddrPort) {
+	a.bound.change(proto, egress, remote, 1)
 	p := part{egress.Addr(), egress.Port() &^ (SliceSize - 1)}
 	if m := a.line(p, proto, remote); m.is(p, proto, remote) {
 		m.set(egress.Port() - p.first)
@@ -214,6 +217,12 @@ func (a *Allocator) Took(proto uint8, egress, remote netip.AddrPort) {
 
 // Freed is the opposite of Took.
 func (a *Allocator) Freed(proto uint8, egress, remote netip.AddrPort) {
+	a.bound.change(proto, egress, remote, -1)
+	a.Rested(proto, egress, remote)
+}
+
+// Rested says that a port is free whose flow ended before.
+func (a *Allocator) Rested(proto uint8, egress, remote netip.AddrPort) {
 	p := part{egress.Addr(), egress.Port() &^ (SliceSize - 1)}
 	if m := a.line(p, proto, remote); m.is(p, proto, remote) {
 		m.clear(egress.Port() - p.first)

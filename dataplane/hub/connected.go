@@ -242,6 +242,10 @@ func (h *Hub) Closed(now vt.Instant, port Port, out *Out) {
 func (h *Hub) Learn(now vt.Instant, news []Attachment, out *Out) {
 	h.begin(now, out)
 	for _, a := range news {
+		if a.Use != nil {
+			h.ports.LearnUse(a.Use)
+			continue
+		}
 		if r := h.v.ramps[a.OnRamp]; r != nil && r.connected() {
 			h.attach(now, a, out)
 		}

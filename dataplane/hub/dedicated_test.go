@@ -492,3 +492,59 @@ func TestEG11(t *testing.T) {
 		t.Errorf("refusals %+v", r)
 	}
 }
+
+// TestEG7Address: an address over 31 servers has 40,000 flows toward one port of a
+// destination, and the next is refused, although no slice is full; a second
+// destination is served; and what has ended makes room. SEMANTICS EG-7, SU-2.
+func TestEG7Address(t *testing.T) {
+	n := hubtest.New(t, hubtest.Options{Datacenters: 1, Servers: egress.Owners, Sites: 1, ARR: hubtest.All, Edit: func(c *hub.Config) {
+		own := whole(c, 1, inTokyo)
+		own.Tenant = c.Tenants[0].ID
+		c.Egress = append(c.Egress, own)
+		c.Trace = false
+	}})
+	most := map[ident.Server]int{}
+	open := func(k int, to netip.AddrPort) *hub.Session {
+		n.Events = n.Events[:0]
+		n.FromSite(1, hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), uint16(1024+k)), Dst: to}.TCP(hubtest.Flags{SYN: true}, 1, 0, 0))
+		n.Timer() // what servers tell each other
+		n.Learn()
+		for _, e := range n.Events {
+			if e.Session != nil {
+				return e.Session
+			}
+		}
+		return nil
+	}
+	refused := 0
+	for k := range egress.Together + 50 {
+		s := open(k, hubtest.Web)
+		switch {
+		case s == nil:
+			t.Fatalf("flow %d has no record", k)
+		case s.Refused == drop.PortsExhausted:
+			refused++
+		case s.Egress.Addr() != inTokyo:
+			t.Fatalf("flow %d left as %v", k, s.Egress)
+		default:
+			most[ident.Server(egress.Slice(s.Egress.Port()))]++
+		}
+	}
+	if refused != 50 {
+		t.Errorf("%d of %d flows were refused, want 50", refused, egress.Together+50)
+	}
+	if s := open(0, netip.AddrPortFrom(hubtest.Web.Addr(), 80)); s == nil || s.Refused != drop.None {
+		t.Errorf("a second destination: %+v", s)
+	}
+	n.Now = n.Now.Add(time.Hour) // nobody answered: what was opened is over
+	n.Timer()
+	n.Learn()
+	if s := open(0, hubtest.Web); s == nil || s.Refused != drop.None {
+		t.Errorf("with all flows ended: %+v", s)
+	}
+	for slice, n := range most {
+		if n >= egress.SliceSize {
+			t.Errorf("slice %d is full with %d: the address did not refuse first", slice, n)
+		}
+	}
+}

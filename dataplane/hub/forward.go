@@ -183,7 +183,7 @@ func (h *Hub) open(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	i, f := h.flows.Insert(now, w.key, egress)
-	h.ports.Took(w.key.Proto, egress, w.key.Destination())
+	h.took(w.key.Proto, egress, w.key.Destination())
 	h.start(now, w, i, f, out)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -114,6 +115,9 @@ const (
 	HealthChanged
 	// Moved: a flow goes on by another on-ramp of its group, OnRamp.
 	Moved
+	// Used: this server has Use.Flows flows of an address that a tenant has to itself.
+	// The driver lets all servers Learn it, as with Attached.
+	Used
 	// PathChanged: packets into OnRamp, or to Peer, may have MTU bytes with their
 	// outer header, which is less than before. Only with Config.Trace.
 	PathChanged
@@ -135,16 +139,36 @@ type Event struct {
 	Session *Session     // FlowStart, FlowEnd, FlowRefused; a copy the caller may keep
 	VNet    ident.VNet   // Attached
 	MTU     int          // PathChanged
+	Use     *egress.Use  `json:",omitempty"` // Used
 }
 
-// Attachment is where a device or connector is, as the network learns it.
+// Attachment is where a device or connector is, as the network learns it, or how
+// much of an address a server uses.
 type Attachment struct {
 	OnRamp ident.OnRamp `json:"onramp"`
+	// Use is all that is said where OnRamp is 0.
+	Use *egress.Use `json:"use,omitempty"`
 	// Server is where it is attached; 0 is nowhere.
 	Server ident.Server `json:"server"`
 	VNet   ident.VNet   `json:"vnet,omitempty"`
 	// Since orders what is learned: an older Attachment never replaces a newer.
 	Since vt.Instant `json:"since"`
+}
+
+// Subject is what an Attachment is about: a newer one of the same takes its place.
+type Subject struct {
+	OnRamp ident.OnRamp
+	Use    egress.Use // without the flows
+}
+
+// Subject is what a is about.
+func (a *Attachment) Subject() Subject {
+	if a.Use == nil {
+		return Subject{OnRamp: a.OnRamp}
+	}
+	s := Subject{Use: *a.Use}
+	s.Use.Flows = 0
+	return s
 }
 
 // Attachment is what an event of the server at says of where a device or
@@ -155,6 +179,8 @@ func (e *Event) Attachment(at ident.Server) (a Attachment, ok bool) {
 		return Attachment{OnRamp: e.OnRamp, Server: at, VNet: e.VNet, Since: e.At}, true
 	case Detached:
 		return Attachment{OnRamp: e.OnRamp, Since: e.At}, true
+	case Used:
+		return Attachment{Use: e.Use, Since: e.At}, true
 	}
 	return a, false
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
@@ -129,9 +130,11 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	}
 	h.v = v
 	h.flows.Configure(v.bound, v.timeouts)
-	h.ports = v.newPorts()
-	h.ports.Rest(h.resting)
 	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
+	ports := v.newPorts()
+	ports.Succeed(h.ports, live)
+	h.ports = ports
+	h.ports.Rest(h.resting)
 	h.relays.Configure(v.bound, v.timeouts, live)
 	h.answers.Configure(v.bound, v.timeouts, live)
 	h.sources = egress.NewAllocator(c.Seed, v.ownSources, c.Self)
@@ -167,6 +170,24 @@ func (h *Hub) rest(i flow.Index, f *flow.Flow) {
 	h.restUntil = min(h.restUntil, until)
 }
 
+// took and freed note that a flow has an egress port, or has it no more, and tell
+// the other servers what they have to know of that.
+func (h *Hub) took(proto uint8, at, remote netip.AddrPort) {
+	h.ports.Took(proto, at, remote)
+	h.used()
+}
+
+func (h *Hub) freed(proto uint8, at, remote netip.AddrPort) {
+	h.ports.Freed(proto, at, remote)
+	h.used()
+}
+
+func (h *Hub) used() {
+	for _, u := range h.ports.Uses() {
+		h.pending = append(h.pending, Event{Kind: Used, At: h.now, Use: &u})
+	}
+}
+
 // rested gives ports out again that were held for long enough.
 func (h *Hub) rested(now vt.Instant) {
 	if h.restUntil > now {
@@ -179,7 +200,7 @@ func (h *Hub) rested(now vt.Instant) {
 			return false
 		}
 		delete(h.resting, k)
-		h.ports.Freed(k.Proto, k.Source(), k.Destination())
+		h.ports.Rested(k.Proto, k.Source(), k.Destination())
 		return true
 	})
 }
@@ -310,7 +331,7 @@ func (h *Hub) forget(i flow.Index, f *flow.Flow) {
 	case r != nil && !r.guest:
 		h.sources.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
 	case h.leadsTo(i) == 0:
-		h.ports.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
+		h.freed(f.Key.Proto, f.Egress(), f.Key.Destination())
 	default:
 		h.sources.Freed(f.Key.Proto, f.Egress(), f.Key.Destination())
 		h.leads(i, 0)

@@ -214,7 +214,7 @@ func (h *Hub) openGuest(now vt.Instant, w *work, out *Out) (flow.Index, *flow.Fl
 		return 0, nil
 	}
 	i, f := h.flows.Insert(now, w.key, at)
-	h.ports.Took(w.key.Proto, at, w.key.Destination())
+	h.took(w.key.Proto, at, w.key.Destination())
 	f.OnRamp = w.asker.ID
 	h.keepRemote(i, remote{at: w.owner, guest: true})
 	h.count.Guests++

@@ -29,7 +29,7 @@ type store struct {
 	traffic  bool
 	closed   bool
 	pending  map[*time.Timer]bool
-	where    map[ident.OnRamp]hub.Attachment // as told last
+	where    map[hub.Subject]hub.Attachment // as told last
 	learning sync.WaitGroup
 }
 
@@ -41,7 +41,7 @@ type known struct {
 }
 
 func newStore(delays map[string]time.Duration, fail func(error)) *store {
-	return &store{delays: delays, fail: fail, pending: map[*time.Timer]bool{}, where: map[ident.OnRamp]hub.Attachment{}}
+	return &store{delays: delays, fail: fail, pending: map[*time.Timer]bool{}, where: map[hub.Subject]hub.Attachment{}}
 }
 
 // add makes a server one that learns.
@@ -62,7 +62,7 @@ func (s *store) begin() {
 func (s *store) tell(news hub.Attachment, by ident.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.where[news.OnRamp] = news
+	s.where[news.Subject()] = news
 	for _, k := range s.servers {
 		if k.id == by || s.closed {
 			continue

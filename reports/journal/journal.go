@@ -106,6 +106,8 @@ func (j *Journal) Hub(node string, e *hub.Event) {
 	case hub.HealthChanged:
 		ev.Kind = "health"
 		ev.Text = fmt.Sprintf("to this server the tunnel is %s", e.Why)
+	case hub.Used:
+		return // counts, for servers
 	case hub.Moved:
 		ev.Kind = "moved"
 		ev.Text = "replies leave by " + ev.OnRamp

@@ -19,7 +19,7 @@ type store struct {
 	news []news
 	free []uint32
 	// where devices and connectors are, as told last.
-	where map[ident.OnRamp]hub.Attachment
+	where map[hub.Subject]hub.Attachment
 }
 
 // news is what one server is about to learn.
@@ -29,7 +29,7 @@ type news struct {
 }
 
 func (s *store) open(p *plan.Plan) {
-	s.delays, s.where = map[string]time.Duration{}, map[ident.OnRamp]hub.Attachment{}
+	s.delays, s.where = map[string]time.Duration{}, map[hub.Subject]hub.Attachment{}
 	for _, d := range p.Datacenters {
 		s.delays[d.Name] = d.Propagation
 	}
@@ -37,7 +37,7 @@ func (s *store) open(p *plan.Plan) {
 
 // tell takes what a server said about where something is.
 func (s *store) tell(w *world, a hub.Attachment, by ident.Server) {
-	s.where[a.OnRamp] = a
+	s.where[a.Subject()] = a
 	for _, x := range w.servers {
 		if x.plan.Config.Self == by {
 			continue

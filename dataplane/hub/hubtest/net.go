@@ -207,6 +207,7 @@ func (n *Net) TimerOf(id ident.Server) {
 	var out hub.Out
 	n.Hubs[id].HandleTimer(n.Now, &out)
 	n.Events = append(n.Events, out.Events...)
+	n.listen(id, out.Events)
 	for i := range out.Send {
 		s := &out.Send[i]
 		n.probe(n.run(nil, s.Encap.Append(nil, s.Data), id, 1))

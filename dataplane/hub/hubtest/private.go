@@ -170,6 +170,8 @@ func (n *Net) listen(server ident.Server, events []hub.Event) {
 			n.news = append(n.news, hub.Attachment{OnRamp: e.OnRamp, Server: server, VNet: e.VNet, Since: e.At})
 		case hub.Detached:
 			n.news = append(n.news, hub.Attachment{OnRamp: e.OnRamp, Since: e.At})
+		case hub.Used:
+			n.news = append(n.news, hub.Attachment{Use: e.Use, Since: e.At})
 		}
 	}
 }
