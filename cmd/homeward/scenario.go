@@ -161,15 +161,7 @@ func checkMistakes(s *spec.Scenario, variants []string) []load.Finding {
 // other. What load tells of is left to it: ids that stand twice, checks that say
 // nothing, variants that are not there.
 func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, bad []load.Finding) {
-	env := check.EnvSpec{Variants: variants}
-	for _, t := range s.Traffic {
-		env.Traffic = append(env.Traffic, t.ID)
-	}
-	env.Datacenters, env.Countries, env.Rules = departures(s)
-	env.Names = named(s)
-	for _, r := range drop.Reasons() {
-		env.Drops = append(env.Drops, r.String())
-	}
+	env := environment(s, variants)
 	for _, id := range env.Traffic {
 		if slices.Contains(check.Reserved(), id) {
 			bad = append(bad, load.Finding{Path: "traffic." + id + ".id", Msg: fmt.Sprintf("traffic %q has a name that means something else in checks, want another", id)})
@@ -193,6 +185,20 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 		}
 	}
 	return checks, bad
+}
+
+// environment is what checks of a scenario can speak of.
+func environment(s *spec.Scenario, variants []string) check.EnvSpec {
+	env := check.EnvSpec{Variants: variants}
+	for _, t := range s.Traffic {
+		env.Traffic = append(env.Traffic, t.ID)
+	}
+	env.Datacenters, env.Countries, env.Rules = departures(s)
+	env.Names = named(s)
+	for _, r := range drop.Reasons() {
+		env.Drops = append(env.Drops, r.String())
+	}
+	return env
 }
 
 // departures are what flows of a scenario may leave by: its datacenters, any

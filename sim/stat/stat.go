@@ -75,6 +75,36 @@ func Paired(a, b []float64, level float64) (Estimate, error) {
 	return Mean(d, level)
 }
 
+// Controlled is the interval of the mean of independent values by a control variate
+// (Lavenberg, Moeller and Welch 1982): chance moved control with them, and its
+// expectation is known, so that what it explains goes out. The error wraps ErrFew
+// below four.
+func Controlled(values, control []float64, expected, level float64) (Estimate, error) {
+	n := len(values)
+	if n != len(control) {
+		return Estimate{Half: math.NaN(), Level: level}, fmt.Errorf("%d values and %d controls", n, len(control))
+	}
+	if n < 4 {
+		return Estimate{Half: math.NaN(), Level: level, N: n}, fmt.Errorf("%w: %d, want at least 4", ErrFew, n)
+	}
+	mean := stat.Mean(values, nil)
+	middle, spread := stat.MeanVariance(control, nil)
+	if spread == 0 {
+		return Mean(values, level)
+	}
+	slope := stat.Covariance(values, control, nil) / spread
+	rest := 0.0
+	for i := range values {
+		e := values[i] - mean - slope*(control[i]-middle)
+		rest += e * e
+	}
+	// The variance of a regression's value at expected, not at the controls' middle.
+	off := middle - expected
+	variance := rest / float64(n-2) * (1/float64(n) + off*off/(float64(n-1)*spread))
+	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n - 2)}.Quantile((1 + level) / 2)
+	return Estimate{mean - slope*off, t * math.Sqrt(variance), level, n}, nil
+}
+
 // The batches of a run. Twenty to thirty are enough for the interval, and more
 // would be shorter (Schmeiser 1982); the test for correlation has a power that
 // grows with their number.

@@ -32,6 +32,12 @@ func shortForm(t reflect.Type) func(*decoder, *yaml.Node, reflect.Value, int) bo
 		return decodePopularity
 	case reflect.TypeFor[[]spec.Variant]():
 		return decodeVariants
+	case reflect.TypeFor[[]spec.Setting]():
+		return decodeSettings
+	case reflect.TypeFor[[]spec.StudyCase]():
+		return decodeCases
+	case reflect.TypeFor[spec.Replicas]():
+		return decodeReplicas
 	case reflect.TypeFor[netip.Prefix]():
 		return decodePrefix
 	case reflect.TypeFor[[]netip.Prefix]():
@@ -269,9 +275,17 @@ func (d *decoder) variant(n *yaml.Node, v *spec.Variant, depth int) bool {
 }
 
 func (d *decoder) settings(n *yaml.Node, v *spec.Variant, depth int) bool {
-	n, ok := d.enter(n, depth)
+	set, pairs, ok := d.selections(n, depth)
+	v.Set = append(v.Set, set...)
+	d.sets[v.Name] = append(d.sets[v.Name], pairs...)
+	return ok
+}
+
+// selections decodes a mapping of selectors and values, which stay text.
+func (d *decoder) selections(n *yaml.Node, depth int) (set []spec.Setting, places []pair, ok bool) {
+	n, ok = d.enter(n, depth)
 	if !ok || isNull(n) {
-		return ok
+		return nil, nil, ok
 	}
 	all, ok := d.pairs(n, "a mapping selector → value")
 	for _, p := range all {
@@ -286,10 +300,10 @@ func (d *decoder) settings(n *yaml.Node, v *spec.Variant, depth int) bool {
 			ok = false
 			continue
 		}
-		v.Set = append(v.Set, spec.Setting{Path: p.key.Value, Value: strings.TrimSuffix(string(text), "\n")})
-		d.sets[v.Name] = append(d.sets[v.Name], pair{p.key, whole})
+		set = append(set, spec.Setting{Path: p.key.Value, Value: strings.TrimSuffix(string(text), "\n")})
+		places = append(places, pair{p.key, whole})
 	}
-	return ok
+	return set, places, ok
 }
 
 // whole copies a value with its aliases written out, positions kept, in flow

@@ -27,6 +27,7 @@ func newWords() words {
 	w := words{}
 	w.learn(reflect.TypeFor[spec.Scenario]())
 	w.learn(reflect.TypeFor[spec.Variant]())
+	w.learn(reflect.TypeFor[spec.Study]())
 	return w
 }
 
