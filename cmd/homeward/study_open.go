@@ -191,6 +191,8 @@ func (o *openedStudy) makerOf() study.Maker {
 	switch s.Level {
 	case "catchment":
 		return &models.Catchment{Study: s, Resolve: o.resolve, Datacenters: o.datacenters}
+	case "flows":
+		return &models.Flows{Study: s, Resolve: o.resolve, Datacenters: o.datacenters}
 	case "convergence":
 		return &models.Convergence{Study: s, Resolve: o.resolve}
 	}

@@ -128,14 +128,16 @@ func (r *Runner) replicate(ctx context.Context, points []Point) error {
 	var tasks []Task
 	for _, replica := range r.first() { // the same topology one after another
 		for _, p := range points {
-			tasks = append(tasks, Task{p, replica})
+			if !slices.Contains(r.sampleOf(p).replicas, replica) {
+				tasks = append(tasks, Task{p, replica})
+			}
 		}
 	}
-	for len(tasks) > 0 {
+	for {
 		if err := r.round(ctx, tasks); err != nil {
 			return err
 		}
-		tasks = nil
+		tasks = nil // what is known of earlier questions may be enough, or not
 		for _, p := range points {
 			s := r.sampleOf(p)
 			if len(s.outcomes) < r.Study.Replicas.Most && !r.settled(s) {
@@ -144,9 +146,11 @@ func (r *Runner) replicate(ctx context.Context, points []Point) error {
 				}
 			}
 		}
+		if len(tasks) == 0 {
+			return nil
+		}
 		slices.SortStableFunc(tasks, func(a, b Task) int { return a.Replica.Topology - b.Replica.Topology })
 	}
-	return nil
 }
 
 // settled says whether every measure of the study is known well enough.

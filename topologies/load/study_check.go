@@ -43,6 +43,9 @@ func (s *Study) check() {
 	s.repetitions()
 	s.questions()
 	if f := t.Failures; f != nil {
+		if t.Level != "flows" && (f.At != 0 || f.Do == spec.Kill) {
+			s.fail("failures", "at and kill are of the level flows: others compare with a datacenter that is down throughout")
+		}
 		s.within("failures.together", f.Together, 1, 2)
 		if (f.MTBF > 0) != (f.MTTR > 0) || f.MTBF < 0 || f.MTTR < 0 {
 			s.fail("failures", "mtbf and mttr belong together: want both, each longer than 0")
@@ -221,6 +224,7 @@ func (s *Study) defaults() {
 	r.Confidence = cmp.Or(r.Confidence, 0.95)
 	if t.Failures != nil {
 		t.Failures.Together = cmp.Or(t.Failures.Together, 1)
+		t.Failures.Do = cmp.Or(t.Failures.Do, spec.Withdraw)
 	}
 	t.Description = strings.TrimSpace(t.Description)
 	if len(t.Cases) == 0 {

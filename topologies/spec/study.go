@@ -100,6 +100,11 @@ type Failures struct {
 	Of []string `yaml:"of,omitempty" json:"of,omitempty"`
 	// Together is how many are down at once: 1, or 2 for single and double failures; 0 means 1.
 	Together int `yaml:"together,omitempty" json:"together,omitempty"`
+	// Do says how they fail: withdraw (they take their announcements back, the default) or kill (they fall silent, and neighbours
+	// find out by their hold timers), of the level flows.
+	Do string `yaml:"do,omitempty" json:"do,omitempty" jsonschema:"enum=withdraw,enum=kill"`
+	// At is when, from the start of traffic, of the level flows.
+	At unit.Duration `yaml:"at,omitempty" json:"at,omitempty"`
 	// MTBF is the mean time between failures of one datacenter, and MTTR until it is repaired. With them the study weighs every
 	// state by how likely it is, so that rare ones need no luck to be seen.
 	MTBF unit.Duration `yaml:"mtbf,omitempty" json:"mtbf,omitempty"`
