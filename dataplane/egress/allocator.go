@@ -147,11 +147,11 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	if len(parts) == 0 {
 		return netip.AddrPort{}, false
 	}
-	hash := flow.Combine(a.seed, flow.Hash(a.seed, key), 1)
-	start := int(hash >> 32 % uint64(len(parts)))
+	hash := a.hash(key)
+	start := first(hash, parts)
 	for i := range parts {
 		p := parts[(start+i)%len(parts)]
-		if reach == OneAddress && p.addr != parts[start].addr || a.bound.full(p.addr, key.Proto, remote) {
+		if !reach.holds(p, parts[start]) || a.bound.full(p.addr, key.Proto, remote) {
 			continue
 		}
 		if port, ok := a.inPart(t, p, key.Proto, remote, hash); ok {
@@ -160,6 +160,16 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	}
 	return netip.AddrPort{}, false
 }
+
+func (a *Allocator) hash(key *flow.Key) uint64 {
+	return flow.Combine(a.seed, flow.Hash(a.seed, key), 1)
+}
+
+// first is the part that a flow hashes to.
+func first(hash uint64, parts []part) int { return int(hash >> 32 % uint64(len(parts))) }
+
+// holds reports whether a part is within reach of a flow that hashes to another.
+func (r Reach) holds(p, start part) bool { return r != OneAddress || p.addr == start.addr }
 
 // inPart finds a free port of p toward remote.
 func (a *Allocator) inPart(t *flow.Table, p part, proto uint8, remote netip.AddrPort, hash uint64) (uint16, bool) {

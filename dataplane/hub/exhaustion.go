@@ -6,7 +6,6 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/egress"
-	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -107,18 +106,5 @@ func (h *Hub) relayed(now vt.Instant, w *work, out *Out) bool {
 
 // next is the server to ask after this one; 0 at the end of the ring.
 func (h *Hub) next(w *work) ident.Server {
-	ring := h.v.spare[family(w.meta.Dst)]
-	home, self := h.v.buckets.Home(w.hash), h.v.cfg.Self
-	start := flow.Mix(w.hash) % uint64(max(len(ring), 1))
-	asked := home == self // the home comes before all
-	for i := range ring {
-		switch s := ring[(int(start)+i)%len(ring)]; {
-		case s == home:
-		case asked:
-			return s
-		case s == self:
-			asked = true
-		}
-	}
-	return 0
+	return steer.Next(h.v.spare[family(w.meta.Dst)], h.v.buckets.Home(w.hash), h.v.cfg.Self, w.hash)
 }

@@ -75,7 +75,6 @@ func (r *run) cross(bin int) (*lines, error) {
 	m, n := r.m, len(r.m.centers)
 	l := &lines{n: n, wanted: make([]float64, n*n), got: make([]float64, n*n)}
 	land := r.phases[r.bins[bin].phase].land
-	quiet := m.phases[r.bins[bin].phase].silent
 	want := func(from, to int, bits float64) {
 		if from != to && from < n {
 			l.wanted[l.pair(from, to)] += bits
@@ -88,9 +87,6 @@ func (r *run) cross(bin int) (*lines, error) {
 			by[m.at(land, source{node: node})] += w.popular[k]
 		}
 		for c := range m.centers {
-			if quiet[c] {
-				continue
-			}
 			bits := d.rate[bin][c] * w.size.mean * 8
 			for o, share := range by {
 				want(o, c, bits*share)

@@ -43,13 +43,14 @@ func (s stream) words(p purpose, n uint64) (a, b uint64) {
 // unit maps 64 bits onto (0, 1).
 func unitOf(x uint64) float64 { return (float64(x>>11) + 0.5) * (1.0 / (1 << 53)) }
 
-// exponential is of mean 1.
-func exponential(x uint64) float64 { return -math.Log(unitOf(x)) }
+// exponential is of mean 1, of the upper 44 bits.
+func exponential(x uint64) float64 { return -math.Log((float64(x>>20) + 0.5) * (1.0 / (1 << 44))) }
 
 // sampler draws from a distribution by a table of its quantiles, between which it
 // is linear: a draw costs the same for any of them. The mean is the table's own.
 type sampler struct {
 	quantiles []float64 // at (i + ½) / len
+	upTo      []float64 // their sums
 	mean      float64
 	// second is the mean of squares.
 	second float64
@@ -59,13 +60,23 @@ const quantileCount = 1 << 14
 
 // newSampler makes the table of a distribution.
 func newSampler(d spec.Draw) *sampler {
-	s := &sampler{quantiles: make([]float64, quantileCount)}
-	for i := range s.quantiles {
-		x := quantile(d, (float64(i)+0.5)/quantileCount)
-		s.quantiles[i] = x
-		s.mean += x / quantileCount
-		s.second += x * x / quantileCount
+	q := make([]float64, quantileCount)
+	for i := range q {
+		q[i] = quantile(d, (float64(i)+0.5)/quantileCount)
 	}
+	return sampled(q)
+}
+
+// sampled is a sampler of quantiles, rising.
+func sampled(q []float64) *sampler {
+	s := &sampler{quantiles: q, upTo: make([]float64, len(q))}
+	sum := 0.0
+	for i, x := range q {
+		sum += x
+		s.upTo[i] = sum
+		s.second += x * x / float64(len(q))
+	}
+	s.mean = sum / float64(len(q))
 	return s
 }
 
@@ -111,4 +122,24 @@ func interpolate(xs, ys []float64, x float64) float64 {
 		return ys[i]
 	}
 	return ys[i-1] + (ys[i]-ys[i-1])*(x-xs[i-1])/(xs[i]-xs[i-1])
+}
+
+// residual is what is left of a time that goes on at a moment that says nothing of
+// it: of one drawn in proportion to its length, any part.
+func (s *sampler) residual(a, b uint64) float64 {
+	i := searchUp(s.upTo, unitOf(a)*s.upTo[len(s.upTo)-1])
+	return s.quantiles[i] * unitOf(b)
+}
+
+// searchUp is the first index whose sum is not below x.
+func searchUp(sums []float64, x float64) int {
+	lo, hi := 0, len(sums)-1
+	for lo < hi {
+		if mid := (lo + hi) / 2; sums[mid] < x {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }

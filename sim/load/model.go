@@ -41,6 +41,8 @@ type Model struct {
 	// zones are the places where users are, cities.
 	zones   []place.Place
 	sources []source
+	// pools of whole datacenters, and of what they have for single countries.
+	pools, tagged []pool
 }
 
 // center is a datacenter.
@@ -69,6 +71,8 @@ type work struct {
 type protocol struct {
 	name  string
 	share float64
+	// port is how long a flow takes its port.
+	port *sampler
 	// keep is how long a port stays taken after a flow's end, in seconds.
 	keep float64
 }
@@ -124,6 +128,7 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		m.works = append(m.works, w)
 		m.end = max(m.end, seconds(w.For.D()))
 	}
+	m.makePools()
 	return m, m.plan()
 }
 
@@ -193,6 +198,9 @@ func (m *Model) work(i int) (work, error) {
 		w.holding = w.size.times(8 / speed)
 	}
 	w.mix = m.protocols(s.Mix)
+	for i := range w.mix {
+		w.mix[i].port = w.holding.plus(w.mix[i].keep)
+	}
 	p := s.Popularity
 	if p.Number == 0 {
 		p = spec.Popularity{Exponent: 1, Number: spec.Destinations}

@@ -28,13 +28,17 @@ func zipf(p spec.Popularity) []float64 {
 	return all
 }
 
-// times is a sampler of so many times as much.
-func (s *sampler) times(x float64) *sampler {
-	t := &sampler{quantiles: make([]float64, len(s.quantiles)), mean: s.mean * x, second: s.second * x * x}
-	for i, q := range s.quantiles {
-		t.quantiles[i] = q * x
+// times is a sampler of so many times as much, plus what is added.
+func (s *sampler) times(x float64) *sampler { return s.linear(x, 0) }
+
+func (s *sampler) plus(x float64) *sampler { return s.linear(1, x) }
+
+func (s *sampler) linear(times, plus float64) *sampler {
+	q := make([]float64, len(s.quantiles))
+	for i, v := range s.quantiles {
+		q[i] = v*times + plus
 	}
-	return t
+	return sampled(q)
 }
 
 // sortedKeys are a map's keys in order: no outcome depends on a map's own.

@@ -31,7 +31,7 @@ func Descriptions() []Description {
 		{"carried", "flows/s", "", "flows that got a port, at the first try or a later one"},
 		{"blocked", "share", "", "of offered flows that never got a port"},
 		{"refusals", "share", "", "of tries that found no port free"},
-		{"erlang", "share", "", "of tries that Erlang's formula B says are refused, without retries, at the busiest quarter's load"},
+		{"erlang", "share", "", "of tries that Erlang's formula B says are refused at the loads of the run, without retries"},
 		{"flows", "flows", "datacenter", "open at once, at the peak"},
 		{"flow_rate", "flows/s", "datacenter", "that begin, at the peak"},
 		{"gbps", "Gbit/s", "datacenter", "from origins to users, at the peak"},
@@ -151,17 +151,15 @@ type Pair struct {
 // Ports is a group of slices that share their flows, and how full it was.
 type Ports struct {
 	Datacenter string `json:"datacenter"`
-	// Server within the datacenter, from 1; 0 is all of them, which share.
-	Server int `json:"server"`
 	// Destination and Protocol that the ports are toward.
 	Destination string `json:"destination"`
 	Protocol    string `json:"protocol"`
-	// Pool of addresses: "shared", a country or an account's address.
+	// Pool of addresses: "shared", or the country that they are published with.
 	Pool string `json:"pool"`
-	// Ports that there are, and the most that were taken.
+	// Ports of one server, and the most that one of them had taken.
 	Ports int `json:"ports"`
 	Peak  int `json:"peak"`
-	// Load in Erlang, at the busiest quarter of the run, hold included.
+	// Load in Erlang of one server, at the busiest time, hold included.
 	Load float64 `json:"load"`
 	// Tries, Refused and Lost of the run: lost are those that gave up.
 	Tries   int `json:"tries"`

@@ -2,10 +2,13 @@ package load
 
 import (
 	"cmp"
+	"fmt"
+	"math"
 	"slices"
 
-	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/sim/stat"
+	"github.com/homeward-lab/homeward/topologies/place"
 )
 
 // portTotals is what ports did to flows.
@@ -14,42 +17,235 @@ type portTotals struct {
 	lost        []float64 // flows, by datacenter
 	perBin      []float64
 	lostMinutes float64
+	tries       float64
+	refused     float64
+	erlang      float64 // tries that formula B refuses
 }
 
-// slices plays the ports.
+// Flows that a run plays in slices near their bound; with more of them it plays a
+// part of each datacenter's servers, and every one of them stands for several.
+const budget = 4_000_000
+
+// near is how many standard deviations a load may come to the bound before chance
+// matters: beyond, formula B is less than 1e-9.
+const near = 6
+
+// contest is flows of one protocol toward one destination that want ports of one
+// pool.
+type contest struct {
+	pool, work, mix, rank int
+	rates                 []float64 // by bin
+	load                  float64   // the greatest, in Erlang, of one server
+	flows                 float64
+}
+
+// slices plays the ports: those toward destinations that many want by simulation,
+// all others by their mean.
 func (r *run) slices() error {
 	m := r.m
 	r.ports = portTotals{utilisation: make([]float64, len(m.centers)), lost: make([]float64, len(m.centers)), perBin: make([]float64, len(r.bins))}
-	worst := 0.0
-	for c := range m.centers {
-		n := 0
-		for _, e := range m.centers[c].Egress {
-			n += 1 << (e.Prefix.Addr().BitLen() - e.Prefix.Bits())
+	for _, p := range m.pools {
+		r.values["addresses"] += float64(p.addresses)
+	}
+	demands := r.poolDemands()
+	var close []contest
+	for i := range len(m.pools) + len(m.tagged) {
+		for w := range m.works {
+			close = append(close, r.contests(i, w, &demands[w])...)
 		}
-		r.values["addresses"] += float64(n)
-		groups := egress.AddressesFor(m.centers[c].Servers)
-		ports := n / max(groups, 1) * egress.SliceSize
-		for i := range m.works {
-			w := &m.works[i]
-			for _, p := range w.mix {
-				for k := range min(len(w.popular), 3) {
-					load := 0.0
-					for b := range r.bins {
-						load = max(load, r.demands[i].toward(b, c, k, w.popular[k])*p.share*(w.holding.mean+p.keep)/float64(m.centers[c].Servers))
-					}
-					if ports == 0 {
-						continue
-					}
-					b := stat.ErlangB(ports, load)
-					worst = max(worst, b)
-					u := min(load/float64(ports), 1)
-					r.ports.utilisation[c] = max(r.ports.utilisation[c], u)
-				}
+	}
+	wanted := 0.0
+	for _, c := range close {
+		wanted += c.flows
+	}
+	for _, c := range close {
+		if err := r.contend(c, min(budget/max(wanted, 1), 1)); err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(r.out.Ports, func(a, b Ports) int {
+		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(float64(b.Peak)/float64(b.Ports), float64(a.Peak)/float64(a.Ports)))
+	})
+	for _, p := range r.out.Ports[:min(mostReasons, len(r.out.Ports))] {
+		for _, name := range []string{"blocked", "ports_peak"} {
+			r.because(name, "%s, %s toward %s: %d of %d ports at most, %.4g Erlang, %d of %d tries refused",
+				p.Datacenter, p.Protocol, p.Destination, p.Peak, p.Ports, p.Load, p.Refused, p.Tries)
+		}
+	}
+	r.set("refusals", ratio(r.ports.refused, r.ports.tries))
+	r.set("erlang", ratio(r.ports.erlang, r.ports.tries))
+	r.set("ports_peak", slices.Max(r.ports.utilisation))
+	return nil
+}
+
+// poolDemands are what each workload wants of each pool.
+func (r *run) poolDemands() []demand {
+	m := r.m
+	if len(m.tagged) == 0 {
+		return r.demands // a pool is a datacenter
+	}
+	metres := func(a, b int) float64 { return place.Distance(m.centers[a].at, m.centers[b].at) }
+	chosen := map[[3]int]int{}
+	pool := func(phase, at, zone int) int {
+		if m.phases[phase].silent[at] {
+			return -1
+		}
+		key := [3]int{phase, at, zone}
+		i, known := chosen[key]
+		if !known {
+			out := slices.Clone(m.phases[phase].down)
+			for k, quiet := range m.phases[phase].silent {
+				out[k] = out[k] || quiet
+			}
+			i = m.poolOf(at, m.zones[zone].Country, out, metres)
+			chosen[key] = i
+		}
+		return i
+	}
+	var all []demand
+	for i := range m.works {
+		all = append(all, m.demand(&m.works[i], r.bins, r.phases, len(m.pools)+len(m.tagged), pool))
+	}
+	return all
+}
+
+// contests are those of a pool and workload that come near the bound. What does not
+// is counted here.
+func (r *run) contests(pool, work int, d *demand) (all []contest) {
+	m, w, p := r.m, &r.m.works[work], r.m.pool(pool)
+	ports := m.slicesOf(p) * m.slice()
+	if m.exhaustion() == hub.ExhaustionRefuse {
+		ports = min(ports, m.slice()) // of one address
+	}
+	special := map[int]bool{}
+	for _, extra := range d.extra {
+		for rank := range extra {
+			special[rank-1] = true
+		}
+	}
+	quiet := false // from some rank on destinations are wanted less and less
+	for rank := range w.popular {
+		if quiet && !special[rank] {
+			continue
+		}
+		quiet = true
+		for mix := range w.mix {
+			c := r.contest(pool, work, mix, rank, d)
+			if c.flows == 0 {
+				continue
+			}
+			load := c.load
+			if m.exhaustion() == hub.ExhaustionRefuse {
+				load /= float64(max(m.slicesOf(p), 1))
+			}
+			mark := load + near*math.Sqrt(load)
+			quiet = quiet && mark < float64(ports)/4
+			r.ports.utilisation[p.center] = max(r.ports.utilisation[p.center], ratio(min(mark, float64(ports)), float64(ports)))
+			if mark >= float64(ports) {
+				all = append(all, c)
 			}
 		}
 	}
-	r.set("erlang", worst)
-	peak := slices.MaxFunc(r.ports.utilisation, cmp.Compare[float64])
-	r.set("ports_peak", peak)
+	for i, b := range r.bins {
+		x := 0.0
+		for _, e := range d.extra[i] {
+			x += e[pool]
+		}
+		r.ports.tries += (d.rate[i][pool] + x) * (b.to - b.from)
+	}
+	for _, c := range all {
+		r.ports.tries -= c.flows // played, and counted there
+	}
+	return all
+}
+
+// contest is one with its rates.
+func (r *run) contest(pool, work, mix, rank int, d *demand) contest {
+	w, p := &r.m.works[work], r.m.pool(pool)
+	c := contest{pool: pool, work: work, mix: mix, rank: rank, rates: make([]float64, len(r.bins))}
+	for i, b := range r.bins {
+		c.rates[i] = d.toward(i, pool, rank, w.popular[rank]) * w.mix[mix].share
+		c.load = max(c.load, c.rates[i]*w.mix[mix].port.mean/float64(p.servers))
+		c.flows += c.rates[i] * (b.to - b.from)
+	}
+	return c
+}
+
+// contend plays one, with a share of its servers.
+func (r *run) contend(c contest, share float64) error {
+	m, w, p := r.m, &r.m.works[c.work], r.m.pool(c.pool)
+	id, name := m.centers[p.center].ID, fmt.Sprintf("%s.%d", w.ID, c.rank+1)
+	each := m.slicesOf(p)
+	if each == 0 {
+		r.because("blocked", "%s has no address for each of its servers", id)
+		return r.count(c, &Played{Flows: whole(c, r.bins), Tries: whole(c, r.bins), Refused: whole(c, r.bins), Lost: whole(c, r.bins), Ports: 1}, 1)
+	}
+	servers := max(int(math.Round(share*float64(p.servers))), 1)
+	owners := 1<<16/m.slice() - 1
+	seed, _ := newStream(r.seed, id+" "+p.country+" "+name+" "+w.mix[c.mix].name).words(forSite, 0)
+	g := &Group{
+		Servers: servers, Addresses: each * ((servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
+		Holding: w.mix[c.mix].port.draw, Residual: w.mix[c.mix].port.residual, Mean: w.mix[c.mix].port.mean,
+		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed,
+	}
+	for i, b := range r.bins {
+		g.Rate, g.Until = append(g.Rate, c.rates[i]*float64(servers)/float64(p.servers)), append(g.Until, b.to)
+	}
+	played, err := g.Play()
+	if err != nil {
+		return err
+	}
+	return r.count(c, played, float64(p.servers)/float64(servers))
+}
+
+// whole is all flows of a contest, by bin.
+func whole(c contest, bins []bin) (all []int) {
+	for i, b := range bins {
+		all = append(all, int(c.rates[i]*(b.to-b.from)))
+	}
+	return all
+}
+
+// count adds what was played, of which each server stands for so many.
+func (r *run) count(c contest, p *Played, times float64) error {
+	m, w, of := r.m, &r.m.works[c.work], r.m.pool(c.pool)
+	out := Ports{
+		Datacenter: m.centers[of.center].ID, Destination: fmt.Sprintf("%s.%d", w.ID, c.rank+1), Protocol: w.mix[c.mix].name,
+		Pool: cmp.Or(of.country, "shared"), Ports: p.Ports, Peak: p.Peak, Load: c.load,
+	}
+	for i := range p.Tries {
+		tries := times * float64(p.Tries[i])
+		out.Tries += int(tries)
+		out.Refused += int(times * float64(p.Refused[i]))
+		out.Lost += int(times * float64(p.Lost[i]))
+		r.ports.perBin[i] += times * float64(p.Lost[i])
+		r.ports.tries += tries
+		r.ports.refused += times * float64(p.Refused[i])
+		b := r.formula(c, of, i)
+		r.ports.erlang += tries * b
+		out.Erlang = max(out.Erlang, b)
+	}
+	r.ports.lost[of.center] += float64(out.Lost)
+	r.ports.lostMinutes += float64(out.Lost) * w.holding.mean / 60
+	r.ports.utilisation[of.center] = max(r.ports.utilisation[of.center], ratio(float64(p.Peak), float64(p.Ports)))
+	r.out.Ports = append(r.out.Ports, out)
 	return nil
+}
+
+// formula is Erlang's B for a bin, as far as flows share ports by the account's
+// policy.
+func (r *run) formula(c contest, p pool, bin int) float64 {
+	load := c.rates[bin] * r.m.works[c.work].mix[c.mix].port.mean
+	each := r.m.slicesOf(p)
+	if load == 0 || each == 0 {
+		return 0
+	}
+	switch r.m.exhaustion() {
+	case hub.ExhaustionRefuse:
+		return stat.ErlangB(r.m.slice(), load/float64(each*p.servers))
+	case hub.ExhaustionAnotherServer:
+		return stat.ErlangB(each*r.m.slice()*p.servers, load)
+	default:
+		return stat.ErlangB(each*r.m.slice(), load/float64(p.servers))
+	}
 }

@@ -75,51 +75,63 @@ func (w *work) crowd(country string, b bin) (any float64, to map[int]float64) {
 	return any, to
 }
 
-// demand is what users of a workload want at each datacenter, flows per second.
+// demand is what users of a workload want at each place, flows per second. Places
+// are datacenters, or pools of addresses.
 type demand struct {
-	// rate by bin and datacenter, the last nowhere: toward destinations by their
-	// popularity.
+	// rate by bin and place: toward destinations by their popularity.
 	rate [][]float64
 	// extra toward single destinations, by rank from 1.
 	extra []map[int][]float64 // by bin
 }
 
-// demand finds it for where users are.
-func (m *Model) demand(w *work, bins []bin, phases []*settled) demand {
+// demand finds it: place says of a phase where users of a zone count who land at a
+// datacenter, of so many places; negative is nowhere.
+func (m *Model) demand(w *work, bins []bin, phases []*settled, places int, place func(phase, at, zone int) int) demand {
 	d := demand{rate: make([][]float64, len(bins)), extra: make([]map[int][]float64, len(bins))}
 	for i, b := range bins {
-		d.rate[i] = make([]float64, len(m.centers)+1)
+		d.rate[i] = make([]float64, places)
 		if b.from >= seconds(w.For.D()) {
 			continue
 		}
-		usual, special := make([]float64, len(m.zones)), map[int][]float64{}
-		for z, p := range m.zones {
-			s := w.Rate * w.swing(p.Lon, b)
-			any, to := w.crowd(p.Country, b)
-			usual[z] = s * (1 + any)
-			for rank, x := range to {
-				if special[rank] == nil {
-					special[rank] = make([]float64, len(m.zones))
-				}
-				special[rank][z] = s * x
+		usual, special := m.zoneRates(w, b)
+		for rank := range special {
+			if d.extra[i] == nil {
+				d.extra[i] = map[int][]float64{}
 			}
+			d.extra[i][rank] = make([]float64, places)
 		}
-		for at, cells := range phases[b.phase].cells {
+		for at, cells := range phases[b.phase].cells[:len(m.centers)] {
 			for _, c := range cells {
-				d.rate[i][at] += c.users * usual[c.zone]
+				to := place(b.phase, at, c.zone)
+				if to < 0 {
+					continue
+				}
+				d.rate[i][to] += c.users * usual[c.zone]
 				for rank, x := range special {
-					if d.extra[i] == nil {
-						d.extra[i] = map[int][]float64{}
-					}
-					if d.extra[i][rank] == nil {
-						d.extra[i][rank] = make([]float64, len(m.centers)+1)
-					}
-					d.extra[i][rank][at] += c.users * x[c.zone]
+					d.extra[i][rank][to] += c.users * x[c.zone]
 				}
 			}
 		}
 	}
 	return d
+}
+
+// zoneRates are flows per second of one user of each zone in a bin: as popularity
+// says, and more toward single destinations.
+func (m *Model) zoneRates(w *work, b bin) (usual []float64, special map[int][]float64) {
+	usual, special = make([]float64, len(m.zones)), map[int][]float64{}
+	for z, p := range m.zones {
+		s := w.Rate * w.swing(p.Lon, b)
+		any, to := w.crowd(p.Country, b)
+		usual[z] = s * (1 + any)
+		for rank, x := range to {
+			if special[rank] == nil {
+				special[rank] = make([]float64, len(m.zones))
+			}
+			special[rank][z] = s * x
+		}
+	}
+	return usual, special
 }
 
 // total is the rate of a bin at a datacenter, toward all destinations.

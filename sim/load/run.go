@@ -35,7 +35,12 @@ func (m *Model) Run(seed uint64) (*Outcome, error) {
 		return nil, err
 	}
 	for i := range m.works {
-		r.demands = append(r.demands, m.demand(&m.works[i], r.bins, r.phases))
+		r.demands = append(r.demands, m.demand(&m.works[i], r.bins, r.phases, len(m.centers), func(phase, at, _ int) int {
+			if m.phases[phase].silent[at] {
+				return -1 // nothing is answered there
+			}
+			return at
+		}))
 	}
 	if err := r.slices(); err != nil {
 		return nil, err

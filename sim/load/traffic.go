@@ -59,9 +59,6 @@ func (r *run) traffic() {
 // carried is what a datacenter has in a bin: new flows per second, flows open, by
 // Little's law, and bits from origins.
 func (r *run) carried(bin, at int) (rate, open, gbps float64) {
-	if r.m.phases[r.bins[bin].phase].silent[at] {
-		return 0, 0, 0
-	}
 	for i := range r.m.works {
 		w := &r.m.works[i]
 		x := r.demands[i].total(bin, at)

@@ -111,6 +111,9 @@ func (r *resolver) limits() {
 	if n := r.s.Bounds.Flows; n < 0 || n > maxAllFlows || r.zero("bounds.flows") {
 		r.fail("bounds.flows", "", "%d flows, want 1 to %d", n, maxAllFlows)
 	}
+	if n := r.s.Bounds.Slice; n != 0 && (n < 64 || n > 16384 || n&(n-1) != 0) || r.zero("bounds.slice") {
+		r.fail("bounds.slice", "", "slices of %d ports, want a power of two from 64 to 16384", n)
+	}
 }
 
 // refused tells what was wrong with the value at a path, if anything was.

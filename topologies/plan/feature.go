@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"maps"
 	"net/netip"
 	"slices"
@@ -74,6 +75,7 @@ func (b *builder) v6(a netip.Addr, path string) { b.useIf(a.Is6(), "ipv6", path)
 
 func (b *builder) topologyFeatures() {
 	b.useIf(b.s.Population != nil, "population", "population")
+	b.useIf(b.s.Bounds.Slice != 0 && b.s.Bounds.Slice != egress.SliceSize, "bounds.slice", "bounds.slice")
 	for i, d := range b.s.Datacenters {
 		for j, e := range d.Egress {
 			b.v6(e.Prefix.Addr(), at(at("datacenters", i)+".egress", j))

@@ -104,6 +104,9 @@ type Timers struct {
 type Bounds struct {
 	// Flows a server holds at most.
 	Flows int `yaml:"flows,omitempty" json:"flows,omitempty"`
+	// Slice is the ports of a slice, a power of two from 64 to 16384, for the flow level alone, to ask what other sizes would do; 0
+	// means 2048, which servers have.
+	Slice int `yaml:"slice,omitempty" json:"slice,omitempty"`
 }
 
 // Datacenter is a place with edge servers.

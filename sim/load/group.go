@@ -1,0 +1,318 @@
+package load
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"math"
+	"net/netip"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/steer"
+)
+
+// Group is the servers of a datacenter and the ports that they have toward one
+// remote end: flows come, hold a port and leave. What is decided is the
+// dataplane's: the home by bucket, the address by hash, and what happens when it
+// has no port.
+type Group struct {
+	// Servers, 0 means 1, and Addresses that they share; 0 means 1.
+	Servers, Addresses int
+	// Slice is the ports of a slice; 0 means 2,048, which alone the dataplane has.
+	Slice int
+	// OnExhaustion is the account's; empty means another_address.
+	OnExhaustion hub.OnExhaustion
+	// Rate of new flows per second: Rate[i] until Until[i] seconds, rising.
+	Rate, Until []float64
+	// Holding is how long a flow has its port, in seconds, by chance, of which the
+	// upper 20 bits are good: after its end too, while the port is held.
+	Holding func(random uint64) float64
+	// Mean of Holding.
+	Mean float64
+	// Residual is what is left of a flow's time at the start, of flows that are there
+	// then; nil begins with none.
+	Residual func(a, b uint64) float64
+	// Retries of who is refused, after Backoff seconds that double.
+	Retries int
+	Backoff float64
+	// Seed of all that is drawn.
+	Seed uint64
+}
+
+// Played is what a Group did.
+type Played struct {
+	// Flows that came, Tries with the repeated ones, Refused tries, Lost flows, by
+	// interval of Rate: a flow is lost in the interval in which it gave up.
+	Flows, Tries, Refused, Lost []int
+	// Peak is the most ports that a server had taken, of Ports that it has.
+	Peak, Ports int
+	// Busy is the mean number of ports taken, over all servers.
+	Busy float64
+}
+
+// again is a refused flow that tries later.
+type again struct {
+	at  float64
+	n   uint64
+	try int
+	// client is 48 bits of chance: its address and port.
+	client uint64
+	hold   float64
+}
+
+type waiting []again
+
+func (w waiting) Len() int { return len(w) }
+func (w waiting) Less(i, k int) bool {
+	return w[i].at < w[k].at || w[i].at == w[k].at && w[i].n < w[k].n
+}
+func (w waiting) Swap(i, k int) { w[i], w[k] = w[k], w[i] }
+func (w *waiting) Push(x any)   { *w = append(*w, x.(again)) }
+func (w *waiting) Pop() any {
+	old := *w
+	x := old[len(old)-1]
+	*w = old[:len(old)-1]
+	return x
+}
+
+// game is a Group while it is played.
+type game struct {
+	*Group
+	chance  stream
+	buckets *steer.Table
+	ring    []ident.Server
+	ledgers []*egress.Ledger // by server
+	taken   []int            // by server
+	pool    int              // slices of a server
+	reach   egress.Reach
+	remote  [16]byte
+	port    uint16
+	wheel   *wheel
+	later   waiting
+	out     Played
+	busy    float64 // seconds of all ports taken
+	// ready is the method that frees, made once.
+	ready func(int32)
+}
+
+var errNoAddress = errors.New("a group of servers without an egress address for each")
+
+// remote is any: ports are counted toward one at a time.
+func remote() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, 9}), 443)
+}
+
+func (g *Group) game() (*game, error) {
+	servers, addresses := max(g.Servers, 1), max(g.Addresses, 1)
+	p := &game{Group: g, chance: newStream(g.Seed, "group"), reach: egress.Pool}
+	if g.OnExhaustion == hub.ExhaustionRefuse {
+		p.reach = egress.OneAddress
+	}
+	directory, err := division(servers, addresses, g.Slice)
+	if err != nil {
+		return nil, err
+	}
+	var live []steer.Server
+	for i := range servers {
+		id := ident.Server(i + 1)
+		live, p.ring = append(live, steer.Server{ID: id, Live: true}), append(p.ring, id)
+		l := egress.NewAllocator(g.Seed, directory, id).NewLedger(remote().Addr(), egress.From{}, g.Slice)
+		p.pool = max(p.pool, l.Slices())
+		p.ledgers = append(p.ledgers, l)
+	}
+	if p.pool == 0 {
+		return nil, errNoAddress
+	}
+	p.remote, p.port = remote().Addr().As16(), remote().Port()
+	p.buckets = steer.New(g.Seed, live)
+	p.taken = make([]int, servers)
+	size := g.Slice
+	if size == 0 {
+		size = egress.SliceSize
+	}
+	p.out.Ports = p.pool * size
+	p.wheel = newWheel(min(g.most()*g.Mean, float64(servers*p.out.Ports)), g.Mean)
+	p.ready = p.free
+	return p, nil
+}
+
+// division is who owns which slice. Of other sizes than the dataplane's an address
+// serves more or fewer servers, of which each has one slice of as many addresses.
+func division(servers, addresses, slice int) (*egress.Directory, error) {
+	first := netip.AddrFrom4([4]byte{198, 18, 0, 1})
+	list := func(n int) (all []netip.Addr) {
+		for a := first; len(all) < n; a = a.Next() {
+			all = append(all, a)
+		}
+		return all
+	}
+	ids := make([]ident.Server, servers)
+	for i := range ids {
+		ids[i] = ident.Server(i + 1)
+	}
+	if slice == 0 || slice == egress.SliceSize {
+		all, err := egress.Assign(1, list(addresses), ids)
+		if err != nil {
+			return nil, err
+		}
+		return egress.NewDirectory(all)
+	}
+	owners := 1<<16/slice - 1
+	each := addresses / ((servers + owners - 1) / owners)
+	if each == 0 {
+		return nil, errNoAddress
+	}
+	var all []egress.Address
+	for i, a := range list(each * servers) {
+		one := egress.Address{Addr: a, Datacenter: 1}
+		one.Owner[1] = ids[i%servers]
+		all = append(all, one)
+	}
+	return egress.NewDirectory(all)
+}
+
+// most is the greatest rate.
+func (g *Group) most() float64 {
+	m := 0.0
+	for _, r := range g.Rate {
+		m = max(m, r)
+	}
+	return m
+}
+
+// Play plays it once. It is a pure function of the Group.
+func (g *Group) Play() (*Played, error) {
+	p, err := g.game()
+	if err != nil {
+		return nil, err
+	}
+	n := len(g.Rate)
+	p.out.Flows, p.out.Tries, p.out.Refused, p.out.Lost = make([]int, n), make([]int, n), make([]int, n), make([]int, n)
+	p.begin()
+	now, i := 0.0, uint64(0)
+	for k, rate := range g.Rate {
+		until := g.Until[k]
+		for rate > 0 {
+			a, b := p.chance.words(forArrival, i)
+			at := now + exponential(a)/rate
+			if at >= until {
+				break // by chance without memory, the next interval draws anew
+			}
+			now = at
+			p.retry(now, k)
+			p.out.Flows[k]++
+			p.try(again{at: now, n: i, client: b, hold: g.Holding(a << 44)}, k)
+			i++
+		}
+		p.retry(until, k)
+		// What the next draws is numbered apart, so that more flows here change none there.
+		now, i = until, uint64(k+1)<<40
+	}
+	p.wheel.due(now, p.ready)
+	p.out.Busy = (p.busy - p.wheel.left(now)) / now
+	return &p.out, nil
+}
+
+// begin puts flows in that are there at the start: a Poisson number of them, with
+// what is left of their time (the stationary state without bound, cut at it).
+func (p *game) begin() {
+	if p.Residual == nil || len(p.Rate) == 0 {
+		return
+	}
+	due := newStream(p.Seed, "begin")
+	sum := 0.0
+	for i := uint64(0); ; i++ {
+		gap, hold := due.words(forArrival, i)
+		if sum += exponential(gap); sum > p.Rate[0]*p.Mean {
+			return
+		}
+		a, b := due.words(forHolding, i)
+		key := p.key(b, 0)
+		if server, slice, ok := p.take(&key, a); ok {
+			p.hold(0, p.Residual(hold, b), server, slice)
+		}
+	}
+}
+
+// retry lets those try again whose time has come.
+func (p *game) retry(now float64, interval int) {
+	for len(p.later) > 0 && p.later[0].at <= now {
+		p.try(heap.Pop(&p.later).(again), interval)
+	}
+}
+
+// try asks for a port, once.
+func (p *game) try(a again, interval int) {
+	p.wheel.due(a.at, p.ready)
+	p.out.Tries[interval]++
+	key := p.key(a.client, a.try)
+	entry := uint64(0)
+	if p.OnExhaustion == hub.ExhaustionAnotherServer {
+		entry, _ = p.chance.words(forRetry, a.n<<5+uint64(a.try))
+	}
+	server, slice, ok := p.take(&key, entry)
+	if ok {
+		p.hold(a.at, a.at+a.hold, server, slice)
+		return
+	}
+	p.out.Refused[interval]++
+	if a.try >= p.Retries {
+		p.out.Lost[interval]++
+		return
+	}
+	wait := p.Backoff * math.Pow(2, float64(a.try))
+	_, x := p.chance.words(forRetry, a.n<<5+uint64(a.try))
+	a.at += wait * (0.5 + 0.5*unitOf(x))
+	a.try++
+	heap.Push(&p.later, a)
+}
+
+// key is a flow's, of any client; a retry has another source port.
+func (p *game) key(client uint64, try int) (k flow.Key) {
+	if try > 0 {
+		client ^= flow.Mix(client+uint64(try)) & 0xffff
+	}
+	k.SrcPort, k.DstPort, k.Proto, k.Scope, k.Tenant = uint16(client), p.port, 6, 1, 1
+	binary.LittleEndian.PutUint64(k.Src[8:], 0xffff<<16|client>>16<<32)
+	k.Dst = p.remote
+	return k
+}
+
+// take finds a port, at the flow's home or where that may ask.
+func (p *game) take(key *flow.Key, entry uint64) (server ident.Server, slice int, ok bool) {
+	hash := flow.Hash(p.Seed, key)
+	home := p.buckets.Home(hash)
+	if slice, ok = p.ledgers[home-1].Take(key, p.reach); ok || p.OnExhaustion != hub.ExhaustionAnotherServer {
+		return home, slice, ok
+	}
+	hops := 0
+	if int(entry%uint64(len(p.ledgers)))+1 != int(home) {
+		hops++ // routers' ECMP brought it to another server than its home
+	}
+	for at := home; hops < steer.MaxHops; hops++ {
+		if at = steer.Next(p.ring, home, at, hash); at == 0 {
+			break
+		}
+		if slice, ok = p.ledgers[at-1].Take(key, p.reach); ok {
+			return at, slice, true
+		}
+	}
+	return 0, 0, false
+}
+
+// hold has a port taken until a time.
+func (p *game) hold(from, until float64, server ident.Server, slice int) {
+	p.taken[server-1]++
+	p.out.Peak = max(p.out.Peak, p.taken[server-1])
+	p.busy += until - from
+	p.wheel.add(until, int32(int(server-1)*p.pool+slice))
+}
+
+func (p *game) free(what int32) {
+	server := int(what) / p.pool
+	p.ledgers[server].Free(int(what) % p.pool)
+	p.taken[server]--
+}

@@ -1,0 +1,90 @@
+package load
+
+import (
+	"slices"
+
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/hub"
+)
+
+// pool is addresses that flows leave by, and the servers that have their ports.
+type pool struct {
+	center    int
+	country   string // empty: all of the datacenter's shared ones
+	addresses int
+	// group is how its servers share them, without flows.
+	servers int
+}
+
+// pools are those of the scenario: of each datacenter all of its addresses, and by
+// the country that they are published with (SEMANTICS 6.2).
+func (m *Model) makePools() {
+	for c := range m.centers {
+		all := pool{center: c, servers: m.centers[c].Servers}
+		by := map[string]int{}
+		for _, e := range m.centers[c].Egress {
+			if slices.Contains(e.Tags, egress.TagCDN) || e.Prefix.Addr().Is6() {
+				continue
+			}
+			n := 1 << (e.Prefix.Addr().BitLen() - e.Prefix.Bits())
+			all.addresses += n
+			if e.Country != "" {
+				by[e.Country] += n
+			}
+		}
+		m.pools = append(m.pools, all)
+		for _, country := range sortedKeys(by) {
+			m.tagged = append(m.tagged, pool{c, country, by[country], m.centers[c].Servers})
+		}
+	}
+}
+
+// poolOf is the pool by which users of a country leave who land at a datacenter, of
+// those of datacenters that are up: an address with the country of who asks, here
+// if there is one here, otherwise from the nearest datacenter that has one; and
+// where nobody has one, by any here (SEMANTICS 6.2).
+func (m *Model) poolOf(at int, country string, out []bool, metres func(a, b int) float64) int {
+	best := -1
+	for i, p := range m.tagged {
+		if p.country != country || p.center != at && out[p.center] {
+			continue
+		}
+		if best < 0 || metres(at, p.center) < metres(at, m.tagged[best].center) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return at
+	}
+	return len(m.pools) + best
+}
+
+// pool is one by its number: those of whole datacenters come first.
+func (m *Model) pool(i int) pool {
+	if i < len(m.pools) {
+		return m.pools[i]
+	}
+	return m.tagged[i-len(m.pools)]
+}
+
+// slice is the ports of a slice.
+func (m *Model) slice() int {
+	if m.s.Bounds.Slice != 0 {
+		return m.s.Bounds.Slice
+	}
+	return egress.SliceSize
+}
+
+// slicesOf is how many slices each server of a pool has.
+func (m *Model) slicesOf(p pool) int {
+	owners := 1<<16/m.slice() - 1
+	return p.addresses / max((p.servers+owners-1)/owners, 1)
+}
+
+// exhaustion is the account's policy.
+func (m *Model) exhaustion() hub.OnExhaustion {
+	if m.s.Account == nil {
+		return ""
+	}
+	return hub.OnExhaustion(m.s.Account.OnExhaustion)
+}
