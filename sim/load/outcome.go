@@ -151,6 +151,8 @@ type Pair struct {
 // Ports is a group of slices that share their flows, and how full it was.
 type Ports struct {
 	Datacenter string `json:"datacenter"`
+	// Server within the datacenter, from 1; 0 is any of them, which are alike.
+	Server int `json:"server"`
 	// Destination and Protocol that the ports are toward.
 	Destination string `json:"destination"`
 	Protocol    string `json:"protocol"`
