@@ -44,6 +44,8 @@ type Line struct {
 	config Config
 	stream Stream
 	sender sender
+	// steady: nothing is left to chance, and packets have their rate and delay.
+	steady bool
 
 	// order is when the latest packet came out that may not be overtaken.
 	order vt.Instant
@@ -61,7 +63,17 @@ func New(c Config, s Stream, now vt.Instant) (*Line, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	return &Line{config: c, stream: s, sender: sender{start: now}}, nil
+	l := &Line{config: c, stream: s, sender: sender{start: now}}
+	l.prepare()
+	return l, nil
+}
+
+// prepare computes what follows from the config.
+func (l *Line) prepare() {
+	l.sender.unfit()
+	c := l.config
+	c.Rate, c.Delay = 0, 0
+	l.steady = c.Plain() && !l.bad
 }
 
 // Set changes what the line does to packets that arrive from now on. Those
@@ -75,6 +87,7 @@ func (l *Line) Set(now vt.Instant, c Config) error {
 		l.sender.start, l.sender.next, l.sender.left = max(now, l.sender.idle), 0, TraceBytes
 	}
 	l.config = c
+	l.prepare()
 	return nil
 }
 
@@ -87,10 +100,16 @@ func (l *Line) Counters() Counters { return l.count }
 // Send says what becomes of the next packet, an IP packet of size bytes that
 // arrives at now. now must not go back.
 func (l *Line) Send(now vt.Instant, size int) Fate {
+	if l.steady {
+		at, ok := l.Steadily(now, size)
+		if !ok {
+			return Fate{End: Overflow, Flip: -1}
+		}
+		return Fate{At: at, Flip: -1}
+	}
 	n := l.count.Packets
 	l.count.Packets++
-	c := &l.config
-	f := Fate{Flip: -1}
+	c, f := &l.config, Fate{Flip: -1}
 	// Chains advance with every packet, also with one that the queue refuses.
 	lost := (c.Loss > 0 || l.bad) && l.lost(n)
 	delay := c.Delay
@@ -126,6 +145,23 @@ func (l *Line) Send(now vt.Instant, size int) Fate {
 	l.order = max(l.order, leaves.Add(delay))
 	f.At = l.order
 	return f
+}
+
+// Steady reports whether nothing is left to chance now: packets have their rate
+// and delay. Then Steadily says the same as Send, in fewer words.
+func (l *Line) Steady() bool { return l.steady }
+
+// Steadily is Send on a steady line: when the packet comes out, or that the queue
+// was full.
+func (l *Line) Steadily(now vt.Instant, size int) (at vt.Instant, passed bool) {
+	l.count.Packets++
+	leaves, ok := l.sender.send(&l.config, now, unit.Bytes(size))
+	if !ok {
+		l.count.Overflowed++
+		return 0, false
+	}
+	l.order = max(l.order, leaves.Add(l.config.Delay))
+	return l.order, true
 }
 
 // overtakes says whether the n-th packet takes no delay.

@@ -1,7 +1,6 @@
 package impair
 
 import (
-	"math/bits"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/unit"
@@ -13,6 +12,11 @@ import (
 type sender struct {
 	// idle is when everything accepted so far has left.
 	idle vt.Instant
+
+	// Of a rate: how long a packet of this size takes, and how long the longest
+	// queue is that takes another. Packets of one size come one after the other.
+	size     unit.Bytes
+	tx, wait time.Duration
 
 	// Of a trace: the next opportunity and what is left of it. start is when
 	// its first millisecond begins.
@@ -31,30 +35,28 @@ func (s *sender) send(c *Config, now vt.Instant, size unit.Bytes) (leaves vt.Ins
 		s.idle = max(s.idle, now)
 		return s.idle, true
 	}
-	if s.idle > now {
-		limit := c.Queue
-		if limit == 0 {
-			limit = DefaultQueue(c.Rate)
-		}
-		if backlog(c.Rate, s.idle.Sub(now))+size > limit {
-			return 0, false
-		}
+	if size != s.size {
+		s.fit(c, size)
 	}
-	s.idle = max(s.idle, now).Add(c.Rate.TxTime(size))
+	if s.idle > now && s.idle.Sub(now) > s.wait {
+		return 0, false
+	}
+	s.idle = max(s.idle, now).Add(s.tx)
 	return s.idle, true
 }
 
-// backlog is how many bytes a rate sends in d, rounded up.
-func backlog(r unit.BitRate, d time.Duration) unit.Bytes {
-	const perByte = 8 * uint64(time.Second)
-	hi, lo := bits.Mul64(uint64(r), uint64(d))
-	lo, carry := bits.Add64(lo, perByte-1, 0)
-	hi += carry
-	if hi >= perByte { // beyond any queue
-		return 1 << 62
+// unfit forgets what fit computed: the rate or the queue is another.
+func (s *sender) unfit() { s.size = -1 }
+
+// fit computes what a rate does to packets of a size. That the bytes waiting,
+// rounded up, and the packet are within the queue is that what waits is sent in
+// the time of the rest of the queue, rounded down.
+func (s *sender) fit(c *Config, size unit.Bytes) {
+	limit := c.Queue
+	if limit == 0 {
+		limit = DefaultQueue(c.Rate)
 	}
-	q, _ := bits.Div64(hi, lo, perByte)
-	return unit.Bytes(min(q, 1<<62))
+	s.size, s.tx, s.wait = size, c.Rate.TxTime(size), c.Rate.TxTime(limit-size)
 }
 
 // trace is send on capacity that follows a trace.

@@ -46,16 +46,23 @@ const (
 	never = 1<<64 - 1
 )
 
-// Event is something that happens at an instant: 24 bytes, a value.
+// Event is something that happens at an instant: 24 bytes, a value. It has four
+// fields: those of a struct with more the compiler keeps in memory, and copies
+// them in pieces that a processor cannot take from what it has just stored.
 type Event struct {
 	At    vt.Instant
 	order uint64
 	// Arg is the World's: an index, a packet's place in a slab.
 	Arg  uint32
 	Kind Kind
-	// timer says that Arg of the engine's own table decides whether it is due.
-	timer bool
 }
+
+// MaxKind is the highest Kind. What is above it says that Arg is a timer of the
+// engine's, which decides whether the event is due.
+const (
+	MaxKind   Kind = timerKind - 1
+	timerKind      = 1 << 15
+)
 
 // Entity is who the event is of.
 func (e *Event) Entity() Entity { return Entity(e.order>>sequenceBits) & MaxEntity }
@@ -105,7 +112,10 @@ const defaultInstant = 1 << 20
 
 // Engine runs one World. Use New. It is not safe for concurrent use.
 type Engine struct {
-	queue    Queue
+	queue Queue
+	// ladder is the queue if it is one, as it nearly always is: called without the
+	// detour of an interface, which every event would pay for twice.
+	ladder   *Ladder
 	now      vt.Instant
 	sequence []uint64 // by entity
 	timers   []timer
@@ -125,6 +135,7 @@ func New(o Options) *Engine {
 	if e.queue == nil {
 		e.queue = NewLadder()
 	}
+	e.ladder, _ = e.queue.(*Ladder)
 	if e.instant == 0 {
 		e.instant = defaultInstant
 	}
@@ -147,29 +158,39 @@ const Horizon = vt.Instant(1 << 62)
 
 // At schedules an event. at must not be before Now: the past does not change.
 func (e *Engine) At(at vt.Instant, class Class, entity Entity, kind Kind, arg uint32) {
-	e.push(at, class, entity, kind, arg, false)
+	e.push(at, e.place(class, entity, kind), kind, arg)
 }
 
-func (e *Engine) push(at vt.Instant, class Class, entity Entity, kind Kind, arg uint32, timer bool) uint64 {
-	switch {
-	case at < e.now:
-		panic(fmt.Sprintf("engine: event of entity %d at %v, and it is %v already", entity, at, e.now))
-	case class > MaxClass || entity > MaxEntity:
-		panic(fmt.Sprintf("engine: class %d and entity %d, want at most %d and %d", class, entity, MaxClass, MaxEntity))
+// place is where the order of an entity's events of a class begins. The entity's
+// sequence is there from then on.
+func (e *Engine) place(class Class, entity Entity, kind Kind) uint64 {
+	if class > MaxClass || entity > MaxEntity || kind > MaxKind {
+		panic(fmt.Sprintf("engine: class %d, entity %d and kind %d, want at most %d, %d and %d", class, entity, kind, MaxClass, MaxEntity, MaxKind))
 	}
 	if int(entity) >= len(e.sequence) {
 		e.sequence = append(e.sequence, make([]uint64, int(entity)+1-len(e.sequence))...)
 	}
-	if at > Horizon {
+	return uint64(class)<<(sequenceBits+entityBits) | uint64(entity)<<sequenceBits
+}
+
+func (e *Engine) push(at vt.Instant, place uint64, kind Kind, arg uint32) uint64 {
+	n := &e.sequence[place>>sequenceBits&uint64(MaxEntity)]
+	switch {
+	case at < e.now:
+		panic(fmt.Sprintf("engine: event of entity %d at %v, and it is %v already", place>>sequenceBits&uint64(MaxEntity), at, e.now))
+	case at > Horizon:
 		return never
+	case *n > maxSequence:
+		panic(fmt.Sprintf("engine: entity %d has scheduled %d events", place>>sequenceBits&uint64(MaxEntity), *n))
 	}
-	n := e.sequence[entity]
-	if n > maxSequence {
-		panic(fmt.Sprintf("engine: entity %d has scheduled %d events", entity, n))
+	order := place | *n
+	*n++
+	ev := Event{At: at, order: order, Arg: arg, Kind: kind}
+	if e.ladder != nil {
+		e.ladder.Push(ev)
+	} else {
+		e.queue.Push(ev)
 	}
-	e.sequence[entity] = n + 1
-	order := uint64(class)<<(sequenceBits+entityBits) | uint64(entity)<<sequenceBits | n
-	e.queue.Push(Event{At: at, order: order, Arg: arg, Kind: kind, timer: timer})
 	return order
 }
 
@@ -185,15 +206,11 @@ func (e *Engine) Run(w World, end vt.Instant) error {
 // something else to look at too; more says that it stopped for that.
 func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error) {
 	for e.halted = false; n > 0; {
-		ev, ok := e.queue.Pop()
+		ev, ok := e.next(end)
 		if !ok {
 			return false, nil
 		}
-		if ev.At > end {
-			e.queue.Push(ev)
-			return false, nil
-		}
-		if ev.timer && !e.due(&ev) {
+		if ev.Kind >= timerKind && !e.due(&ev) {
 			continue
 		}
 		if err := e.enter(&ev); err != nil {
@@ -206,6 +223,19 @@ func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error)
 		n--
 	}
 	return true, nil
+}
+
+// next is the first event, taken out of the queue unless it is after end.
+func (e *Engine) next(end vt.Instant) (Event, bool) {
+	if e.ladder != nil {
+		return e.ladder.popUntil(end)
+	}
+	ev, ok := e.queue.Pop()
+	if ok && ev.At > end {
+		e.queue.Push(ev)
+		ok = false
+	}
+	return ev, ok
 }
 
 // Halt has Run come back after the event that is being handled.

@@ -51,6 +51,8 @@ const (
 	maxRungs = 8
 	// maxBuckets bounds a rung.
 	maxBuckets = 1 << 16
+	// near the front of the sorted events most of those go that are scheduled.
+	near = 16
 )
 
 // NewLadder returns an empty queue.
@@ -124,7 +126,8 @@ func (l *Ladder) put(r *rung, e *Event) {
 	} else {
 		l.free = l.nodes[n-1].next
 	}
-	l.nodes[n-1] = node{*e, r.heads[b]}
+	x := &l.nodes[n-1]
+	x.event, x.next = *e, r.heads[b]
 	r.heads[b] = n
 	r.counts[b]++
 	r.used++
@@ -132,6 +135,20 @@ func (l *Ladder) put(r *rung, e *Event) {
 
 // insert puts an event among the sorted ones.
 func (l *Ladder) insert(e *Event) {
+	b, i := l.bottom, l.next
+	if far := i + near; i == 0 || far < len(b) && b[far].before(e) {
+		l.insertFar(e)
+		return
+	}
+	for ; i < len(b) && b[i].before(e); i++ {
+		b[i-1] = b[i]
+	}
+	b[i-1] = *e
+	l.next--
+}
+
+// insertFar is insert by halves.
+func (l *Ladder) insertFar(e *Event) {
 	lo, hi := l.next, len(l.bottom)
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
@@ -147,18 +164,25 @@ func (l *Ladder) insert(e *Event) {
 		l.bottom[lo-1] = *e
 		return
 	}
+	if used := len(l.bottom) - l.next; len(l.bottom) == cap(l.bottom) && used <= len(l.bottom)/2 {
+		copy(l.bottom, l.bottom[l.next:]) // rather than grow for what is popped
+		l.bottom, lo, l.next = l.bottom[:used], lo-l.next, 0
+	}
 	l.bottom = slices.Insert(l.bottom, lo, *e)
 }
 
 // Pop implements Queue.
-func (l *Ladder) Pop() (Event, bool) {
-	if l.next == len(l.bottom) && !l.refill() {
+func (l *Ladder) Pop() (Event, bool) { return l.popUntil(vt.Never) }
+
+// popUntil is Pop, unless the first is after end.
+func (l *Ladder) popUntil(end vt.Instant) (Event, bool) {
+	if l.next == len(l.bottom) && !l.refill() || l.bottom[l.next].At > end {
 		return Event{}, false
 	}
-	e := l.bottom[l.next]
+	e := &l.bottom[l.next]
 	l.next++
 	l.used--
-	return e, true
+	return *e, true
 }
 
 // refill sorts the events that are next; false if there are none.
@@ -233,11 +257,23 @@ func grow(s []int32, n int) []int32 {
 	return s
 }
 
+// sort sorts the bottom: by insertion, which for few is quickest.
 func (l *Ladder) sort() {
-	slices.SortFunc(l.bottom, func(a, b Event) int {
-		if a.before(&b) {
-			return -1
+	b := l.bottom
+	if len(b) > near {
+		slices.SortFunc(b, func(a, b Event) int {
+			if a.before(&b) {
+				return -1
+			}
+			return 1
+		})
+		return
+	}
+	for i := 1; i < len(b); i++ {
+		e, j := b[i], i
+		for ; j > 0 && e.before(&b[j-1]); j-- {
+			b[j] = b[j-1]
 		}
-		return 1
-	})
+		b[j] = e
+	}
 }

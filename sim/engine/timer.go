@@ -7,12 +7,11 @@ import "github.com/homeward-lab/homeward/dataplane/vt"
 type Timer uint32
 
 type timer struct {
-	entity Entity
-	class  Class
-	kind   Kind
-	arg    uint32
-	armed  bool
-	at     vt.Instant
+	place uint64 // of its events' order
+	at    vt.Instant
+	kind  Kind
+	armed bool
+	arg   uint32
 	// generation is the order of the event that counts.
 	generation uint64
 }
@@ -20,7 +19,7 @@ type timer struct {
 // NewTimer returns a stopped timer, whose events will be of this class, entity,
 // kind and argument.
 func (e *Engine) NewTimer(class Class, entity Entity, kind Kind, arg uint32) Timer {
-	t := timer{entity: entity, class: class, kind: kind, arg: arg}
+	t := timer{place: e.place(class, entity, kind), kind: kind, arg: arg}
 	if n := len(e.idle); n > 0 {
 		id := e.idle[n-1]
 		e.idle = e.idle[:n-1]
@@ -39,7 +38,7 @@ func (e *Engine) Arm(id Timer, at vt.Instant) {
 		return
 	}
 	t.armed, t.at = true, at
-	t.generation = e.push(at, t.class, t.entity, t.kind, uint32(id), true)
+	t.generation = e.push(at, t.place, t.kind|timerKind, uint32(id))
 }
 
 // Stop disarms the timer.
@@ -58,6 +57,6 @@ func (e *Engine) due(ev *Event) bool {
 		return false
 	}
 	t.armed = false
-	ev.Arg = t.arg
+	ev.Arg, ev.Kind = t.arg, t.kind
 	return true
 }

@@ -69,10 +69,11 @@ func (f *flight) grow() {
 
 // next is when the next packet arrives; vt.Never without one.
 func (f *flight) next() vt.Instant {
-	switch {
-	case f.overtaken():
-		return f.early[0].at
-	case f.head == f.tail:
+	if len(f.early) > 0 {
+		if f.overtaken() {
+			return f.early[0].at
+		}
+	} else if f.head == f.tail {
 		return vt.Never
 	}
 	return f.slot(f.head).at

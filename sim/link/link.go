@@ -21,7 +21,8 @@ import (
 type Wire struct {
 	engine *engine.Engine
 	pool   *packet.Pool
-	line   *impair.Line // nil for a plain wire
+	line   *impair.Line  // nil for a plain wire
+	hop    time.Duration // what line leaves out: Hop while nothing is asked of it
 	timer  engine.Timer
 	flight flight
 	// down: nothing goes in, as of a cut cable.
@@ -56,12 +57,19 @@ func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Confi
 
 // Set changes what the wire does to packets that come from now on.
 func (w *Wire) Set(c impair.Config) (err error) {
-	if w.line != nil {
-		return w.line.Set(w.engine.Now(), c)
+	if w.line == nil {
+		w.times = hdrhistogram.New(int64(100*time.Nanosecond), longest, 2)
+		w.line, err = impair.New(c, w.stream, w.engine.Now())
+	} else {
+		err = w.line.Set(w.engine.Now(), c)
 	}
-	w.times = hdrhistogram.New(int64(100*time.Nanosecond), longest, 2)
-	w.line, err = impair.New(c, w.stream, w.engine.Now())
-	return err
+	if err != nil {
+		return err
+	}
+	if w.hop = 0; c.Plain() {
+		w.hop = Hop
+	}
+	return nil
 }
 
 // Times are how many packets passed an impaired wire, and how long they took at
@@ -108,6 +116,22 @@ func (w *Wire) Send(h packet.Handle) {
 		w.push(now.Add(Hop), h)
 		return
 	}
+	if !w.line.Steady() {
+		w.chance(now, h)
+		return
+	}
+	at, passed := w.line.Steadily(now, w.pool.Len(h))
+	if !passed {
+		w.lose(h)
+		return
+	}
+	at = at.Add(w.hop)
+	w.time(now, at)
+	w.push(at, h)
+}
+
+// chance is Send on a line that does more than delay.
+func (w *Wire) chance(now vt.Instant, h packet.Handle) {
 	fate := w.line.Send(now, w.pool.Len(h))
 	if fate.End != impair.Passed {
 		w.lose(h)
@@ -116,18 +140,20 @@ func (w *Wire) Send(h packet.Handle) {
 	if fate.Flip >= 0 {
 		w.pool.Data(h)[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
 	}
-	if c := w.line.Config(); c.Plain() { // it was impaired once
-		fate.At = fate.At.Add(Hop)
-	}
-	if took := int64(fate.At.Sub(now)); took != w.took {
-		w.record()
-		w.took = took
-	}
-	w.same++
+	w.time(now, fate.At)
 	w.push(fate.At, h)
 	if fate.Twice {
 		w.push(fate.At, w.pool.Copy(h))
 	}
+}
+
+// time notes how long a packet takes.
+func (w *Wire) time(now, at vt.Instant) {
+	if took := int64(at.Sub(now)); took != w.took {
+		w.record()
+		w.took = took
+	}
+	w.same++
 }
 
 func (w *Wire) push(at vt.Instant, h packet.Handle) {
@@ -136,19 +162,18 @@ func (w *Wire) push(at vt.Instant, h packet.Handle) {
 	}
 }
 
-// Receive is the packet that comes out now; 0 if there is none, or no more. It is
-// the caller's.
-func (w *Wire) Receive() packet.Handle {
-	at := w.flight.next()
-	if at > w.engine.Now() {
-		if at != vt.Never {
-			w.engine.Arm(w.timer, at)
-		}
-		return 0
-	}
-	h := w.flight.pop()
+// Receive is the packet that comes out now, when the timer has gone off; more
+// says that another does too. It is the caller's.
+func (w *Wire) Receive() (h packet.Handle, more bool) {
+	h = w.flight.pop()
 	if next := w.flight.peek(); next != 0 {
 		w.pool.Touch(next)
 	}
-	return h
+	switch at := w.flight.next(); {
+	case at <= w.engine.Now():
+		return h, true
+	case at != vt.Never:
+		w.engine.Arm(w.timer, at)
+	}
+	return h, false
 }

@@ -47,7 +47,9 @@ func (w *world) Handle(ev engine.Event) {
 	case kindCut:
 		w.wire.SetDown(ev.Arg == 1)
 	case kindArrive:
-		for h := w.wire.Receive(); h != 0; h = w.wire.Receive() {
+		for more := true; more; {
+			var h packet.Handle
+			h, more = w.wire.Receive()
 			w.got = append(w.got, arrival{binary.BigEndian.Uint32(w.pool.Data(h)), ev.At})
 			w.pool.Free(h)
 		}

@@ -42,7 +42,9 @@ func (q *queue) Handle(ev engine.Event) {
 		}
 		return
 	}
-	for h := q.wire.Receive(); h != 0; h = q.wire.Receive() {
+	for more := true; more; {
+		var h packet.Handle
+		h, more = q.wire.Receive()
 		service := q.rate.TxTime(unit.Bytes(len(q.pool.Data(h))))
 		q.n++
 		q.took += float64(service)
@@ -144,7 +146,9 @@ type arrivalsOf struct {
 }
 
 func (s *arrivalsOf) Handle(ev engine.Event) {
-	for h := s.wire.Receive(); h != 0; h = s.wire.Receive() {
+	for more := true; more; {
+		var h packet.Handle
+		h, more = s.wire.Receive()
 		s.at = append(s.at, ev.At)
 		s.pool.Free(h)
 	}

@@ -131,8 +131,8 @@ func (n *Node) drop(h packet.Handle, d Drop) {
 
 // Input takes a packet that came in.
 func (n *Node) Input(h packet.Handle) {
-	head := n.pool.Head(h)
-	if p := n.quick(head, n.pool.Len(h)); p != nil {
+	head, size := n.pool.HeadLen(h)
+	if p := n.quick(head, size); p != nil {
 		pkt.DecTTL4(head)
 		p.Send(h)
 		return
@@ -208,7 +208,7 @@ func slot(to uint32) uint32 { return to * 0x9e3779b1 >> 28 & (recent - 1) }
 
 // Output sends a packet of the node's own.
 func (n *Node) Output(h packet.Handle) {
-	if p := n.quick(n.pool.Head(h), n.pool.Len(h)); p != nil {
+	if p := n.quick(n.pool.HeadLen(h)); p != nil {
 		p.Send(h)
 		return
 	}

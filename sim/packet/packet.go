@@ -176,6 +176,12 @@ func (p *Pool) Len(h Handle) int { return int(p.of(h).size) }
 // with.
 func (p *Pool) Head(h Handle) []byte { return p.head(p.of(h)) }
 
+// HeadLen is Head and Len.
+func (p *Pool) HeadLen(h Handle) ([]byte, int) {
+	x := p.of(h)
+	return p.head(x), int(x.size)
+}
+
 // Push makes room for n bytes before the packet, which belong to it from then on,
 // and returns them.
 func (p *Pool) Push(h Handle, n int) []byte {

@@ -291,7 +291,9 @@ func (w *world) Handle(ev engine.Event) {
 	switch ev.Kind {
 	case kindWire:
 		x := w.wires[ev.Arg]
-		for h := x.Receive(); h != 0; h = x.Receive() {
+		for more := true; more; {
+			var h packet.Handle
+			h, more = x.Receive()
 			if w.watch.Arrived != nil && w.nodes[x.end].stack != nil {
 				w.watch.Arrived(x.end, w.pool.Flow(h))
 			}

@@ -115,7 +115,9 @@ func datagram(from, to netip.Addr, src, dst uint16) []byte {
 func (c *chain) Handle(ev engine.Event) {
 	switch ev.Kind {
 	case kindWire:
-		for h := c.wires[ev.Arg].Receive(); h != 0; h = c.wires[ev.Arg].Receive() {
+		for more := true; more; {
+			var h packet.Handle
+			h, more = c.wires[ev.Arg].Receive()
 			c.nodes[ev.Arg+1].Input(h)
 		}
 	case kindSend:

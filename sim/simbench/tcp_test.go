@@ -56,7 +56,9 @@ func (u *upload) Handle(ev engine.Event) {
 		return
 	}
 	w := u.wires[ev.Arg]
-	for h := w.Receive(); h != 0; h = w.Receive() {
+	for more := true; more; {
+		var h packet.Handle
+		h, more = w.Receive()
 		if ev.Arg == 2 && len(u.pool.Data(h)) > 1400 {
 			if u.full++; slices.Contains(u.lost, any(u.full)) {
 				u.pool.Free(h)
