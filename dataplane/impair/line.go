@@ -155,7 +155,10 @@ func (l *Line) Steady() bool { return l.steady }
 // was full.
 func (l *Line) Steadily(now vt.Instant, size int) (at vt.Instant, passed bool) {
 	l.count.Packets++
-	leaves, ok := l.sender.send(&l.config, now, unit.Bytes(size))
+	if unit.Bytes(size) != l.sender.size {
+		l.sender.fit(&l.config, unit.Bytes(size))
+	}
+	leaves, ok := l.sender.rate(now)
 	if !ok {
 		l.count.Overflowed++
 		return 0, false

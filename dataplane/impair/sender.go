@@ -1,6 +1,7 @@
 package impair
 
 import (
+	"math"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/unit"
@@ -28,27 +29,30 @@ type sender struct {
 // send takes a packet at now and says when its last bit leaves, or that the
 // queue was full.
 func (s *sender) send(c *Config, now vt.Instant, size unit.Bytes) (leaves vt.Instant, ok bool) {
-	switch {
-	case c.Trace != nil:
+	if c.Trace != nil {
 		return s.trace(c, now, size)
-	case c.Rate <= 0:
-		s.idle = max(s.idle, now)
-		return s.idle, true
 	}
 	if size != s.size {
 		s.fit(c, size)
 	}
-	if s.idle > now && s.idle.Sub(now) > s.wait {
+	return s.rate(now)
+}
+
+// rate is send without a trace, of a packet of the size that the sender is fit
+// for.
+func (s *sender) rate(now vt.Instant) (leaves vt.Instant, ok bool) {
+	begins := max(s.idle, now)
+	if begins.Sub(now) > s.wait {
 		return 0, false
 	}
-	s.idle = max(s.idle, now).Add(s.tx)
+	s.idle = begins.Add(s.tx)
 	return s.idle, true
 }
 
 // unfit forgets what fit computed: the rate or the queue is another.
 func (s *sender) unfit() { s.size = -1 }
 
-// fit computes what a rate does to packets of a size. That the bytes waiting,
+// fit computes what a rate, or none, does to packets of a size. That the bytes waiting,
 // rounded up, and the packet are within the queue is that what waits is sent in
 // the time of the rest of the queue, rounded down.
 func (s *sender) fit(c *Config, size unit.Bytes) {
@@ -57,6 +61,9 @@ func (s *sender) fit(c *Config, size unit.Bytes) {
 		limit = DefaultQueue(c.Rate)
 	}
 	s.size, s.tx, s.wait = size, c.Rate.TxTime(size), c.Rate.TxTime(limit-size)
+	if c.Rate == 0 {
+		s.wait = math.MaxInt64
+	}
 }
 
 // trace is send on capacity that follows a trace.

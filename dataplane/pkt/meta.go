@@ -2,6 +2,7 @@ package pkt
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
@@ -169,10 +170,17 @@ func HeaderSound(head []byte) bool {
 	if len(head) != IPv4Header {
 		return checksum.Checksum(head, 0) == 0xffff
 	}
-	b := (*[IPv4Header]byte)(head)
+	return Sound4((*[IPv4Header]byte)(head))
+}
+
+// Sound4 is HeaderSound of a header without options. In ones' complement numbers
+// of any width that is a multiple of 16 may be added (RFC 1071 section 2), so
+// these are of 64.
+func Sound4(b *[IPv4Header]byte) bool {
 	le := binary.LittleEndian
-	sum := uint64(le.Uint32(b[0:])) + uint64(le.Uint32(b[4:])) + uint64(le.Uint32(b[8:])) + uint64(le.Uint32(b[12:])) + uint64(le.Uint32(b[16:]))
-	return sum%0xffff == 0
+	sum, carry := bits.Add64(le.Uint64(b[0:]), le.Uint64(b[8:]), 0)
+	sum, carry = bits.Add64(sum, uint64(le.Uint32(b[16:])), carry)
+	return (sum%0xffff+carry)%0xffff == 0
 }
 
 // Number is an IP address as a number; IPv4 is mapped (RFC 4291 section

@@ -65,13 +65,13 @@ const (
 )
 
 // Entity is who the event is of.
-func (e *Event) Entity() Entity { return Entity(e.order>>sequenceBits) & MaxEntity }
+func (e Event) Entity() Entity { return Entity(e.order>>sequenceBits) & MaxEntity }
 
 // Class is the event's.
-func (e *Event) Class() Class { return Class(e.order >> (sequenceBits + entityBits)) }
+func (e Event) Class() Class { return Class(e.order >> (sequenceBits + entityBits)) }
 
 // before is the total order.
-func (e *Event) before(o *Event) bool {
+func (e Event) before(o Event) bool {
 	return e.At < o.At || e.At == o.At && e.order < o.order
 }
 
@@ -139,6 +139,9 @@ func New(o Options) *Engine {
 	if e.instant == 0 {
 		e.instant = defaultInstant
 	}
+	if e.budget == 0 {
+		e.budget = math.MaxUint64
+	}
 	return e
 }
 
@@ -175,23 +178,29 @@ func (e *Engine) place(class Class, entity Entity, kind Kind) uint64 {
 
 func (e *Engine) push(at vt.Instant, place uint64, kind Kind, arg uint32) uint64 {
 	n := &e.sequence[place>>sequenceBits&uint64(MaxEntity)]
-	switch {
-	case at < e.now:
-		panic(fmt.Sprintf("engine: event of entity %d at %v, and it is %v already", place>>sequenceBits&uint64(MaxEntity), at, e.now))
-	case at > Horizon:
+	if at > Horizon {
 		return never
-	case *n > maxSequence:
-		panic(fmt.Sprintf("engine: entity %d has scheduled %d events", place>>sequenceBits&uint64(MaxEntity), *n))
 	}
-	order := place | *n
+	if at < e.now || *n > maxSequence {
+		e.refuse(at, place, *n)
+	}
+	ev := Event{At: at, order: place | *n, Arg: arg, Kind: kind}
 	*n++
-	ev := Event{At: at, order: order, Arg: arg, Kind: kind}
 	if e.ladder != nil {
 		e.ladder.Push(ev)
 	} else {
 		e.queue.Push(ev)
 	}
-	return order
+	return ev.order
+}
+
+//go:noinline
+func (e *Engine) refuse(at vt.Instant, place, n uint64) {
+	entity := place >> sequenceBits & uint64(MaxEntity)
+	if n > maxSequence {
+		panic(fmt.Sprintf("engine: entity %d has scheduled %d events", entity, n))
+	}
+	panic(fmt.Sprintf("engine: event of entity %d at %v, and it is %v already", entity, at, e.now))
 }
 
 // Run handles events until the one after end, until there are none, or until the
@@ -206,16 +215,34 @@ func (e *Engine) Run(w World, end vt.Instant) error {
 // something else to look at too; more says that it stopped for that.
 func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error) {
 	for e.halted = false; n > 0; {
-		ev, ok := e.next(end)
-		if !ok {
+		var ev Event
+		if l := e.ladder; l != nil {
+			if !l.ready(end) {
+				return false, nil
+			}
+			ev = l.take()
+		} else if ev = e.popUntil(end); ev.order == never {
 			return false, nil
 		}
-		if ev.Kind >= timerKind && !e.due(&ev) {
-			continue
+		if ev.Kind >= timerKind {
+			t := e.due(ev)
+			if t == nil {
+				continue
+			}
+			ev.Arg, ev.Kind = t.arg, t.kind
 		}
-		if err := e.enter(&ev); err != nil {
-			return false, err
+		if ev.At > e.now {
+			e.atOnce = 0
 		}
+		if e.atOnce++; e.atOnce > e.instant || e.handled >= e.budget {
+			return false, e.bound(ev)
+		}
+		if ev.At <= e.now && (ev.At < e.now || ev.order == e.last) && e.handled > 0 {
+			e.disorder(ev)
+		}
+		e.now, e.last = ev.At, ev.order
+		e.handled++
+		e.print.add(ev)
 		w.Handle(ev)
 		if e.halted {
 			return false, nil
@@ -225,38 +252,35 @@ func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error)
 	return true, nil
 }
 
-// next is the first event, taken out of the queue unless it is after end.
-func (e *Engine) next(end vt.Instant) (Event, bool) {
-	if e.ladder != nil {
-		return e.ladder.popUntil(end)
+// disorder is of an event that does not come after the last one in the total
+// order.
+//
+//go:noinline
+func (e *Engine) disorder(ev Event) {
+	panic(fmt.Sprintf("engine: event %+v after one of order %x at %v: two of one order, or a queue that mixes them up", ev, e.last, e.now))
+}
+
+// bound is which bound an event breaks.
+func (e *Engine) bound(ev Event) error {
+	if e.atOnce > e.instant {
+		return fmt.Errorf("%w: %d events at %v, the last of entity %d", ErrZeno, e.instant, ev.At, ev.Entity())
 	}
+	return fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
+}
+
+// popUntil takes the first event out of any queue, unless it is after end: then,
+// or without one, it is one of order never.
+func (e *Engine) popUntil(end vt.Instant) Event {
 	ev, ok := e.queue.Pop()
-	if ok && ev.At > end {
-		e.queue.Push(ev)
-		ok = false
+	if !ok {
+		return Event{order: never}
 	}
-	return ev, ok
+	if ev.At > end {
+		e.queue.Push(ev)
+		return Event{order: never}
+	}
+	return ev
 }
 
 // Halt has Run come back after the event that is being handled.
 func (e *Engine) Halt() { e.halted = true }
-
-// enter moves time to an event, unless that would break a bound.
-func (e *Engine) enter(ev *Event) error {
-	switch {
-	case ev.At > e.now:
-		e.atOnce = 0
-	case e.handled > 0 && (ev.At < e.now || ev.order == e.last):
-		panic(fmt.Sprintf("engine: event %+v after one of order %x at %v: two of one order, or a queue that mixes them up", *ev, e.last, e.now))
-	}
-	switch e.atOnce++; {
-	case e.atOnce > e.instant:
-		return fmt.Errorf("%w: %d events at %v, the last of entity %d", ErrZeno, e.instant, ev.At, ev.Entity())
-	case e.budget != 0 && e.handled >= e.budget:
-		return fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
-	}
-	e.now, e.last = ev.At, ev.order
-	e.handled++
-	e.print.add(ev)
-	return nil
-}

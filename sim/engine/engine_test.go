@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -313,6 +314,23 @@ func TestTotalOrder(t *testing.T) {
 		// entity the arguments are in order.
 		if !slices.Equal(c.seen, want) {
 			t.Errorf("%s: %v", name, c.seen)
+		}
+	}
+}
+
+// TestFewStaySmall: the room of a few events does not grow with those that went
+// through it.
+func TestFewStaySmall(t *testing.T) {
+	for name, q := range queues() {
+		h := holding(q(), 50)
+		h.left = 1 << 30
+		_, _ = h.e.Steps(h, engine.Horizon, 10_000)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _ = h.e.Steps(h, engine.Horizon, 300_000)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<14 {
+			t.Errorf("%s: %d bytes for 300,000 events, 50 at a time", name, n)
 		}
 	}
 }

@@ -13,7 +13,7 @@ func (h *Heap) Push(e Event) {
 	h.events = append(h.events, e)
 	for i > 0 {
 		parent := (i - 1) / 4
-		if !e.before(&h.events[parent]) {
+		if !e.before(h.events[parent]) {
 			break
 		}
 		h.events[i] = h.events[parent]
@@ -42,11 +42,11 @@ func (h *Heap) Pop() (first Event, ok bool) {
 		}
 		least := child
 		for c := child + 1; c < min(child+4, n); c++ {
-			if h.events[c].before(&h.events[least]) {
+			if h.events[c].before(h.events[least]) {
 				least = c
 			}
 		}
-		if !h.events[least].before(&e) {
+		if !h.events[least].before(e) {
 			break
 		}
 		h.events[i] = h.events[least]

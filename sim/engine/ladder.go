@@ -69,22 +69,22 @@ func (r *rung) now() vt.Instant { return r.start + r.width*vt.Instant(r.current)
 
 // Push implements Queue.
 func (l *Ladder) Push(e Event) {
-	l.used++
-	l.place(&e)
-}
-
-func (l *Ladder) place(e *Event) {
-	if l.used <= few && l.depth == 0 && len(l.top) == 0 {
-		l.insert(e)
+	if l.used++; l.used <= few && l.depth == 0 && len(l.top) == 0 {
 		l.topStart = max(l.topStart, e.At+1)
+		l.insert(e)
 		return
 	}
+	l.place(e)
+}
+
+// place puts an event where its time is: the top, a rung, or the sorted ones.
+func (l *Ladder) place(e Event) {
 	if e.At >= l.topStart {
 		if len(l.top) == 0 {
 			l.topMin, l.topMax = e.At, e.At
 		}
 		l.topMin, l.topMax = min(l.topMin, e.At), max(l.topMax, e.At)
-		l.top = append(l.top, *e)
+		l.top = append(l.top, e)
 		return
 	}
 	for i := range l.rungs[:l.depth] {
@@ -117,7 +117,7 @@ func (l *Ladder) thin() bool {
 }
 
 // put adds an event to its bucket of r.
-func (l *Ladder) put(r *rung, e *Event) {
+func (l *Ladder) put(r *rung, e Event) {
 	b := min(int((e.At-r.start)/r.width), len(r.heads)-1)
 	n := l.free
 	if n == 0 {
@@ -127,28 +127,30 @@ func (l *Ladder) put(r *rung, e *Event) {
 		l.free = l.nodes[n-1].next
 	}
 	x := &l.nodes[n-1]
-	x.event, x.next = *e, r.heads[b]
+	x.event, x.next = e, r.heads[b]
 	r.heads[b] = n
 	r.counts[b]++
 	r.used++
 }
 
-// insert puts an event among the sorted ones.
-func (l *Ladder) insert(e *Event) {
-	b, i := l.bottom, l.next
-	if far := i + near; i == 0 || far < len(b) && b[far].before(e) {
+// insert puts an event among the sorted ones. Most of what is scheduled goes near
+// the front, and some to the end: those places are looked at first.
+func (l *Ladder) insert(e Event) {
+	i, n := l.next, len(l.bottom)
+	if i == 0 || i+near < n && l.bottom[i+near].before(e) {
 		l.insertFar(e)
 		return
 	}
-	for ; i < len(b) && b[i].before(e); i++ {
-		b[i-1] = b[i]
+	b := l.bottom[i-1:]
+	for i = 1; i < len(b) && b[i].before(e); i++ {
 	}
-	b[i-1] = *e
+	copy(b, b[1:i])
+	b[i-1] = e
 	l.next--
 }
 
 // insertFar is insert by halves.
-func (l *Ladder) insertFar(e *Event) {
+func (l *Ladder) insertFar(e Event) {
 	lo, hi := l.next, len(l.bottom)
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
@@ -161,28 +163,36 @@ func (l *Ladder) insertFar(e *Event) {
 	if l.next > 0 && lo-l.next < len(l.bottom)-lo { // the front is nearer, and there is room
 		copy(l.bottom[l.next-1:], l.bottom[l.next:lo])
 		l.next--
-		l.bottom[lo-1] = *e
+		l.bottom[lo-1] = e
 		return
 	}
 	if used := len(l.bottom) - l.next; len(l.bottom) == cap(l.bottom) && used <= len(l.bottom)/2 {
 		copy(l.bottom, l.bottom[l.next:]) // rather than grow for what is popped
 		l.bottom, lo, l.next = l.bottom[:used], lo-l.next, 0
 	}
-	l.bottom = slices.Insert(l.bottom, lo, *e)
+	l.bottom = slices.Insert(l.bottom, lo, e)
 }
 
 // Pop implements Queue.
-func (l *Ladder) Pop() (Event, bool) { return l.popUntil(vt.Never) }
-
-// popUntil is Pop, unless the first is after end.
-func (l *Ladder) popUntil(end vt.Instant) (Event, bool) {
-	if l.next == len(l.bottom) && !l.refill() || l.bottom[l.next].At > end {
+func (l *Ladder) Pop() (Event, bool) {
+	if !l.ready(vt.Never) {
 		return Event{}, false
 	}
-	e := &l.bottom[l.next]
+	return l.take(), true
+}
+
+// ready reports whether there is an event, not after end. Then it is the first of
+// the sorted ones, and may be taken.
+func (l *Ladder) ready(end vt.Instant) bool {
+	return (l.next < len(l.bottom) || l.refill()) && l.bottom[l.next].At <= end
+}
+
+// take takes out the first event, which is ready.
+func (l *Ladder) take() Event {
+	e := l.bottom[l.next]
 	l.next++
 	l.used--
-	return *e, true
+	return e
 }
 
 // refill sorts the events that are next; false if there are none.
@@ -211,7 +221,7 @@ func (l *Ladder) refill() bool {
 		for r.counts[r.current] == 0 {
 			r.current++
 		}
-		l.take(r)
+		l.collect(r)
 		if len(l.scratch) > crowded && r.width > 1 && l.depth < maxRungs {
 			l.spread(l.scratch, r.now()-r.width, r.now()-1)
 			continue
@@ -222,8 +232,8 @@ func (l *Ladder) refill() bool {
 	}
 }
 
-// take moves the current bucket of r to scratch, and goes on to the next.
-func (l *Ladder) take(r *rung) {
+// collect moves the current bucket of r to scratch, and goes on to the next.
+func (l *Ladder) collect(r *rung) {
 	l.scratch = l.scratch[:0]
 	for n := r.heads[r.current]; n != 0; {
 		x := &l.nodes[n-1]
@@ -246,7 +256,7 @@ func (l *Ladder) spread(events []Event, first, last vt.Instant) {
 	l.depth++
 	*r = rung{start: first, width: width, heads: grow(r.heads, buckets), counts: grow(r.counts, buckets)}
 	for i := range events {
-		l.put(r, &events[i])
+		l.put(r, events[i])
 	}
 }
 
@@ -262,7 +272,7 @@ func (l *Ladder) sort() {
 	b := l.bottom
 	if len(b) > near {
 		slices.SortFunc(b, func(a, b Event) int {
-			if a.before(&b) {
+			if a.before(b) {
 				return -1
 			}
 			return 1
@@ -271,7 +281,7 @@ func (l *Ladder) sort() {
 	}
 	for i := 1; i < len(b); i++ {
 		e, j := b[i], i
-		for ; j > 0 && e.before(&b[j-1]); j-- {
+		for ; j > 0 && e.before(b[j-1]); j-- {
 			b[j] = b[j-1]
 		}
 		b[j] = e

@@ -50,13 +50,12 @@ func (e *Engine) Free(id Timer) {
 	e.idle = append(e.idle, id)
 }
 
-// due reports whether a timer's event still counts, and makes it the World's.
-func (e *Engine) due(ev *Event) bool {
+// due is the timer whose event it is, if that still counts.
+func (e *Engine) due(ev Event) *timer {
 	t := &e.timers[ev.Arg]
 	if !t.armed || t.generation != ev.order {
-		return false
+		return nil
 	}
 	t.armed = false
-	ev.Arg, ev.Kind = t.arg, t.kind
-	return true
+	return t
 }

@@ -44,21 +44,23 @@ func (f *flight) overtaken() bool {
 // push adds a packet, and reports whether it is the next.
 func (f *flight) push(at vt.Instant, h packet.Handle) bool {
 	f.count++
-	a := arrival{at, f.count, h}
-	if f.head != f.tail && at < f.last {
-		f.overtake(a)
-		return f.overtaken() && f.early[0].n == a.n
+	n := f.tail - f.head
+	if n != 0 && at < f.last {
+		f.overtake(arrival{at, f.count, h})
+		return f.overtaken() && f.early[0].n == f.count
 	}
-	if int(f.tail-f.head) == len(f.ring) {
+	if int(n) == len(f.ring) {
 		f.grow()
 	}
-	*f.slot(f.tail) = a
+	*f.slot(f.tail) = arrival{at, f.count, h}
 	f.tail++
 	f.last = at
-	return f.tail-f.head == 1 && !f.overtaken()
+	return n == 0 && !f.overtaken()
 }
 
 // grow doubles the ring.
+//
+//go:noinline
 func (f *flight) grow() {
 	old := *f
 	f.ring = make([]arrival, max(8, 2*len(old.ring)))
@@ -67,36 +69,38 @@ func (f *flight) grow() {
 	}
 }
 
-// next is when the next packet arrives; vt.Never without one.
-func (f *flight) next() vt.Instant {
+// next is the next packet; without one it has no handle.
+func (f *flight) next() arrival {
+	switch {
+	case f.overtaken():
+		return f.early[0]
+	case f.head == f.tail:
+		return arrival{}
+	}
+	return *f.slot(f.head)
+}
+
+// pop takes the next packet out; there is one. next is the one behind it.
+func (f *flight) pop() (h packet.Handle, next arrival) {
 	if len(f.early) > 0 {
 		if f.overtaken() {
-			return f.early[0].at
+			h = f.popEarly()
+		} else {
+			h = f.slot(f.head).h
+			f.head++
 		}
-	} else if f.head == f.tail {
-		return vt.Never
+		return h, f.next()
 	}
-	return f.slot(f.head).at
-}
-
-// peek is the first of the ring, most likely the next packet; 0 without one.
-func (f *flight) peek() packet.Handle {
-	if f.head == f.tail {
-		return 0
+	h = f.slot(f.head).h
+	if f.head++; f.head != f.tail {
+		next = *f.slot(f.head)
 	}
-	return f.slot(f.head).h
-}
-
-// pop takes the next packet out; there is one.
-func (f *flight) pop() packet.Handle {
-	if f.overtaken() {
-		return f.popEarly()
-	}
-	f.head++
-	return f.slot(f.head - 1).h
+	return h, next
 }
 
 // overtake adds a packet to the heap.
+//
+//go:noinline
 func (f *flight) overtake(a arrival) {
 	i := len(f.early)
 	f.early = append(f.early, a)

@@ -29,22 +29,25 @@ func TestFlightOrder(t *testing.T) {
 				t.Fatalf("seed %d: packet %d is the next: %v, want %v", seed, h+1, first, i == 0)
 			}
 			for n := r.IntN(3); n > 0 && len(want) > 0; n-- {
-				if f.len() != len(want) || f.next() != want[0].at {
-					t.Fatalf("seed %d: %d packets, the next at %v; want %d, %v", seed, f.len(), f.next(), len(want), want[0].at)
+				if f.len() != len(want) || f.next().at != want[0].at {
+					t.Fatalf("seed %d: %d packets, the next at %v; want %d, %v", seed, f.len(), f.next().at, len(want), want[0].at)
 				}
 				now = want[0].at
-				if got := f.pop(); got != want[0].h {
+				got, next := f.pop()
+				if got != want[0].h {
 					t.Fatalf("seed %d: packet %d, want %d", seed, got, want[0].h)
 				}
-				want = want[1:]
+				if want = want[1:]; len(want) == 0 && next.h != 0 || len(want) > 0 && next.h != want[0].h {
+					t.Fatalf("seed %d: packet %d is behind, want %v", seed, next.h, want)
+				}
 			}
 		}
 		for _, w := range want {
-			if got := f.pop(); got != w.h {
+			if got, _ := f.pop(); got != w.h {
 				t.Fatalf("seed %d: packet %d, want %d", seed, got, w.h)
 			}
 		}
-		if f.next() != vt.Never || f.len() != 0 {
+		if f.next().h != 0 || f.len() != 0 {
 			t.Errorf("seed %d: %d packets are left", seed, f.len())
 		}
 	}

@@ -78,14 +78,16 @@ func (w *Wire) Times(q float64) (n int64, took time.Duration) {
 	if w.times == nil {
 		return 0, 0
 	}
-	w.record()
+	w.record(w.took)
 	return w.times.TotalCount(), time.Duration(w.times.ValueAtQuantile(100 * q))
 }
 
-// record puts into times what is not there yet.
-func (w *Wire) record() {
+// record puts into times what is not there yet. The next packets take so long.
+//
+//go:noinline
+func (w *Wire) record(took int64) {
 	_ = w.times.RecordValues(min(w.took, longest), w.same) // within bounds it cannot fail
-	w.same = 0
+	w.took, w.same = took, 0
 }
 
 // Line is what the wire does; nil for a plain one.
@@ -94,6 +96,7 @@ func (w *Wire) Line() *impair.Line { return w.line }
 // SetDown cuts the wire, or mends it. What is under way still arrives.
 func (w *Wire) SetDown(down bool) { w.down = down }
 
+//go:noinline
 func (w *Wire) lose(h packet.Handle) {
 	w.dropped++
 	w.pool.Free(h)
@@ -126,8 +129,13 @@ func (w *Wire) Send(h packet.Handle) {
 		return
 	}
 	at = at.Add(w.hop)
-	w.time(now, at)
-	w.push(at, h)
+	if took := int64(at.Sub(now)); took != w.took {
+		w.record(took)
+	}
+	w.same++
+	if w.flight.push(at, h) {
+		w.engine.Arm(w.timer, at)
+	}
 }
 
 // chance is Send on a line that does more than delay.
@@ -140,20 +148,14 @@ func (w *Wire) chance(now vt.Instant, h packet.Handle) {
 	if fate.Flip >= 0 {
 		w.pool.Data(h)[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
 	}
-	w.time(now, fate.At)
+	if took := int64(fate.At.Sub(now)); took != w.took {
+		w.record(took)
+	}
+	w.same++
 	w.push(fate.At, h)
 	if fate.Twice {
 		w.push(fate.At, w.pool.Copy(h))
 	}
-}
-
-// time notes how long a packet takes.
-func (w *Wire) time(now, at vt.Instant) {
-	if took := int64(at.Sub(now)); took != w.took {
-		w.record()
-		w.took = took
-	}
-	w.same++
 }
 
 func (w *Wire) push(at vt.Instant, h packet.Handle) {
@@ -165,15 +167,13 @@ func (w *Wire) push(at vt.Instant, h packet.Handle) {
 // Receive is the packet that comes out now, when the timer has gone off; more
 // says that another does too. It is the caller's.
 func (w *Wire) Receive() (h packet.Handle, more bool) {
-	h = w.flight.pop()
-	if next := w.flight.peek(); next != 0 {
-		w.pool.Touch(next)
-	}
-	switch at := w.flight.next(); {
-	case at <= w.engine.Now():
-		return h, true
-	case at != vt.Never:
-		w.engine.Arm(w.timer, at)
+	h, next := w.flight.pop()
+	if next.h != 0 {
+		if next.at <= w.engine.Now() {
+			return h, true
+		}
+		w.pool.Touch(next.h)
+		w.engine.Arm(w.timer, next.at)
 	}
 	return h, false
 }

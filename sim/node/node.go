@@ -181,13 +181,17 @@ func (n *Node) Input(h packet.Handle) {
 // header without options, time to live, a destination that is remembered, and a
 // size that fits. It is nil for any other, which Input looks at closely. Both
 // come to the same.
-func (n *Node) quick(b []byte, size int) Port {
-	if len(b) < pkt.IPv4Header || b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != size {
+func (n *Node) quick(head []byte, size int) Port {
+	if len(head) < pkt.IPv4Header {
+		return nil
+	}
+	b := (*[pkt.IPv4Header]byte)(head)
+	if b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != size {
 		return nil
 	}
 	to := binary.BigEndian.Uint32(b[16:])
 	r := &n.recent[slot(to)]
-	if r.to != to || r.port == nil || size > r.port.MTU() || !pkt.HeaderSound(b[:pkt.IPv4Header]) {
+	if r.to != to || r.port == nil || !pkt.Sound4(b) || size > r.port.MTU() {
 		return nil
 	}
 	return r.port

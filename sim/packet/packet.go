@@ -46,13 +46,13 @@ type body [headroom + Size]byte
 // Pool holds packets. The zero value is empty and ready. It is not safe for
 // concurrent use.
 type Pool struct {
-	chunks []*[chunkSize]packet
+	chunks [][]packet
 	free   []Handle
 	next   Handle // the last handle ever given
 	live   int
 	warm   uint32
 
-	bodies     []*[bodyChunk]body
+	bodies     [][]body
 	freeBodies []uint32
 	nextBody   uint32
 }
@@ -99,7 +99,7 @@ func (p *Pool) take() Handle {
 		return h
 	}
 	if int(p.next)>>chunkBits == len(p.chunks) {
-		p.chunks = append(p.chunks, new([chunkSize]packet))
+		p.chunks = append(p.chunks, make([]packet, chunkSize))
 	}
 	p.next++
 	return p.next
@@ -112,13 +112,13 @@ func (p *Pool) takeBody() uint32 {
 		return b
 	}
 	if int(p.nextBody)>>bodyBits == len(p.bodies) {
-		p.bodies = append(p.bodies, new([bodyChunk]body))
+		p.bodies = append(p.bodies, make([]body, bodyChunk))
 	}
 	p.nextBody++
 	return p.nextBody
 }
 
-func (p *Pool) of(h Handle) *packet { return &p.chunks[(h-1)>>chunkBits][(h-1)&(chunkSize-1)] }
+func (p *Pool) of(h Handle) *packet { return &p.chunks[(h-1)>>chunkBits][(h-1)%chunkSize] }
 
 func (p *Pool) room(x *packet) []byte {
 	if x.body == 0 {
