@@ -260,6 +260,31 @@ func (d *Dataplane) carried(e *dataplaneFlow) Carried {
 	return c
 }
 
+// Pass has the packets of a TCP connection that is not here handed to another
+// server, which keeps them: the bucket's second hop. SYN is the hub's. Of server
+// 0 it ends that. When there is no room, the one that was passed least lately is
+// the hub's again.
+func (d *Dataplane) Pass(key *flow.Key, to ident.Server) error {
+	k := forwardKey(key)
+	if to == 0 {
+		if err := d.objects.Passed.Delete(&k); !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+		return nil
+	}
+	d.passing = true
+	return put(d.objects.Passed, &k, uint32(to))
+}
+
+// PassNone ends it for all.
+func (d *Dataplane) PassNone() error {
+	if !d.passing {
+		return nil
+	}
+	d.passing = false
+	return clearMap[dataplaneFlowKey, uint32](d.objects.Passed)
+}
+
 // Clear ends the carrying of all flows.
 func (d *Dataplane) Clear() error {
 	errs := []error{clearMap[dataplaneFlowKey, dataplaneForward](d.objects.Forwards)}

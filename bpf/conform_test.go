@@ -12,6 +12,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/conform"
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
@@ -44,6 +45,8 @@ func (c *carrier) Remove(f hub.FastFlow) (hub.Account, bool) {
 }
 func (c *carrier) Ask(id ident.OnRamp, ask bool)       { c.Dataplane.Ask(id, ask) }
 func (c *carrier) AskServer(id ident.Server, ask bool) { c.Dataplane.AskServer(id, ask) }
+func (c *carrier) Pass(key flow.Key, to ident.Server)  { c.Dataplane.Pass(&key, to) }
+func (c *carrier) PassNone()                           { c.Dataplane.PassNone() }
 
 // hook is one of the programs and its verdicts.
 type hook struct {

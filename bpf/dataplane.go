@@ -67,6 +67,8 @@ type Dataplane struct {
 	// installed is how many flows there are, serial the number of the last.
 	installed int
 	serial    uint32
+	// passing says that there may be something in the map passed.
+	passing bool
 	// asked are on-ramps whose replies the hub has asked for (see Ask).
 	asked map[ident.OnRamp]bool
 	// askedServers are those to which the hub hands over itself (see AskServer).
@@ -188,6 +190,7 @@ func (s *Spec) size(spec *ebpf.CollectionSpec) {
 	for name, entries := range map[string]uint32{
 		dataplaneMapForwards: uint32(s.Flows),
 		dataplaneMapFurther:  uint32(s.Flows),
+		dataplaneMapPassed:   uint32(s.Flows),
 		dataplaneMapReturns:  uint32(s.slots()),
 		dataplaneMapHashed:   s.indexed(),
 		dataplaneMapEgresses: uint32(s.slots() / sliceSlots),
@@ -248,7 +251,7 @@ func (d *Dataplane) maps() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapEgresses: o.Egresses, dataplaneMapHashed: o.Hashed, dataplaneMapForwards: o.Forwards,
 		dataplaneMapFurther: o.Further, dataplaneMapOnramps: o.Onramps, dataplaneMapOutcomes: o.Outcomes,
-		dataplaneMapPlaces: o.Places, dataplaneMapReturns: o.Returns, dataplaneMapServers: o.Servers, dataplaneMapTunnels: o.Tunnels,
+		dataplaneMapPassed: o.Passed, dataplaneMapPlaces: o.Places, dataplaneMapReturns: o.Returns, dataplaneMapServers: o.Servers, dataplaneMapTunnels: o.Tunnels,
 	}
 }
 

@@ -169,6 +169,7 @@ const (
 	dataplaneMapHashed         = "hashed"
 	dataplaneMapOnramps        = "onramps"
 	dataplaneMapOutcomes       = "outcomes"
+	dataplaneMapPassed         = "passed"
 	dataplaneMapPlaces         = "places"
 	dataplaneMapReturns        = "returns"
 	dataplaneMapServers        = "servers"
@@ -241,6 +242,7 @@ type dataplaneMapSpecs struct {
 	Hashed   *ebpf.MapSpec `ebpf:"hashed"`
 	Onramps  *ebpf.MapSpec `ebpf:"onramps"`
 	Outcomes *ebpf.MapSpec `ebpf:"outcomes"`
+	Passed   *ebpf.MapSpec `ebpf:"passed"`
 	Places   *ebpf.MapSpec `ebpf:"places"`
 	Returns  *ebpf.MapSpec `ebpf:"returns"`
 	Servers  *ebpf.MapSpec `ebpf:"servers"`
@@ -287,6 +289,7 @@ type dataplaneMaps struct {
 	Hashed   *ebpf.Map `ebpf:"hashed"`
 	Onramps  *ebpf.Map `ebpf:"onramps"`
 	Outcomes *ebpf.Map `ebpf:"outcomes"`
+	Passed   *ebpf.Map `ebpf:"passed"`
 	Places   *ebpf.Map `ebpf:"places"`
 	Returns  *ebpf.Map `ebpf:"returns"`
 	Servers  *ebpf.Map `ebpf:"servers"`
@@ -303,6 +306,7 @@ func (m *dataplaneMaps) Close() error {
 		m.Hashed,
 		m.Onramps,
 		m.Outcomes,
+		m.Passed,
 		m.Places,
 		m.Returns,
 		m.Servers,

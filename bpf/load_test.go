@@ -15,7 +15,7 @@ import (
 const insnBudget = 5000
 
 // fastBudget is that of the fast path, of which there is one per server.
-const fastBudget = 30000
+const fastBudget = 40000
 
 func options(key *uint32) BranchOptions {
 	return BranchOptions{

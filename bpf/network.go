@@ -269,20 +269,10 @@ func (d *Dataplane) AskServer(id ident.Server, ask bool) error {
 func (d *Dataplane) setServers() error {
 	c := &d.spec.Config
 	var errs []error
-	var near []steer.Server
-	here := ident.Datacenter(0)
-	for _, s := range c.Servers {
-		if s.ID == c.Self {
-			here = s.Datacenter
-		}
-	}
 	servers := make(map[uint32]uint32)
 	for _, s := range c.Servers {
 		if servers[uint32(s.ID)] = wire4(s.Handover); d.askedServers[s.ID] {
 			servers[uint32(s.ID)] = 0 // unknown to the programs, which leave it
-		}
-		if s.Datacenter == here {
-			near = append(near, steer.Server{ID: s.ID, Live: s.Live, WasLive: s.WasLive})
 		}
 	}
 	for id := range d.network.servers {
@@ -294,7 +284,7 @@ func (d *Dataplane) setServers() error {
 		errs = append(errs, put(d.objects.Servers, id, &at))
 	}
 	d.network.servers = servers
-	table := steer.New(c.Seed, near)
+	table := c.Buckets()
 	keys, values := make([]uint32, steer.Buckets), make([]dataplaneBucket, steer.Buckets)
 	for b := range keys {
 		hash := uint64(b) << (64 - bucketBits)

@@ -157,7 +157,7 @@ func Run(chance Chance, n int, w *World, law, other Server, clock func() vt.Inst
 
 // Cases are the names of all kinds of packets and of all ways to spoil one.
 func Cases() []string {
-	names := []string{"syn up", "syn-ack down", "tcp up", "tcp down", "odd tcp up", "odd tcp down", "udp up", "udp down", "echo up", "echo down", "other transport down", "edge address up", "edge port down"}
+	names := []string{"syn up", "syn-ack down", "tcp up", "tcp down", "odd tcp up", "odd tcp down", "udp up", "udp down", "echo up", "echo down", "other transport down", "other remote down", "edge address up", "edge port down"}
 	for i := range innerSpoils {
 		names = append(names, innerSpoils[i].name)
 	}

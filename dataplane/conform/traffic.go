@@ -3,6 +3,7 @@ package conform
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -45,9 +46,38 @@ type traffic struct {
 	Chance
 	w     *World
 	talks []*talk
+	// sweep are the edge addresses that come first.
+	sweep []netip.Addr
 }
 
-func newTraffic(w *World, c Chance) *traffic { return &traffic{Chance: c, w: w} }
+func newTraffic(w *World, c Chance) *traffic {
+	g := &traffic{Chance: c, w: w}
+	for range sweeps {
+		for _, a := range append(slices.Clone(edges4), edges6...) {
+			g.sweep = append(g.sweep, netip.MustParseAddr(a))
+		}
+	}
+	return g
+}
+
+// sweeps is how often each edge address comes before chance has it: often enough
+// for its home to be another server for sure.
+const sweeps = 8
+
+// swept is a packet to the next edge address, from a port of its own.
+func (g *traffic) swept() packetCase {
+	to := g.sweep[0]
+	g.sweep = g.sweep[1:]
+	t := &talk{ramp: rampFirst, proto: pkt.ProtoUDP, client: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 1, 9}), uint16(2000+len(g.sweep)))}
+	if to.Is6() {
+		t.client = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfd, 7: 1, 15: 9}), t.client.Port())
+	}
+	c := packetCase{talk: t, up: true}
+	p := builder{src: t.client, dst: netip.AddrPortFrom(to, 9), ttl: 64}
+	r := onRamp(t.ramp)
+	c.packet = gre(r.Remote, r.Local, r.Key, c.is("edge address up", p.udp()))
+	return c
+}
 
 // talksMost is how many conversations go on at once.
 const talksMost = 48
@@ -95,6 +125,7 @@ func (g *traffic) open() *talk {
 		}
 		t.remote = netip.AddrPortFrom(remote, 0)
 	}
+	t.opened = g.once(8) // else before its bucket was reassigned
 	// The same tuple by another on-ramp is the point of it all.
 	if n := len(g.talks); n > 0 && g.once(4) {
 		o := g.talks[g.IntN(n)]
@@ -105,6 +136,9 @@ func (g *traffic) open() *talk {
 
 // next draws a packet.
 func (g *traffic) next() packetCase {
+	if len(g.sweep) > 0 {
+		return g.swept()
+	}
 	t := g.pick()
 	c := packetCase{talk: t, up: !t.egress.IsValid() || g.once(2)}
 	var inner []byte
@@ -234,6 +268,19 @@ func (g *traffic) fromRemote(c *packetCase, t *talk) []byte {
 			return c.is("other transport down", p.tcp(g.Chance, pkt.ACK, 1, 1))
 		}
 		return c.is("other transport down", p.udp())
+	}
+	if g.once(50) { // nor is what another host sends
+		remotes := remotes4
+		if t.remote.Addr().Is6() {
+			remotes = remotes6
+		}
+		p.src = netip.AddrPortFrom(netip.MustParseAddr(one(g.Chance, remotes...)), t.remote.Port())
+		switch t.proto {
+		case pkt.ProtoUDP:
+			return c.is("other remote down", p.udp())
+		case pkt.ProtoTCP:
+			return c.is("other remote down", p.tcp(g.Chance, pkt.ACK, t.originSeq, t.clientSeq))
+		}
 	}
 	if g.once(30) {
 		to := t.egress.Addr()

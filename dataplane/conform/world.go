@@ -86,7 +86,7 @@ func addDatacenter(c *hub.Config, dc ident.Datacenter) error {
 		id := ident.Server(len(c.Servers) + 1)
 		servers = append(servers, id)
 		c.Servers = append(c.Servers, hub.Server{
-			ID: id, Name: fmt.Sprintf("dc%d.%d", dc, i+1), Datacenter: dc, Live: true, WasLive: i != 1,
+			ID: id, Name: fmt.Sprintf("dc%d.%d", dc, i+1), Datacenter: dc, Live: true, Was: was(id),
 			Handover: netip.AddrFrom4([4]byte{172, 31, byte(dc), byte(i + 1)}),
 		})
 	}
@@ -103,6 +103,14 @@ func addDatacenter(c *hub.Config, dc ident.Datacenter) error {
 	}
 	c.Egress = append(c.Egress, assigned...)
 	return err
+}
+
+// was has server 1 join last: the second hop of its buckets are servers 2 and 3.
+func was(id ident.Server) uint64 {
+	if id == 1 {
+		return 0
+	}
+	return 1
 }
 
 func onRamp(id ident.OnRamp) hub.OnRamp {

@@ -4,12 +4,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/route"
+	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 )
 
@@ -76,11 +78,74 @@ type Server struct {
 	Datacenter ident.Datacenter `json:"datacenter"`
 	// Handover is the server's own address for hand-overs inside the network.
 	Handover netip.Addr `json:"handover"`
-	// Live servers take part in the bucket table.
-	Live bool `json:"live"`
-	// WasLive says the server was in the previous bucket table: a mid-flow
-	// packet that misses at its new home is tried there once (DESIGN 2).
-	WasLive bool `json:"was_live"`
+	// Live servers can be sent packets. They take part in the bucket table but for
+	// those that are Drained, which keep the flows that they have and get no new
+	// ones, unless all are.
+	Live    bool `json:"live"`
+	Drained bool `json:"drained,omitempty"`
+	// Was says in which bucket tables before the server took part (steer.Server.Was):
+	// a mid-flow packet that misses at its bucket's home is tried once where the
+	// bucket was before (SEMANTICS 5.3).
+	Was uint64 `json:"was,omitempty"`
+}
+
+// Change has change applied to the server of that name, and keeps whose the
+// buckets of its datacenter were until now.
+func (c *Config) Change(server string, change func(*Server)) {
+	i := slices.IndexFunc(c.Servers, func(s Server) bool { return s.Name == server })
+	if i < 0 {
+		return
+	}
+	c.Servers = slices.Clone(c.Servers)
+	now := c.sharing(c.Servers[i].Datacenter)
+	for k := range c.Servers {
+		if s := &c.Servers[k]; s.Datacenter == c.Servers[i].Datacenter {
+			s.Was <<= 1
+			if slices.ContainsFunc(now, func(x steer.Server) bool { return x.ID == s.ID && x.Live }) {
+				s.Was |= 1
+			}
+		}
+	}
+	change(&c.Servers[i])
+}
+
+// SetLive says that a server went, with all that it had, or that it is back.
+// Nothing is asked of who went; who is back asks those who held its buckets.
+func (c *Config) SetLive(server string, live bool) {
+	c.Change(server, func(s *Server) { s.Live, s.Was = live, 0 })
+}
+
+// Drain reassigns a server's buckets to the others of its datacenter, or gives
+// them back.
+func (c *Config) Drain(server string, drained bool) {
+	c.Change(server, func(s *Server) { s.Drained = drained })
+}
+
+// sharing are the servers of a datacenter as its bucket table has them.
+func (c *Config) sharing(dc ident.Datacenter) []steer.Server {
+	var all []steer.Server
+	takes := func(s *Server) bool { return s.Datacenter == dc && s.Live && !s.Drained }
+	some := false
+	for i := range c.Servers {
+		some = some || takes(&c.Servers[i])
+	}
+	for i := range c.Servers {
+		if s := &c.Servers[i]; s.Datacenter == dc {
+			all = append(all, steer.Server{ID: s.ID, Live: takes(s) || !some && s.Live, Was: s.Was})
+		}
+	}
+	return all
+}
+
+// Buckets is the bucket table of the server's datacenter.
+func (c *Config) Buckets() *steer.Table {
+	here := ident.Datacenter(0) // nobody's, where a configuration is empty
+	for i := range c.Servers {
+		if c.Servers[i].ID == c.Self {
+			here = c.Servers[i].Datacenter
+		}
+	}
+	return steer.New(c.Seed, c.sharing(here))
 }
 
 // Source is one of the network's own sources and the server whose it is.

@@ -176,7 +176,7 @@ func TestTimeExceededSilence(t *testing.T) {
 // nothing and goes nowhere else. DESIGN 2.
 func TestLastHop(t *testing.T) {
 	c := hubtest.Options{ARR: hubtest.All, Datacenters: 1, Edit: func(c *hub.Config) {
-		c.Servers[0].WasLive, c.Servers[1].Live = false, false
+		c.Servers[1].Live, c.Servers[1].Was = false, 1
 	}}.Config()
 	h, err := hub.New(c)
 	if err != nil {

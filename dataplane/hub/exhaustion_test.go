@@ -259,8 +259,7 @@ func (h *shortage) step() {
 	case 6:
 		if h.rng.IntN(20) == 0 {
 			h.n.Reconfigure(func(c *hub.Config) {
-				c.Servers[2].WasLive = c.Servers[2].Live
-				c.Servers[2].Live = !c.Servers[2].Live
+				c.Change(c.Servers[2].Name, func(s *hub.Server) { s.Live = !s.Live })
 			})
 			clear(h.by) // a bucket that moves takes its flows' later packets with it
 			h.read()

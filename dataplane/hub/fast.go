@@ -7,6 +7,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/health"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -33,6 +34,11 @@ type Fast interface {
 	// AskServer leaves what is to be handed over to a server to the hub, or does
 	// not any more.
 	AskServer(id ident.Server, ask bool)
+	// Pass has the packets of a TCP connection that is not here, but for SYN, go to
+	// the server that was home before, which keeps them; 0 ends that. PassNone ends
+	// it for all.
+	Pass(key flow.Key, to ident.Server)
+	PassNone()
 }
 
 // FastFlow is a flow as who carries it has to know it: one to the Internet whose
@@ -129,6 +135,14 @@ func (h *Hub) survives(now vt.Instant, i flow.Index, f *flow.Flow) bool {
 	}
 	h.flows.Rearm(i)
 	return true
+}
+
+// pass has the connection of a packet that took the second hop do so from now on
+// without the hub. A packet that may open one ends that.
+func (h *Hub) pass(w *work, to ident.Server) {
+	if h.fast != nil && w.meta.Kind == pkt.TCP && !w.private {
+		h.fast.Pass(w.key, to)
+	}
 }
 
 // hasten notes a flow that a packet went by: it may be carried from now on.

@@ -54,6 +54,8 @@ func (c *carrier) Remove(f hub.FastFlow) (hub.Account, bool) {
 
 func (c *carrier) Ask(ident.OnRamp, bool)       {}
 func (c *carrier) AskServer(ident.Server, bool) {}
+func (c *carrier) Pass(flow.Key, ident.Server)  {}
+func (c *carrier) PassNone()                    {}
 
 // one is the only flow that is carried.
 func (c *carrier) one() hub.FastFlow {

@@ -28,9 +28,9 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 		return
 	}
 	if !w.kept {
-		switch home := h.home(w); home {
-		case h.v.cfg.Self:
-		case 0:
+		switch home := h.home(w); {
+		case home == h.v.cfg.Self || w.hops > 0 && h.strayed(w, home):
+		case home == 0:
 			h.dropped(now, w, drop.NoOwner, out)
 			return
 		default:
@@ -75,6 +75,22 @@ func (h *Hub) home(w *work) ident.Server {
 		return h.v.buckets.Home(w.ends)
 	}
 	return h.v.buckets.Home(w.hash)
+}
+
+// strayed reports whether a packet that was handed to this server stays here,
+// although its home is another. Servers learn of a reassignment one after the other:
+// who has the flow keeps it. Two of which each takes the other for home do not hand
+// a packet to and fro: one that opens a flow stays with the second, and any other
+// that is nobody's with the first. Where a datagram was put together says nothing.
+func (h *Hub) strayed(w *work, home ident.Server) bool {
+	if w.private || w.joined || home == 0 {
+		return false
+	}
+	if (home == w.host || home == w.from) && (w.hops > 1 || w.opens()) {
+		return true
+	}
+	_, f := h.flows.Forward(&w.key, w.hash)
+	return f != nil
 }
 
 // forward sends a packet along its flow's stored path.
@@ -122,6 +138,9 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 	off := h.v.ramps[decision.NextHop]
 	tracked := decision.Verdict == route.Internet || off != nil && h.tracked(w, off)
 	w.rules, w.leaves = nil, nil
+	if w.meta.Opens() && h.v.buckets.SecondHop(w.hash) != 0 {
+		h.pass(w, 0)
+	}
 	if w.ramp.policies != nil && !h.admitted(now, w, tracked, out) {
 		return
 	}
@@ -233,6 +252,7 @@ func (h *Hub) orphan(now vt.Instant, w *work, out *Out) {
 	}
 	if second := h.v.buckets.SecondHop(hash); second != 0 && second != h.v.cfg.Self && !w.kept {
 		h.handOver(now, w, second, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "second hop", out)
+		h.pass(w, second)
 		return
 	}
 	if w.ramp.tenant.Orphan == OrphanReset && w.meta.Kind == pkt.TCP && w.meta.Flags&pkt.RST == 0 {

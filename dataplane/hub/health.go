@@ -133,6 +133,9 @@ func (h *Hub) sendProbe(r *onRamp, seq uint16, out *Out) {
 func (h *Hub) changed(now vt.Instant, id ident.OnRamp, before, after health.State, out *Out) {
 	if before != after {
 		h.ask(id)
+		if h.fast != nil {
+			h.fast.PassNone() // routes may be others
+		}
 		out.Events = append(out.Events, Event{Kind: HealthChanged, At: now, OnRamp: id, Why: after.String()})
 	}
 }

@@ -45,11 +45,8 @@ func privateHistory(t *testing.T, seed uint64) {
 			n.Connect(device+ident.OnRamp(r.IntN(2)), route.DefaultVNet+ident.VNet(r.IntN(2)))
 		case 1:
 			n.Reconfigure(func(c *hub.Config) {
-				for i := range c.Servers {
-					c.Servers[i].WasLive = c.Servers[i].Live
-				}
 				i := r.IntN(len(c.Servers))
-				c.Servers[i].Live = !c.Servers[i].Live || i%2 == 0
+				c.Change(c.Servers[i].Name, func(s *hub.Server) { s.Live = !s.Live || i%2 == 0 })
 			})
 		case 2:
 			n.Now = n.Now.Add(time.Hour)

@@ -242,13 +242,13 @@ func TestOrphan(t *testing.T) {
 // found at the bucket's previous home. DESIGN 2, SEMANTICS 5.3.
 func TestSecondHop(t *testing.T) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Datacenters: 1, Servers: 4, Edit: func(c *hub.Config) {
-		c.Servers[3].Live, c.Servers[3].WasLive = false, false
+		c.Servers[3].Live = false
 	}})
 	const flows = 400
 	for i := range flows {
 		n.FromSite(1, client(i).TCP(hubtest.Flags{SYN: true}, 1, 0, 0))
 	}
-	n.Reconfigure(func(c *hub.Config) { c.Servers[3].Live = true })
+	n.Reconfigure(func(c *hub.Config) { c.SetLive(c.Servers[3].Name, true) })
 	n.Enter = at(1)
 	moved := 0
 	for i := range flows {

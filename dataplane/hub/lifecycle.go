@@ -129,6 +129,9 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 		h.fragments = fragment.New(v.fragments)
 	}
 	h.v = v
+	if h.fast != nil {
+		h.fast.PassNone()
+	}
 	h.flows.Configure(v.bound, v.timeouts)
 	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
 	ports := v.newPorts()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/ident"
@@ -282,6 +283,8 @@ func (*asked) Look(hub.FastFlow) (hub.Account, bool)   { return hub.Account{}, f
 func (*asked) Remove(hub.FastFlow) (hub.Account, bool) { return hub.Account{}, false }
 func (a *asked) Ask(id ident.OnRamp, ask bool)         { a.ramps[id] = ask }
 func (a *asked) AskServer(id ident.Server, ask bool)   { a.servers[id] = ask }
+func (a *asked) Pass(flow.Key, ident.Server)           {}
+func (a *asked) PassNone()                             {}
 
 // TestPathMTUFast: what carries flows beside the hub leaves to it what may be too
 // big for a narrow way, as long as that is narrow.

@@ -231,11 +231,8 @@ func (h *history) reconfigure(rt *rapid.T) {
 	h.n.Reconfigure(func(c *hub.Config) {
 		switch what {
 		case 0:
-			for i := range c.Servers {
-				c.Servers[i].WasLive = c.Servers[i].Live
-			}
 			if which%2 == 1 { // server 1 and 3 stay, so that every datacenter has one
-				c.Servers[which].Live = !c.Servers[which].Live
+				c.Change(c.Servers[which].Name, func(s *hub.Server) { s.Live = !s.Live })
 			}
 		case 1:
 			if which == 2 { // no route names it

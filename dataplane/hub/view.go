@@ -200,20 +200,20 @@ func (v *view) addServers() error {
 		return errors.Join(append(errs, fmt.Errorf("self is server %d, which is not among the %d servers", v.cfg.Self, len(v.cfg.Servers)))...)
 	}
 	v.dc = self.Datacenter
-	var near []steer.Server
 	for i := range v.cfg.Servers {
 		s := &v.cfg.Servers[i]
-		if s.Live {
-			v.live[s.Datacenter] = append(v.live[s.Datacenter], s.ID)
-		}
-		if s.Datacenter == v.dc {
-			near = append(near, steer.Server{ID: s.ID, Live: s.Live, WasLive: s.WasLive})
+		if v.live[s.Datacenter] == nil {
+			for _, x := range v.cfg.sharing(s.Datacenter) {
+				if x.Live {
+					v.live[s.Datacenter] = append(v.live[s.Datacenter], x.ID)
+				}
+			}
 		}
 		if p := v.peers[s.ID]; p != nil {
 			p.encap = tunnel.Encap{Src: self.Handover, Dst: s.Handover, HasKey: true, TTL: tunnel.DefaultTTL}
 		}
 	}
-	v.buckets = steer.New(v.cfg.Seed, near)
+	v.buckets = v.cfg.Buckets()
 	return errors.Join(errs...)
 }
 

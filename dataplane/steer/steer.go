@@ -3,11 +3,13 @@
 //
 // It decides from tables that are the same on every server; it keeps no state
 // of packets. Its law: all servers of a datacenter with the same configuration
-// name the same home, and one server's leaving moves only its own buckets.
+// name the same home, one server's leaving moves only its own buckets, and a bucket
+// remembers whose it was before.
 package steer
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/flow"
@@ -24,8 +26,13 @@ const (
 // Server is one server of the datacenter.
 type Server struct {
 	ID ident.Server
-	// Live servers own buckets now; WasLive owned them before the last change.
-	Live, WasLive bool
+	// Live servers own buckets now.
+	Live bool
+	// Was says when it did before: bit 0 until the last change of who does, bit 1
+	// until the one before, and so on. Of 0 nothing is asked.
+	Was uint64
+
+	score uint64 // of the bucket at hand
 }
 
 // Table maps buckets to servers. It is immutable.
@@ -34,27 +41,44 @@ type Table struct {
 }
 
 // New builds the bucket table of a datacenter by rendezvous hashing: each
-// bucket belongs to the server with the highest hash of both.
+// bucket belongs to the server with the highest hash of both. Its second hop is
+// whose it was before it was last reassigned, however often others were since
+// (SEMANTICS 5.3).
 func New(seed uint64, servers []Server) *Table {
 	servers = slices.Clone(servers)
 	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
+	changes := 0
+	for _, s := range servers {
+		changes = max(changes, bits.Len64(s.Was))
+	}
 	t := new(Table)
 	for b := range t.first {
-		var now, was uint64
-		for _, s := range servers {
-			score := flow.Combine(seed, uint64(b), uint64(s.ID))
-			if s.Live && (t.first[b] == 0 || score > now) {
-				t.first[b], now = s.ID, score
-			}
-			if s.WasLive && (t.second[b] == 0 || score > was) {
-				t.second[b], was = s.ID, score
-			}
+		for i := range servers {
+			servers[i].score = flow.Combine(seed, uint64(b), uint64(servers[i].ID))
 		}
-		if t.second[b] == t.first[b] {
-			t.second[b] = 0
+		for ago := changes; ago > 0; ago-- {
+			t.assign(b, servers, func(s *Server) bool { return s.Was>>(ago-1)&1 != 0 })
+		}
+		if !t.assign(b, servers, func(s *Server) bool { return s.Live }) {
+			t.first[b], t.second[b] = 0, 0
 		}
 	}
 	return t
+}
+
+// assign gives a bucket to the best of those that may own it, and notes whose it
+// was; false if there is none.
+func (t *Table) assign(b int, servers []Server, may func(*Server) bool) bool {
+	var best *Server
+	for i := range servers {
+		if s := &servers[i]; may(s) && (best == nil || s.score > best.score) {
+			best = s
+		}
+	}
+	if best != nil && best.ID != t.first[b] {
+		t.first[b], t.second[b] = best.ID, t.first[b]
+	}
+	return best != nil
 }
 
 // Owner is the home, among the live servers of any datacenter, of what has this

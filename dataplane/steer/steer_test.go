@@ -2,6 +2,7 @@ package steer_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/flow"
@@ -12,7 +13,7 @@ import (
 
 func live(n int) (servers []steer.Server) {
 	for i := range n {
-		servers = append(servers, steer.Server{ID: ident.Server(i + 1), Live: true, WasLive: true})
+		servers = append(servers, steer.Server{ID: ident.Server(i + 1), Live: true, Was: 1})
 	}
 	return servers
 }
@@ -55,6 +56,49 @@ func TestMinimalChange(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSecondHopStays: a bucket's second hop is whose it was before it was last
+// reassigned, whatever became of other buckets since (SEMANTICS 5.3); who is asked
+// for nothing any more is no second hop, and the one before it is.
+func TestSecondHopStays(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(2, 6).Draw(rt, "servers")
+		servers, seed := live(n), rapid.Uint64().Draw(rt, "seed")
+		for i := range servers {
+			servers[i].Was = 0
+		}
+		var first, second [steer.Buckets]ident.Server
+		for range rapid.IntRange(1, 8).Draw(rt, "changes") {
+			table := steer.New(seed, servers)
+			for b := range steer.Buckets {
+				if home := table.Home(bucket(b)); home != first[b] {
+					first[b], second[b] = home, first[b]
+				}
+				if got := table.SecondHop(bucket(b)); got != second[b] {
+					rt.Fatalf("bucket %d: second hop %d, want %d; servers %+v", b, got, second[b], servers)
+				}
+			}
+			for i := range servers {
+				servers[i].Was <<= 1
+				if servers[i].Live {
+					servers[i].Was |= 1
+				}
+			}
+			x := &servers[rapid.IntRange(0, n-1).Draw(rt, "who")]
+			x.Live = !x.Live
+			if !slices.ContainsFunc(servers, func(s steer.Server) bool { return s.Live }) {
+				x.Live = true
+			}
+		}
+	})
+	s := []steer.Server{{ID: 1, Was: 0b10}, {ID: 2, Was: 0b00}, {ID: 3, Live: true, Was: 0b11}} // 1 went, then 2, whose flows are lost
+	lost := steer.New(7, s)
+	for b := range steer.Buckets {
+		if second := lost.SecondHop(bucket(b)); second == 2 {
+			t.Fatalf("bucket %d: second hop is a server without flows", b)
+		}
+	}
 }
 
 func TestOrderDoesNotMatter(t *testing.T) {
@@ -112,7 +156,7 @@ func TestContext(t *testing.T) {
 // TestOwner: any server works out the home in another datacenter as that
 // datacenter's own table has it.
 func TestOwner(t *testing.T) {
-	servers := []steer.Server{{ID: 9, Live: true}, {ID: 4, Live: true}, {ID: 7, WasLive: true}, {ID: 2, Live: true}}
+	servers := []steer.Server{{ID: 9, Live: true}, {ID: 4, Live: true}, {ID: 7, Was: 1}, {ID: 2, Live: true}}
 	table, live := steer.New(3, servers), []ident.Server{2, 4, 9}
 	for b := range uint64(steer.Buckets) {
 		hash := b<<(64-12) | b

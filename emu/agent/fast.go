@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/homeward-lab/homeward/bpf"
+	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/emu/afpacket"
@@ -104,6 +105,20 @@ func (p *fastPath) Ask(id ident.OnRamp, ask bool) {
 // AskServer implements hub.Fast.
 func (p *fastPath) AskServer(id ident.Server, ask bool) {
 	if p.Dataplane.AskServer(id, ask) != nil {
+		p.lost++
+	}
+}
+
+// Pass implements hub.Fast. A connection that cannot be passed on stays with the hub.
+func (p *fastPath) Pass(key flow.Key, to ident.Server) {
+	if p.Dataplane.Pass(&key, to) != nil {
+		p.refused++
+	}
+}
+
+// PassNone implements hub.Fast.
+func (p *fastPath) PassNone() {
+	if p.Dataplane.PassNone() != nil {
 		p.lost++
 	}
 }

@@ -44,7 +44,6 @@ func newOwner(t *testing.T, slice, flows int) *owner {
 	c.Trace, c.Self = false, ident.Server(slice)
 	for i := range c.Servers { // all packets are given to their home
 		c.Servers[i].Live = c.Servers[i].ID == c.Self
-		c.Servers[i].WasLive = c.Servers[i].Live
 	}
 	o := &owner{t: t, slice: slice, lives: map[int]netip.AddrPort{}}
 	var err error

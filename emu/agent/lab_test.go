@@ -95,7 +95,7 @@ func config(key *uint32) hub.Config {
 	}
 	return hub.Config{
 		Seed: 7, Self: 1, Tunnels: []netip.Addr{anycast},
-		Servers: []hub.Server{{ID: 1, Name: "server", Datacenter: 1, Handover: netip.MustParseAddr("198.18.1.1"), Live: true, WasLive: true}},
+		Servers: []hub.Server{{ID: 1, Name: "server", Datacenter: 1, Handover: netip.MustParseAddr("198.18.1.1"), Live: true}},
 		Tenants: []hub.Tenant{{ID: 1, Name: "main"}},
 		OnRamps: []hub.OnRamp{{
 			ID: 1, Name: "shop.1.wan", Tenant: 1, VNet: 1, Scope: 1, Kind: tunnel.GRE,

@@ -50,12 +50,17 @@
 //   - freeze: the datacenter has lost the relay. Its tables stay as they are; what
 //     it missed it has when it hears of it again.
 //
+//   - reassign: a server's buckets are the others' of its datacenter from now on. It
+//     keeps the flows that it has, whose packets the new homes hand to it (SEMANTICS
+//     5.3), and its slices; new flows are the others'. If all of a datacenter's
+//     servers are reassigned, all keep what they have. Healing gives them back.
+//
 // A datacenter notices that a server gives no sign of life (kill, pause, and the
 // stop of a drain at once, since it is no surprise): plan.Detection later, its
 // edge routes nothing to it any more, and every other server gets a configuration
 // in which it is not live, so that its buckets have other owners and what it held
 // is nobody's. When it is back, it is live again; what the others took over
-// meanwhile stays reachable by the second hop (hub.Server.WasLive). A datacenter
+// meanwhile stays reachable by the second hop (hub.Server.Was). A datacenter
 // without a live server withdraws everything.
 //
 // Its law: what a fault changed is as it was when it has healed, and that is

@@ -42,6 +42,8 @@ func (e *Engine) happen(ctx context.Context, h *Handle) error {
 	case spec.Freeze:
 		e.freeze(h)
 		return nil
+	case spec.Reassign:
+		return e.reassign(h)
 	}
 	return fmt.Errorf("no fault is called %q", f.Do)
 }

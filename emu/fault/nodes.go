@@ -79,20 +79,27 @@ func (e *Engine) back(server string) error {
 	return errors.Join(e.live(server, true), e.reroute())
 }
 
-// live changes who takes part in the bucket table. A server that went is asked
-// for nothing; one that comes back asks those who held its buckets meanwhile.
+// live changes who can be sent packets.
 func (e *Engine) live(server string, live bool) error {
-	return e.lab.Reconfigure(func(c *hub.Config) {
-		c.Servers = slices.Clone(c.Servers)
-		for i := range c.Servers {
-			s := &c.Servers[i]
-			if s.Name == server {
-				s.Live, s.WasLive = live, false
-				continue
-			}
-			s.WasLive = s.Live
+	return e.lab.Reconfigure(func(c *hub.Config) { c.SetLive(server, live) })
+}
+
+// reassign gives servers' buckets to the others of their datacenters. What is
+// reassigned last is given back first.
+func (e *Engine) reassign(h *Handle) error {
+	for _, s := range h.Fault.Servers {
+		if err := e.take(h, "buckets of "+s); err != nil {
+			return err
 		}
-	})
+		drain := func(drained bool) error {
+			return e.lab.Reconfigure(func(c *hub.Config) { c.Drain(s, drained) })
+		}
+		if err := drain(true); err != nil {
+			return err
+		}
+		h.undoes(func() error { return drain(false) })
+	}
+	return nil
 }
 
 func (e *Engine) withdraw(h *Handle) error {

@@ -83,7 +83,6 @@ func (b *Bench) newServer() (*server, error) {
 	// This server is home for all: steering is measured with the other's replies.
 	for i := range s.config.Servers {
 		s.config.Servers[i].Live = s.config.Servers[i].ID == s.config.Self
-		s.config.Servers[i].WasLive = s.config.Servers[i].Live
 	}
 	s.ramp = &s.config.OnRamps[0]
 	if s.hub, err = hub.New(s.config); err != nil {

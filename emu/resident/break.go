@@ -216,7 +216,7 @@ func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error 
 
 // breakable are the names that each word of Fault.Do can be on.
 func breakable(p *plan.Plan) map[string][]string {
-	var links, onramps, parts, machines, datacenters []string
+	var links, onramps, parts, machines, servers, datacenters []string
 	links = append(links, p.LinkNames()...)
 	if len(p.Servers) > 0 {
 		for _, o := range p.Servers[0].Config.OnRamps {
@@ -233,12 +233,15 @@ func breakable(p *plan.Plan) map[string][]string {
 			machines = append(machines, n.ID)
 		}
 	}
+	for i := range p.Servers {
+		servers = append(servers, p.Servers[i].Node)
+	}
 	for _, d := range p.Datacenters {
 		datacenters = append(datacenters, d.Name)
 	}
 	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
 	return map[string][]string{
 		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: links, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
-		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Freeze: datacenters,
+		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Freeze: datacenters, spec.Reassign: servers,
 	}
 }

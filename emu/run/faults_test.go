@@ -93,6 +93,7 @@ func TestLiveFaults(t *testing.T) {
 		{"kill", "do: kill, on: lhr.1", "ok", "ok"}, // its work is others' by then
 		{"pause", "do: pause, on: lhr.2", "ok", "ok"},
 		{"restart", "do: restart, on: lhr.1", "ok", "ok"},
+		{"reassign", "do: reassign, on: lhr.1", "ok", "ok"},
 		{"withdraw the tunnel", "do: withdraw, on: lhr, address: tunnel", "ok", "ok"},
 		{"withdraw an egress address", "do: withdraw, on: lhr, address: 198.51.100.2", "ok", "ok"},
 		{"withdraw everywhere", "do: withdraw, on: '*', address: tunnel", "lost", "lost"},

@@ -38,6 +38,8 @@ func Happened(f *plan.Fault) string {
 		return fmt.Sprintf("%s moves from %s to %s", f.Address, f.On, f.To)
 	case spec.Freeze:
 		return of(f.Datacenters) + " hears no more of routes that are learned elsewhere"
+	case spec.Reassign:
+		return "the buckets of " + of(f.Servers) + " are reassigned"
 	case spec.Withdraw:
 		if len(f.OnRamps) > 0 {
 			return fmt.Sprintf("the router of %s no longer tells %s by BGP", f.On, f.Address)

@@ -143,6 +143,8 @@ func (f *faults) happen(i int, b *breakage) error {
 		}
 	case spec.Freeze:
 		f.freeze(b, 1)
+	case spec.Reassign:
+		return f.reassign(b, true)
 	case spec.Withdraw, spec.Drain:
 		f.tellAnew(b, 1)
 		for _, d := range b.plan.Datacenters {
@@ -175,6 +177,8 @@ func (f *faults) heal(b *breakage) error {
 		errs = append(errs, f.lower(b, false))
 	case spec.Freeze:
 		f.freeze(b, -1)
+	case spec.Reassign:
+		errs = append(errs, f.reassign(b, false))
 	case spec.Withdraw, spec.Drain:
 		f.tellAnew(b, -1)
 		for _, d := range b.plan.Datacenters {

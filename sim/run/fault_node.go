@@ -105,18 +105,16 @@ func (f *faults) back(b *breakage, s *server) error {
 	return errors.Join(f.live(s, true), f.reroute())
 }
 
-// live changes who takes part in the bucket table. A server that went is asked
-// for nothing; one that comes back asks those who held its buckets meanwhile.
+// live changes who can be sent packets.
 func (f *faults) live(s *server, live bool) error {
+	return f.world.reconfigure(func(c *hub.Config) { c.SetLive(s.plan.Node, live) })
+}
+
+// reassign gives servers' buckets to the others of their datacenters, or back.
+func (f *faults) reassign(b *breakage, drained bool) error {
 	return f.world.reconfigure(func(c *hub.Config) {
-		c.Servers = slices.Clone(c.Servers)
-		for i := range c.Servers {
-			x := &c.Servers[i]
-			if x.Name == s.plan.Node {
-				x.Live, x.WasLive = live, false
-				continue
-			}
-			x.WasLive = x.Live
+		for _, s := range b.plan.Servers {
+			c.Drain(s, drained)
 		}
 	})
 }

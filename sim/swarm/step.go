@@ -177,15 +177,10 @@ func edit(c *hub.Config, a *action) bool {
 			c.OnRamps[i].ARR = a.N&1 == 1 && !legacy(c, &c.OnRamps[i])
 		}
 	case DoLive:
-		i := slices.IndexFunc(c.Servers, func(s hub.Server) bool { return s.Name == a.On })
-		if i < 0 {
+		if !slices.ContainsFunc(c.Servers, func(s hub.Server) bool { return s.Name == a.On }) {
 			return false
 		}
-		c.Servers = slices.Clone(c.Servers)
-		for k := range c.Servers {
-			c.Servers[k].WasLive = c.Servers[k].Live
-		}
-		c.Servers[i].Live = a.N&1 == 1
+		c.Change(a.On, func(s *hub.Server) { s.Live = a.N&1 == 1 })
 	case DoRoutes:
 		if len(c.Routes) == 0 {
 			return false

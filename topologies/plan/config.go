@@ -31,7 +31,7 @@ func (b *builder) servers() {
 	for _, d := range b.dcs {
 		for _, s := range d.servers {
 			common.Servers = append(common.Servers, hub.Server{
-				ID: s.id, Name: s.node.ID, Datacenter: d.ID, Handover: s.handover, Live: true, WasLive: true,
+				ID: s.id, Name: s.node.ID, Datacenter: d.ID, Handover: s.handover, Live: true,
 			})
 			common.Sources = append(common.Sources, b.sources(s)...)
 		}

@@ -66,6 +66,8 @@ func (p *Plan) Fault(f spec.Fault) (Fault, error) {
 		err = d.onParts(p)
 	case spec.Pause, spec.Kill, spec.Restart:
 		err = d.onNodes(p)
+	case spec.Reassign:
+		err = d.onServers(p)
 	case spec.Withdraw, spec.Drain, spec.Freeze:
 		err = d.onDatacenters(p)
 	case spec.Move:
@@ -310,6 +312,35 @@ func (d *Fault) onNodes(p *Plan) error {
 			if l := &p.Links[i]; (l.A.Node == id || l.B.Node == id) && !slices.Contains(d.Links, l.ID) {
 				d.Links = append(d.Links, l.ID)
 			}
+		}
+	}
+	return nil
+}
+
+// onServers is on servers that leave others of their datacenter.
+func (d *Fault) onServers(p *Plan) error {
+	var ids []string
+	for i := range p.Nodes {
+		if n := &p.Nodes[i]; n.Kind == KindServer && spec.Matches(d.On, n.ID) {
+			ids = append(ids, n.ID)
+		}
+	}
+	if ids == nil {
+		return fmt.Errorf("%q selects no server such as lhr.1", d.On)
+	}
+	d.Servers = d.pick(p, ids)
+	for _, dc := range p.Datacenters {
+		var own, left int
+		for _, s := range p.Servers {
+			if s.Datacenter == dc.Name {
+				own++
+				if !slices.Contains(d.Servers, s.Node) {
+					left++
+				}
+			}
+		}
+		if own > 0 && left == 0 {
+			return fmt.Errorf("%q leaves %s no server to reassign to, want one of its %d to stay", d.On, dc.Name, own)
 		}
 	}
 	return nil

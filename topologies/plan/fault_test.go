@@ -56,6 +56,7 @@ func TestFaults(t *testing.T) {
 		{"do: mtu, mtu: 1280, on: web", "links web-transit.lhr"},
 		{"do: mtu, mtu: 1300, on: shop.1.router", "links shop.1.router-transit.lhr shop.1.router-transit.lhr:wan1"},
 		{"do: mtu, mtu: 1300, on: lhr.1", "links lhr.1-lhr.edge"},
+		{"do: reassign, on: lhr.2", "servers lhr.2"},
 		{"do: partition, on: lhr", "links lhr.edge-cdg.edge lhr.edge-transit.lhr"},
 		{"do: partition, on: shop.2", "links shop.2.router-transit.lhr shop.2.router-transit.lhr:wan1"},
 		{"do: kill, on: lhr.1", "servers lhr.1"},
@@ -112,6 +113,10 @@ func TestFaultMistakes(t *testing.T) {
 	tests := []struct{ fault, want string }{
 		{"do: kill, on: shop.1.till", "shop.1.till is a host, want a server such as lhr.1 or a router such as shop.1.router"},
 		{"do: kill, on: lhr", `"lhr" selects neither a server`},
+		{"do: reassign, on: lhr", `"lhr" selects no server such as lhr.1`},
+		{"do: reassign, on: shop.1.router", `"shop.1.router" selects no server such as lhr.1`},
+		{"do: reassign, on: lhr.*", `"lhr.*" leaves lhr no server to reassign to, want one of its 2 to stay`},
+		{"do: reassign, on: cdg.1", `"cdg.1" leaves cdg no server`},
 		{"do: drain, on: lhr.1", `"lhr.1" selects no datacenter`},
 		{"do: withdraw, on: lhr, address: 192.0.2.1", "address 192.0.2.1 is no egress address"},
 		{"do: withdraw, on: shop.1.wan, address: 198.51.100.1", `"198.51.100.1" is no prefix that an on-ramp's router tells by BGP`},

@@ -58,9 +58,10 @@ type Fault struct {
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
 	// withdraws from ingress, waits, and then its servers stop in order), move (the IPv4 egress address Address leaves it for To; with Wait
 	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation), freeze (it hears no
-	// more of what is learned by BGP elsewhere, and keeps what it has). To an on-ramp: withdraw (its router no longer tells the prefix
+	// more of what is learned by BGP elsewhere, and keeps what it has). To servers also: reassign (new flows are the others' of their datacenter; they keep those
+	// that they have). To an on-ramp: withdraw (its router no longer tells the prefix
 	// Address by BGP).
-	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move,enum=freeze"`
+	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move,enum=freeze,enum=reassign"`
 	// On selects what it happens to: an on-ramp such as shop.1.wan (its line), two ends of a link joined by "-", a node, a site or a datacenter.
 	On string `yaml:"on" json:"on"`
 	// For is how long; then it heals.
@@ -128,6 +129,7 @@ const (
 	Drain     = "drain"
 	Move      = "move"
 	Freeze    = "freeze"
+	Reassign  = "reassign"
 )
 
 // TunnelAddress is the word of Fault.Address for the address of all tunnels.
@@ -135,5 +137,5 @@ const TunnelAddress = "tunnel"
 
 // FaultWords are the words of Fault.Do, in the language's order.
 func FaultWords() []string {
-	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move, Freeze}
+	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move, Freeze, Reassign}
 }

@@ -34,6 +34,15 @@ struct {
 	__type(value, struct forward);
 } forwards SEC(".maps");
 
+/* TCP connections that are not here, by their forward key, and the server whose
+ * the bucket was before it was reassigned, which may have them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 10);
+	__type(key, struct flow_key);
+	__type(value, __u32);
+} passed SEC(".maps");
+
 /* Live flows by [egress address][port]: the first remote endpoint of each. An
  * index costs one cache miss where a hash of a million costs many (and Go reads
  * and writes it as memory). */

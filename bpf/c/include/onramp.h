@@ -79,6 +79,20 @@ static __always_inline bool to_hub_itself(const struct onramp *r, const struct i
 	return in->kind == KIND_ECHO_REQUEST && same_address(&in->dst, in->version == 4 ? &r->address : &r->address6);
 }
 
+/* pass_on decides what is not of a flow here. If the hub has found that it is of
+ * one that its bucket's second hop may have, that keeps it (SEMANTICS 5.3); SYN
+ * may open another. */
+static __always_inline enum outcome pass_on(struct verdict *v, const struct flow_key *k, const struct arrival *a)
+{
+	const __u32 *to = bpf_map_lookup_elem(&passed, k);
+
+	if (!to || v->in.flags & TCP_SYN)
+		return LEFT_MISS;
+	if (v->in.ttl <= 1)
+		return LEFT_TTL;
+	return hand_over(v, *to, a->ramp | CONTEXT_SECOND, a->hops);
+}
+
 static __always_inline enum outcome from_onramp(struct verdict *v, const struct arrival *a)
 {
 	const struct onramp *r = bpf_map_lookup_elem(&onramps, &a->ramp);
@@ -87,6 +101,7 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 	struct bucket *b;
 	enum outcome left;
 	struct flow *f;
+	__u32 second = 0;
 	__u64 now, hash;
 
 	if (!r || !(r->flags & RAMP_KNOWN))
@@ -110,12 +125,16 @@ static __always_inline enum outcome from_onramp(struct verdict *v, const struct 
 		b = bpf_map_lookup_elem(&buckets, &i);
 		if (!b || !b->first)
 			return dropped(DROP_NO_OWNER);
-		if (b->first != self)
-			return hand_over(v, b->first, a->ramp, a->hops);
+		if (b->first == self)
+			second = b->second;
+		else if (!a->hops)
+			return hand_over(v, b->first, a->ramp, 0);
+		/* Else servers' tables differ for a moment: who has the flow keeps it
+		 * (hub.strayed). */
 	}
 	f = flow_of(v, &k, hash);
 	if (!f)
-		return LEFT_MISS;
+		return second ? pass_on(v, &k, a) : LEFT_MISS;
 	if (r->flags & RAMP_GROUPED && f->onramp != a->ramp)
 		return LEFT_RAMP;
 	now = bpf_ktime_get_coarse_ns();

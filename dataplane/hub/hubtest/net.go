@@ -2,6 +2,7 @@ package hubtest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -77,7 +78,7 @@ func (o Options) Config() hub.Config {
 			id := ident.Server(len(c.Servers) + 1)
 			servers = append(servers, id)
 			c.Servers = append(c.Servers, hub.Server{
-				ID: id, Name: "dc", Datacenter: ident.Datacenter(dc), Live: true, WasLive: true,
+				ID: id, Name: fmt.Sprintf("dc%d.%d", dc, i), Datacenter: ident.Datacenter(dc), Live: true,
 				Handover: netip.AddrFrom4([4]byte{172, 31, byte(dc), byte(i)}),
 			})
 		}
