@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/bpf"
+	"github.com/homeward-lab/homeward/emu/netem"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/userns"
 )
@@ -118,6 +119,9 @@ func examine() []finding {
 		add("veth", "labs: links", "the kernel needs CONFIG_VETH (modprobe veth)", true, func() (string, error) { return tryVeth(ns) })
 		add("af_packet", "dataplane: packets to and from the hub", "the kernel needs CONFIG_PACKET, the process CAP_NET_RAW", true, func() (string, error) { return tryPacket(ns) })
 		add("tcx", "dataplane: tunnels in the kernel; without it they are written in userspace, slower", "Linux 6.6 or newer and CAP_BPF: run as root, or have root run homeward grant (Linux 6.9); without it nothing else is lost", false, func() (string, error) { return "attached a program", bpf.Supported() })
+	}
+	if root {
+		add("netem", "links: --wire netem has the kernel delay and lose packets", "the kernel needs "+netem.Feature+": modprobe sch_netem. The pump, which is the default, does without", false, func() (string, error) { return "made a queue", netem.Possible() })
 	}
 	add("nofile", "labs: a few descriptors for each node", "raise the limit, as root: ulimit -n 20000", true, tryFiles)
 	add("sim", "engine: the same hub in virtual time", "", false, func() (string, error) { return "runs everywhere", nil })

@@ -90,7 +90,7 @@ func diyEngine() engine {
 
 func (s *session) labOptions(dir string) emurun.Options {
 	o := ownCommands()
-	o.IO, o.Speaker, o.Versions, o.Capture = agent.IO(s.flags.io), speaker.Kind(s.flags.speaker), versions(), filepath.Join(dir, record.CaptureFile)
+	o.IO, o.Wire, o.Speaker, o.Versions, o.Capture = agent.IO(s.flags.io), emurun.WireEngine(s.flags.wire), speaker.Kind(s.flags.speaker), versions(), filepath.Join(dir, record.CaptureFile)
 	o.Evidence = dir
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
@@ -119,6 +119,11 @@ func speakers() []string {
 	}
 	return all
 }
+
+// wirePossible and wireRefuses say what this machine, and an engine of impaired
+// links, cannot do.
+func wirePossible(kind string) error              { return emurun.WireEngine(kind).Possible() }
+func wireRefuses(kind string, p *plan.Plan) error { return emurun.WireEngine(kind).Refuses(p) }
 
 // speakable says whether this machine has a speaker.
 func speakable(kind string) error { return speaker.Possible(speaker.Kind(kind)) }

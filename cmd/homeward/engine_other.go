@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // On systems other than Linux there is the simulator, and what reads results.
@@ -23,6 +25,10 @@ func rootless(*cobra.Command) (done bool, err error) { return false, nil }
 func knownIO(io string) bool { return io == "" }
 
 func speakers() []string { return nil }
+
+func wirePossible(string) error { return nil }
+
+func wireRefuses(string, *plan.Plan) error { return nil }
 
 func speakable(string) error { return nil }
 

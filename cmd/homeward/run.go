@@ -18,6 +18,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/html"
 	"github.com/homeward-lab/homeward/reports/junit"
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 type runFlags struct {
@@ -32,6 +33,7 @@ type runFlags struct {
 	timeout  time.Duration
 	jobs     int
 	io       string
+	wire     string
 	speaker  string
 }
 
@@ -78,8 +80,10 @@ judged, 130 interrupted.`,
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
+	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
 	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("wire", cobra.FixedCompletions(wireWords, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("out")
@@ -104,6 +108,11 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	}
 	if done, err := ready(cmd, engines, variants); done || err != nil {
 		return err
+	}
+	for _, v := range variants {
+		if err := checkWire(f.wire, v.plan); err != nil {
+			return err
+		}
 	}
 	if err := writable(f.junit); err != nil {
 		return usagef("--junit: %w", err)
@@ -137,10 +146,37 @@ func (f *runFlags) check(engines []engine) error {
 		return usagef("--capture is of a lab's packets: want --on emu or both")
 	case f.speaker != "" && !lab(engines):
 		return usagef("--speaker is of a lab's routers: want --on emu or both")
+	case f.wire != "" && !lab(engines):
+		return usagef("--wire is of a lab's links: want --on emu or both")
 	case f.io != "" && !lab(engines):
 		return usagef("--io is how a lab's packets move: want --on emu or both")
 	}
 	return checkSpeaker(f.speaker)
+}
+
+// wireWords are the engines of impaired links, the default first.
+var wireWords = []string{"pump", "netem"}
+
+const wireUsage = "who delays and loses packets on impaired links: pump (default, the same packets for the same seed) or netem (the kernel's, where it has it)"
+
+// checkWire refuses an engine of impaired links that there is not, that the
+// machine lacks, or that cannot do what the plans ask.
+func checkWire(kind string, plans ...*plan.Plan) error {
+	if kind == "" {
+		return nil
+	}
+	if !slices.Contains(wireWords, kind) {
+		return usagef("--wire %s: want %s", kind, strings.Join(wireWords, " or "))
+	}
+	for _, p := range plans {
+		if err := wireRefuses(kind, p); err != nil {
+			return usage(fmt.Errorf("--wire %s: %w", kind, err))
+		}
+	}
+	if err := wirePossible(kind); err != nil {
+		return lacking(fmt.Errorf("--wire %s: %w; --wire pump does without", kind, err))
+	}
+	return nil
 }
 
 // checkSpeaker refuses who speaks no BGP, or is not installed.

@@ -28,6 +28,7 @@ type upFlags struct {
 	io        string
 	dataplane string
 	speaker   string
+	wire      string
 }
 
 func newUp() *cobra.Command {
@@ -58,6 +59,8 @@ homeward impair, break, apply.`,
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
 	fl.StringVar(&f.dataplane, "dataplane", "", "what servers are: ebpf (the kernel carries flows once they are set up) or hub; default the best here")
+	fl.StringVar(&f.wire, "wire", "", wireUsage)
+	_ = c.RegisterFlagCompletionFunc("wire", cobra.FixedCompletions(wireWords, cobra.ShellCompDirectiveNoFileComp))
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for routers, where the file has transit: gobgp (default) or bird")
 	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
@@ -90,6 +93,9 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	if done, err := rootless(cmd); done {
 		return err
 	}
+	if err := checkWire(f.wire, v.plan); err != nil {
+		return err
+	}
 	chosen := labEngines(f.io)[0]
 	if f.dataplane != "" {
 		chosen, _ = namedLab(emurun.Dataplane(f.dataplane).Engine())
@@ -100,7 +106,7 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 	begin(cmd.Context())
 	s := newScreen(cmd.ErrOrStderr())
 	info, err := resident.Launch(cmd.Context(), "/proc/self/exe", []string{keeperCommand},
-		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, IO: agent.IO(f.io), Dataplane: emurun.Dataplane(chosen.dataplane), Speaker: speaker.Kind(f.speaker), Versions: versions()},
+		resident.Start{Name: f.name, Plan: v.plan, Scenario: scenario, IO: agent.IO(f.io), Dataplane: emurun.Dataplane(chosen.dataplane), Speaker: speaker.Kind(f.speaker), Wire: emurun.WireEngine(f.wire), Versions: versions()},
 		func(stage string, done, total int) { s.progress(f.name, stage, done, total) })
 	s.clear()
 	if err != nil {

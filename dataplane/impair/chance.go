@@ -18,9 +18,9 @@ const (
 	paretoSigma = 0.8660254037844386 // √3/2
 )
 
-// quantile is the jitter, in units of Jitter, below which a share u of packets
+// Quantile is the jitter, in units of Jitter, below which a share u of packets
 // is; 0 < u < 1.
-func (d Distribution) quantile(u float64) float64 {
+func (d Distribution) Quantile(u float64) float64 {
 	switch d {
 	case Normal:
 		return min(max(math.Sqrt2*math.Erfinv(2*u-1), -normalCut), normalCut)
@@ -47,7 +47,7 @@ func (l *Line) jitter(n uint64) time.Duration {
 		l.last, l.correlated = z, true
 		u = min(max(0.5*math.Erfc(-z/math.Sqrt2), 1.0/(1<<54)), 1-1.0/(1<<53))
 	}
-	return time.Duration(math.Round(l.config.Distribution.quantile(u) * float64(l.config.Jitter)))
+	return time.Duration(math.Round(l.config.Distribution.Quantile(u) * float64(l.config.Jitter)))
 }
 
 // lost says whether the n-th packet is lost on the line. It is asked once for

@@ -155,6 +155,15 @@ func (p *Pump) kill() {
 // Hello is what the child said when it was ready.
 func (p *Pump) Hello() Hello { return p.hello }
 
+// Feature says how packets are carried.
+func (p *Pump) Feature() string {
+	priority := "real-time priority"
+	if !p.hello.Realtime {
+		priority = "no real-time priority"
+	}
+	return fmt.Sprintf("a userspace pump (AF_PACKET rings, threads: %d, %s)", p.hello.Threads, priority)
+}
+
 // Pid is the child's process id.
 func (p *Pump) Pid() int { return p.cmd.Process.Pid }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/control"
+	"github.com/homeward-lab/homeward/emu/netem"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -30,7 +31,7 @@ func (k *keeper) impair(_ context.Context, c *control.Call, lab *run.Lab) error 
 		}
 		if err != nil {
 			switch {
-			case errors.Is(err, impair.ErrConfig) || errors.Is(err, plan.ErrApart):
+			case errors.Is(err, impair.ErrConfig) || errors.Is(err, plan.ErrApart) || errors.As(err, new(*netem.RefusedError)):
 				err = control.Usagef("%v", err)
 			case run.Lacks(err):
 				err = control.Lackf("%v", err)

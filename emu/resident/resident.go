@@ -40,6 +40,8 @@ type Start struct {
 	IO       agent.IO        `json:"io,omitempty"`
 	// Dataplane is what servers are (run.Options).
 	Dataplane run.Dataplane `json:"dataplane,omitempty"`
+	// Wire is who has impaired links do what they are asked to (run.Options).
+	Wire run.WireEngine `json:"wire,omitempty"`
 	// Speaker is who speaks BGP for routers; empty is the default.
 	Speaker  speaker.Kind      `json:"speaker,omitempty"`
 	Versions map[string]string `json:"versions,omitempty"`
@@ -144,7 +146,7 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) e
 		staying <- word == stay+"\n"
 	}()
 	k.store.toStarter(func(name string, done, total int) { _ = k.out.Encode(report{Stage: &stage{name, done, total}}) })
-	o.IO, o.Dataplane, o.Speaker, o.Versions = k.start.IO, k.start.Dataplane, k.start.Speaker, k.start.Versions
+	o.IO, o.Dataplane, o.Speaker, o.Wire, o.Versions = k.start.IO, k.start.Dataplane, k.start.Speaker, k.start.Wire, k.start.Versions
 	lab, err := run.Up(ready, k.start.Plan, k.store, o)
 	k.store.toStarter(nil)
 	if err != nil {

@@ -78,10 +78,10 @@ func (l *Lab) Wires() ([]Wire, error) {
 	a := &l.r.asked
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l.r.pump == nil {
+	if l.r.carrier == nil {
 		return nil, nil
 	}
-	counts, err := l.r.pump.Counts()
+	counts, err := l.r.carrier.Counts()
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (r *runner) force(steps []step) error {
 				return err
 			}
 		}
-		if err := r.pump.Set(s.link.ID, s.d, c); err != nil {
+		if err := r.carrier.Set(s.link.ID, s.d, c); err != nil {
 			return err
 		}
 		r.meter.Afresh(s.link.ID, s.d, c)
@@ -226,10 +226,10 @@ func (r *runner) force(steps []step) error {
 			return err
 		}
 	}
-	if r.pump == nil {
+	if r.carrier == nil {
 		return nil
 	}
-	counts, err := r.pump.Counts()
+	counts, err := r.carrier.Counts()
 	if err != nil {
 		return err
 	}

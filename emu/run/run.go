@@ -71,6 +71,8 @@ type Options struct {
 	AgentArgs []string
 	// PumpArgs have the same program serve as the pump of impaired links.
 	PumpArgs []string
+	// Wire is who has impaired links do what they are asked to; empty means Pump.
+	Wire WireEngine
 	// Dataplane is what servers are; empty means Hub.
 	Dataplane Dataplane
 	// Script is what makes servers and edges of NFTables, with a node's name as
@@ -166,7 +168,7 @@ type runner struct {
 	chooser   *cpe.Chooser // nil where no router has a choice
 	capture   *capture.Capture
 	programs  []*program
-	pump      *pump.Pump // nil without impaired links
+	carrier   carrier // nil without impaired links
 	meter     *pump.Meter
 	speakers  *speaker.Fleet // nil where no router speaks BGP
 	atRest    atomic.Bool    // routing was, once

@@ -48,7 +48,7 @@ func (r *runner) built(link string, d impair.Direction) impair.Config {
 // splice has the pump know a link that was built as a wire of the kernel's. The
 // lock of asked is held.
 func (r *runner) splice(l *plan.Link) error {
-	if err := r.pumping(); err != nil {
+	if err := r.carrying(); err != nil {
 		return err
 	}
 	at := 2 + 2*(len(wire.Cuts(r.plan))+len(r.spliced.links)) // lo is 1
@@ -56,7 +56,7 @@ func (r *runner) splice(l *plan.Link) error {
 	if err != nil {
 		return err
 	}
-	if err := r.pump.Add(s.Cut); err != nil {
+	if err := r.carrier.Add(s.Cut); err != nil {
 		return err
 	}
 	if err := r.meter.Add(r.lab.NS, l, s.Ends()); err != nil {
@@ -79,24 +79,24 @@ func (r *runner) splice(l *plan.Link) error {
 	return nil
 }
 
-// pumping starts the pump of a lab that came up without one.
-func (r *runner) pumping() (err error) {
-	if r.pump != nil {
+// carrying starts the engine of a lab that came up without one.
+func (r *runner) carrying() (err error) {
+	if r.carrier != nil {
 		return nil
 	}
 	if err := r.lab.Middle(); err != nil {
 		return err
 	}
-	p, err := pump.StartWith(r.lab.Spawn, r.plan, nil, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs})
+	c, err := r.carry(nil)
 	if err != nil {
-		return fmt.Errorf("pump of impaired links: %w", err)
+		return err
 	}
-	r.onDown(p.Stop)
+	r.onDown(c.Stop)
 	if r.meter, err = pump.StartMeter(r.lab.NS, &plan.Plan{}); err != nil {
 		return err
 	}
 	r.onDown(r.meter.Close)
-	r.pump = p
+	r.carrier = c
 	r.raising.Lock()
 	defer r.raising.Unlock()
 	r.manifest.Features = maps.Clone(r.manifest.Features) // somebody may read it

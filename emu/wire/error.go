@@ -26,8 +26,8 @@ func (e *LackError) Error() string {
 // Unwrap is what the kernel said.
 func (e *LackError) Unwrap() error { return e.Err }
 
-// needs tells a kernel without a feature of tc from other failures.
-func needs(feature string, err error) error {
+// Needs tells a kernel without a feature of tc from other failures.
+func Needs(feature string, err error) error {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EOPNOTSUPP) {
 		return &LackError{feature, err}
 	}

@@ -174,6 +174,11 @@ func (b *beside) muteAlike() error {
 	}
 }
 
+// Join has all that arrives at one interface of a namespace leave by another one.
+func Join(ns *netns.NS, from, to int) error {
+	return ns.Do(func() error { return redirect(from, netlink.HANDLE_MIN_INGRESS, to, netlink.TCA_EGRESS_REDIR) })
+}
+
 // priority of the one filter that an interface gets.
 const priority = 1
 
@@ -188,10 +193,10 @@ func filterOf(index int, side uint32) netlink.FilterAttrs {
 func redirect(from int, side uint32, to int, how netlink.MirredAct) error {
 	hook := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: from, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
 	if err := netlink.QdiscAdd(hook); err != nil && !errors.Is(err, syscall.EEXIST) {
-		return needs("CONFIG_NET_SCH_INGRESS (sch_ingress)", err)
+		return Needs("CONFIG_NET_SCH_INGRESS (sch_ingress)", err)
 	}
 	action := netlink.NewMirredAction(to)
 	action.MirredAction = how
 	err := netlink.FilterAdd(&netlink.U32{FilterAttrs: filterOf(from, side), Actions: []netlink.Action{action}})
-	return needs("CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED (cls_u32, act_mirred)", err)
+	return Needs("CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_MIRRED (cls_u32, act_mirred)", err)
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Every test, in tiers. A tier that ran no test fails. Where CI is set, a test
-# may not skip for want of root, eBPF or a tool.
+# may not skip for want of root, eBPF or a tool; for want of netem, which few
+# kernels of virtual machines have, it may.
 set -eu
 cd "$(dirname "$0")/../.."
 GO=${GO:-go}

@@ -15,7 +15,7 @@ import (
 )
 
 // Env is the environment variable that turns skips into failures: a comma
-// separated list of root, bpf, tools, data, userns and schedstat.
+// separated list of root, bpf, tools, data, userns, schedstat and netem.
 const Env = "HOMEWARD_REQUIRE"
 
 func lack(tb testing.TB, what string, err error) {
