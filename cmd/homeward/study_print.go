@@ -21,7 +21,7 @@ const (
 func printStudy(out io.Writer, dir string, s *record.Study) error {
 	fmt.Fprintln(out, s.Title)
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	shown := s.Measures[:min(printedMeasures, len(s.Measures))]
+	shown := s.Columns(printedMeasures)
 	fmt.Fprint(tw, "\npoint\treplicas")
 	for _, m := range shown {
 		fmt.Fprintf(tw, "\t%s", m.Name)

@@ -25,6 +25,8 @@ type Study struct {
 	// Knobs are the names of what varies, in the order of StudyPoint.Values.
 	Knobs    []string       `json:"knobs,omitempty"`
 	Measures []StudyMeasure `json:"measures"`
+	// Shown are the measures that the study is about; none means the first ones.
+	Shown []string `json:"shown,omitempty"`
 	Points   []StudyPoint   `json:"points"`
 	// Reference is the point that differences are from.
 	Reference string `json:"reference,omitempty"`
@@ -32,6 +34,18 @@ type Study struct {
 	Expected []StudyExpected `json:"expected,omitempty"`
 	Answers  []StudyAnswer   `json:"answers,omitempty"`
 	Tornado  *StudyTornado   `json:"tornado,omitempty"`
+}
+
+// Columns are the measures that tables show: those that the study is about, else the
+// first most ones.
+func (s *Study) Columns(most int) []StudyMeasure {
+	var out []StudyMeasure
+	for _, m := range s.Measures {
+		if len(out) < most && (len(s.Shown) == 0 || slices.Contains(s.Shown, m.Name)) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // StudyMeasure says what a measure is.

@@ -58,7 +58,20 @@ func Files(s *record.Study) ([]File, error) {
 		if err := writeCSV(&b, sh); err != nil {
 			return nil, err
 		}
-		files = append(files, File{filepath.Join("data", sh.name+".csv"), b.Bytes()})
+		columns, err := writeParquet(sh)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{filepath.Join("data", sh.name+".csv"), b.Bytes()}, File{filepath.Join("data", sh.name+".parquet"), columns})
+	}
+	for _, c := range charts(s) {
+		for _, format := range []string{"svg", "png"} {
+			drawn, err := c.draw(format)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, File{filepath.Join("plots", c.Name+"."+format), drawn})
+		}
 	}
 	page, err := Page(s)
 	if err != nil {

@@ -7,12 +7,24 @@
 package studypage
 
 import (
+	"bytes"
+	_ "embed"
 	"fmt"
+	"html/template"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
+
+//go:embed page.tmpl
+var source string
+
+var page = template.Must(template.New("study").Funcs(template.FuncMap{
+	"short": short, "join": func(s []string) string { return strings.Join(s, ", ") },
+	"percent": func(x float64) string { return fmt.Sprintf("%.3g %%", 100*x) },
+}).Parse(source))
 
 // Number is an estimate as people read it: mean and half the interval's width, or a
 // question mark where there is none.
@@ -21,11 +33,24 @@ func Number(e record.StudyEstimate, ok bool) string {
 	case !ok:
 		return "–"
 	case e.Half == nil:
-		return fmt.Sprintf("%.4g ± ?", e.Mean)
+		return figure(e.Mean, 0) + " ± ?"
 	case *e.Half == 0:
-		return fmt.Sprintf("%.4g", e.Mean)
+		return figure(e.Mean, 0)
 	}
-	return fmt.Sprintf("%.4g ± %.2g", e.Mean, *e.Half)
+	return figure(e.Mean, *e.Half) + " ± " + figure(*e.Half, *e.Half)
+}
+
+// figure has as many digits as half the interval's width leaves a meaning to, and
+// thousands where numbers are great.
+func figure(v, half float64) string {
+	if math.Abs(v) >= 1e4 || half >= 1e4 {
+		return short(v)
+	}
+	digits := 4
+	if half > 0 && v != 0 {
+		digits = min(5, max(1, 2+int(math.Floor(math.Log10(math.Abs(v)))-math.Floor(math.Log10(half)))))
+	}
+	return fmt.Sprintf("%.*g", digits, v)
 }
 
 func list(words []string) string { return strings.Join(words, " ") }
@@ -41,5 +66,121 @@ func tableNames(s *record.Study) []string {
 	return slices.Compact(names)
 }
 
+// Bounds of the page; files beside it have all.
+const (
+	mostColumns = 8
+	mostRows    = 400
+)
+
+// cell is an estimate in a table.
+type cell struct {
+	Text, Title string
+	// Difference from the reference, and whether it is more than chance.
+	Difference string
+	Sure       bool
+}
+
+// row is a point in a table.
+type row struct {
+	ID       string
+	Replicas string
+	Cells    []cell
+}
+
+// view is what the template shows.
+type view struct {
+	*record.Study
+	Shown      []record.StudyMeasure
+	Rows       []row
+	More       int
+	Charts     []chart
+	Maps       []template.HTML
+	Takeover   *grid
+	Backbone   *bars
+	Ports      *bars
+	Lost       *grid
+	Designs    *grid
+	Toil       *grid
+	Tornado    *bars
+	Everything []row
+	Whys       []why
+}
+
+// why is where a measure of a point comes from.
+type why struct {
+	Point, Measure string
+	Lines          []string
+}
+
 // Page is the page.
-func Page(s *record.Study) ([]byte, error) { return []byte(s.Title), nil }
+func Page(s *record.Study) ([]byte, error) {
+	v := view{Study: s, Shown: s.Columns(mostColumns), Charts: charts(s)}
+	for i := range s.Points {
+		p := &s.Points[i]
+		r := row{ID: p.ID, Replicas: fmt.Sprintf("%d over %d", p.Replicas, p.Topologies)}
+		for _, m := range v.Shown {
+			r.Cells = append(r.Cells, cellOf(p, m.Name))
+		}
+		if len(v.Rows) < mostRows {
+			v.Rows = append(v.Rows, r)
+		} else {
+			v.More++
+		}
+		for _, m := range s.Measures {
+			if lines := p.Why[m.Name]; len(lines) > 0 && len(v.Whys) < mostRows {
+				v.Whys = append(v.Whys, why{p.ID, m.Name, lines})
+			}
+		}
+	}
+	v.Everything = everything(s)
+	var err error
+	if v.Maps, err = maps(s); err != nil {
+		return nil, err
+	}
+	v.Takeover, v.Backbone, v.Ports = takeover(s), backbone(s), ports(s)
+	v.Lost, v.Designs, v.Toil, v.Tornado = perPoint(s, "lost"), perPoint(s, "designs"), perPoint(s, "toil"), tornado(s)
+	var b bytes.Buffer
+	if err := page.Execute(&b, v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func cellOf(p *record.StudyPoint, measure string) cell {
+	e, ok := p.Estimate(measure)
+	c := cell{Text: Number(e, ok)}
+	if !ok {
+		return c
+	}
+	c.Title = fmt.Sprintf("%d independent values from %s to %s", e.N, short(e.Least), short(e.Greatest))
+	for _, more := range []string{e.Refused, e.Note} {
+		if more != "" {
+			c.Title += "; " + more
+		}
+	}
+	for _, d := range p.Differences {
+		if d.Measure != measure || d.Mean == 0 {
+			continue
+		}
+		c.Difference = fmt.Sprintf("%+.3g", d.Mean)
+		if d.Half != nil {
+			c.Sure = math.Abs(d.Mean) > *d.Half
+			c.Difference += fmt.Sprintf(" ± %.2g", *d.Half)
+		}
+	}
+	return c
+}
+
+// everything is every measure of every point, for who unfolds it.
+func everything(s *record.Study) []row {
+	var all []row
+	for i := range s.Points {
+		for _, e := range s.Points[i].Estimates {
+			if len(all) == mostRows {
+				return all
+			}
+			all = append(all, row{ID: s.Points[i].ID, Replicas: e.Measure, Cells: []cell{cellOf(&s.Points[i], e.Measure)}})
+		}
+	}
+	return all
+}

@@ -261,7 +261,7 @@ func (r *Runner) report() *record.Study {
 	s := r.Study
 	out := &record.Study{
 		Name: s.Name, Title: s.Title, Description: s.Description, Scenario: r.Scenario, Level: s.Level, Seed: s.Seed,
-		Version: r.Version, Limits: r.Maker.Limits(), Knobs: r.knobs(), Measures: r.measures(), Answers: r.answers, Tornado: r.tornado,
+		Version: r.Version, Limits: r.Maker.Limits(), Knobs: r.knobs(), Measures: r.measures(), Shown: s.Measures, Answers: r.answers, Tornado: r.tornado,
 	}
 	reference := r.reference()
 	for _, p := range r.points {

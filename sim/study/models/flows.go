@@ -114,6 +114,10 @@ func (m *flowsAt) Run(_ context.Context, r study.Replica) (*study.Outcome, error
 	return outcomeOf(o), nil
 }
 
+// mostPairs of datacenters are kept: of three hundred there are 45,000 pairs, and most
+// carry next to nothing.
+const mostPairs = 300
+
 // outcomeOf is what a study takes of an outcome.
 func outcomeOf(o *load.Outcome) *study.Outcome {
 	out := &study.Outcome{Measures: map[string]float64{}, Of: map[string]float64{}, Tables: map[string]record.StudyTable{}, Why: map[string][]string{}}
@@ -148,7 +152,7 @@ func outcomeOf(o *load.Outcome) *study.Outcome {
 	}
 	put("takeover", []string{"from", "to"}, []string{"users"}, rows)
 	rows = nil
-	for _, p := range o.Backbone {
+	for _, p := range o.Backbone[:min(mostPairs, len(o.Backbone))] {
 		rows = append(rows, record.StudyRow{Key: []string{p.A, p.B}, Values: []float64{p.Gbps, p.Wanted}})
 	}
 	put("backbone", []string{"a", "b"}, []string{"gbps", "wanted_gbps"}, rows)
