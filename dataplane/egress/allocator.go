@@ -147,7 +147,7 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	if len(parts) == 0 {
 		return netip.AddrPort{}, false
 	}
-	hash := a.hash(key)
+	hash := a.spread(flow.Hash(a.seed, key))
 	start := first(hash, parts)
 	for i := range parts {
 		p := parts[(start+i)%len(parts)]
@@ -161,9 +161,8 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	return netip.AddrPort{}, false
 }
 
-func (a *Allocator) hash(key *flow.Key) uint64 {
-	return flow.Combine(a.seed, flow.Hash(a.seed, key), 1)
-}
+// spread is a flow's hash over ports, from that of its key.
+func (a *Allocator) spread(hash uint64) uint64 { return flow.Combine(a.seed, hash, 1) }
 
 // first is the part that a flow hashes to.
 func first(hash uint64, parts []part) int { return int(hash >> 32 % uint64(len(parts))) }

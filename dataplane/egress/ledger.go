@@ -3,8 +3,6 @@ package egress
 import (
 	"cmp"
 	"net/netip"
-
-	"github.com/homeward-lab/homeward/dataplane/flow"
 )
 
 // Ledger is the ports of an Allocator toward one remote end, counted and not
@@ -25,12 +23,13 @@ func (a *Allocator) NewLedger(remote netip.Addr, from From, size int) *Ledger {
 	return &Ledger{a, parts, make([]int32, len(parts)), int32(cmp.Or(size, SliceSize))}
 }
 
-// Take takes a port as Allocate does, and says of which of the Ledger's slices.
-func (l *Ledger) Take(key *flow.Key, reach Reach) (slice int, ok bool) {
+// Take takes a port as Allocate does, and says of which of the Ledger's slices. The
+// flow is known by the hash of its forward key under the Allocator's seed.
+func (l *Ledger) Take(flow uint64, reach Reach) (slice int, ok bool) {
 	if len(l.parts) == 0 {
 		return 0, false
 	}
-	start := first(l.a.hash(key), l.parts)
+	start := first(l.a.spread(flow), l.parts)
 	for i := range l.parts {
 		k := start + i
 		if k >= len(l.parts) {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/steer"
+	"github.com/homeward-lab/homeward/sim/stat"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // Group is the servers of a datacenter and the ports that they have toward one
@@ -38,8 +41,14 @@ type Group struct {
 	// Retries of who is refused, after Backoff seconds that double.
 	Retries int
 	Backoff float64
-	// Seed of all that is drawn.
-	Seed uint64
+	// Seed of all that is drawn, Hash of what servers decide by: the scenario's.
+	Seed, Hash uint64
+	// First is the number of the first server, which with Hash says which buckets are
+	// whose; 0 means 1.
+	First ident.Server
+	// Only so many servers are played, and their part of the flows; 0 means all. With
+	// another_server all are.
+	Only int
 }
 
 // Played is what a Group did.
@@ -49,6 +58,8 @@ type Played struct {
 	Flows, Tries, Refused, Lost []int
 	// Peak is the most ports that a server had taken, of Ports that it has.
 	Peak, Ports int
+	// Share is the part of all flows that was played.
+	Share float64
 	// Busy is the mean number of ports taken, over all servers.
 	Busy float64
 }
@@ -83,6 +94,9 @@ type game struct {
 	*Group
 	chance  stream
 	buckets *steer.Table
+	first   ident.Server
+	played  int // servers
+	share   float64
 	ring    []ident.Server
 	ledgers []*egress.Ledger // by server
 	taken   []int            // by server
@@ -111,37 +125,71 @@ func (g *Group) game() (*game, error) {
 	if g.OnExhaustion == hub.ExhaustionRefuse {
 		p.reach = egress.OneAddress
 	}
-	directory, err := division(servers, addresses, g.Slice)
+	p.first, p.played = cmp.Or(g.First, 1), servers
+	if g.Only > 0 && g.OnExhaustion != hub.ExhaustionAnotherServer {
+		p.played = min(g.Only, servers)
+	}
+	directory, err := division(servers, addresses, g.Slice, p.first)
 	if err != nil {
 		return nil, err
 	}
-	var live []steer.Server
-	for i := range servers {
-		id := ident.Server(i + 1)
-		live, p.ring = append(live, steer.Server{ID: id, Live: true}), append(p.ring, id)
-		l := egress.NewAllocator(g.Seed, directory, id).NewLedger(remote().Addr(), egress.From{}, g.Slice)
-		p.pool = max(p.pool, l.Slices())
-		p.ledgers = append(p.ledgers, l)
+	p.buckets = g.table()
+	for i, share := range g.shares(p.buckets) {
+		id := p.first + ident.Server(i)
+		p.ring = append(p.ring, id)
+		if i < p.played {
+			l := egress.NewAllocator(g.Hash, directory, id).NewLedger(remote().Addr(), egress.From{}, g.Slice)
+			p.pool = max(p.pool, l.Slices())
+			p.ledgers = append(p.ledgers, l)
+			p.share += share
+		}
 	}
 	if p.pool == 0 {
 		return nil, errNoAddress
 	}
 	p.remote, p.port = remote().Addr().As16(), remote().Port()
-	p.buckets = steer.New(g.Seed, live)
-	p.taken = make([]int, servers)
-	size := g.Slice
-	if size == 0 {
-		size = egress.SliceSize
-	}
-	p.out.Ports = p.pool * size
-	p.wheel = newWheel(min(g.most()*g.Mean, float64(servers*p.out.Ports)), g.Mean)
+	p.taken = make([]int, p.played)
+	p.out.Ports, p.out.Share = p.pool*cmp.Or(g.Slice, egress.SliceSize), p.share
+	p.wheel = newWheel(min(g.most()*p.share*g.Mean, float64(p.played*p.out.Ports))/2, g.Mean)
 	p.ready = p.free
 	return p, nil
 }
 
+// table is which buckets are whose.
+func (g *Group) table() *steer.Table {
+	var live []steer.Server
+	for i := range max(g.Servers, 1) {
+		live = append(live, steer.Server{ID: cmp.Or(g.First, 1) + ident.Server(i), Live: true})
+	}
+	return steer.New(g.Hash, live)
+}
+
+// shares are the parts of all flows whose home each server is. Rendezvous hashing
+// deals buckets out by chance, so that they are not quite equal.
+func (g *Group) shares(t *steer.Table) []float64 {
+	all := make([]float64, max(g.Servers, 1))
+	for b := range uint64(steer.Buckets) {
+		all[t.Home(b*(1<<64/steer.Buckets))-cmp.Or(g.First, 1)] += 1.0 / steer.Buckets
+	}
+	return all
+}
+
+// Formula is the share of flows that Erlang's formula B refuses at a rate, by the
+// part of them that each server has: without retries, when all ports of a server
+// serve all of its flows.
+func (g *Group) Formula(rate float64, ports int) float64 {
+	b := 0.0
+	for _, share := range g.shares(g.table()) {
+		if share > 0 {
+			b += share * stat.ErlangB(ports, rate*share*g.Mean)
+		}
+	}
+	return b
+}
+
 // division is who owns which slice. Of other sizes than the dataplane's an address
 // serves more or fewer servers, of which each has one slice of as many addresses.
-func division(servers, addresses, slice int) (*egress.Directory, error) {
+func division(servers, addresses, slice int, from ident.Server) (*egress.Directory, error) {
 	first := netip.AddrFrom4([4]byte{198, 18, 0, 1})
 	list := func(n int) (all []netip.Addr) {
 		for a := first; len(all) < n; a = a.Next() {
@@ -151,7 +199,7 @@ func division(servers, addresses, slice int) (*egress.Directory, error) {
 	}
 	ids := make([]ident.Server, servers)
 	for i := range ids {
-		ids[i] = ident.Server(i + 1)
+		ids[i] = from + ident.Server(i)
 	}
 	if slice == 0 || slice == egress.SliceSize {
 		all, err := egress.Assign(1, list(addresses), ids)
@@ -195,6 +243,7 @@ func (g *Group) Play() (*Played, error) {
 	now, i := 0.0, uint64(0)
 	for k, rate := range g.Rate {
 		until := g.Until[k]
+		rate *= p.share
 		for rate > 0 {
 			a, b := p.chance.words(forArrival, i)
 			at := now + exponential(a)/rate
@@ -226,12 +275,12 @@ func (p *game) begin() {
 	sum := 0.0
 	for i := uint64(0); ; i++ {
 		gap, hold := due.words(forArrival, i)
-		if sum += exponential(gap); sum > p.Rate[0]*p.Mean {
+		if sum += exponential(gap); sum > p.Rate[0]*p.share*p.Mean {
 			return
 		}
 		a, b := due.words(forHolding, i)
-		key := p.key(b, 0)
-		if server, slice, ok := p.take(&key, a); ok {
+		hash := p.flow(b, 0)
+		if server, slice, ok := p.take(hash, a); ok {
 			p.hold(0, p.Residual(hold, b), server, slice)
 		}
 	}
@@ -248,12 +297,12 @@ func (p *game) retry(now float64, interval int) {
 func (p *game) try(a again, interval int) {
 	p.wheel.due(a.at, p.ready)
 	p.out.Tries[interval]++
-	key := p.key(a.client, a.try)
+	hash := p.flow(a.client, a.try)
 	entry := uint64(0)
 	if p.OnExhaustion == hub.ExhaustionAnotherServer {
 		entry, _ = p.chance.words(forRetry, a.n<<5+uint64(a.try))
 	}
-	server, slice, ok := p.take(&key, entry)
+	server, slice, ok := p.take(hash, entry)
 	if ok {
 		p.hold(a.at, a.at+a.hold, server, slice)
 		return
@@ -270,49 +319,65 @@ func (p *game) try(a again, interval int) {
 	heap.Push(&p.later, a)
 }
 
-// key is a flow's, of any client; a retry has another source port.
-func (p *game) key(client uint64, try int) (k flow.Key) {
-	if try > 0 {
-		client ^= flow.Mix(client+uint64(try)) & 0xffff
+// flow is one of any client, whose home is played; a retry has another source port.
+func (p *game) flow(client uint64, try int) (hash uint64) {
+	var k flow.Key
+	k.DstPort, k.Proto, k.Scope, k.Tenant, k.Dst = p.port, 6, 1, 1, p.remote
+	for {
+		c := client
+		if try > 0 {
+			c ^= flow.Mix(c+uint64(try)) & 0xffff
+		}
+		k.SrcPort = uint16(c)
+		binary.LittleEndian.PutUint64(k.Src[8:], 0xffff<<16|c>>16<<32)
+		hash = flow.Hash(p.Hash, &k)
+		if int(p.buckets.Home(hash)-p.first) < p.played {
+			return hash
+		}
+		client = flow.Mix(client + 1)
 	}
-	k.SrcPort, k.DstPort, k.Proto, k.Scope, k.Tenant = uint16(client), p.port, 6, 1, 1
-	binary.LittleEndian.PutUint64(k.Src[8:], 0xffff<<16|client>>16<<32)
-	k.Dst = p.remote
-	return k
 }
 
 // take finds a port, at the flow's home or where that may ask.
-func (p *game) take(key *flow.Key, entry uint64) (server ident.Server, slice int, ok bool) {
-	hash := flow.Hash(p.Seed, key)
+func (p *game) take(hash, entry uint64) (server, slice int, ok bool) {
 	home := p.buckets.Home(hash)
-	if slice, ok = p.ledgers[home-1].Take(key, p.reach); ok || p.OnExhaustion != hub.ExhaustionAnotherServer {
-		return home, slice, ok
+	server = int(home - p.first)
+	if slice, ok = p.ledgers[server].Take(hash, p.reach); ok || p.OnExhaustion != hub.ExhaustionAnotherServer {
+		return server, slice, ok
 	}
 	hops := 0
-	if int(entry%uint64(len(p.ledgers)))+1 != int(home) {
+	if int(entry%uint64(len(p.ledgers))) != server {
 		hops++ // routers' ECMP brought it to another server than its home
 	}
 	for at := home; hops < steer.MaxHops; hops++ {
 		if at = steer.Next(p.ring, home, at, hash); at == 0 {
 			break
 		}
-		if slice, ok = p.ledgers[at-1].Take(key, p.reach); ok {
-			return at, slice, true
+		server = int(at - p.first)
+		if slice, ok = p.ledgers[server].Take(hash, p.reach); ok {
+			return server, slice, true
 		}
 	}
 	return 0, 0, false
 }
 
 // hold has a port taken until a time.
-func (p *game) hold(from, until float64, server ident.Server, slice int) {
-	p.taken[server-1]++
-	p.out.Peak = max(p.out.Peak, p.taken[server-1])
+func (p *game) hold(from, until float64, server, slice int) {
+	p.taken[server]++
+	p.out.Peak = max(p.out.Peak, p.taken[server])
 	p.busy += until - from
-	p.wheel.add(until, int32(int(server-1)*p.pool+slice))
+	p.wheel.add(until, int32(server*p.pool+slice))
 }
 
 func (p *game) free(what int32) {
 	server := int(what) / p.pool
 	p.ledgers[server].Free(int(what) % p.pool)
 	p.taken[server]--
+}
+
+// Hold sets how long flows have their ports: as the distribution says, in seconds,
+// and so long after.
+func (g *Group) Hold(d spec.Draw, keep float64) {
+	s := newSampler(d).plus(keep)
+	g.Holding, g.Residual, g.Mean = s.draw, s.residual, s.mean
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 )
 
 // pool is addresses that flows leave by, and the servers that have their ports.
@@ -87,4 +88,14 @@ func (m *Model) exhaustion() hub.OnExhaustion {
 		return ""
 	}
 	return hub.OnExhaustion(m.s.Account.OnExhaustion)
+}
+
+// first is the number of a datacenter's first server, in the order of the file as a
+// plan numbers them.
+func (m *Model) first(center int) ident.Server {
+	n := ident.Server(1)
+	for _, c := range m.centers[:center] {
+		n += ident.Server(c.Servers)
+	}
+	return n
 }

@@ -30,6 +30,10 @@ const budget = 4_000_000
 // matters: beyond, formula B is less than 1e-9.
 const near = 6
 
+// uneven is by how much a server may have more than its part, as buckets are dealt
+// out by chance.
+const uneven = 1.2
+
 // contest is flows of one protocol toward one destination that want ports of one
 // pool.
 type contest struct {
@@ -138,7 +142,7 @@ func (r *run) contests(pool, work int, d *demand) (all []contest) {
 			if m.exhaustion() == hub.ExhaustionRefuse {
 				load /= float64(max(m.slicesOf(p), 1))
 			}
-			mark := load + near*math.Sqrt(load)
+			mark := load*uneven + near*math.Sqrt(load)
 			quiet = quiet && mark < float64(ports)/4
 			r.ports.utilisation[p.center] = max(r.ports.utilisation[p.center], ratio(min(mark, float64(ports)), float64(ports)))
 			if mark >= float64(ports) {
@@ -173,29 +177,37 @@ func (r *run) contest(pool, work, mix, rank int, d *demand) contest {
 
 // contend plays one, with a share of its servers.
 func (r *run) contend(c contest, share float64) error {
-	m, w, p := r.m, &r.m.works[c.work], r.m.pool(c.pool)
-	id, name := m.centers[p.center].ID, fmt.Sprintf("%s.%d", w.ID, c.rank+1)
-	each := m.slicesOf(p)
-	if each == 0 {
-		r.because("blocked", "%s has no address for each of its servers", id)
-		return r.count(c, &Played{Flows: whole(c, r.bins), Tries: whole(c, r.bins), Refused: whole(c, r.bins), Lost: whole(c, r.bins), Ports: 1}, 1)
+	m, p := r.m, r.m.pool(c.pool)
+	if m.slicesOf(p) == 0 {
+		r.because("blocked", "%s has no address for each of its servers", m.centers[p.center].ID)
+		all := whole(c, r.bins)
+		return r.count(c, nil, &Played{Flows: all, Tries: all, Refused: all, Lost: all, Ports: 1, Share: 1})
 	}
-	servers := max(int(math.Round(share*float64(p.servers))), 1)
-	owners := 1<<16/m.slice() - 1
-	seed, _ := newStream(r.seed, id+" "+p.country+" "+name+" "+w.mix[c.mix].name).words(forSite, 0)
-	g := &Group{
-		Servers: servers, Addresses: each * ((servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
-		Holding: w.mix[c.mix].port.draw, Residual: w.mix[c.mix].port.residual, Mean: w.mix[c.mix].port.mean,
-		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed,
-	}
-	for i, b := range r.bins {
-		g.Rate, g.Until = append(g.Rate, c.rates[i]*float64(servers)/float64(p.servers)), append(g.Until, b.to)
-	}
+	g := r.group(c)
+	g.Only = max(int(math.Round(share*float64(p.servers))), 1)
 	played, err := g.Play()
 	if err != nil {
 		return err
 	}
-	return r.count(c, played, float64(p.servers)/float64(servers))
+	return r.count(c, g, played)
+}
+
+// group is the servers of a contest.
+func (r *run) group(c contest) *Group {
+	m, w, p := r.m, &r.m.works[c.work], r.m.pool(c.pool)
+	owners := 1<<16/m.slice() - 1
+	port := w.mix[c.mix].port
+	name := fmt.Sprintf("%s %s %s.%d %s", m.centers[p.center].ID, p.country, w.ID, c.rank+1, w.mix[c.mix].name)
+	seed, _ := newStream(r.seed, name).words(forSite, 0)
+	g := &Group{
+		Servers: p.servers, Addresses: m.slicesOf(p) * ((p.servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
+		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
+		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: cmp.Or(m.s.Seed, 1), First: m.first(p.center),
+	}
+	for _, b := range r.bins {
+		g.Until = append(g.Until, b.to)
+	}
+	return g
 }
 
 // whole is all flows of a contest, by bin.
@@ -206,8 +218,9 @@ func whole(c contest, bins []bin) (all []int) {
 	return all
 }
 
-// count adds what was played, of which each server stands for so many.
-func (r *run) count(c contest, p *Played, times float64) error {
+// count adds what was played, by a part that stands for all.
+func (r *run) count(c contest, g *Group, p *Played) error {
+	times := 1 / p.Share
 	m, w, of := r.m, &r.m.works[c.work], r.m.pool(c.pool)
 	out := Ports{
 		Datacenter: m.centers[of.center].ID, Destination: fmt.Sprintf("%s.%d", w.ID, c.rank+1), Protocol: w.mix[c.mix].name,
@@ -221,7 +234,7 @@ func (r *run) count(c contest, p *Played, times float64) error {
 		r.ports.perBin[i] += times * float64(p.Lost[i])
 		r.ports.tries += tries
 		r.ports.refused += times * float64(p.Refused[i])
-		b := r.formula(c, of, i)
+		b := r.formula(c, g, i)
 		r.ports.erlang += tries * b
 		out.Erlang = max(out.Erlang, b)
 	}
@@ -233,19 +246,20 @@ func (r *run) count(c contest, p *Played, times float64) error {
 }
 
 // formula is Erlang's B for a bin, as far as flows share ports by the account's
-// policy.
-func (r *run) formula(c contest, p pool, bin int) float64 {
-	load := c.rates[bin] * r.m.works[c.work].mix[c.mix].port.mean
-	each := r.m.slicesOf(p)
-	if load == 0 || each == 0 {
-		return 0
+// policy; without a group all are refused.
+func (r *run) formula(c contest, g *Group, bin int) float64 {
+	if g == nil {
+		return 1
 	}
-	switch r.m.exhaustion() {
-	case hub.ExhaustionRefuse:
-		return stat.ErlangB(r.m.slice(), load/float64(each*p.servers))
-	case hub.ExhaustionAnotherServer:
-		return stat.ErlangB(each*r.m.slice()*p.servers, load)
+	each, rate := r.m.slicesOf(r.m.pool(c.pool)), c.rates[bin]
+	switch {
+	case rate == 0:
+		return 0
+	case r.m.exhaustion() == hub.ExhaustionRefuse:
+		return g.Formula(rate/float64(each), r.m.slice())
+	case r.m.exhaustion() == hub.ExhaustionAnotherServer:
+		return stat.ErlangB(each*r.m.slice()*g.Servers, rate*g.Mean)
 	default:
-		return stat.ErlangB(each*r.m.slice(), load/float64(p.servers))
+		return g.Formula(rate, each*r.m.slice())
 	}
 }

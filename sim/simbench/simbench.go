@@ -54,7 +54,7 @@ func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
 			return rows, err
 		}
 	}
-	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.crowds, b.internet} {
+	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.crowds, b.internet, b.slices} {
 		more, err := measure(ctx)
 		if rows = append(rows, more...); err != nil {
 			return rows, err

@@ -39,7 +39,7 @@ func TestRowsEqualNS3(t *testing.T) {
 	for i, id := range []string{
 		"sim.hold1e5_vs_ns3", "sim.hold1e5_bytes", "sim.chain_vs_ns3", "sim.chain5000_vs_ns3",
 		"sim.hub_packets_per_s", "sim.flow_bytes", "sim.flows_open", "sim.flows_events", "sim.flows_s", "sim.peak_mib",
-		"sim.asroutes_ms", "sim.asroutes_batched_ms", "sim.failures300_ms", "sim.bgp_announce_s", "sim.bgp_failover_s",
+		"sim.asroutes_ms", "sim.asroutes_batched_ms", "sim.failures300_ms", "sim.bgp_announce_s", "sim.bgp_failover_s", "sim.slice_flows_per_s",
 	} {
 		if i >= len(rows) || rows[i].ID != id {
 			t.Fatalf("%d rows, want %s at %d: %+v", len(rows), id, i, rows)
