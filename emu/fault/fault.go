@@ -248,6 +248,7 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 	if err != nil {
 		return err
 	}
+	e.punctual(&h.Fault, "happened", base.Add(f.At.D()))
 	if h.done != nil {
 		select {
 		case <-h.done:
@@ -260,7 +261,28 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 	if !until(ctx, base.Add(f.At.D()+f.For.D())) {
 		return nil
 	}
-	return h.Heal()
+	err = h.Heal()
+	e.punctual(&h.Fault, "healed", base.Add(f.At.D()+f.For.D()))
+	return err
+}
+
+// lateMost is how much later than planned a fault may happen or heal: a server
+// that is begun anew takes a part of that on a quiet machine. Flows that are lost
+// beyond it say nothing of the network.
+const lateMost = 250 * time.Millisecond
+
+// punctual says so where something was done too late.
+func (e *Engine) punctual(f *plan.Fault, what string, planned time.Time) {
+	if text := tardy(what, time.Since(planned)); text != "" {
+		e.lab.Event(record.Event{Kind: "saturated", Fault: f.ID, Node: f.On, Text: text})
+	}
+}
+
+func tardy(what string, late time.Duration) string {
+	if late <= lateMost {
+		return ""
+	}
+	return fmt.Sprintf("it has %s %v later than planned: this machine is too busy", what, late.Round(10*time.Millisecond))
 }
 
 // until sleeps; false if ctx ends first.

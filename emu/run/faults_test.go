@@ -35,10 +35,14 @@ faults: [{id: f, at: 400ms, for: 1200ms, %s}]
 // and nothing else went wrong.
 func happens(t *testing.T, fault, more string) *record.Records {
 	t.Helper()
-	r := live(t, compile(t, fmt.Sprintf(brittle, fault, more)), run.Options{})
+	p := compile(t, fmt.Sprintf(brittle, fault, more))
+	r := live(t, p, run.Options{})
+	for again := 0; again < 3 && busy(t, r); again++ {
+		r = live(t, p, run.Options{})
+	}
 	var kinds []string
 	for _, e := range r.Events {
-		if e.Fault != "" {
+		if e.Fault != "" && e.Kind != "saturated" {
 			kinds = append(kinds, e.Kind)
 			t.Logf("%4d ms %s: %s", (e.AtNs-begun(r))/1e6, e.Kind, e.Text)
 		}
@@ -55,6 +59,19 @@ func happens(t *testing.T, fault, more string) *record.Records {
 		}
 	}
 	return r
+}
+
+// busy says whether the machine was too busy for the lab, by the lab's own word:
+// what was lost then is no verdict.
+func busy(t *testing.T, r *record.Records) (is bool) {
+	t.Helper()
+	for _, e := range r.Events {
+		if e.Kind == "saturated" {
+			t.Logf("%s %s: %s", e.Node, e.Fault, e.Text)
+			is = true
+		}
+	}
+	return is
 }
 
 // begun is when traffic was to begin.
