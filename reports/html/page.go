@@ -58,6 +58,7 @@ type verdict struct {
 	Notable                []checkLine // what is not as it should be, or a warning
 	Expected, Holding      []checkLine // what is: it falls short as expected, or holds
 	Reason                 string
+	Busy                   string // of a lab that was saturated: what shows it
 	Kept                   []keptFile // packets, flow tables and logs of the lab
 	WallMs                 int64
 }
@@ -192,7 +193,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 		if rec.Run.Title != s.Title {
 			v.Title = rec.Run.Title
 		}
-		v.Kept = kept(r.Dir, rec)
+		v.Kept, v.Busy = kept(r.Dir, rec), busy(rec)
 		one := run{verdict: v, Key: fmt.Sprintf("r%d-%d", index, i), Partial: rec.Run.Partial, Flows: int64(len(rec.Flows))}
 		sites := picture.NewSites(rec.Run.Topology)
 		for _, t := range append([]string{"all"}, s.Traffic...) {

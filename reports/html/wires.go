@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -45,6 +46,28 @@ func rank(w record.Wire) int {
 		return 0
 	}
 	return 1
+}
+
+// mostBusy bounds the signs of a saturated lab in a verdict.
+const mostBusy = 3
+
+// busy are the signs of a lab that had more to do than its machine could: a
+// sentence each.
+func busy(rec *record.Records) string {
+	var all []string
+	for _, e := range rec.Events {
+		if e.Kind == "saturated" {
+			where := e.Node + ": "
+			if strings.HasPrefix(e.Text, e.Node+" ") {
+				where = ""
+			}
+			all = append(all, where+e.Text+".")
+		}
+	}
+	if more := len(all) - mostBusy; more > 0 {
+		all = append(all[:mostBusy], fmt.Sprintf("And %d more.", more))
+	}
+	return strings.Join(all, " ")
 }
 
 // ofPackets is the part of packets that something happened to: "12 (1.2 %)", or a dash.

@@ -29,8 +29,11 @@ func TestImpaired(t *testing.T) {
 	if first := got[0].Rows[0]; first.Saturated == "" {
 		t.Errorf("the first is %s, want the one that is not as asked", first.From)
 	}
+	for i := range mostBusy + 2 {
+		rec.Events = append(rec.Events, record.Event{Kind: "saturated", Node: fmt.Sprintf("lhr.%d", i), Text: "it waited"})
+	}
 	text := page1(t, &record.Results{Runs: []*record.Records{rec}})
-	for _, want := range []string{"Links, asked and measured", "12 (1.2 %)", "4.10", "9ms longer than", "4 more in"} {
+	for _, want := range []string{"Links, asked and measured", "12 (1.2 %)", "4.10", "9ms longer than", "4 more in", "too busy for the lab.</b> lhr.0: it waited. lhr.1: it waited. lhr.2: it waited. And 2 more."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
 		}
