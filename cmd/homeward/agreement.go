@@ -18,10 +18,10 @@ import (
 // Which of several flows that look alike and start at one moment comes first no
 // plan says: in a lab it is chance, or how late the machine was. Where it was
 // another one there, the simulator runs once more in the lab's order, and all that
-// follows from it must agree. How long transfers take that share a queue depends on
-// moments that no plan says either: where the times are others, the simulator runs
-// some more times, with flows that start a moment later, and the lab's may be
-// between theirs.
+// follows from it must agree. How long a transfer takes may depend on moments that no
+// plan says either: of which packet a full queue has no room, when a tunnel is probed
+// next. Where the times are others, the simulator runs some more times, each with
+// other moments, and the lab's may be between theirs.
 func agreement(ctx context.Context, v *variant, sim, lab *finished) record.CheckResult {
 	c := record.CheckResult{ID: compare.Agreement(simrun.Engine), Verdict: record.Error}
 	if sim == nil || sim.err != nil || sim.records == nil {
@@ -31,7 +31,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 	r, err := compare.Runs(sim.records, lab.records)
 	how, simulated := "", sim.records
 	if err == nil && r.Reordered() {
-		if simulated, err = resimulated(ctx, v.plan, inOrder(v.plan, lab.records)); err == nil {
+		if simulated, err = resimulated(ctx, v.plan, simrun.Options{Late: inOrder(v.plan, lab.records)}); err == nil {
 			r, err = compare.Runs(simulated, lab.records)
 			how = ", those that look alike in the order in which the lab's came"
 		}
@@ -40,7 +40,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 		var chance []*record.Records
 		for n := 0; n < chances && err == nil; n++ {
 			var one *record.Records
-			one, err = resimulated(ctx, v.plan, late(v.plan, n))
+			one, err = resimulated(ctx, v.plan, moments(v.plan, n))
 			chance = append(chance, one)
 		}
 		if err == nil {
@@ -69,31 +69,32 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 	return c
 }
 
-// resimulated is what the simulator says of a plan whose flows start later.
-func resimulated(ctx context.Context, p *plan.Plan, late []time.Duration) (*record.Records, error) {
+// resimulated is what the simulator says of a plan at other moments.
+func resimulated(ctx context.Context, p *plan.Plan, o simrun.Options) (*record.Records, error) {
 	var m record.Memory
-	if err := simrun.Run(ctx, p, &m, simrun.Options{Late: late}); err != nil {
+	if err := simrun.Run(ctx, p, &m, o); err != nil {
 		return nil, err
 	}
 	return m.Records(), nil
 }
 
-// chances are how many simulations show what of a plan's times is chance, and
-// lateness by how much at most their flows start later: what a lab's own do where
-// many start at once.
+// chances are how many simulations show what of a plan's times is chance. Their flows
+// start later by up to lateness, as a lab's do where many start at once, and the
+// network stands for up to rest before they do: an interval of probes, by default.
 const (
 	chances  = 8
 	lateness = 3 * time.Millisecond
+	rest     = time.Second
 )
 
-// late is by how much each flow of a plan starts later in the n-th simulation.
-func late(p *plan.Plan, n int) []time.Duration {
+// moments are those of the n-th simulation.
+func moments(p *plan.Plan, n int) simrun.Options {
 	r := rand.New(rand.NewPCG(p.Seed, uint64(n)))
-	all := make([]time.Duration, len(p.Flows))
-	for i := range all {
-		all[i] = time.Duration(r.Int64N(int64(lateness)))
+	o := simrun.Options{Late: make([]time.Duration, len(p.Flows)), Rest: time.Duration(r.Int64N(int64(rest)))}
+	for i := range o.Late {
+		o.Late[i] = time.Duration(r.Int64N(int64(lateness)))
 	}
-	return all
+	return o
 }
 
 // apart is how far from each other flows start that are to come in an order: more

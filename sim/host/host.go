@@ -166,11 +166,12 @@ type Stack struct {
 	names   *dns.Server
 	// whole puts fragments together; nil until the first comes.
 	whole *fragment.Reassembler
-	// pmtu are path MTUs learned, by destination.
-	pmtu  map[netip.Addr]int
-	ids   uint16
-	arena []byte
-	meta  pkt.Meta
+	// pmtu are path MTUs learned, by destination; learned is how often they changed.
+	pmtu    map[netip.Addr]int
+	learned int
+	ids     uint16
+	arena   []byte
+	meta    pkt.Meta
 }
 
 // socket is the two ends of a flow as an answer names them. The port of an echo
@@ -344,6 +345,7 @@ func (s *Stack) complaint(data []byte, m *pkt.Meta) {
 	if mtu, ok := m.TooBig(data); ok {
 		if old := s.pmtu[q.Dst]; old == 0 || mtu < old {
 			s.pmtu[q.Dst] = mtu
+			s.learned++
 		}
 		if x := s.streams[socket{q.Proto, netip.AddrPortFrom(q.Src, q.SrcPort), netip.AddrPortFrom(q.Dst, q.DstPort)}]; x != nil && x.conn != nil {
 			x.conn.Shrink(s.env.Engine.Now(), mtu-headers(q.Dst))

@@ -424,6 +424,38 @@ func TestPathMTU(t *testing.T) {
 	}
 }
 
+// What one connection is told of a path all of its host's to that address know, and
+// nothing of theirs is sent again for it (RFC 1191 section 6.2).
+func TestPathMTUOfOthers(t *testing.T) {
+	f, g := flow(plan.TCP, client4, server4), flow(plan.TCP, netip.AddrPortFrom(client4.Addr(), client4.Port()+1), server4)
+	g.N = 2
+	f.Response, g.Response = 100_000, 1_000_000
+	net := join(t, []plan.Flow{f, g})
+	const mtu = 1000
+	told := vt.Never
+	large, larger := 0, 0
+	net.pass = func(_ int, to string, data []byte, m *pkt.Meta) string {
+		switch {
+		case m.Len <= mtu || to != "client":
+		case m.DstPort == f.Src.Port():
+			told = min(told, net.engine.Now().Add(latency))
+			b := m.AppendTooBig(nil, data, mtu, 0)
+			net.flying = append(net.flying, flight{net.pool.Make(b), "server"})
+			net.engine.At(net.engine.Now().Add(latency), 1, 2, kindArrive, uint32(len(net.flying)-1))
+			return ""
+		case net.engine.Now() > told.Add(2*latency):
+			larger++
+		default:
+			large++
+		}
+		return to
+	}
+	out := net.run(t)
+	if out[0].Result != record.OK || out[1].Result != record.OK || large == 0 || larger != 0 {
+		t.Errorf("%s and %s; the other sent %d large segments before and %d after", out[0].Result, out[1].Result, large, larger)
+	}
+}
+
 // The longest time without payload is the one in which the cable was cut, and the
 // rest of a flow's time where its client gave up.
 func TestStall(t *testing.T) {

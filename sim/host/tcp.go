@@ -35,6 +35,8 @@ type stream struct {
 	toldAt   vt.Instant
 	finished bool // the client has closed its end
 	closed   bool
+	// learned is how much of what its stack learned of paths it knows.
+	learned int
 }
 
 // startTCP begins a flow of this host at an instant.
@@ -86,6 +88,10 @@ func (x *stream) work(now vt.Instant) {
 		x.ask(now)
 	} else {
 		x.reply(now)
+	}
+	if x.learned != x.s.learned {
+		x.learned = x.s.learned
+		x.conn.Limit(x.s.mtu(x.key.remote.Addr()) - headers(x.key.remote.Addr()))
 	}
 	for !x.closed {
 		seg, ok := x.conn.Next(now)

@@ -34,6 +34,9 @@ type Options struct {
 	// Late is how much later than planned each flow starts, by its index; nil
 	// means none does.
 	Late []time.Duration
+	// Rest is how long the network stands before traffic begins: what it does by
+	// itself, such as to probe tunnels, is elsewhere in its rhythm then.
+	Rest time.Duration
 	// Watch sees hubs and hosts.
 	Watch Watch
 	// Versions go into run.json beside that of Go.
@@ -62,7 +65,7 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) error {
 		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
 	}
 	start := time.Now()
-	r := &runner{ctx: ctx, plan: p, sink: sink, began: start, late: o.Late}
+	r := &runner{ctx: ctx, plan: p, sink: sink, began: start, late: o.Late, rest: o.Rest}
 	// Virtual time begins at the epoch of Unix, so that equal runs have equal
 	// sessions.
 	r.journal = journal.New(p, sink, time.Unix(0, 0))
@@ -106,6 +109,7 @@ type runner struct {
 	base vt.Instant
 	done int
 	late []time.Duration
+	rest time.Duration
 }
 
 // lifetime is up, traffic, collect.
@@ -134,7 +138,8 @@ func (r *runner) up() error {
 		t := r.world.waits()
 		switch {
 		case t == nil:
-			return nil
+			r.base = r.base.Add(r.rest)
+			return r.until(r.base)
 		case t.client.State() == connected.Refused:
 			return fmt.Errorf("tunnel %s: the server refused its context", t.plan.Name)
 		case r.base >= vt.Instant(acceptLimit):

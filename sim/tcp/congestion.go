@@ -57,6 +57,19 @@ func (g *congestion) start(a Algorithm, mss, initial int) {
 	*g = congestion{algorithm: a, mss: mss, window: initial * mss, ssthresh: math.MaxInt32, epoch: vt.Never}
 }
 
+// resize goes on with smaller segments: the window stays as many of them, as Linux
+// counts it.
+func (g *congestion) resize(mss int) {
+	if g.mss == 0 {
+		return
+	}
+	smaller := func(n int) int { return int(int64(n) * int64(mss) / int64(g.mss)) }
+	if g.ssthresh < math.MaxInt32 {
+		g.ssthresh = smaller(g.ssthresh)
+	}
+	g.window, g.mss = smaller(g.window), mss
+}
+
 // slow reports whether the window grows by what arrives.
 func (g *congestion) slow() bool { return g.window < g.ssthresh }
 

@@ -46,7 +46,7 @@ func (c *Conn) take(s *Segment) {
 	}
 	switch {
 	case after(from, c.rcvNext): // a hole before it
-		c.hold(Block{from, to})
+		c.hold(Block{from, from + s.length()}) // a FIN is reported too
 		c.ackNow = true
 	case !after(to, c.rcvNext) && s.Len > 0:
 		c.ackNow, c.twice = true, Block{from, to} // all of it is here already
@@ -95,7 +95,11 @@ func (c *Conn) hold(b Block) {
 func (c *Conn) join() {
 	n := 0
 	for n < len(c.early) && !after(c.early[n].From, c.rcvNext) {
-		if to := c.early[n].To; after(to, c.rcvNext) {
+		to := c.early[n].To
+		if c.finSeen && after(to, c.finAt) {
+			to = c.finAt
+		}
+		if after(to, c.rcvNext) {
 			c.received += int64(to - c.rcvNext)
 			c.rcvNext = to
 		}

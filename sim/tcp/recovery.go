@@ -204,7 +204,7 @@ func (c *Conn) probe(s *Segment) bool {
 		c.repeat(s, &b.segs[len(b.segs)-1])
 	}
 	c.probed, c.probeEnd = true, c.next
-	c.retransmit, c.probing = c.first(), false
+	c.retransmit, c.probing = c.now.Add(c.rto), false // from now on, as Linux does
 	return true
 }
 

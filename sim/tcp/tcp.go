@@ -234,7 +234,8 @@ func (c *Conn) Shrink(now vt.Instant, mss int) {
 	if mss -= timestamps; mss >= c.mss || mss < 64 || c.state == Closed {
 		return
 	}
-	c.now, c.mss = now, mss
+	c.now = now
+	c.Limit(mss + timestamps)
 	b := &c.board
 	for i := b.first; i < len(b.segs); i++ {
 		if b.segs[i].len() > mss {
@@ -243,6 +244,16 @@ func (c *Conn) Shrink(now vt.Instant, mss int) {
 	}
 	if b.gone > 0 && !c.recovering { // of nobody's having too much to carry
 		c.recovering, c.loss, c.end = true, true, c.next
+	}
+}
+
+// Limit makes segments smaller from now on, because another connection to the same
+// address was told that the path takes no more than mss (RFC 1191 section 6.2). What
+// is under way may yet arrive.
+func (c *Conn) Limit(mss int) {
+	if mss -= timestamps; mss < c.mss && mss >= 64 {
+		c.cc.resize(mss)
+		c.mss = mss
 	}
 }
 

@@ -252,8 +252,8 @@ func TestDetection(t *testing.T) {
 		{"twice", map[uint32]int{20 * 1448: 2}, 2, 4 * trip},
 		{"four times", map[uint32]int{20 * 1448: 4}, 4, 7 * trip},
 		{"a run of them", map[uint32]int{20 * 1448: 1, 21 * 1448: 1, 22 * 1448: 2, 40 * 1448: 1}, 5, 6 * trip},
-		{"the last", map[uint32]int{69 * 1448: 1}, 1, 5 * trip}, // its acknowledgement may be delayed,
-		{"the last three", map[uint32]int{67 * 1448: 1, 68 * 1448: 1, 69 * 1448: 1}, 3, 5 * trip},
+		{"the last", map[uint32]int{69 * 1448: 1}, 1, 5 * trip},                                   // its acknowledgement may be delayed,
+		{"the last three", map[uint32]int{67 * 1448: 1, 68 * 1448: 1, 69 * 1448: 1}, 3, 6 * trip}, // one, and with its acknowledgement the next (RFC 6937)
 	} {
 		run := func(lost map[uint32]int) *pair {
 			x := transfer(t, impair.Config{Delay: trip / 2, Rate: 10_000_000}, NewReno, 70*1448)

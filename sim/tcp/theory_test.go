@@ -95,6 +95,40 @@ func TestTimeoutTrace(t *testing.T) {
 	}
 }
 
+// After a probe the timeout counts from the probe, however long the first segment
+// under way has been waiting (RFC 8985 section 7.3).
+func TestTimeoutAfterProbe(t *testing.T) {
+	const trip = 80 * time.Millisecond
+	now := vt.Instant(0)
+	c := Open(now, Config{})
+	syn, _ := c.Next(now)
+	now = now.Add(trip)
+	c.Receive(now, &Segment{Flags: pkt.SYN | pkt.ACK, Ack: 1, Window: 0xffff, Scale: 7, SACKPermitted: true, HasTime: true, Time: 1, Echo: syn.Time, MSS: 1460})
+	c.Next(now)
+	var sent []vt.Instant
+	send := func() {
+		for s, ok := c.Next(now); ok; s, ok = c.Next(now) {
+			sent = append(sent, now)
+			if n := len(sent); n == 3 && s.Seq != 101 || n == 4 && s.Seq != 1 {
+				t.Errorf("segment %d is %d, want the last again as a probe, then the first after the timeout", n, s.Seq)
+			}
+		}
+	}
+	for range 2 {
+		c.Write(100)
+		send()
+		now = now.Add(10 * time.Millisecond)
+	}
+	for len(sent) < 4 {
+		now = c.NextWake()
+		c.Timer(now)
+		send()
+	}
+	if probe, timeout := sent[2].Sub(sent[1]), sent[3].Sub(sent[2]); probe != 2*trip+timeoutSlack || timeout != trip+200*time.Millisecond {
+		t.Errorf("a probe after %v, the timeout %v later; want %v and %v", probe, timeout, 2*trip+timeoutSlack, trip+200*time.Millisecond)
+	}
+}
+
 // What CUBIC computes at a loss is RFC 9438: the window falls to 0.7 of what it
 // was (section 4.6), K is the cube root of (Wmax - cwnd) / C (equation 2), and of
 // a window that has not come back to its old maximum the new one is
