@@ -24,6 +24,9 @@ type engine struct {
 	lab bool
 	// dataplane is what a lab's servers are; empty of other engines.
 	dataplane string
+	// best says that nobody named it: it is the best lab here, unless the plan
+	// names another.
+	best bool
 	// refused are the words of a plan that it cannot do.
 	refused func(*plan.Plan) []plan.Feature
 	// possible says what this machine lacks.
@@ -67,7 +70,16 @@ func enginesFor(on, io string) ([]engine, error) {
 	case on == "both":
 		return append([]engine{simulator()}, labs...), nil
 	}
+	labs[0].best = true
 	return labs[:1], nil
+}
+
+// of is the engine for a plan: where it may choose, the file's dataplane.
+func (e engine) of(p *plan.Plan) engine {
+	if named, ok := namedLab("emu-" + p.Dataplane); ok && e.best {
+		return named
+	}
+	return e
 }
 
 // lab says whether one of the engines is a lab.
@@ -97,7 +109,7 @@ func ready(cmd *cobra.Command, engines []engine, variants []*variant) (done bool
 	}
 	for _, e := range engines {
 		for _, v := range variants {
-			if err := e.possible(v.plan); err != nil {
+			if err := e.of(v.plan).possible(v.plan); err != nil {
 				return false, lacking(err)
 			}
 		}

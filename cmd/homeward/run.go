@@ -277,6 +277,7 @@ func (s *session) runAll(ctx context.Context) {
 func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {
 	start := time.Now()
 	f := &finished{}
+	e = e.of(v.plan)
 	name := v.plan.Scenario + "/" + v.plan.Variant
 	if len(s.engines) > 1 {
 		name += " on " + e.name
@@ -365,7 +366,7 @@ func (s *session) judge(ctx context.Context) []record.Summary {
 	for i, v := range s.variants {
 		for k, e := range s.engines {
 			r := s.of(i, k)
-			sum := record.Summary{Scenario: v.plan.Scenario, Variant: v.plan.Variant, Engine: e.name, Seed: v.plan.Seed, Fingerprint: v.plan.Fingerprint()}
+			sum := record.Summary{Scenario: v.plan.Scenario, Variant: v.plan.Variant, Engine: e.of(v.plan).name, Seed: v.plan.Seed, Fingerprint: v.plan.Fingerprint()}
 			switch {
 			case r == nil:
 				sum.Verdict, sum.Reason = record.Error, "interrupted before it began"

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -97,8 +98,8 @@ func up(cmd *cobra.Command, file string, f upFlags) error {
 		return err
 	}
 	chosen := labEngines(f.io)[0]
-	if f.dataplane != "" {
-		chosen, _ = namedLab(emurun.Dataplane(f.dataplane).Engine())
+	if d := cmp.Or(f.dataplane, v.plan.Dataplane); d != "" {
+		chosen, _ = namedLab(emurun.Dataplane(d).Engine())
 	}
 	if err := chosen.possible(v.plan); err != nil {
 		return lacking(err)

@@ -34,6 +34,7 @@ func Fixed(now, next *plan.Plan) []string {
 	all = append(all, members("program of", now.Programs, next.Programs, func(p *plan.Program) string { return p.Node })...)
 	all = append(all, members("datacenter", now.Datacenters, next.Datacenters, func(d *plan.Datacenter) string { return d.Name })...)
 	all = append(all, members("speaker", now.Speakers, next.Speakers, func(s *plan.Speaker) string { return s.Node })...)
+	say(now.Dataplane == next.Dataplane, "the dataplane is %q, not %q", now.Dataplane, next.Dataplane)
 	say(now.Hold == next.Hold, "the hold time of BGP is %v, not %v", now.Hold, next.Hold)
 	say(same(now.Faults, next.Faults), "faults begin with the lab")
 	if len(now.Servers) == len(next.Servers) {

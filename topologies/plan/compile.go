@@ -121,6 +121,7 @@ func header(s *spec.Scenario) *Plan {
 		Checks:   slices.Clone(s.Checks),
 		Needs:    slices.Clone(s.Needs),
 
+		Dataplane: s.Dataplane,
 		Detection: scaled(s.Timers, 0, serverDetection),
 	}
 }

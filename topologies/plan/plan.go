@@ -51,6 +51,9 @@ type Plan struct {
 	Checks     []spec.Check `json:"checks"`
 	ExpectFail []string     `json:"expect_fail,omitempty"`
 	Needs      []string     `json:"needs,omitempty"`
+	// Dataplane is what a lab's servers are, hub or ebpf; empty is the best that the
+	// machine can.
+	Dataplane string `json:"dataplane,omitempty"`
 	// Features are the words of the file that an engine must be able to do
 	// beyond the common ground, such as "faults.cut"; an engine refuses the
 	// plan by naming those it cannot.

@@ -26,6 +26,9 @@ type Scenario struct {
 	Seed uint64 `yaml:"seed,omitempty" json:"seed,omitempty"`
 	// Needs are capabilities without which the scenario is skipped, by doctor's names.
 	Needs []string `yaml:"needs,omitempty" json:"needs,omitempty"`
+	// Dataplane of the servers of a lab: hub (the program decides every packet) or ebpf (the kernel carries what the hub has set up);
+	// empty means ebpf where the machine can. An engine that is asked for by name wins; the simulator has the hub.
+	Dataplane string `yaml:"dataplane,omitempty" json:"dataplane,omitempty" jsonschema:"enum=hub,enum=ebpf"`
 	// Include takes in other files; their ids get a prefix.
 	Include []Include `yaml:"include,omitempty" json:"include,omitempty"`
 	// Params are named values that the file uses as ${name}.
