@@ -58,7 +58,7 @@ type verdict struct {
 	Notable                []checkLine // what is not as it should be, or a warning
 	Expected, Holding      []checkLine // what is: it falls short as expected, or holds
 	Reason                 string
-	Busy                   string // of a lab that was saturated: what shows it
+	Busy                   string     // of a lab that was saturated: what shows it
 	Kept                   []keptFile // packets, flow tables and logs of the lab
 	WallMs                 int64
 }
