@@ -50,7 +50,7 @@ func TestLiveRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, id := range []string{
-		"lab.delay_p50_us", "lab.delay_p99_us", "lab.wire_packet_ns", "lab.wiring_vs_move",
+		"lab.delay_p50_us", "lab.delay_p99_us", "lab.wire_packet_ns", "lab.wire_mpps", "lab.wiring_vs_move",
 		"lab.up100_vs_mininet", "lab.up100_process_vs_mininet", "lab.down100_vs_mininet", "lab.killed100_ms",
 	} {
 		if i >= len(rows) || rows[i].ID != id || rows[i].Value <= 0 || rows[i].Equal != nil && !*rows[i].Equal {

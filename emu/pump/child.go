@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,7 @@ func Main(in io.Reader, out io.Writer) error {
 // pumps are all loops of the process.
 type pumps struct {
 	seed  uint64
+	clock clock
 	loops []*loop
 	wires map[string]*[2]*way // by link, then by direction
 	of    map[*way]*loop
@@ -62,9 +64,9 @@ func frameOf(mtu int) int { return ethernet + vlanTag + mtu }
 
 func open(h *header) (*pumps, error) {
 	n := threads(h.Most)
-	p := &pumps{seed: h.Seed, wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
+	p := &pumps{seed: h.Seed, clock: clock{time.Now()}, wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
 	for range n {
-		l, err := newLoop(frameOf(h.MTU), heldMemory/n)
+		l, err := newLoop(frameOf(h.MTU), heldMemory/n, p.clock)
 		if err != nil {
 			return nil, errors.Join(err, p.close())
 		}
@@ -84,7 +86,7 @@ func (p *pumps) add(k *link, of int) error {
 		return fmt.Errorf("link %s has a pump already", k.ID)
 	}
 	l := p.loops[len(p.wires)%len(p.loops)]
-	now, _ := clocks()
+	now := p.clock.now()
 	pair := new([2]*way)
 	for d, side := range [2]struct {
 		in, out int
@@ -230,7 +232,7 @@ func (p *pumps) set(s *set) error {
 	w := pair[s.Direction&1]
 	var refused error
 	err := p.of[w].do(func() {
-		now, _ := clocks()
+		now := p.clock.now()
 		refused = w.model.Set(vt.Instant(now), s.Config)
 	})
 	return errors.Join(err, refused)

@@ -38,12 +38,13 @@ type loop struct {
 	events  [batch]unix.EpollEvent
 	bell    int // eventfd: there is a job
 	jobs    chan func()
+	clock   clock
 	ended   bool
 	gone    chan struct{} // closed when run has returned
 }
 
-func newLoop(frame, memory int) (*loop, error) {
-	l := &loop{poll: -1, bell: -1, jobs: make(chan func(), 1), gone: make(chan struct{}), leaving: make([]slot, 0, 2*batch), agenda: make(agenda, 0, pieceSlots)}
+func newLoop(frame, memory int, c clock) (*loop, error) {
+	l := &loop{clock: c, poll: -1, bell: -1, jobs: make(chan func(), 1), gone: make(chan struct{}), leaving: make([]slot, 0, 2*batch), agenda: make(agenda, 0, pieceSlots)}
 	var err error
 	if l.store, err = newStore(frame, memory); err != nil {
 		return nil, err
@@ -130,14 +131,13 @@ func (l *loop) run() error {
 		l.send()
 		wait := int64(-1)
 		if len(l.agenda) > 0 {
-			now, _ := clocks()
-			wait = max(l.agenda[0].at-now, 0)
+			wait = max(l.agenda[0].at-l.clock.now(), 0)
 		}
 		ready, err := l.sleep(wait)
 		if err != nil {
 			return err
 		}
-		now, real := clocks()
+		now, real := l.clock.both()
 		for _, e := range l.events[:ready] {
 			if e.Fd >= 0 {
 				l.receive(e.Fd, l.wires[e.Fd], now, real)
@@ -149,20 +149,24 @@ func (l *loop) run() error {
 
 // scan looks into every ring, and says how many packets there were.
 func (l *loop) scan() (got int) {
-	now, real := clocks()
+	now, real := l.clock.both()
 	for i, w := range l.wires {
 		got += l.receive(int32(i), w, now, real)
 	}
 	return got
 }
 
-// clocks are the loop's time and the one that the kernel stamps packets with.
-func clocks() (now, real int64) {
-	var m, r unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &m) // cannot fail: the clocks exist
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &r)
-	return m.Nano(), r.Nano()
+// clock tells the loop's time, ns since it was made, which never goes back.
+type clock struct{ began time.Time }
+
+// both are the loop's time and the one that the kernel stamps packets with, of
+// the same moment and without a system call.
+func (c clock) both() (now, real int64) {
+	t := time.Now()
+	return int64(t.Sub(c.began)), t.UnixNano()
 }
+
+func (c clock) now() int64 { return int64(time.Since(c.began)) }
 
 // stampTrust bounds how long ago the kernel's stamp can say that a packet came:
 // beyond it, its clock was set.
@@ -224,7 +228,10 @@ func (l *loop) take(index int32, w *way, frame []byte) {
 
 // send sends what is due.
 func (l *loop) send() {
-	now, _ := clocks()
+	if len(l.agenda) == 0 {
+		return
+	}
+	now := l.clock.now()
 	for len(l.agenda) > 0 && l.agenda[0].at <= now {
 		d := l.agenda[0]
 		l.agenda.pop()
