@@ -13,6 +13,12 @@
 // model says, or as soon after as the machine manages, and the meter, which sees
 // the ends of the link and knows nothing of the pump, tells how soon that is;
 // a packet that is lost although nobody asked for it is counted.
+//
+// How soon the machine manages is the kernel's: one that does not preempt itself
+// (PREEMPT_NONE, PREEMPT_VOLUNTARY) lets a real-time thread wait until the system
+// call of another, or its interrupts' work, is over. With twenty processes at work
+// on two processors that was 9 ms for one packet in a hundred, and as much for a
+// thread that does nothing but sleep; without them it is a tenth of a millisecond.
 package pump
 
 import (

@@ -155,6 +155,13 @@ func (l *Link) Impaired() bool {
 // packet of 1500 bytes is transmitted in less time than a lab can tell apart, and
 // the kernel carries more than a program could. The queue must hold what a bucket
 // takes at once, superpackets of 64 KiB.
+//
+// Below, a bucket is no transmitter. It has to hold what the kernel's timers come
+// late by, milliseconds, or the rate is not reached; and so much passes at once
+// after each pause, where a transmitter lets one packet after the other go: at
+// 10 Mbit/s the 96 KiB of one superpacket with its bucket are 79 ms. What waits in
+// transmission does not count for its queue, as it does for impair.Config.Queue.
+// htb has the same bucket.
 const (
 	shapedRate  = 500 * unit.Mbit
 	shapedQueue = 256 << 10
