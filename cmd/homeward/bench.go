@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +29,7 @@ func newBench() *cobra.Command {
 		Long: `Bench prints each figure beside a baseline measured in the same run, interleaved,
 and their ratio: absolute times say little about a shared machine. Results are
 compared for equality before speed is. Without an argument it measures hub.
+Ctrl-C prints what has been measured, and says that it is partial.
 
 hub: one packet through the hub, without I/O, beside a plain route look-up.
 dataplane: what a packet of 60 bytes costs through one server, and what TCP
@@ -42,8 +44,9 @@ switch, no controller) where Debian's package is installed; and how long the
 kernel clears up behind one that was killed, beside its own up time. It needs the right
 to make network namespaces, and takes minutes.
 sim: an event, and a packet on one link of a chain of routers, beside ns-3 3.37
-where Debian's package and g++ are, with equal arrivals to the nanosecond;
-packets through hubs in virtual time; what a flow takes. --flows measures this
+where Debian's package and g++ are, with equal arrivals to the nanosecond; flows
+that share links, without their packets, beside SimGrid 3.32, each as long to
+1e-4; packets through hubs in virtual time; what a flow takes. --flows measures this
 many TCP connections alone, all open at once: a million wants 4 GiB.`,
 		Example: "  homeward bench hub\n  homeward bench lab --json\n  homeward bench sim --flows 1000000",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -51,16 +54,23 @@ many TCP connections alone, all open at once: a million wants 4 GiB.`,
 			if cmd.Flags().Changed("flows") && (what != "sim" || flows < 1 || flows > maxFlows) {
 				return usagef("--flows is of bench sim: want 1 to %d", maxFlows)
 			}
-			rows, err := bench(cmd.Context(), what, flows)
-			if err != nil {
-				return err
+			begin(cmd.Context())
+			rows, ended := bench(cmd.Context(), what, flows)
+			if ended != nil {
+				ended = partly(cmd.Context(), rows, ended)
+			}
+			if len(rows) == 0 {
+				return ended
 			}
 			if report != "" {
-				if err := writeBench(report, what, rows); err != nil {
+				if err := writeBench(report, what, rows, ended); err != nil {
 					return judgeless(err)
 				}
 			}
-			return printRows(cmd.OutOrStdout(), rows, asJSON)
+			if err := printRows(cmd.OutOrStdout(), rows, asJSON); err != nil {
+				return err
+			}
+			return ended
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -69,8 +79,19 @@ many TCP connections alone, all open at once: a million wants 4 GiB.`,
 	return c
 }
 
-// writeBench writes the figures as a page.
-func writeBench(file, what string, rows []hubbench.Row) error {
+// partly says that a bench ended before its last row, and why.
+func partly(ctx context.Context, rows []hubbench.Row, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = judgeless(cause) // whatever broke because of it
+	}
+	if len(rows) == 0 {
+		return err
+	}
+	return judgeless(fmt.Errorf("partial, %s measured, none after %s: %w", count(len(rows), "row"), rows[len(rows)-1].ID, err))
+}
+
+// writeBench writes the figures as a page, which says if there should be more.
+func writeBench(file, what string, rows []hubbench.Row, ended error) error {
 	figures := make([]benchpage.Figure, len(rows))
 	for i, r := range rows {
 		figures[i] = benchpage.Figure{
@@ -80,6 +101,9 @@ func writeBench(file, what string, rows []hubbench.Row) error {
 	}
 	var page bytes.Buffer
 	machine := fmt.Sprintf("Measured %s with %s on %s/%s, %s.", time.Now().Format(time.DateTime), runtime.Version(), runtime.GOOS, runtime.GOARCH, count(runtime.NumCPU(), "processor"))
+	if ended != nil {
+		machine += " " + strings.ToUpper(ended.Error()[:1]) + ended.Error()[1:] + "."
+	}
 	if err := benchpage.Write(&page, "homeward bench "+what, machine, figures); err != nil {
 		return err
 	}
@@ -103,9 +127,9 @@ func bench(ctx context.Context, what string, flows int) (rows []hubbench.Row, er
 		return nil, usagef("bench %s: want hub, dataplane, lab or sim", what)
 	}
 	if err != nil {
-		return nil, judgeless(err)
+		err = judgeless(err)
 	}
-	return rows, nil
+	return rows, err
 }
 
 func printRows(w io.Writer, rows []hubbench.Row, asJSON bool) error {

@@ -23,9 +23,10 @@ need nft nftables
 need bird bird2
 need ip iproute2
 need mn mininet # what the lab's speed is compared with
-need g++ g++    # compiles a program for ns-3, below
+need g++ g++    # compiles programs for ns-3 and SimGrid, below
 [ -e /usr/lib/cni/bridge ] || want="$want containernetworking-plugins"
 [ -e /usr/include/ns3/core-module.h ] || want="$want libns3-dev" # judges simulated TCP and links
+[ -e /usr/include/simgrid/s4u.hpp ] || want="$want libsimgrid-dev" # judges links that are shared without packets
 [ -e /usr/include/bpf/bpf_helpers.h ] || want="$want libbpf-dev"
 if [ -z "$want" ]; then
 	echo "test tools: all present"

@@ -147,21 +147,27 @@ func (c *chain) run() (arrivals, error) {
 
 // chains are packets on the chain beside ns-3's, of few flows and of many. A
 // row's value is for each packet and link.
-func (b *Bench) chains(ctx context.Context, judge *NS3) ([]hubbench.Row, error) {
+func (b *Bench) chains(ctx context.Context, judge *Judge) ([]hubbench.Row, error) {
 	few, err := b.chain(ctx, judge, "sim.chain_vs_ns3", 50, b.work(chainPackets))
 	if err != nil {
 		return nil, err
 	}
 	many, err := b.chain(ctx, judge, "sim.chain5000_vs_ns3", b.work(5000), b.work(manyPackets))
-	return []hubbench.Row{few, many}, err
+	if err != nil {
+		return []hubbench.Row{few}, err
+	}
+	return []hubbench.Row{few, many}, nil
 }
 
-func (b *Bench) chain(ctx context.Context, judge *NS3, id string, flows, all int) (hubbench.Row, error) {
+func (b *Bench) chain(ctx context.Context, judge *Judge, id string, flows, all int) (hubbench.Row, error) {
 	packets := max(all/flows, 1)
 	crossings := float64(flows * packets * chainHops)
 	var own, other []float64
 	equal := true
 	for range b.Rounds {
+		if err := context.Cause(ctx); err != nil {
+			return hubbench.Row{}, err
+		}
 		c, err := newChain(nil, chainHops, flows, packets)
 		if err != nil {
 			return hubbench.Row{}, err
@@ -186,7 +192,7 @@ func (b *Bench) chain(ctx context.Context, judge *NS3, id string, flows, all int
 }
 
 // chain is the same by ns-3, and the time that it took, ns.
-func (n *NS3) chain(ctx context.Context, hops, flows, packets int) (arrivals, float64, error) {
+func (n *Judge) chain(ctx context.Context, hops, flows, packets int) (arrivals, float64, error) {
 	got, err := n.Run(ctx, "chain", hops, flows, packets)
 	return arrivals{n: got["arrivals"], sum: got["sum"], last: vt.Instant(got["last"])}, float64(got["cpu_ns"]), err
 }

@@ -45,11 +45,14 @@ func (h *holder) Handle(ev engine.Event) {
 }
 
 // hold is the queue of events beside ns-3's default one.
-func (b *Bench) hold(ctx context.Context, judge *NS3) ([]hubbench.Row, error) {
+func (b *Bench) hold(ctx context.Context, judge *Judge) ([]hubbench.Row, error) {
 	pending, events := b.work(holdPending), b.work(holdEvents)
 	var own, other []float64
 	equal := true
 	for range b.Rounds {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
 		h := newHolder(pending, events)
 		took, err := timed(func() error { return h.engine.Run(h, engine.Horizon) })
 		if err != nil {

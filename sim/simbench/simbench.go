@@ -1,11 +1,12 @@
 // Package simbench measures the simulator for `homeward bench sim`: the queue of
-// events, packets on a chain of routers, a whole scenario's hubs, what a
+// events, packets on a chain of routers, flows that share links, a whole scenario's hubs, what a
 // flow takes in memory, and routes over a graph like the Internet.
 //
 // Its law is that of all benches: a number is printed beside what it is compared
 // with, measured in the same run and interleaved, and results are checked before
-// speed is. The baseline is ns-3, of which it builds a program of its own; the
-// tests judge this simulator's TCP by the same program.
+// speed is. The baselines are ns-3 and, where links are shared without packets,
+// SimGrid, for which it builds programs of its own; the tests judge this
+// simulator's TCP by the same program.
 package simbench
 
 import (
@@ -17,11 +18,12 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Goals of PERFORMANCE 1: how many times faster than ns-3, and what an event may
-// allocate.
+// Goals of PERFORMANCE 1: how many times faster than the baseline, and what an
+// event may allocate.
 const (
 	goalHold       = 3.5
 	goalChain      = 100
+	goalMaxmin     = 25
 	goalEventBytes = 0
 )
 
@@ -37,24 +39,24 @@ type Bench struct {
 	Flows int
 }
 
-// Run measures.
+// Run measures. With an error come the rows that were measured before it.
 func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
 	b.Rounds, b.Share = cmp.Or(b.Rounds, 5), cmp.Or(b.Share, 1)
 	if b.Flows > 0 {
 		return b.crowds(ctx)
 	}
-	judge, err := Build(ctx)
+	judge, err := BuildNS3(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer judge.Close()
-	for _, measure := range []func(context.Context, *NS3) ([]hubbench.Row, error){b.hold, b.chains} {
+	for _, measure := range []func(context.Context, *Judge) ([]hubbench.Row, error){b.hold, b.chains} {
 		more, err := measure(ctx, judge)
 		if rows = append(rows, more...); err != nil {
 			return rows, err
 		}
 	}
-	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.crowds, b.internet, b.slices} {
+	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.maxmin, b.crowds, b.internet, b.slices} {
 		more, err := measure(ctx)
 		if rows = append(rows, more...); err != nil {
 			return rows, err
@@ -72,14 +74,14 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// beside completes a row of ns with what ns-3 took for the same, of which it
-// should be so many times faster. Without ns-3 the row says why.
-func beside(r hubbench.Row, judge *NS3, took []float64, times float64, equal bool) hubbench.Row {
+// beside completes a row of ns with what the judge took for the same, of which it
+// should be so many times faster. Without the judge the row says why.
+func beside(r hubbench.Row, judge *Judge, took []float64, times float64, equal bool) hubbench.Row {
 	if judge.Absent != "" {
-		r.Baseline, r.Equal = "ns-3: "+judge.Absent, nil
+		r.Baseline, r.Equal = judge.Name+": "+judge.Absent, nil
 		return r
 	}
-	r.Baseline, r.BaselineValue, r.Equal = "ns-3 "+judge.Version, median(took), &equal
+	r.Baseline, r.BaselineValue, r.Equal = judge.Name+" "+judge.Version, median(took), &equal
 	r.Ratio = r.Value / r.BaselineValue
 	goal := r.BaselineValue / times
 	met := r.Value <= goal
