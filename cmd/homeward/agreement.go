@@ -20,8 +20,9 @@ import (
 // another one there, the simulator runs once more in the lab's order, and all that
 // follows from it must agree. How long a transfer takes may depend on moments that no
 // plan says either: of which packet a full queue has no room, when a tunnel is probed
-// next. Where the times are others, the simulator runs some more times, each with
-// other moments, and the lab's may be between theirs.
+// next; so may a drop of what is under way when something ends. Where these are others,
+// the simulator runs some more times, each at other moments, and the lab's may be
+// among theirs.
 func agreement(ctx context.Context, v *variant, sim, lab *finished) record.CheckResult {
 	c := record.CheckResult{ID: compare.Agreement(simrun.Engine), Verdict: record.Error}
 	if sim == nil || sim.err != nil || sim.records == nil {
@@ -36,7 +37,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 			how = ", those that look alike in the order in which the lab's came"
 		}
 	}
-	if err == nil && r.Timed() {
+	if err == nil && r.Momentary() {
 		var chance []*record.Records
 		for n := 0; n < chances && err == nil; n++ {
 			var one *record.Records
@@ -45,7 +46,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 		}
 		if err == nil {
 			r, err = compare.Runs(simulated, lab.records, chance...)
-			how += fmt.Sprintf(", times among those of %d simulations", chances+1)
+			how += fmt.Sprintf(", moments among those of %d simulations", chances+1)
 		}
 	}
 	if err != nil {

@@ -175,17 +175,13 @@ func TestSoakNoFalseFailure(t *testing.T) {
 }
 
 // Simulator and labs agree on every scenario and variant that is shipped, each
-// time: 20 times over all of them, in short once over some files as they are. The
-// long form falls short today: on how long transfers take after a cut
-// (branch_failover), on a drop that is a race (datacenter_maintenance), on a device's
-// transfer over a way that has become narrow (narrow_path), and now and then on who
-// gets the last ports (port_exhaustion). What could not be judged, because the
-// machine had no time for a lab, is asked again, and is no agreement if it never can
-// be.
+// time: 20 times over all of them, in short once over some files as they are. What
+// could not be judged, because the machine had no time for a lab, is asked again, and
+// is no agreement if it never can be.
 func TestSoakAgreement(t *testing.T) {
 	need.Root(t)
 	before := machine(t)
-	args, names := []string{"--variant", spec.Base}, []string{"coffee_shops", "dedicated_egress", "geofence", "interconnect", "ipv6_branches", "merger", "path_mtu", "private_datacenter", "soft_unicast"}
+	args, names := []string{"--variant", spec.Base}, []string{"branch_failover", "coffee_shops", "dedicated_egress", "geofence", "interconnect", "ipv6_branches", "merger", "overlapping_branches", "path_mtu", "port_exhaustion", "private_datacenter", "soft_unicast"}
 	if os.Getenv("HOMEWARD_SOAK") != "" {
 		args, names = nil, shipped(t)
 	}

@@ -104,17 +104,18 @@ func (r *Result) Reordered() bool {
 	return slices.ContainsFunc(r.Unjudged, func(d Difference) bool { return strings.HasPrefix(d.Why, reordered) })
 }
 
-// Timed reports whether the runs differ in times.
-func (r *Result) Timed() bool {
-	of := func(d Difference) bool { return d.What == whatRTT || d.What == whatCompletion }
+// Momentary reports whether the runs differ in what moments may decide that no plan
+// says: times, and reasons for which packets were dropped.
+func (r *Result) Momentary() bool {
+	of := func(d Difference) bool { return d.What == whatRTT || d.What == whatCompletion || d.What == whatDrops }
 	return slices.ContainsFunc(r.Differences, of) || slices.ContainsFunc(r.Unjudged, of)
 }
 
 // Runs compares two runs of one plan. The error says why they cannot be compared.
 //
-// chance are further runs of a's engine in which flows started a moment later, each
-// another one: how much times of a plan depend on such moments, that is on nothing
-// that it says. Times of b may be between theirs.
+// chance are further runs of a's engine at other moments, as flows that start a little
+// later: what depends on those depends on nothing that the plan says. Times of b may be
+// between theirs, and b may drop packets for what any of them did.
 func Runs(a, b *record.Records, chance ...*record.Records) (*Result, error) {
 	r := &Result{A: name(a), B: name(b)}
 	switch {
@@ -126,7 +127,7 @@ func Runs(a, b *record.Records, chance ...*record.Records) (*Result, error) {
 		return nil, fmt.Errorf("%s and %s have no flows: agreement about nothing is none", r.A, r.B)
 	}
 	r.flows(a, b)
-	r.drops(a, b)
+	r.drops(a, b, chance)
 	r.times(a, b, chance)
 	return r, nil
 }
@@ -214,17 +215,23 @@ func (r *Result) flows(a, b *record.Records) {
 
 func (r *Result) add(d Difference) { r.Differences = append(r.Differences, d) }
 
+const whatDrops = "drops"
+
 // drops compares which reasons packets were dropped for. How often depends on
 // how often a kernel tries again.
-func (r *Result) drops(a, b *record.Records) {
-	x, y := reasons(a), reasons(b)
-	for _, why := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(x), y...)))) {
-		if in, also := slices.Contains(x, why), slices.Contains(y, why); in != also {
-			d := Difference{What: "drops", A: why}
-			if also {
-				d.A, d.B = "", why
-			}
-			r.add(d)
+func (r *Result) drops(a, b *record.Records, chance []*record.Records) {
+	always, ever, of := reasons(a), reasons(a), reasons(b)
+	for _, c := range chance {
+		x := reasons(c)
+		always = slices.DeleteFunc(always, func(why string) bool { return !slices.Contains(x, why) })
+		ever = append(ever, x...)
+	}
+	for _, why := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(ever), of...)))) {
+		switch in := slices.Contains(of, why); {
+		case in && !slices.Contains(ever, why):
+			r.add(Difference{What: whatDrops, B: why})
+		case !in && slices.Contains(always, why):
+			r.add(Difference{What: whatDrops, A: why})
 		}
 	}
 }

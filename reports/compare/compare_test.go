@@ -169,9 +169,49 @@ func TestChance(t *testing.T) {
 			chance = append(chance, run(took))
 		}
 		r, err := compare.Runs(run(1000*ms), run(tt.took), chance...)
-		if err != nil || r.Agree() == tt.difference || r.Timed() != tt.difference {
+		if err != nil || r.Agree() == tt.difference || r.Momentary() != tt.difference {
 			t.Errorf("%s: %v, %v", tt.name, err, r.Differences)
 		}
+	}
+}
+
+// TestChanceOfDrops: a reason that is there by chance may be there or not; one that is
+// always there, or never, may not be missing or be new.
+func TestChanceOfDrops(t *testing.T) {
+	run := func(reasons ...string) *record.Records {
+		r, _ := pair("base")
+		for _, c := range r.Run.Metrics.Servers {
+			for _, why := range reasons {
+				c["drop."+why] = 1
+			}
+			break
+		}
+		return r
+	}
+	a, chance := run("always"), []*record.Records{run("always", "sometimes"), run("always")}
+	for _, tt := range []struct {
+		b    *record.Records
+		want string
+	}{
+		{run("always"), ""},
+		{run("always", "sometimes"), ""},
+		{run("sometimes"), "drops: always and none"},
+		{run("always", "never"), "drops: none and never"},
+	} {
+		r, err := compare.Runs(a, tt.b, chance...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, d := range r.Differences {
+			got += d.String()
+		}
+		if got != tt.want || r.Momentary() != (tt.want != "") {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+	if r, _ := compare.Runs(a, run("always", "sometimes")); r.Agree() {
+		t.Error("without the runs that chance makes a reason more is none")
 	}
 }
 
