@@ -96,7 +96,7 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		a = &Atlas{}
 	}
 	m := &Model{s: s, timers: plan.Timers(s.Timers), hold: plan.BGPHold(s.Timers)}
-	if len(s.Workload) == 0 {
+	if len(s.Workload) == 0 && (s.Population != nil || len(s.Sites) < 2) {
 		return nil, &Unsupported{"workload", "the scenario has no workload, which the flow level plays; want one such as workload: [{id: work, from: population, to: internet, rate: 0.1}]"}
 	}
 	var ids []string
@@ -111,7 +111,10 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		ids, places = append(ids, d.ID), append(places, at)
 	}
 	if s.Population == nil {
-		return nil, &Unsupported{"population", "the flow level plays workloads of a population; want population: {users: 1_000_000}"}
+		if len(m.branches()) < 2 {
+			return nil, &Unsupported{"population", "the flow level plays workloads of a population, and compares designs of sites; want population: {users: 1_000_000}"}
+		}
+		return m, nil
 	}
 	var err error
 	if m.net, err = a.network(s.Population, ids, places); err != nil {
@@ -339,3 +342,6 @@ func (m *Model) changes(i int, f spec.Fault) ([]change, error) {
 	}
 	return all, nil
 }
+
+// hash is the seed that servers decide by.
+func (m *Model) hash() uint64 { return cmp.Or(m.s.Seed, 1) }

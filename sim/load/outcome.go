@@ -14,7 +14,7 @@ type Measure struct {
 type Description struct {
 	Name string `json:"name"`
 	Unit string `json:"unit"`
-	// Each says for what there is one: "datacenter", "cause" or "" for the whole.
+	// Each says for what there is one: "datacenter", "cause", "design" or "" for the whole.
 	Each string `json:"each,omitempty"`
 	Text string `json:"text"`
 }
@@ -43,10 +43,15 @@ func Descriptions() []Description {
 		{"extra_rtt_p95", "ms", "", "of users, nineteen of twenty have less"},
 		{"lost_minutes", "user-minutes", "", "of users who could not open flows or lost them"},
 		{"lost", "user-minutes", "cause", "by cause: unreached, converging, cut, ports, backbone"},
-		{"misdelivered", "share", "", "of replies that go to another site than asked"},
 		{"state", "flows", "", "that the busiest server remembers, at the peak"},
 		{"addresses", "addresses", "", "egress addresses in use"},
-		{"objects", "objects", "", "of configuration that somebody writes"},
+		{"misdelivered", "share", "design", "of replies that go to another site than asked, or to none"},
+		{"flow_state", "entries", "design", "kept for a flow, in the network and at sites"},
+		{"site_state", "entries", "design", "kept for a site, beside its on-ramp"},
+		{"objects", "objects", "design", "of configuration that somebody writes"},
+		{"one_more", "objects", "design", "to write for one more site"},
+		{"restart_lost", "share", "design", "of live flows that end when a server restarts, the busiest"},
+		{"failover_lost", "share", "design", "of a site's live flows that end when it moves to its other on-ramp"},
 	})
 }
 

@@ -202,7 +202,7 @@ func (r *run) group(c contest) *Group {
 	g := &Group{
 		Servers: p.servers, Addresses: m.slicesOf(p) * ((p.servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
 		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
-		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: cmp.Or(m.s.Seed, 1), First: m.first(p.center),
+		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center),
 	}
 	for _, b := range r.bins {
 		g.Until = append(g.Until, b.to)

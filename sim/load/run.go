@@ -27,9 +27,14 @@ type run struct {
 // Run plays the scenario once. The seed is one guess at how the Internet routes,
 // and one course of chance.
 func (m *Model) Run(seed uint64) (*Outcome, error) {
-	r := &run{m: m, seed: seed, bins: m.bins(), metres: m.distances(), lost: map[string]float64{}, values: map[string]float64{}}
+	r := &run{m: m, seed: seed, lost: map[string]float64{}, values: map[string]float64{}}
 	r.out = &Outcome{Seed: seed, why: map[string][]string{}}
-	var err error
+	err := r.designs()
+	if err != nil || m.net == nil {
+		r.tell()
+		return r.out, err
+	}
+	r.bins, r.metres = m.bins(), m.distances()
 	// The guess is the same for every variant of a scenario.
 	if r.all, r.phases, err = m.landings(catchment.Guess(seed)); err != nil {
 		return nil, err
@@ -77,6 +82,7 @@ func (r *run) because(name, format string, args ...any) {
 // tell lists the measures in the order of Descriptions.
 func (r *run) tell() {
 	for _, d := range Descriptions() {
+		var each []string
 		switch d.Each {
 		case "":
 			if v, ok := r.values[d.Name]; ok {
@@ -84,11 +90,16 @@ func (r *run) tell() {
 			}
 		case "datacenter":
 			for _, c := range r.m.centers {
-				r.out.Measures = append(r.out.Measures, Measure{d.Name + "." + c.ID, r.values[d.Name+"."+c.ID]})
+				each = append(each, c.ID)
 			}
 		case "cause":
-			for _, c := range causes() {
-				r.out.Measures = append(r.out.Measures, Measure{d.Name + "." + c, r.values[d.Name+"."+c]})
+			each = causes()
+		case "design":
+			each = DesignNames()
+		}
+		for _, id := range each {
+			if v, ok := r.values[d.Name+"."+id]; ok {
+				r.out.Measures = append(r.out.Measures, Measure{d.Name + "." + id, v})
 			}
 		}
 	}

@@ -57,6 +57,8 @@ func (f *Flows) Measures() []record.StudyMeasure {
 			each = f.Datacenters
 		case "cause":
 			each = load.Causes()
+		case "design":
+			each = load.DesignNames()
 		}
 		for _, id := range each {
 			m := record.StudyMeasure{Name: d.Name, Unit: d.Unit, Text: d.Text}
@@ -92,10 +94,9 @@ func (m *flowsAt) Run(_ context.Context, r study.Replica) (*study.Outcome, error
 	if err != nil {
 		return nil, err
 	}
-	if s.Population == nil {
-		return nil, fmt.Errorf("%s has no population, which the flow level is about", s.Name)
+	if s.Population != nil {
+		s.Population.Sample = sample
 	}
-	s.Population.Sample = sample
 	for _, dc := range m.at.Down {
 		f := spec.Fault{ID: "down_" + dc, At: m.Study.Failures.At, Do: m.Study.Failures.Do, On: dc}
 		if f.Do == spec.Withdraw {
