@@ -196,7 +196,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: o.Dataplane.Engine(), Seed: p.Seed, Fingerprint: p.Fingerprint(),
-		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: journal.Topology(p), Traffic: p.Traffic,
+		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: journal.Topology(p), Traffic: p.Traffic, Blocks: journal.Blocks(p),
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
 	}
 	return r

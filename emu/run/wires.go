@@ -184,6 +184,9 @@ func (r *runner) buckets() ([]record.Wire, error) {
 // measure writes down what impaired links did in all.
 func (r *runner) measure() (err error) {
 	r.manifest.Metrics.Wires, err = r.measured()
+	if err == nil {
+		r.manifest.Metrics.Backbone, err = r.backbone()
+	}
 	for _, w := range r.manifest.Metrics.Wires {
 		if w.Saturated != "" {
 			r.event(record.Event{Kind: "saturated", Node: w.From, Peer: w.To, Text: fmt.Sprintf("%s to %s is not the wire that was asked for: %s", w.From, w.To, w.Saturated)})

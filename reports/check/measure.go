@@ -254,6 +254,19 @@ func (v values) config(objects map[string]int64) {
 	}
 }
 
+// Announced is how many addresses the Internet has to know for some of a run's: the
+// whole of each block that holds one (SEMANTICS 5.6).
+func Announced(run *record.Records, addresses map[string]bool) int {
+	const block = 256
+	blocks := map[string]bool{}
+	for a := range addresses {
+		if b, ok := run.Run.Blocks[a]; ok {
+			blocks[b.Prefix+" "+strings.Join(b.From, " ")] = true
+		}
+	}
+	return len(blocks) * block
+}
+
 // totals adds what is not of one traffic. Without any server's counters, what
 // comes from servers has no value.
 func (v values) totals(run *record.Records, spec EnvSpec) {
@@ -272,6 +285,12 @@ func (v values) totals(run *record.Records, spec EnvSpec) {
 	}
 	delete(addresses, "")
 	v["egress.addresses"] = value{v: len(addresses)}
+	v["egress.announced"] = value{v: Announced(run, addresses)}
+	crossed := record.Backbone{}
+	for _, b := range run.Run.Metrics.Backbone {
+		crossed.Packets, crossed.Bytes = crossed.Packets+b.Packets, crossed.Bytes+b.Bytes
+	}
+	v["backbone.packets"], v["backbone.bytes"] = value{v: int(crossed.Packets)}, value{v: int(crossed.Bytes)}
 	v["sessions.total"] = value{v: len(run.Sessions)}
 	v["sessions.refused"] = value{v: refused}
 

@@ -66,7 +66,7 @@ type schema map[string]def
 
 // globals are the objects that are not traffic.
 func globals() []string {
-	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub", "config"}
+	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub", "config", "backbone"}
 }
 
 // trafficMeasures are those of a traffic id, and of all.
@@ -103,6 +103,9 @@ func newSchema(spec EnvSpec, vs bool) schema {
 	s := schema{
 		"egress.port_outside_slice": {typ: integer, grows: true},
 		"egress.addresses":          {typ: integer, grows: true},
+		"egress.announced":          {typ: integer, grows: true},
+		"backbone.packets":          {typ: integer, grows: true},
+		"backbone.bytes":            {typ: integer, grows: true},
 		"sessions.total":            {typ: integer, grows: true},
 		"sessions.refused":          {typ: integer, grows: true},
 		"route_lookups.returning":   {typ: integer, grows: true},

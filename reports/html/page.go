@@ -43,6 +43,7 @@ type scenario struct {
 	Decisions []decision
 	Marks     []mark
 	Written   []written
+	Costs     []cost
 	Wires     []wires
 	Counters  grid
 }
@@ -75,6 +76,7 @@ type run struct {
 	Flows    int64
 	Topology picture.Drawing
 	Picture  template.HTML
+	Atlas    *atlas   // nil where a map would say nothing
 	Matrices []matrix // one per traffic, and "all"
 }
 
@@ -203,6 +205,9 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 		if one.Picture, err = one.Topology.Inline(one.Key); err != nil {
 			return err
 		}
+		if one.Atlas, err = newAtlas(rec); err != nil {
+			return err
+		}
 		for _, m := range one.Matrices {
 			s.Columns = max(s.Columns, len(m.Columns))
 		}
@@ -211,7 +216,7 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 	}
 	s.Timings, s.Stalls = timings(recs, s.Traffic), stalled(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
-	s.Marks = marks(recs)
+	s.Marks, s.Costs = marks(recs), costs(recs)
 	s.Decisions, s.Written, s.Wires = decisions(recs), configurations(recs), impaired(recs)
 	return nil
 }

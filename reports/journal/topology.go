@@ -12,6 +12,15 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
+// Blocks are what the Internet has to know of egress addresses.
+func Blocks(p *plan.Plan) map[string]record.Block {
+	all := map[string]record.Block{}
+	for a, b := range p.Blocks() {
+		all[a.String()] = record.Block{Prefix: b.Prefix.String(), From: b.From}
+	}
+	return all
+}
+
 // Topology is the plan as a report draws it.
 func Topology(p *plan.Plan) record.Topology {
 	var t record.Topology

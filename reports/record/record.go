@@ -181,7 +181,9 @@ type Run struct {
 	Topology Topology          `json:"topology"`
 	// Traffic are the ids of the traffic, in the file's order.
 	Traffic []string `json:"traffic,omitempty"`
-	Metrics Metrics  `json:"metrics"`
+	// Blocks are those of egress addresses of IPv4, by address.
+	Blocks  map[string]Block `json:"blocks,omitempty"`
+	Metrics Metrics          `json:"metrics"`
 }
 
 // Metrics are the run's totals.
@@ -202,6 +204,9 @@ type Metrics struct {
 	Waited float64 `json:"waited,omitempty"`
 	// Wires are the impaired links, each direction by itself, in the plan's order.
 	Wires []Wire `json:"wires,omitempty"`
+	// Backbone is what went between datacenters, each direction by itself, in the
+	// plan's order.
+	Backbone []Backbone `json:"backbone,omitempty"`
 	// Config counts the objects that somebody has to write into the network's
 	// configuration, by kind: "onramps", "networks", "routes" …; nil where the
 	// engine does not say.

@@ -66,6 +66,10 @@ type Map struct {
 	// Note is a line below the map: what must not be forgotten when looking at it.
 	Note  string
 	Marks []Mark
+	// Lines are drawn below the marks.
+	Lines []Line
+	// Near draws no more of the world than holds all marks.
+	Near bool
 }
 
 // drawn is a mark on the canvas.
@@ -106,11 +110,20 @@ var page = template.Must(template.New("map").Parse(source))
 func (m Map) Write(w io.Writer) error {
 	data := struct {
 		Map
+		View  view
 		Land  template.HTMLAttr
 		Marks []drawn
-	}{Map: m, Land: template.HTMLAttr(`d="` + land + `"`)}
+		Lines []arc
+	}{Map: m, View: whole}
+	if m.Near {
+		data.View = m.around()
+	}
+	data.Land = template.HTMLAttr(`d="` + data.View.shore() + `"`)
+	for _, l := range m.Lines {
+		data.Lines = append(data.Lines, data.View.arc(l))
+	}
 	for _, mark := range m.Marks {
-		x, y := Project(mark.Lat, mark.Lon)
+		x, y := data.View.at(mark.Lat, mark.Lon)
 		data.Marks = append(data.Marks, drawn{Mark: mark, X: x, Y: y})
 	}
 	for i := range data.Marks {

@@ -61,3 +61,34 @@ func TestMapIsWellFormedAndSafe(t *testing.T) {
 		}
 	}
 }
+
+// A near view holds its marks inside the canvas, larger than the world's, and no
+// land that is elsewhere; both directions of a way are arcs of their own.
+func TestNearView(t *testing.T) {
+	london, paris := Mark{Lat: 51.5, Lon: -0.4, Radius: 3}, Mark{Lat: 49, Lon: 2.5, Radius: 3}
+	m := Map{Title: "near", Near: true, Marks: []Mark{london, paris}, Lines: []Line{
+		{FromLat: 51.5, FromLon: -0.4, ToLat: 49, ToLon: 2.5, Width: 2},
+		{FromLat: 49, FromLon: 2.5, ToLat: 51.5, ToLon: -0.4, Width: 2, Dashed: true},
+	}}
+	v := m.around()
+	for _, k := range m.Marks {
+		if x, y := v.at(k.Lat, k.Lon); x < 0 || y < 0 || x > Width || y > Height || v.Scale < 2 {
+			t.Errorf("%+v is at %v, %v in %+v", k, x, y, v)
+		}
+	}
+	there, back := v.arc(m.Lines[0]), v.arc(m.Lines[1])
+	if there.CX == back.CX && there.CY == back.CY {
+		t.Error("two directions are one line")
+	}
+	var near, world strings.Builder
+	if err := m.Write(&near); err != nil {
+		t.Fatal(err)
+	}
+	m.Near = false
+	if err := m.Write(&world); err != nil {
+		t.Fatal(err)
+	}
+	if near.Len() > world.Len()/2 || strings.Count(near.String(), "stroke-dasharray") != 1 {
+		t.Errorf("%d bytes near, %d of the world", near.Len(), world.Len())
+	}
+}

@@ -72,7 +72,7 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) error {
 	r.manifest = record.Run{
 		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: Engine, Seed: p.Seed, Started: start,
 		Versions: map[string]string{"go": runtime.Version()}, Features: map[string]string{"time": "virtual"},
-		Topology: journal.Topology(p), Traffic: p.Traffic,
+		Topology: journal.Topology(p), Traffic: p.Traffic, Blocks: journal.Blocks(p),
 		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
 	}
 	for name, version := range o.Versions {
@@ -243,7 +243,7 @@ func (r *runner) stop() error {
 			r.event(record.Event{Kind: "error", Node: s.plan.Node, Count: s.outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", s.outside, s.firstOutside)})
 		}
 	}
-	m.Wires, m.Lost = w.measured(), w.lost
+	m.Wires, m.Backbone, m.Lost = w.measured(), w.backbone(), w.lost
 	r.manifest.Fingerprint = w.engine.Fingerprint().String()
 	return errors.Join(errs...)
 }

@@ -112,6 +112,8 @@ type wire struct {
 	from, at  string // the node that sends, the interface that receives
 	end       string // the node that receives
 	hears     *half  // the session that is over it, if one is
+	// crossed counts what arrives, of links between datacenters; nil of others.
+	crossed *record.Backbone
 }
 
 // MTU implements node.Port.
@@ -197,6 +199,9 @@ func (w *world) link(l *plan.Link) error {
 			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
 		}
 		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, direction: d.dir, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
+		if l.Class == plan.ClassBackbone {
+			out.crossed = &record.Backbone{From: from.plan.Datacenter, To: to.plan.Datacenter}
+		}
 		w.wires = append(w.wires, out)
 		from.ports[d.from.Interface] = out
 		for _, a := range d.from.Addresses {
@@ -294,6 +299,10 @@ func (w *world) Handle(ev engine.Event) {
 		for more := true; more; {
 			var h packet.Handle
 			h, more = x.Receive()
+			if x.crossed != nil {
+				x.crossed.Packets++
+				x.crossed.Bytes += int64(w.pool.Len(h))
+			}
 			if w.watch.Arrived != nil && w.nodes[x.end].stack != nil {
 				w.watch.Arrived(x.end, w.pool.Flow(h))
 			}
@@ -399,6 +408,17 @@ func (w *world) starts(base vt.Instant, late []time.Duration) error {
 		}
 	}
 	return nil
+}
+
+// backbone is what went between datacenters.
+func (w *world) backbone() []record.Backbone {
+	var all []record.Backbone
+	for _, x := range w.wires {
+		if x.crossed != nil {
+			all = append(all, *x.crossed)
+		}
+	}
+	return all
 }
 
 // measured is what impaired links did: what was asked of them, which is what they
