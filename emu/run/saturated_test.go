@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 func TestSaturated(t *testing.T) {
@@ -29,6 +32,17 @@ func TestSaturated(t *testing.T) {
 	for _, tt := range tests {
 		if got := saturated(&tt.w); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What a link that a fault made narrow refuses is asked for; what a pump misses, and
+// what another link refuses, is not.
+func TestUnasked(t *testing.T) {
+	faults := []plan.Fault{{Fault: spec.Fault{Do: spec.LowerMTU}, Links: []string{"narrow"}}, {Fault: spec.Fault{Do: spec.Cut}, Links: []string{"wide"}}}
+	for link, want := range map[string]int64{"narrow": 1, "wide": 8} {
+		if got := unasked(faults, &pump.Count{Link: link, Missed: 1, Refused: 7}); got != want {
+			t.Errorf("%s: %d lost unasked, want %d", link, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // WireEngine is an engine of impaired links.
@@ -130,7 +132,7 @@ func (r *runner) measured() ([]record.Wire, error) {
 			Link: c.Link, From: l.A.Node, To: l.B.Node,
 			Packets: int64(c.Model.Packets), Lost: int64(c.Model.Lost), Overflowed: int64(c.Model.Overflowed),
 			Overtook: int64(c.Model.Overtook), Duplicated: int64(c.Model.Duplicated), Corrupted: int64(c.Model.Corrupted),
-			Unasked: int64(c.Unasked()), Asked: times(c.Asked), Measured: times(seen[i].Times),
+			Unasked: unasked(r.plan.Faults, &c), Asked: times(c.Asked), Measured: times(seen[i].Times),
 		}
 		if c.Direction == impair.BA {
 			w.From, w.To = w.To, w.From
@@ -208,6 +210,16 @@ const (
 	relative    = 50 // and a so manieth of what was asked: half of it is the resolution
 	enough      = 200
 )
+
+// unasked is how many packets a link lost although nobody asked for it. Where a fault
+// makes a link narrow the kernel refuses what is under way and too long by then: that
+// was asked for.
+func unasked(faults []plan.Fault, c *pump.Count) int64 {
+	if slices.ContainsFunc(faults, func(f plan.Fault) bool { return f.Do == spec.LowerMTU && slices.Contains(f.Links, c.Link) }) {
+		return int64(c.Unasked() - c.Refused)
+	}
+	return int64(c.Unasked())
+}
 
 // saturated says why a wire was not what was asked for, if it was not.
 func saturated(w *record.Wire) string {

@@ -299,6 +299,10 @@ func (w *world) Handle(ev engine.Event) {
 		for more := true; more; {
 			var h packet.Handle
 			h, more = x.Receive()
+			if w.pool.Len(h) > x.mtu { // it was under way when the link became narrow
+				w.pool.Free(h)
+				continue
+			}
 			if x.crossed != nil {
 				x.crossed.Packets++
 				x.crossed.Bytes += int64(w.pool.Len(h))
