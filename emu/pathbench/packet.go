@@ -15,6 +15,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf/asm"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -80,23 +81,31 @@ func ways() []way {
 		{name: "hub", dataplane: run.Hub, tunnelled: true, translated: true},
 		{name: "ebpf", dataplane: run.EBPF, tunnelled: true, translated: true},
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
-		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachRedirect},
+		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
+		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer)},
 	}
 }
 
 // room is a way that is up: a lab in which a flow's packets are put on the
 // server's link, and come back on it.
 type room struct {
-	way     way
-	lab     *run.Lab
-	edge    string // interface of the edge toward the server
-	tx      *afpacket.Sender
-	rx      *afpacket.Receiver
-	packet  []byte
-	source  *source
+	way    way
+	lab    *run.Lab
+	edge   string // interface of the edge toward the server
+	tx     *afpacket.Sender
+	rx     *afpacket.Receiver
+	packet []byte
+	// frame is what stands before a packet on the link, index the edge's end.
+	frame []byte
+	index int
+	// sources are of what is measured: what the client sends and, of a way that
+	// has flows, what comes back for it.
+	sources []*source
 	closers closers
-	ns      []float64
-	equal   bool
+	// each holds what a packet of each source took, ns a packet of any.
+	each  [2][]float64
+	ns    []float64
+	equal bool
 }
 
 // packetRows are what a small packet costs through one server.
@@ -153,12 +162,18 @@ func (b *Bench) packetRows(ctx context.Context) (rows []hubbench.Row, err error)
 		}
 	}
 	add("dataplane.arr_vs_route", "ebpf_peer", what, "route", goalRoute)
+	for i, direction := range []string{"up", "down"} {
+		if arr, route := rooms["ebpf_peer"], rooms["route"]; arr != nil && route != nil {
+			rows = append(rows, against("dataplane.arr_"+direction+"_vs_route", median(arr.each[i]), "ns", what, median(route.ns), 0, sound("ebpf_peer", "route")))
+		}
+	}
 	add("dataplane.arr_vs_diy", "ebpf_peer", diy, "diy", goalDIY)
 	add("dataplane.arr_queued_vs_route", "ebpf", what, "route", 0)
 	add("dataplane.arr_queued_vs_diy", "ebpf", diy, "diy", 0)
 	add("dataplane.diy_vs_route", "diy", what, "route", 0)
 	add("dataplane.masquerade_vs_route", "masquerade", what, "route", 0)
 	add("dataplane.redirect_vs_route", "redirect", what, "route", 0)
+	add("dataplane.redirect_peer_vs_route", "redirect_peer", what, "route", 0)
 	add("dataplane.hub_vs_route", "hub", what, "route", 0)
 	if cost("hub") > 0 && cost("route") > 0 {
 		rows = append(rows, share("dataplane.hub_pps_vs_route", 1e3/cost("hub"), "Mpps", what, 1e3/cost("route"), goalHubPPS, sound("hub", "route")))
@@ -269,14 +284,12 @@ func (r *room) wire(p *plan.Plan) error {
 		}
 		r.closers = append(r.closers, out.Close)
 		r.tx = afpacket.NewSender(out, own, other)
-		frame := append(append(bytes.Clone(other), own...), 8, 0) // IPv4
-		r.source, err = newSource(link.Attrs().Index, append(frame, r.packet...))
-		return err
+		r.frame, r.index = append(append(bytes.Clone(other), own...), 8, 0), link.Attrs().Index // IPv4
+		return r.repeat(r.packet)
 	})
 	if err != nil {
 		return err
 	}
-	r.closers = append(r.closers, r.source.program.Close)
 	return r.attach(p, [12]byte(append(bytes.Clone(own), other...)))
 }
 
@@ -304,6 +317,7 @@ func target() netip.AddrPort { return netip.MustParseAddrPort("203.0.113.9:7") }
 // will be, and looks whether what comes out is right.
 func (r *room) greet() error {
 	var out hubtest.View
+	var reply []byte
 	for range 3 {
 		got, err := r.exchange(r.packet)
 		if err != nil {
@@ -313,7 +327,8 @@ func (r *room) greet() error {
 		if !r.way.tunnelled {
 			break
 		}
-		back, err := r.exchange(hubtest.IP{Src: out.Dst, Dst: out.Src, Payload: make([]byte, payload)}.UDP())
+		reply = hubtest.IP{Src: out.Dst, Dst: out.Src, Payload: make([]byte, payload)}.UDP()
+		back, err := r.exchange(reply)
 		if err != nil {
 			return fmt.Errorf("the reply did not come out: %w", err)
 		}
@@ -328,6 +343,11 @@ func (r *room) greet() error {
 	}
 	if !r.equal {
 		return fmt.Errorf("came out as %v > %v", out.Src, out.Dst)
+	}
+	if reply != nil {
+		if err := r.repeat(reply); err != nil {
+			return err
+		}
 	}
 	return r.deafen()
 }
@@ -354,51 +374,20 @@ func (r *room) exchange(packet []byte) ([]byte, error) {
 // deafen closes the socket that received: it would cost every packet a copy.
 func (r *room) deafen() error { return r.closers[1]() }
 
-// measure floods for so long and notes the processor time for each packet that
-// came out: the sender's, in which the kernel forwards, and the servers'.
-func (r *room) measure(length time.Duration) error {
-	before, err := r.delivered()
-	if err != nil {
-		return err
-	}
-	agents, err := r.agentsTime()
-	if err != nil {
-		return err
-	}
-	spent, err := r.flood(length)
-	if err != nil {
-		return err
-	}
-	time.Sleep(30 * time.Millisecond) // what still is on its way
-	after, err := r.delivered()
-	if err != nil {
-		return err
-	}
-	later, err := r.agentsTime()
-	if err != nil {
-		return err
-	}
-	if after-before < 1000 {
-		return fmt.Errorf("only %d packets came out", after-before)
-	}
-	r.ns = append(r.ns, float64(spent+later-agents)/float64(after-before))
-	return nil
-}
-
 // flood sends from a thread of its own and returns its processor time, ns. A hub
 // in userspace gets time to take them, which is none of the sender's.
-func (r *room) flood(length time.Duration) (spent int64, err error) {
+func (r *room) flood(s *source, length time.Duration) (spent int64, err error) {
 	const all, some = 1 << 18, 1 << 12 // frames at a time
 	err = r.lab.NS("lhr.edge").Do(func() error {
 		began := threadTime() // Do keeps to one thread
 		for end := time.Now().Add(length); time.Now().Before(end); {
 			if r.way.dataplane != run.Hub {
-				if err := r.source.send(all); err != nil {
+				if err := s.send(all); err != nil {
 					return err
 				}
 				continue
 			}
-			if err := r.source.send(some); err != nil {
+			if err := s.send(some); err != nil {
 				return err
 			}
 			time.Sleep(10 * time.Millisecond)

@@ -81,7 +81,7 @@ func TestWays(t *testing.T) {
 	for _, part := range []struct {
 		rows func(context.Context) ([]hubbench.Row, error)
 		want int
-	}{{b.packetRows, 9}, {b.bulkRows, 6}} {
+	}{{b.packetRows, 12}, {b.bulkRows, 6}} {
 		rows, err := part.rows(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -90,6 +90,7 @@ func TestWays(t *testing.T) {
 			t.Errorf("%d rows, want %d", len(rows), part.want)
 		}
 		for _, r := range rows {
+			t.Log(r.ID, r.Figure(), r.BaselineFigure())
 			if r.Value <= 0 || r.BaselineValue <= 0 || r.Equal == nil || !*r.Equal {
 				t.Errorf("%s: %+v", r.ID, r)
 			}

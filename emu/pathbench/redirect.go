@@ -10,9 +10,14 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// attachRedirect puts the least that a server could do at an uplink: other MAC
-// addresses, and back out. It is the limit of what programs there can reach.
-func attachRedirect(ifindex int, macs [12]byte) (func() error, error) {
+// redirectBy puts the least that a server could do at an uplink: other MAC
+// addresses, and back out, by that helper. It is the limit of what programs there
+// can reach.
+func redirectBy(helper asm.BuiltinFunc) func(ifindex int, macs [12]byte) (func() error, error) {
+	return func(ifindex int, macs [12]byte) (func() error, error) { return attachRedirect(ifindex, macs, helper) }
+}
+
+func attachRedirect(ifindex int, macs [12]byte, helper asm.BuiltinFunc) (func() error, error) {
 	word := func(at int) int64 { return int64(int32(binary.NativeEndian.Uint32(macs[at:]))) }
 	return attachTCX(ifindex, asm.Instructions{
 		asm.StoreImm(asm.RFP, -16, word(0), asm.Word),
@@ -26,7 +31,7 @@ func attachRedirect(ifindex int, macs [12]byte) (func() error, error) {
 		asm.FnSkbStoreBytes.Call(),
 		asm.Mov.Imm(asm.R1, int32(ifindex)),
 		asm.Mov.Imm(asm.R2, 0),
-		asm.FnRedirect.Call(),
+		helper.Call(),
 		asm.Return(),
 	})
 }
