@@ -10,7 +10,7 @@ import (
 )
 
 // A log becomes a workload that a scenario takes, and files that it can use.
-func TestFit(t *testing.T) {
+func TestFitALog(t *testing.T) {
 	dir := t.TempDir()
 	var log strings.Builder
 	for i := range 200 {
