@@ -7,6 +7,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -178,7 +179,7 @@ func (r *Result) flows(a, b *record.Records) {
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
-	order := orders(a, b)
+	order, busy := orders(a, b), [2]string{busy(a), busy(b)}
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]
@@ -198,7 +199,7 @@ func (r *Result) flows(a, b *record.Records) {
 			if !looked {
 				parted, looked = part(a, b, x, y), true
 			}
-			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: order.why(x)}
+			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: cmp.Or(order.why(x), late(x, y, busy))}
 			if d.Why != "" {
 				r.Unjudged = append(r.Unjudged, d)
 				continue
@@ -211,6 +212,18 @@ func (r *Result) flows(a, b *record.Records) {
 			r.add(Difference{Flow: key(y), Traffic: y.Traffic, What: "flow", B: string(y.Result)})
 		}
 	}
+}
+
+// late says why a flow that was lost in one run alone may have come too late for a
+// machine that was busy, and for nothing else.
+func late(x, y *record.Flow, busy [2]string) string {
+	switch {
+	case x.Result == record.Lost && y.Result != record.Lost:
+		return busy[0]
+	case y.Result == record.Lost && x.Result != record.Lost:
+		return busy[1]
+	}
+	return ""
 }
 
 func (r *Result) add(d Difference) { r.Differences = append(r.Differences, d) }

@@ -10,8 +10,9 @@ import (
 )
 
 // TestBusy: times that are too long on a machine that had no time for its lab, by
-// the lab's own measure, prove nothing and are no agreement either; too short ones
-// are a difference on any machine, and so is everything that is no time.
+// the lab's own measure, and flows that waited in vain, prove nothing and are no
+// agreement either; too short ones are a difference on any machine, and so is
+// everything that is no time.
 func TestBusy(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	saturated := record.Wire{Link: "y", From: "a", To: "b", Saturated: "half of the packets took 2ms longer"}
@@ -40,6 +41,13 @@ func TestBusy(t *testing.T) {
 		}, record.Fail, ""},
 		{"lost, and waited", func(lab *record.Records) {
 			lab.Flows[0].Result, lab.Run.Metrics.Waited = record.Lost, 1
+		}, record.Error, "waited for a processor for 100 % of the time"},
+		{"lost", func(lab *record.Records) { lab.Flows[0].Result = record.Lost }, record.Fail, ""},
+		{"reset, and waited", func(lab *record.Records) {
+			lab.Flows[0].Result, lab.Run.Metrics.Waited = record.Reset, 1
+		}, record.Fail, ""},
+		{"elsewhere, and waited", func(lab *record.Records) {
+			lab.Flows[0].HomeServer, lab.Run.Metrics.Waited = "lhr.9", 1
 		}, record.Fail, ""},
 		{"as asked, and waited", func(lab *record.Records) { lab.Run.Metrics.Waited = 1 }, record.Pass, ""},
 	} {
