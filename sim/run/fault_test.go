@@ -179,3 +179,22 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// What is under way when its link becomes narrow is lost if it is too long.
+func TestNarrowUnderWay(t *testing.T) {
+	const text = `version: 1
+name: underway
+datacenters: [{id: lhr, servers: 1, egress: [198.51.100.0/32]}]
+sites: [{id: shop, near: lhr, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
+internet: [{id: web, address: 203.0.113.9, near: lhr, serve: [echo]}]
+links: {internet: {delay: 50ms}}
+traffic:
+  - {id: long, from: shop.1.till, to: web, udp: 7, request: 1400B, connect: 1s}
+  - {id: short, from: shop.1.till, to: web, udp: 7, request: 1000B, connect: 1s}
+faults: [{id: narrow, at: 10ms, do: mtu, mtu: 1280, on: web, for: 3s}]
+`
+	r := run(t, loadtest.Plan(t, text, spec.Base), Options{})
+	if got := [2]int{ok(r, "long", "shop"), ok(r, "short", "shop")}; got != [2]int{0, 1} {
+		t.Errorf("ok of a long one and a short one: %v; want 0 and 1", got)
+	}
+}
