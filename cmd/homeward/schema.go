@@ -7,7 +7,8 @@ import (
 )
 
 func newSchema() *cobra.Command {
-	return &cobra.Command{
+	var studies bool
+	c := &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of the scenario language, for editors", GroupID: "write", Args: cobra.NoArgs,
 		Long: `Schema prints the JSON Schema of scenario files. An editor with the YAML language
 server (VS Code with the YAML extension, Neovim, Helix, Emacs, Zed) completes
@@ -17,7 +18,11 @@ words, explains them and underlines mistakes, given as a file's first line
 		Example: `  homeward schema > homeward.schema.json
   homeward schema | jq '.["$defs"].Traffic.properties | keys'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			data, err := load.Schema()
+			schema := load.Schema
+			if studies {
+				schema = load.StudySchema
+			}
+			data, err := schema()
 			if err != nil {
 				return judgeless(err)
 			}
@@ -25,4 +30,6 @@ words, explains them and underlines mistakes, given as a file's first line
 			return err
 		},
 	}
+	c.Flags().BoolVar(&studies, "study", false, "of study files instead")
+	return c
 }

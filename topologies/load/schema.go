@@ -18,7 +18,12 @@ import (
 
 // Schema is the JSON Schema (draft 2020-12) of scenario files, for editors. It
 // knows the words and the short forms; what a scenario means only load knows.
-func Schema() ([]byte, error) {
+func Schema() ([]byte, error) { return schemaOf(&spec.Scenario{}, "Homeward scenario") }
+
+// StudySchema is the JSON Schema of study files.
+func StudySchema() ([]byte, error) { return schemaOf(&spec.Study{}, "Homeward study") }
+
+func schemaOf(language any, title string) ([]byte, error) {
 	comments, err := comments()
 	if err != nil {
 		return nil, err
@@ -29,13 +34,19 @@ func Schema() ([]byte, error) {
 		Mapper:        textType,
 		LookupComment: func(t reflect.Type, field string) string { return comments[t.Name()+"."+field] },
 	}
-	root := r.Reflect(&spec.Scenario{})
-	root.Title = "Homeward scenario"
+	root := r.Reflect(language)
+	root.Title = title
 	for name, def := range root.Definitions {
 		parameters(def)
 		switch name {
 		case "Egress":
 			root.Definitions[name] = either(def, text("", prefixPattern+"|"+addrPattern))
+		case "Replicas":
+			root.Definitions[name] = either(def, &jsonschema.Schema{Type: "integer", Minimum: "1"})
+		case "Knob":
+			numbers(def, "values", "from", "to")
+		case "Solve":
+			numbers(def, "from", "to")
 		case "Host":
 			root.Definitions[name] = either(def, text("", addrPattern))
 		}
@@ -97,6 +108,10 @@ func textType(t reflect.Type) *jsonschema.Schema {
 		}
 	case reflect.TypeFor[[]spec.Variant]():
 		return variantSchema()
+	case reflect.TypeFor[[]spec.Setting]():
+		return &jsonschema.Schema{Type: "object", Description: "selectors and values; a more specific selector wins"}
+	case reflect.TypeFor[[]spec.StudyCase]():
+		return casesSchema()
 	}
 	return nil
 }
@@ -114,6 +129,35 @@ func variantSchema() *jsonschema.Schema {
 		Type: "object", Description: "changes of the file, by name; the file itself is the variant base",
 		PropertyNames:        &jsonschema.Schema{Pattern: `^[a-z][a-z0-9_]*$`},
 		AdditionalProperties: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "null"}}},
+	}
+}
+
+// casesSchema is the mapping name → case of a study.
+func casesSchema() *jsonschema.Schema {
+	props := jsonschema.NewProperties()
+	props.Set("title", &jsonschema.Schema{Type: "string", Description: "one line for people"})
+	props.Set("variant", &jsonschema.Schema{Type: "string", Description: "the scenario's variant that the case starts from"})
+	props.Set("set", &jsonschema.Schema{Type: "object", Description: "selectors and values"})
+	return &jsonschema.Schema{
+		Type: "object", Description: "named changes that are compared", PropertyNames: &jsonschema.Schema{Pattern: `^[a-z][a-z0-9_]*$`},
+		AdditionalProperties: &jsonschema.Schema{Type: "object", Properties: props, AdditionalProperties: jsonschema.FalseSchema},
+	}
+}
+
+// numbers lets text that is turned be written as YAML's plain values.
+func numbers(def *jsonschema.Schema, words ...string) {
+	plain := &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	for _, w := range words {
+		p, ok := def.Properties.Get(w)
+		if !ok {
+			continue
+		}
+		one := *plain
+		if one.Description = p.Description; p.Type == "array" {
+			p.Items = plain
+		} else {
+			def.Properties.Set(w, &one)
+		}
 	}
 }
 

@@ -71,9 +71,7 @@ func (s *Study) knobs(at string, list []spec.Knob) {
 		if _, err := spec.ParseSelector(k.Set); err != nil {
 			s.fail(here+".set", "%v", err)
 		}
-		if InternetKnob(k.Set) && !contains([]string{"internet.ases", "internet.ensemble", "internet.mrai"}, k.Set) {
-			s.file.errs = append(s.file.errs, s.Unknown(here+".set", "knob", k.Set, []string{"internet.ases", "internet.ensemble", "internet.mrai"}))
-		}
+		s.internetKnob(here+".set", k.Set)
 		if seen[k.Name()] {
 			s.fail(here, "a second knob is called %s, want an id of its own", k.Name())
 		}
@@ -87,6 +85,14 @@ func (s *Study) knobs(at string, list []spec.Knob) {
 		case len(k.Values) == 0:
 			s.fail(here, "no values, want values or from and to")
 		}
+	}
+}
+
+// internetKnob refuses a knob of the study's own graph that there is not.
+func (s *Study) internetKnob(at, path string) {
+	known := []string{"internet.ases", "internet.ensemble", "internet.announcers", "internet.mrai"}
+	if InternetKnob(path) && !contains(known, path) {
+		s.file.errs = append(s.file.errs, s.Unknown(at, "knob", path, known))
 	}
 }
 
@@ -137,6 +143,9 @@ func (s *Study) design() {
 func (s *Study) cases() {
 	known := []string{spec.NoneDown}
 	for _, c := range s.Spec.Cases {
+		for k, set := range c.Set {
+			s.internetKnob(fmt.Sprintf("cases.%s.set[%d]", c.Name, k), set.Path)
+		}
 		if known = append(known, c.Name); !spec.IsWord(c.Name) || c.Name == spec.NoneDown {
 			s.fail("cases."+c.Name, "case %q, want [a-z][a-z0-9_]*, and not %s", clip(c.Name), spec.NoneDown)
 		}

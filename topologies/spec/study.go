@@ -62,6 +62,9 @@ type StudyInternet struct {
 	ASes int `yaml:"ases,omitempty" json:"ases,omitempty"`
 	// Ensemble is how many guesses are made at what nobody outside can know, such as ties; 0 means 5.
 	Ensemble int `yaml:"ensemble,omitempty" json:"ensemble,omitempty"`
+	// Announcers are the datacenters that announce the prefix, of convergence: all, the default, is anycast; one is an address of
+	// its own.
+	Announcers string `yaml:"announcers,omitempty" json:"announcers,omitempty"`
 	// MRAI is the least time between two announcements to one neighbour, of convergence.
 	MRAI unit.Duration `yaml:"mrai,omitempty" json:"mrai,omitempty"`
 }

@@ -32,7 +32,7 @@ func (c *Convergence) Measures() []record.StudyMeasure {
 		{Name: "fail_p95_s", Unit: "s", Text: "until 95 % of the users whose route changed have their last one"},
 		{Name: "return_s", Unit: "s", Text: "until the last network has come to rest after the announcement"},
 		{Name: "changed", Unit: "share", Text: "of users whose network chose another route"},
-		{Name: "lost_user_s", Unit: "user-s", Text: "that users had no route at all, in thousands"},
+		{Name: "lost_user_s", Unit: "user-s", Text: "that users had no route before they found another, in thousands"},
 		{Name: "hunting", Unit: "routes", Text: "that a network whose route changed tried, on average over users"},
 		{Name: "messages", Unit: "messages", Text: "of BGP for the withdrawal"},
 		{Name: "announce_s", Unit: "s", Text: "from the first announcement until all is at rest"},
@@ -60,6 +60,13 @@ func (c *Convergence) Model(_ context.Context, p study.Point) (study.Model, erro
 	}
 	if l.down, err = downOf(l.ids, p.Down); err != nil {
 		return nil, err
+	}
+	only := in.Announcers
+	if k := slices.Index(l.ids, only); only != "" && only != "all" {
+		if k < 0 {
+			return nil, fmt.Errorf("internet.announcers: no datacenter %s, want all or one of the scenario's", only)
+		}
+		l.ids, l.places, l.down = l.ids[k:k+1], l.places[k:k+1], l.down[k:k+1]
 	}
 	return &converging{c, l}, nil
 }
@@ -162,7 +169,9 @@ func (m *converging) measure(o *study.Outcome, w *catchment.World, d *asgraph.Dy
 		end = max(end, last)
 		moved += u
 		tried += float64(c.Changes) * u
-		without += c.Lost.Seconds() * u
+		if d.At(v).Class != asgraph.Unreachable {
+			without += c.Lost.Seconds() * u
+		}
 		list = append(list, changed{last, u, v})
 	}
 	o.Measures["fail_s"] = end.Seconds()

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/homeward-lab/homeward/sim/catchment"
@@ -38,6 +39,8 @@ func internet(s *spec.Study, p study.Point) (spec.StudyInternet, error) {
 			in.ASes, err = number(set)
 		case "internet.ensemble":
 			in.Ensemble, err = number(set)
+		case "internet.announcers":
+			in.Announcers = strings.Trim(set.Value, `"`)
 		case "internet.mrai":
 			err = in.MRAI.UnmarshalText([]byte(set.Value))
 		}
