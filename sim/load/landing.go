@@ -33,9 +33,22 @@ func (m *Model) at(land []catchment.Landing, s source) int {
 	return m.nowhere()
 }
 
+// lander says where every node lands.
+type lander interface {
+	Land(catchment.Scenario, asgraph.Preference) ([]catchment.Landing, error)
+}
+
 // landings finds where users are, if all datacenters are up and in each phase.
-func (m *Model) landings(p asgraph.Preference) (all *settled, phases []*settled, err error) {
-	if all, err = m.land(make([]bool, len(m.centers)), p); err != nil {
+// The guess is the same for every variant of a scenario.
+func (m *Model) landings(seed uint64) (all *settled, phases []*settled, err error) {
+	var f lander = m.net.finder
+	if noise := float64(m.s.Population.Noise); noise > 0 {
+		if f, err = m.net.world.Doubt(m.net.sites, noise, seed); err != nil {
+			return nil, nil, err
+		}
+	}
+	p := catchment.Guess(seed)
+	if all, err = m.land(f, make([]bool, len(m.centers)), p); err != nil {
 		return nil, nil, err
 	}
 	for i, ph := range m.phases {
@@ -46,7 +59,7 @@ func (m *Model) landings(p asgraph.Preference) (all *settled, phases []*settled,
 		case i > 0 && slices.Equal(ph.down, m.phases[i-1].down):
 			s = phases[i-1]
 		default:
-			if s, err = m.land(ph.down, p); err != nil {
+			if s, err = m.land(f, ph.down, p); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -56,8 +69,8 @@ func (m *Model) landings(p asgraph.Preference) (all *settled, phases []*settled,
 }
 
 // land is where users are while some datacenters are down.
-func (m *Model) land(down []bool, p asgraph.Preference) (*settled, error) {
-	land, err := m.net.finder.Land(down, p)
+func (m *Model) land(f lander, down []bool, p asgraph.Preference) (*settled, error) {
+	land, err := f.Land(down, p)
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,7 @@ func (m *Model) Run(seed uint64) (*Outcome, error) {
 		return r.out, err
 	}
 	r.bins, r.metres = m.bins(), m.distances()
-	// The guess is the same for every variant of a scenario.
-	if r.all, r.phases, err = m.landings(catchment.Guess(seed)); err != nil {
+	if r.all, r.phases, err = m.landings(seed); err != nil {
 		return nil, err
 	}
 	for i := range m.works {
