@@ -125,7 +125,7 @@ func impairLinks(cmd *cobra.Command, lab *control.Lab, asked control.ImpairArgs,
 	case asked.None || len(asked.Words) > 0:
 		printChanged(cmd.OutOrStdout(), wires, all)
 	default:
-		printImpaired(cmd.OutOrStdout(), wires, all)
+		printImpaired(cmd.OutOrStdout(), asked.On, wires, all)
 	}
 	return nil
 }
@@ -144,8 +144,8 @@ func printChanged(w io.Writer, wires []control.Wire, all bool) {
 }
 
 // printImpaired lists the links that are more than plain wires, asked beside
-// measured.
-func printImpaired(w io.Writer, wires []control.Wire, all bool) {
+// measured; on is what was asked about, empty for all.
+func printImpaired(w io.Writer, on string, wires []control.Wire, all bool) {
 	t := &table{
 		title:  "Links that are no plain wires",
 		header: []string{"LINK", "", "ASKED", "TOOK", "LOST", "OF", "UNASKED", "BY"},
@@ -158,7 +158,11 @@ func printImpaired(w io.Writer, wires []control.Wire, all bool) {
 		}
 		t.add(v.Name, v.Direction, askedText(v), tookText(v), number(v.Lost, v.Packets > 0), number(v.Packets, v.Packets > 0), number(v.Unasked, v.Unasked > 0), byText(v.By, v.Since))
 	}
-	if len(t.rows) == 0 {
+	switch {
+	case len(t.rows) == 0 && on != "":
+		fmt.Fprintf(w, "%s is plain: homeward impair %s delay=50ms, for example, makes it another\n", on, control.Quote(on))
+		return
+	case len(t.rows) == 0:
 		fmt.Fprintln(w, "nothing is impaired: homeward impair LINK WORD=VALUE, such as delay=50ms")
 		return
 	}
