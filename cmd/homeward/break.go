@@ -42,6 +42,7 @@ that the lab's file has. Without any, break lists what is broken and what can be
   mtu                    tunnels, or links under them, take a smaller MTU
   partition              sites, nodes or a datacenter reach nobody else
   pause, kill, restart   servers stand still, are gone, begin anew; routers are dark
+  reassign               a server's new flows are others'; those that it has go on
   withdraw, drain        a datacenter takes no address any more, or leaves in order`,
 		Example: `  sudo homeward break overlapping_branches cut shop.1.wan --for 3s
   sudo homeward break overlapping_branches kill 'lhr.*' --pick 1
