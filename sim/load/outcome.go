@@ -116,7 +116,7 @@ type Country struct {
 	Users float64 `json:"users"`
 	// Landings, the greatest first.
 	Landings []Landing `json:"landings"`
-	// Lost user-minutes.
+	// Lost user-minutes of those who reached nobody.
 	Lost float64 `json:"lost"`
 }
 

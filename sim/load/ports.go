@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/sim/stat"
 	"github.com/homeward-lab/homeward/topologies/place"
 )
@@ -71,7 +72,7 @@ func (r *run) slices() error {
 		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(float64(b.Peak)/float64(b.Ports), float64(a.Peak)/float64(a.Ports)))
 	})
 	for _, p := range r.out.Ports[:min(mostReasons, len(r.out.Ports))] {
-		for _, name := range []string{"blocked", "ports_peak"} {
+		for _, name := range []string{"blocked", "refusals", "erlang", "ports_peak", "lost.ports", "utilisation." + p.Datacenter} {
 			r.because(name, "%s, %s toward %s: %d of %d ports at most, %.4g Erlang, %d of %d tries refused",
 				p.Datacenter, p.Protocol, p.Destination, p.Peak, p.Ports, p.Load, p.Refused, p.Tries)
 		}
@@ -144,10 +145,14 @@ func (r *run) contests(pool, work int, d *demand) (all []contest) {
 			}
 			mark := load*uneven + near*math.Sqrt(load)
 			quiet = quiet && mark < float64(ports)/4
-			r.ports.utilisation[p.center] = max(r.ports.utilisation[p.center], ratio(min(mark, float64(ports)), float64(ports)))
 			if mark >= float64(ports) {
 				all = append(all, c)
+				continue
 			}
+			// The busiest server has so much more than its part as one of so many does by
+			// chance, and at its high-water mark three standard deviations more than that.
+			busiest := load * (1 + 2*math.Sqrt(float64(p.servers)/steer.Buckets))
+			r.ports.utilisation[p.center] = max(r.ports.utilisation[p.center], min((busiest+3*math.Sqrt(busiest))/float64(ports), 1))
 		}
 	}
 	for i, b := range r.bins {

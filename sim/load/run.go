@@ -141,16 +141,7 @@ func (r *run) people() {
 		}
 		r.because("moved", "%.0f users of %s land at %s", t.Users, t.From, to)
 	}
-	for _, b := range r.bins {
-		p := r.phases[b.phase]
-		minutes := (b.to - b.from) / 60
-		r.lost[causeUnreached] += p.users[m.nowhere()] * minutes
-		for at, quiet := range m.phases[b.phase].silent {
-			if quiet {
-				r.lost[causeConverging] += p.users[at] * minutes
-			}
-		}
-	}
+	by := r.cutOff()
 	for i, p := range m.phases {
 		if p.why != "" {
 			r.because("lost.converging", "at %gs: %s", m.phases[i].from, p.why)
@@ -159,12 +150,35 @@ func (r *run) people() {
 	for c := range m.centers {
 		r.set("landing."+m.centers[c].ID, end.users[c]/users)
 	}
-	r.countries(end)
+	r.countries(end, by)
 	r.networks(end)
 }
 
+// cutOff counts users who reach nobody, and who are drawn to what no longer answers;
+// by country too.
+func (r *run) cutOff() map[string]float64 {
+	m, by := r.m, map[string]float64{}
+	for _, b := range r.bins {
+		p := r.phases[b.phase]
+		minutes := (b.to - b.from) / 60
+		count := func(at int, cause string) {
+			r.lost[cause] += p.users[at] * minutes
+			for _, c := range p.cells[at] {
+				by[m.zones[c.zone].Country] += c.users * minutes
+			}
+		}
+		count(m.nowhere(), causeUnreached)
+		for at, quiet := range m.phases[b.phase].silent {
+			if quiet {
+				count(at, causeConverging)
+			}
+		}
+	}
+	return by
+}
+
 // countries says where each country's users land.
-func (r *run) countries(end *settled) {
+func (r *run) countries(end *settled, lost map[string]float64) {
 	m := r.m
 	by := map[string][]float64{}
 	for at, cells := range end.cells {
@@ -177,7 +191,7 @@ func (r *run) countries(end *settled) {
 		}
 	}
 	for _, code := range sortedKeys(by) {
-		one := Country{Code: code}
+		one := Country{Code: code, Lost: lost[code]}
 		for _, n := range by[code] {
 			one.Users += n
 		}
@@ -196,6 +210,7 @@ func (r *run) countries(end *settled) {
 const (
 	mostASes    = 100
 	mostReasons = 10
+	mostOfOne   = 3
 )
 
 // networks lists the ASes with most users.
@@ -215,8 +230,16 @@ func (r *run) networks(end *settled) {
 			Datacenter: r.id(m.at(end.land, s)), Before: r.id(m.at(r.all.land, s)), Rule: rule,
 		})
 	}
-	for _, a := range r.out.ASes[:min(mostReasons, len(r.out.ASes))] {
-		r.because("landing", "AS%d of %s with %.0f users lands at %s: %s", a.Number, a.City, a.Users, cmp.Or(a.Datacenter, "nowhere"), a.Rule)
+	said := map[string]int{}
+	for _, s := range order {
+		at := r.id(m.at(end.land, s))
+		if at == "" || said[at] == mostOfOne {
+			continue
+		}
+		said[at]++
+		l, home := end.land[s.node], m.zones[s.zone]
+		r.because("landing."+at, "%v of %s (%s) with %.0f users lands there by a route %v, %d ASes long",
+			m.net.world.Graph.ASN(asgraph.Node(s.node)), home.City, home.Country, s.users, l.Class, l.Length)
 	}
 }
 

@@ -53,7 +53,8 @@ type Workload struct {
 	Speed unit.BitRate `yaml:"speed,omitempty" json:"speed,omitempty"`
 	// Popularity of drawn destinations: zipf(exponent, number of them); not given, zipf(1, 1000).
 	Popularity Popularity `yaml:"popularity,omitempty" json:"popularity,omitzero"`
-	// Close is who closes first: client, server, or either by half; empty means client.
+	// Close is who closes first: client, server, or either by half; empty means client. A translated port is held whoever it was
+	// (SEMANTICS 5.5), so that it changes nothing at the flow level.
 	Close string `yaml:"close,omitempty" json:"close,omitempty" jsonschema:"enum=client,enum=server,enum=either"`
 	// Retries of a flow that was refused; 0 means none.
 	Retries int `yaml:"retries,omitempty" json:"retries,omitempty"`
