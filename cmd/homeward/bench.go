@@ -35,7 +35,10 @@ hub: one packet through the hub, without I/O, beside a plain route look-up.
 dataplane: what a packet of 60 bytes costs through one server, and what TCP
 reaches from a branch to an origin, by the kernel's eBPF dataplane, the Go hub,
 and servers made of conntrack, marks and rules, beside plain routing in
-namespaces of its own; the programs by themselves. It needs root.
+namespaces of its own; the programs by themselves. It needs root. arr is the mean
+of both directions, out of the GRE tunnel and translated, and back into it, while
+what is routed has no tunnel; up and down are each, and redirect_peer is the least
+that any program at the uplink could do.
 lab: how much an impaired link exceeds a delay of 5 ms at 20,000 packets a
 second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100
