@@ -43,10 +43,11 @@ func (c *Conn) measure(r time.Duration) {
 		c.srtt, c.rttvar = r, r/2
 	} else {
 		// Many samples a round would decay the variance too fast (RFC 7323
-		// appendix G): each counts as its share of the flight.
+		// appendix G): each counts as its share of the flight. The mean follows
+		// each, as Linux has it, so that it keeps up with a queue that fills.
 		n := max(time.Duration(c.pipe()/(2*c.mss)), 1)
 		c.rttvar += (max(c.srtt-r, r-c.srtt) - c.rttvar) / (4 * n)
-		c.srtt += (r - c.srtt) / (8 * n)
+		c.srtt += (r - c.srtt) / 8
 	}
 	c.rto = min(c.srtt+max(4*c.rttvar, c.config.MinRTO), maxRTO)
 }
