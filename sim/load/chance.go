@@ -52,8 +52,6 @@ type sampler struct {
 	quantiles []float64 // at (i + ½) / len
 	upTo      []float64 // their sums
 	mean      float64
-	// second is the mean of squares.
-	second float64
 }
 
 const quantileCount = 1 << 14
@@ -74,7 +72,6 @@ func sampled(q []float64) *sampler {
 	for i, x := range q {
 		sum += x
 		s.upTo[i] = sum
-		s.second += x * x / float64(len(q))
 	}
 	s.mean = sum / float64(len(q))
 	return s

@@ -182,23 +182,16 @@ func (m *Model) work(i int) (work, error) {
 	if s.From != spec.FromPopulation {
 		return work{}, &Unsupported{path + ".from", "the flow level plays workloads of the population; want from: population"}
 	}
-	s.For = cmp.Or(s.For, spec.Workload{For: 0}.For)
-	if s.For == 0 {
-		s.For = toUnit(standardFor)
-	}
-	if s.Backoff == 0 {
-		s.Backoff = toUnit(time.Second)
-	}
+	s.For, s.Backoff = cmp.Or(s.For, toUnit(standardFor)), cmp.Or(s.Backoff, toUnit(time.Second))
 	s.Peak = cmp.Or(s.Peak, standardPeak)
 	w := work{Workload: &s, size: constantly(standardSize)}
 	if s.Size.Given() {
 		w.size = newSampler(s.Size.Draw)
 	}
-	switch speed := cmp.Or(float64(s.Speed), standardSpeed); {
-	case s.Holding.Given():
+	if s.Holding.Given() {
 		w.holding = newSampler(s.Holding.Draw)
-	default:
-		w.holding = w.size.times(8 / speed)
+	} else {
+		w.holding = w.size.times(8 / cmp.Or(float64(s.Speed), standardSpeed))
 	}
 	w.mix = m.protocols(s.Mix)
 	for i := range w.mix {

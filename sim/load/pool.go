@@ -13,11 +13,10 @@ type pool struct {
 	center    int
 	country   string // empty: all of the datacenter's shared ones
 	addresses int
-	// group is how its servers share them, without flows.
-	servers int
+	servers   int // all of the datacenter's, which share them
 }
 
-// pools are those of the scenario: of each datacenter all of its addresses, and by
+// makePools finds those of the scenario: of each datacenter all of its addresses, and by
 // the country that they are published with (SEMANTICS 6.2).
 func (m *Model) makePools() {
 	for c := range m.centers {

@@ -47,7 +47,7 @@ type Workload struct {
 	// shape=1.2), or file(NAME) with lines of value and cumulative share; not given, 64 KiB.
 	Size Sizes `yaml:"size,omitempty" json:"size,omitzero"`
 	// Holding is how long a flow lasts: a duration, a distribution such as exponential(mean=20s) or lognormal(median=5s, sigma=1.5), or
-	// file(NAME); not given, what the size takes at Speed, and at least a round trip.
+	// file(NAME); not given, what the size takes at Speed.
 	Holding Times `yaml:"holding,omitempty" json:"holding,omitzero"`
 	// Speed is the most that one flow takes; 0 means 20Mbit.
 	Speed unit.BitRate `yaml:"speed,omitempty" json:"speed,omitempty"`
