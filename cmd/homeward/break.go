@@ -25,8 +25,9 @@ var faultFlags = [...]struct{ word, usage string }{
 	{"direction", "of blackhole: up or down; up is away from the host"},
 	{"every", "period of flap, such as 500ms"},
 	{"mtu", "of mtu, in bytes"},
-	{"address", "of withdraw: an egress address, or tunnel"},
-	{"wait", "of drain: between withdrawal and stop, such as 1s"},
+	{"address", "of withdraw: an egress address, or tunnel; of move, release and allocate: one of IPv4"},
+	{"to", "of move: the datacenter that the address goes to"},
+	{"wait", "of drain: between withdrawal and stop, such as 1s; of move and release: how long flows go on"},
 }
 
 func newBreak() *cobra.Command {
@@ -43,7 +44,9 @@ that the lab's file has. Without any, break lists what is broken and what can be
   partition              sites, nodes or a datacenter reach nobody else
   pause, kill, restart   servers stand still, are gone, begin anew; routers are dark
   reassign               a server's new flows are others'; those that it has go on
-  withdraw, drain        a datacenter takes no address any more, or leaves in order`,
+  withdraw, drain        a datacenter takes no address any more, or leaves in order
+  move                   an egress address goes to another datacenter
+  release, allocate      a datacenter gives an egress address up, or takes a spare one`,
 		Example: `  sudo homeward break overlapping_branches cut shop.1.wan --for 3s
   sudo homeward break overlapping_branches kill 'lhr.*' --pick 1
   sudo homeward break overlapping_branches degrade shop.1.wan delay=80ms loss=5%

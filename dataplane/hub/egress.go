@@ -353,14 +353,15 @@ func (h *Hub) chooses(w *work) bool {
 	return w.leaves != nil || len(h.v.leaving.own[w.ramp.Tenant]) > 0
 }
 
-// ownerOfReply is the server that owns the port which a reply goes to.
+// ownerOfReply is the server that owns the port which a reply goes to: of an
+// address that was released and drains, who owned it.
 func (h *Hub) ownerOfReply(a *egress.Address, k *flow.Key) ident.Server {
 	if a.Tenant != 0 && h.v.isProxied(k.Destination().Addr()) {
 		if local := h.v.leaving.local.Lookup(a.Addr); local != nil {
 			return local.OwnerOf(k.SrcPort)
 		}
 	}
-	return a.OwnerOf(k.SrcPort)
+	return cmp.Or(a.OwnerOf(k.SrcPort), a.WasOf(k.SrcPort))
 }
 
 // wasOf is who owned the port that a reply goes to, before the address moved; 0 is

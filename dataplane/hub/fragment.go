@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"cmp"
+
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/fragment"
@@ -81,7 +83,7 @@ func (h *Hub) fragmentHome(w *work, key *fragment.Key) ident.Server {
 		return 0
 	}
 	if a.Addr.Is6() { // one server's own: no forwarding hop (SEMANTICS 5.1)
-		return a.OwnerOf(egress.SliceSize)
+		return cmp.Or(a.OwnerOf(egress.SliceSize), a.WasOf(egress.SliceSize))
 	}
 	live := h.v.live[a.Datacenter]
 	if len(live) == 0 {

@@ -36,7 +36,7 @@ func (e *Engine) happen(ctx context.Context, h *Handle) error {
 		return e.withdraw(h)
 	case spec.Drain:
 		return e.drain(ctx, h)
-	case spec.Move:
+	case spec.Move, spec.Release, spec.Allocate:
 		e.move(ctx, h)
 		return nil
 	case spec.Freeze:

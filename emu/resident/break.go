@@ -242,6 +242,6 @@ func breakable(p *plan.Plan) map[string][]string {
 	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
 	return map[string][]string{
 		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: links, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
-		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Freeze: datacenters, spec.Reassign: servers,
+		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Move: datacenters, spec.Release: datacenters, spec.Allocate: datacenters, spec.Freeze: datacenters, spec.Reassign: servers,
 	}
 }

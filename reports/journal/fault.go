@@ -36,6 +36,10 @@ func Happened(f *plan.Fault) string {
 		return stops + " is killed"
 	case spec.Move:
 		return fmt.Sprintf("%s moves from %s to %s", f.Address, f.On, f.To)
+	case spec.Release:
+		return fmt.Sprintf("%s gives up %s", f.On, f.Address)
+	case spec.Allocate:
+		return fmt.Sprintf("%s takes %s", f.On, f.Address)
 	case spec.Freeze:
 		return of(f.Datacenters) + " hears no more of routes that are learned elsewhere"
 	case spec.Reassign:

@@ -137,7 +137,7 @@ func (f *faults) happen(i int, b *breakage) error {
 	case spec.Pause, spec.Kill, spec.Restart:
 		f.mute(b, true) // a router is its links, for all that others can tell
 		return f.silence(b)
-	case spec.Move:
+	case spec.Move, spec.Release, spec.Allocate:
 		for _, s := range b.plan.Moves {
 			f.at(f.world.engine.Now().Add(s.At), i, moves)
 		}

@@ -111,29 +111,34 @@ func (r *resolver) faultWords(path string, f *spec.Fault) {
 // checkFault checks the words that belong to some faults alone, wherever the
 // fault comes from; given says whether a word was.
 func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(word, msg string)) {
-	for _, w := range []struct{ word, do, other, want string }{
-		{"direction", spec.Blackhole, "", "direction: up or down"},
-		{"every", spec.Flap, "", ""},
-		{"mtu", spec.LowerMTU, "", "mtu: such as 1280"},
-		{"address", spec.Withdraw, spec.Move, "address: one of the egress, or tunnel"},
-		{"to", spec.Move, "", "to: the datacenter that the address goes to"},
-		{"wait", spec.Drain, spec.Move, ""},
-		{"impairment", spec.Degrade, "", "impairment: such as {delay: 80ms}"},
+	for _, w := range []struct {
+		word string
+		do   []string
+		want string
+	}{
+		{"direction", []string{spec.Blackhole}, "direction: up or down"},
+		{"every", []string{spec.Flap}, ""},
+		{"mtu", []string{spec.LowerMTU}, "mtu: such as 1280"},
+		{"address", []string{spec.Withdraw, spec.Move, spec.Release, spec.Allocate}, "address: one of the egress, or tunnel"},
+		{"to", []string{spec.Move}, "to: the datacenter that the address goes to"},
+		{"wait", []string{spec.Drain, spec.Move, spec.Release}, ""},
+		{"impairment", []string{spec.Degrade}, "impairment: such as {delay: 80ms}"},
 	} {
-		switch meant := f.Do == w.do || w.other != "" && f.Do == w.other; {
+		switch meant := slices.Contains(w.do, f.Do); {
 		case !meant && given(w.word):
-			fail(w.word, w.word+" belongs to do: "+strings.TrimSuffix(w.do+" or "+w.other, " or "))
+			fail(w.word, w.word+" belongs to do: "+strings.Join(w.do, " or "))
 		case meant && w.want != "" && !given(w.word):
 			missing(w.word, fmt.Sprintf("%s without %s, want %s", f.Do, w.word, w.want))
 		}
 	}
-	if f.Do == spec.Move && f.Address != "" {
+	directory := f.Do == spec.Move || f.Do == spec.Release || f.Do == spec.Allocate
+	if directory && f.Address != "" {
 		if a, err := netip.ParseAddr(f.Address); err != nil || !a.Is4() {
 			fail("address", fmt.Sprintf("address %q, want an IPv4 egress address such as 198.51.100.1", clip(f.Address)))
 		}
 	}
-	if f.Do == spec.Move && given("for") {
-		fail("for", "a move does not heal: want another move, back")
+	if directory && given("for") {
+		fail("for", fmt.Sprintf("%s does not heal: want the opposite as another fault", f.Do))
 	}
 	if f.Do == spec.LowerMTU && given("mtu") && (f.MTU < minMTU || f.MTU > maxMTU) {
 		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))

@@ -154,6 +154,10 @@ func (r *resolver) slices(path string, d *spec.Datacenter) {
 			continue
 		}
 		bits := e.Prefix.Addr().BitLen() - e.Prefix.Bits()
+		if e.Spare {
+			r.spare(at, e)
+			continue
+		}
 		if e.Prefix.Addr().Is4() {
 			addresses += 1 << bits
 		} else {
@@ -174,6 +178,17 @@ func (r *resolver) slices(path string, d *spec.Datacenter) {
 	}
 	if addresses > 0 && !explicit && d.Servers > ownSlices*addresses {
 		r.fail(path+".servers", "", "%d servers, but the %d egress addresses of %s have slices for %d", d.Servers, addresses, d.ID, ownSlices*addresses)
+	}
+}
+
+// spare checks addresses that are nobody's yet: they are divided when they are
+// allocated.
+func (r *resolver) spare(path string, e spec.Egress) {
+	if e.Prefix.Addr().Is6() {
+		r.fail(path+".spare", "", "spare addresses are of IPv4, of IPv6 every server has enough")
+	}
+	if len(e.Slices) > 0 {
+		r.fail(path+".slices", "", "a spare address has no owners: want slices or spare")
 	}
 }
 

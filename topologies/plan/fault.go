@@ -70,7 +70,7 @@ func (p *Plan) Fault(f spec.Fault) (Fault, error) {
 		err = d.onServers(p)
 	case spec.Withdraw, spec.Drain, spec.Freeze:
 		err = d.onDatacenters(p)
-	case spec.Move:
+	case spec.Move, spec.Release, spec.Allocate:
 		err = d.onAddress(p)
 	default:
 		return Fault{}, fmt.Errorf("no fault is called %q", f.Do)

@@ -10,6 +10,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // An egress address moves from one datacenter to another in three steps
@@ -43,6 +44,13 @@ func (d *Fault) onAddress(p *Plan) error {
 		return fmt.Errorf("address %q, want one such as 198.51.100.1", d.Address)
 	}
 	from, to := p.datacenter(d.On), p.datacenter(d.To)
+	nobody := &Datacenter{}
+	switch d.Do {
+	case spec.Release:
+		to = nobody
+	case spec.Allocate:
+		from, to = nobody, from
+	}
 	var old *egress.Address
 	if len(p.Servers) > 0 {
 		all := p.Servers[0].Config.Egress
@@ -51,23 +59,44 @@ func (d *Fault) onAddress(p *Plan) error {
 		}
 	}
 	switch {
-	case from == nil:
+	case from == nil || to == nil && d.Do == spec.Allocate:
 		return fmt.Errorf("%q selects no datacenter", d.On)
 	case to == nil || to == from:
 		return fmt.Errorf("%q is no other datacenter", d.To)
+	case d.Do == spec.Allocate && (old == nil || !d.free(p, old)):
+		return fmt.Errorf("%v is neither a spare address of this network nor released before", addr)
+	case d.Do == spec.Allocate:
 	case old == nil || !addr.Is4() || old.Datacenter != from.ID && !d.moved(p, addr, from.ID):
 		return fmt.Errorf("%v is no IPv4 egress address of %s", addr, from.Name)
 	}
-	d.Datacenters = []string{from.Name, to.Name}
+	for _, dc := range []*Datacenter{from, to} {
+		if dc != nobody {
+			d.Datacenters = append(d.Datacenters, dc.Name)
+		}
+	}
 	was, now := p.divided(old, from), p.divided(old, to)
 	d.steps(p, was, now, from, to)
 	return nil
 }
 
+// free reports whether an address is nobody's when the fault comes: a spare one, or
+// released by the file's last fault of it.
+func (d *Fault) free(p *Plan, a *egress.Address) bool {
+	free, last := a.Owner == [egress.Slices]ident.Server{}, time.Duration(-1)
+	for i := range p.Faults {
+		f := &p.Faults[i]
+		about := slices.ContainsFunc(f.Moves, func(s MoveStep) bool { return s.Entry.Addr == a.Addr })
+		if about && f.At < d.At && f.At.D() >= last {
+			free, last = f.Do == spec.Release, f.At.D()
+		}
+	}
+	return free
+}
+
 // moved reports whether an earlier move of the file has taken the address there.
 func (d *Fault) moved(p *Plan, addr netip.Addr, to ident.Datacenter) bool {
 	return slices.ContainsFunc(p.Faults, func(f Fault) bool {
-		return f.Do == d.Do && f.At < d.At && slices.ContainsFunc(f.Moves, func(s MoveStep) bool {
+		return (f.Do == spec.Move || f.Do == spec.Allocate) && f.At < d.At && slices.ContainsFunc(f.Moves, func(s MoveStep) bool {
 			return s.Entry.Addr == addr && s.Entry.Datacenter == to
 		})
 	})
@@ -84,10 +113,14 @@ func (p *Plan) datacenter(name string) *Datacenter {
 
 // divided is an address as a datacenter's servers share it.
 func (p *Plan) divided(a *egress.Address, d *Datacenter) egress.Address {
-	if a.Datacenter == d.ID {
+	if a.Datacenter == d.ID && a.Owner != [egress.Slices]ident.Server{} {
 		return *a
 	}
 	next := *a
+	if d.Name == "" { // nobody's; replies still look for it where it was
+		next.Owner = [egress.Slices]ident.Server{}
+		return next
+	}
 	next.Datacenter, next.Owner = d.ID, [egress.Slices]ident.Server{}
 	for _, s := range p.Servers {
 		if s.Datacenter == d.Name && s.Index < egress.Slices {
@@ -125,7 +158,7 @@ func (d *Fault) steps(p *Plan, was, now egress.Address, from, to *Datacenter) {
 		if dc.ID != from.ID && dc.ID != to.ID {
 			s.At += dc.Propagation
 		}
-		if dc.ID == from.ID && d.Wait != 0 {
+		if dc.ID == from.ID && d.Wait != 0 && to.Name != "" {
 			s.Hands, s.Taker = true, to.Name
 		}
 		d.Moves = append(d.Moves, s)
@@ -167,6 +200,14 @@ func (s *MoveStep) Apply(c *hub.Config, held []hub.Held) {
 // Text says for people what the step is.
 func (s *MoveStep) Text(d *Fault) string {
 	switch {
+	case d.Do == spec.Release && s.Entry.Closed:
+		return fmt.Sprintf("%s knows that %s is to be nobody's (version %d)", s.Datacenter, s.Entry.Addr, s.Entry.Version)
+	case d.Do == spec.Release:
+		return fmt.Sprintf("to %s, %s is nobody's", s.Datacenter, s.Entry.Addr)
+	case d.Do == spec.Allocate && s.Entry.Closed:
+		return fmt.Sprintf("%s knows that %s is to be of %s (version %d)", s.Datacenter, s.Entry.Addr, d.On, s.Entry.Version)
+	case d.Do == spec.Allocate:
+		return fmt.Sprintf("to %s, flows with %s begin at %s", s.Datacenter, s.Entry.Addr, d.On)
 	case s.Done:
 		return fmt.Sprintf("%s has drained: %s knows %s alone", s.Entry.Addr, s.Datacenter, d.To)
 	case s.Entry.Closed:

@@ -241,7 +241,7 @@ func (b *builder) assign(d *dc) {
 	ids := d.ids()
 	var free []netip.Addr
 	for _, e := range d.spec.Egress {
-		for a := e.Prefix.Addr(); a.Is4() && e.Prefix.Contains(a) && len(e.Slices) == 0; a = a.Next() {
+		for a := e.Prefix.Addr(); a.Is4() && e.Prefix.Contains(a) && len(e.Slices) == 0 && !e.Spare; a = a.Next() {
 			free = append(free, a)
 		}
 	}
@@ -259,7 +259,7 @@ func (b *builder) assign(d *dc) {
 			for slice, n := range e.Slices {
 				entry.Owner[slice] = ids[n-1]
 			}
-			if len(e.Slices) == 0 {
+			if len(e.Slices) == 0 && !e.Spare {
 				entry, dealt = dealt[0], dealt[1:]
 			}
 			entry.Country, entry.Tags = strings.ToUpper(e.Country), e.Tags

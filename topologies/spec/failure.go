@@ -57,11 +57,13 @@ type Fault struct {
 	// forwards nothing), kill (a server or router loses its power and its state; when it heals, it starts anew), restart (it is
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
 	// withdraws from ingress, waits, and then its servers stop in order), move (the IPv4 egress address Address leaves it for To; with Wait
-	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation), freeze (it hears no
+	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation), release (no flow begins with the IPv4
+	// egress address Address of the datacenter any more; with Wait those that have it may go on for so long), allocate (it takes Address, a
+	// spare or released one), freeze (it hears no
 	// more of what is learned by BGP elsewhere, and keeps what it has). To servers also: reassign (new flows are the others' of their datacenter; they keep those
 	// that they have). To an on-ramp: withdraw (its router no longer tells the prefix
 	// Address by BGP).
-	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move,enum=freeze,enum=reassign"`
+	Do string `yaml:"do" json:"do" jsonschema:"enum=cut,enum=flap,enum=blackhole,enum=degrade,enum=mtu,enum=partition,enum=pause,enum=kill,enum=restart,enum=withdraw,enum=drain,enum=move,enum=release,enum=allocate,enum=freeze,enum=reassign"`
 	// On selects what it happens to: an on-ramp such as shop.1.wan (its line), two ends of a link joined by "-", a node, a site or a datacenter.
 	On string `yaml:"on" json:"on"`
 	// For is how long; then it heals.
@@ -79,7 +81,7 @@ type Fault struct {
 	Address string `yaml:"address,omitempty" json:"address,omitempty"`
 	// To is the datacenter that an address moves to.
 	To string `yaml:"to,omitempty" json:"to,omitempty"`
-	// Wait of drain, between withdrawal and stop, 0 means 1 s; of move, how long flows go on, 0 means not at all.
+	// Wait of drain, between withdrawal and stop, 0 means 1 s; of move and release, how long flows go on, 0 means not at all.
 	Wait unit.Duration `yaml:"wait,omitempty" json:"wait,omitempty"`
 	// Impairment of degrade, in both directions, instead of what the link does otherwise.
 	Impairment *Impairment `yaml:"impairment,omitempty" json:"impairment,omitempty"`
@@ -128,6 +130,8 @@ const (
 	Withdraw  = "withdraw"
 	Drain     = "drain"
 	Move      = "move"
+	Release   = "release"
+	Allocate  = "allocate"
 	Freeze    = "freeze"
 	Reassign  = "reassign"
 )
@@ -137,5 +141,5 @@ const TunnelAddress = "tunnel"
 
 // FaultWords are the words of Fault.Do, in the language's order.
 func FaultWords() []string {
-	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move, Freeze, Reassign}
+	return []string{Cut, Flap, Blackhole, Degrade, LowerMTU, Partition, Pause, Kill, Restart, Withdraw, Drain, Move, Release, Allocate, Freeze, Reassign}
 }

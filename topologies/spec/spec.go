@@ -136,9 +136,11 @@ type Egress struct {
 	Prefix netip.Prefix `yaml:"prefix" json:"prefix"`
 	// Slices maps slice number to server number within the datacenter; empty
 	// means server i owns slice i (DESIGN 2).
-	Slices  map[int]int `yaml:"slices,omitempty" json:"slices,omitempty"`
-	Country string      `yaml:"country,omitempty" json:"country,omitempty"`
-	Tags    []string    `yaml:"tags,omitempty" json:"tags,omitempty"`
+	Slices map[int]int `yaml:"slices,omitempty" json:"slices,omitempty"`
+	// Spare addresses are nobody's until a fault allocates them.
+	Spare   bool     `yaml:"spare,omitempty" json:"spare,omitempty"`
+	Country string   `yaml:"country,omitempty" json:"country,omitempty"`
+	Tags    []string `yaml:"tags,omitempty" json:"tags,omitempty"`
 }
 
 // Transit is an AS of the Internet, with one router. Where a file has any, the
