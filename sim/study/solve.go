@@ -19,7 +19,7 @@ func (r *Runner) answer(ctx context.Context) error {
 	for _, q := range r.Study.Solve {
 		points := []Point{r.points[0]}
 		if q.Each {
-			points = slices.DeleteFunc(slices.Clone(r.points), func(p Point) bool { return len(p.Down) > 0 })
+			points = r.places(q.Max + q.Min)
 		}
 		for _, p := range points {
 			a, err := r.search(ctx, q, p)
@@ -30,6 +30,29 @@ func (r *Runner) answer(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// places are the points at which a knob is searched: all with every datacenter up that
+// differ in something else.
+func (r *Runner) places(knob string) []Point {
+	var all []Point
+	seen := map[string]bool{}
+	for _, p := range r.points {
+		if len(p.Down) > 0 {
+			continue
+		}
+		others := p.Case
+		for i, k := range r.Study.Vary {
+			if k.Set != knob {
+				others += fmt.Sprintf(" %q", p.Values[i])
+			}
+		}
+		if !seen[others] {
+			seen[others] = true
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // searcher brackets the value at which a condition ends to hold, under common random
