@@ -56,7 +56,7 @@ func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
 			return rows, err
 		}
 	}
-	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.maxmin, b.crowds, b.internet, b.slices} {
+	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.maxmin, b.crowds, b.internet, b.slices, b.sweeps} {
 		more, err := measure(ctx)
 		if rows = append(rows, more...); err != nil {
 			return rows, err

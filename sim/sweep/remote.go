@@ -54,8 +54,17 @@ func NewRemote(conn *nats.Conn, job []byte) (*Remote, error) {
 	return r, err
 }
 
-// Close takes the job back.
-func (r *Remote) Close() error { return r.sub.Unsubscribe() }
+// Close takes the job back. Between two runs its stream stays, so that workers wait
+// for the next tasks and not for a stream.
+func (r *Remote) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := r.js.DeleteStream(ctx, stream(r.id))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = nil // nothing has run
+	}
+	return errors.Join(err, r.sub.Unsubscribe())
+}
 
 func taskSubject(id string) string   { return "homeward." + id + ".task" }
 func answerSubject(id string) string { return "homeward." + id + ".answer" }
@@ -77,11 +86,6 @@ func (r *Remote) Run(ctx context.Context, tasks []Task, done func(Task, []byte) 
 	if err := r.publish(ctx, tasks); err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = r.js.DeleteStream(ctx, stream(r.id))
-	}()
 	return r.collect(ctx, answered, tasks, done)
 }
 
