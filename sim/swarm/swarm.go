@@ -34,7 +34,8 @@ type Load func(name string, text []byte) (*plan.Plan, error)
 // Options of a run. Load is needed; the others may be zero.
 type Options struct {
 	Load Load
-	// Hub makes the hubs; nil means hub.New. Tests break them here.
+	// Hub makes the hubs; nil means hub.New. Tests break them here. Cases that run
+	// at the same time call it at the same time.
 	Hub func(server int, c hub.Config) (run.Hub, error)
 }
 

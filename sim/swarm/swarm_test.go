@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -39,6 +40,32 @@ func TestSameSeedSameRun(t *testing.T) {
 		y, _ := swarm.Run(b, swarm.Options{Load: loadtest.Base})
 		if x != y {
 			t.Errorf("seed %d: %+v and %+v", seed, x, y)
+		}
+	}
+}
+
+// However many cases run at a time, a swarm is told in the order of its seeds, and
+// of what fails the lowest seed.
+func TestSameSwarmOnAnyProcessors(t *testing.T) {
+	type told struct {
+		tallies []swarm.Tally
+		last    swarm.Tally
+		seed    uint64
+	}
+	var want told
+	for i, processors := range []int{1, 2, 5} {
+		var got told
+		was := runtime.GOMAXPROCS(processors)
+		tally, f := swarm.Many(t.Context(), 3, short, swarm.Options{Load: loadtest.Base, Hub: tupled}, func(s swarm.Tally) { got.tallies = append(got.tallies, s) })
+		runtime.GOMAXPROCS(was)
+		if f == nil || tally.Runs != len(got.tallies)+1 || tally.Seed != f.Case.Seed {
+			t.Fatalf("%d processors: %+v, %d told, %+v; want a failure at the last", processors, tally, len(got.tallies), f)
+		}
+		if got.last, got.seed = tally, f.Case.Seed; i == 0 {
+			want = got
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%d processors: %+v, want %+v", processors, got.last, want.last)
 		}
 	}
 }
@@ -83,6 +110,7 @@ func TestShrinks(t *testing.T) {
 	}
 }
 
+// What has begun when the context ends is told too, and nothing else begins.
 func TestManyStopsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	n := 0
@@ -91,8 +119,8 @@ func TestManyStopsWithItsContext(t *testing.T) {
 			stop()
 		}
 	})
-	if f != nil || tally.Runs != 3 || tally.Seed != 7 {
-		t.Errorf("%+v, %v; want three runs", tally, f)
+	if f != nil || tally.Runs < 3 || tally.Runs > 50 || tally.Runs != n || tally.Seed != 5+uint64(n)-1 {
+		t.Errorf("%+v, %v, %d told; want three runs, and those that had begun", tally, f, n)
 	}
 }
 
