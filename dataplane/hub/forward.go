@@ -118,6 +118,9 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 	if off == nil {
 		h.sendAway(now, w, i, out)
 	} else {
+		if w.joined || !w.meta.DF { // it may go in fragments, and its source be others' too
+			w.meta.SetID(w.data, h.privateIdentification())
+		}
 		h.sendInto(w, off, x, out)
 	}
 	if ended {

@@ -101,3 +101,13 @@ func (h *Hub) identification(port uint16) uint32 {
 	h.ids++
 	return uint32(port)&^(egress.SliceSize-1) | h.ids%egress.SliceSize
 }
+
+// privateIdentification is the same for one to a private host, to which clients
+// of overlapping sites may have one address: as each other by several servers, or
+// the network's. No part of the numbers is a server's, so each counts from far
+// away of the others.
+func (h *Hub) privateIdentification() uint32 {
+	const apart = 0x9e37 // of 65,536 the golden section: multiples of it are far from each other
+	h.ids++
+	return uint32(h.v.cfg.Self)*apart + h.ids
+}

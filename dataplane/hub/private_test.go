@@ -273,6 +273,38 @@ func TestPrivateFragments(t *testing.T) {
 	}
 }
 
+// TestPrivateIdentifications: datagrams of overlapping sites, which chose the same
+// identification, have others where one host puts their fragments together; with
+// the client's address as their source, and with the network's.
+func TestPrivateIdentifications(t *testing.T) {
+	n := private(t, hubtest.Options{ARR: hubtest.All, Sites: 3, Connectors: 1, Edit: func(c *hub.Config) { c.Tenants[0].Collision = hub.CollisionSNAT }})
+	n.Private = nil
+	type name struct {
+		source netip.Addr
+		id     uint16
+	}
+	seen := map[name]bool{}
+	for port := range uint16(20) {
+		for site := ident.OnRamp(1); site <= 3; site++ {
+			client := netip.AddrPortFrom(hubtest.Till.Addr(), 40000+port)
+			var in []hubtest.Arrival
+			for _, f := range hubtest.Cut(hubtest.IP{Src: client, Dst: hubtest.Host, ClearDF: true, Payload: make([]byte, 2000)}.UDP(), 1200, 77) {
+				in = append(in, by(n.FromSite(site, f), connector)...)
+			}
+			if len(in) != 2 {
+				t.Fatalf("%d fragments of site %d's question came, drops %v", len(in), site, n.Counters().Drops)
+			}
+			first, second := hubtest.Decode(in[0].Packet).IP, hubtest.Decode(in[1].Packet).IP
+			source, _ := netip.AddrFromSlice(first.SrcIP)
+			x := name{source, first.Id}
+			if seen[x] || second.Id != first.Id {
+				t.Errorf("port %d, site %d: %+v twice, or another in the second fragment (%d)", port, site, x, second.Id)
+			}
+			seen[x] = true
+		}
+	}
+}
+
 // TestPrivateTooBig: a packet too big for the connector's tunnel is told to its
 // sender, who is at the site.
 func TestPrivateTooBig(t *testing.T) {
