@@ -25,7 +25,7 @@ type portTotals struct {
 
 // Flows that a run plays in slices near their bound; with more of them it plays a
 // part of each datacenter's servers, and every one of them stands for several.
-const budget = 4_000_000
+const budget = 2_000_000
 
 // near is how many standard deviations a load may come to the bound before chance
 // matters: beyond, formula B is less than 1e-9.
