@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Tests start this binary again as the program, and labs as what serves them.
-	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && slices.Contains([]string{agentCommand, keeperCommand, firstCommand, pumpCommand, speakerCommand}, os.Args[1]) {
+	if os.Getenv("HOMEWARD_TEST_MAIN") != "" || len(os.Args) > 1 && slices.Contains([]string{agentCommand, keeperCommand, firstCommand, pumpCommand, speakerCommand, workerCommand}, os.Args[1]) {
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	testscript.Main(m, map[string]func(){

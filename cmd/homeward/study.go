@@ -18,6 +18,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/studypage"
 	"github.com/homeward-lab/homeward/sim/study"
 	"github.com/homeward-lab/homeward/topologies"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 type studyFlags struct {
@@ -186,5 +187,9 @@ func (o *openedStudy) knownMeasure(name string) error {
 		}
 		known = append(known, m.Name)
 	}
-	return usagef("--why: %w", o.study.Unknown("measures", "measure", name, known))
+	hint := ""
+	if near := spec.Nearest(name, known); near != "" {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return usagef("--why: no measure %q at the level %s%s", name, o.study.Spec.Level, hint)
 }

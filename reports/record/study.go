@@ -26,8 +26,8 @@ type Study struct {
 	Knobs    []string       `json:"knobs,omitempty"`
 	Measures []StudyMeasure `json:"measures"`
 	// Shown are the measures that the study is about; none means the first ones.
-	Shown []string `json:"shown,omitempty"`
-	Points   []StudyPoint   `json:"points"`
+	Shown  []string     `json:"shown,omitempty"`
+	Points []StudyPoint `json:"points"`
 	// Reference is the point that differences are from.
 	Reference string `json:"reference,omitempty"`
 	// Expected are measures over all states of failure, weighed by how likely each is.
