@@ -283,6 +283,42 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// An address that drains keeps the places of its flows: an address that comes
+// then has none of them, until they are over.
+func TestDrainedPlaces(t *testing.T) {
+	p := newPlane(t, hubtest.Options{}, Spec{})
+	c := hubtest.IP{Src: hubtest.Till, Dst: hubtest.Web}
+	f := udpFlow(1, c, egressPort)
+	p.install(f)
+	next := p.spec.Config
+	next.Egress = slices.Clone(next.Egress)
+	fresh := next.Egress[0]
+	fresh.Addr = netip.MustParseAddr("198.51.100.77")
+	next.Egress[0].Closed = true
+	next.Egress = append(next.Egress, fresh)
+	configure := func() (places bool) {
+		t.Helper()
+		if err := p.Configure(next); err != nil {
+			t.Fatal(err)
+		}
+		_, places = p.network.slots[fresh.Addr]
+		return places
+	}
+	if configure() {
+		t.Error("an address has places in which another one's flows are")
+	}
+	out, why := p.bySite(1, c.UDP())
+	if why != Forwarded || hubtest.Decode(out).Src != egressPort {
+		t.Errorf("a flow of an address that drains: %v, from %v", why, hubtest.Decode(out).Src)
+	}
+	if _, ok := p.Remove(f); !ok {
+		t.Error("a flow of an address that drains cannot be removed")
+	}
+	if !configure() {
+		t.Error("the places of an address without flows are not given to the next")
+	}
+}
+
 // Another configuration is in force at once, and flows stay.
 func TestConfigure(t *testing.T) {
 	p := newPlane(t, hubtest.Options{Datacenters: 2, Servers: 2, Edit: func(c *hub.Config) {

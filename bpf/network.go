@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -151,7 +152,9 @@ func (d *Dataplane) nameSlots(a netip.Addr, p *dataplanePlace) error {
 }
 
 // releaseSlots gives back the places of egress addresses that are not this
-// server's any more. Their flows are over: no reply comes here.
+// server's any more, or that move. An address that drains has flows yet, whose
+// source is the address that their places are named after: these stay its own
+// until the last is removed.
 func (d *Dataplane) releaseSlots() {
 	still := make(map[netip.Addr]bool)
 	for i := range d.spec.Config.Egress {
@@ -159,11 +162,23 @@ func (d *Dataplane) releaseSlots() {
 		still[a.Addr] = ownedBy(a, d.spec.Config.Self) && d.spec.Config.Steered(a)
 	}
 	for a, base := range d.network.slots {
-		if !still[a] {
+		if !still[a] && !d.taken(base) {
 			delete(d.network.slots, a)
 			d.network.free = append(d.network.free, base)
 		}
 	}
+}
+
+// taken says whether there are flows in the places of the egress address that
+// begin at base.
+func (d *Dataplane) taken(base uint32) bool {
+	places := d.flows[base : base+uint32(d.spec.PortSlots)]
+	for i := range places {
+		if atomic.LoadUint32(&places[i].Serial) != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Dataplane) egressPlace(a *egress.Address) dataplanePlace {
