@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -30,7 +28,7 @@ func Write(dir string, s *record.Study) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := renameio.WriteFile(path, f.Data, 0o644); err != nil {
+		if err := replace(path, f.Data); err != nil {
 			return fmt.Errorf("study: %w", err)
 		}
 	}
@@ -86,5 +84,14 @@ func Partial(dir string, s *record.Study) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(dir, HTML), page, 0o644)
+	return replace(filepath.Join(dir, HTML), page)
+}
+
+// replace puts a whole file where another may be, on every system.
+func replace(path string, data []byte) error {
+	beside := path + ".new"
+	if err := os.WriteFile(beside, data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(beside, path)
 }
