@@ -22,6 +22,9 @@ const (
 	atOnce = 20 * time.Millisecond
 	// mostAtOnce bounds them.
 	mostAtOnce = 64
+	// shareOfRest is how little of what is left one worker takes: towards the end one at
+	// a time, and so at the beginning of another round, whose tasks may be longer.
+	shareOfRest = 8
 	// idle is how long a fetch waits for tasks.
 	idle = 500 * time.Millisecond
 )
@@ -82,6 +85,8 @@ type worker struct {
 	id   string
 	do   Do
 	took time.Duration // of a task, lately
+	// pending is how many tasks were left for all workers at the last fetch.
+	pending uint64
 }
 
 // run ends without error when the job is no longer offered.
@@ -104,7 +109,7 @@ func (w *worker) run(ctx context.Context) error {
 		}
 		n := 1
 		if w.took > 0 {
-			n = int(max(1, min(mostAtOnce, atOnce/w.took)))
+			n = int(max(1, min(mostAtOnce, atOnce/w.took, time.Duration(w.pending/shareOfRest))))
 		}
 		batch, err := c.Fetch(n, jetstream.FetchMaxWait(idle))
 		if err != nil {
@@ -121,7 +126,10 @@ func (w *worker) run(ctx context.Context) error {
 			}
 			continue
 		}
-		missed = 0
+		missed, w.pending = 0, 0
+		if meta, err := held[len(held)-1].Metadata(); err == nil {
+			w.pending = meta.NumPending
+		}
 		if err := w.all(ctx, held); err != nil {
 			return err
 		}
