@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -68,34 +69,47 @@ func (s *Study) Unknown(path, what, name string, known []string) *Mistake {
 // InternetKnob says whether a path turns the study's own graph and not the scenario.
 func InternetKnob(path string) bool { return strings.HasPrefix(path, "internet.") }
 
-// Check asks the scenario about every setting and every value of a knob, each by
-// itself. The error is an Errors with positions in the study.
+// Check asks the scenario about every setting and every value of a knob. Settings
+// that are right together are right; of others each is asked about by itself. The
+// error is an Errors with positions in the study.
 func (s *Study) Check(doc *Doc) error {
 	var all Errors
-	ask := func(at, variant string, set spec.Setting) {
-		if InternetKnob(set.Path) {
+	mistakes := func(variant string, set []spec.Setting) (errs Errors) {
+		set = slices.DeleteFunc(slices.Clone(set), func(one spec.Setting) bool { return InternetKnob(one.Path) })
+		_, err := doc.Resolve(variant, set)
+		errors.As(err, &errs)
+		return errs
+	}
+	ask := func(at, variant string, before, set []spec.Setting, path func(i int) string) {
+		together := mistakes(variant, slices.Concat(before, set))
+		if len(together) == 0 {
 			return
 		}
-		_, err := doc.Resolve(variant, []spec.Setting{set})
-		var errs Errors
-		if !errors.As(err, &errs) {
+		alone := len(all)
+		for i, one := range set {
+			for _, m := range mistakes(variant, []spec.Setting{one}) {
+				all = append(all, s.translate(path(i), m))
+			}
+		}
+		if len(all) > alone {
 			return
 		}
-		for _, m := range errs {
-			all = append(all, s.translate(at, m))
+		for _, m := range together {
+			all = append(all, s.Mistake(at, fmt.Sprintf("with these values together: %s:%d:%d: %s", m.File, m.Line, m.Col, m.Msg), m.Hint))
 		}
 	}
-	for i, set := range s.Spec.Set {
-		ask(fmt.Sprintf("set[%d]", i), spec.Base, set)
+	ask("set", spec.Base, nil, s.Spec.Set, func(i int) string { return fmt.Sprintf("set[%d]", i) })
+	var before []spec.Setting
+	if len(all) == 0 {
+		before = s.Spec.Set
 	}
 	for _, c := range s.Spec.Cases {
+		at := "cases." + c.Name
 		if c.Variant != "" && !contains(doc.Variants(), c.Variant) {
-			all = append(all, s.Unknown("cases."+c.Name+".variant", "variant", c.Variant, doc.Variants()))
+			all = append(all, s.Unknown(at+".variant", "variant", c.Variant, doc.Variants()))
 			continue
 		}
-		for i, set := range c.Set {
-			ask(fmt.Sprintf("cases.%s.set[%d]", c.Name, i), c.Variant, set)
-		}
+		ask(at, c.Variant, before, c.Set, func(i int) string { return fmt.Sprintf("%s.set[%d]", at, i) })
 	}
 	knobs := func(at string, list []spec.Knob) {
 		for i, k := range list {
@@ -104,7 +118,7 @@ func (s *Study) Check(doc *Doc) error {
 				if len(k.Values) == 0 {
 					where = fmt.Sprintf("%s[%d].from", at, i)
 				}
-				ask(where, spec.Base, spec.Setting{Path: k.Set, Value: v})
+				ask(where, spec.Base, before, []spec.Setting{{Path: k.Set, Value: v}}, func(int) string { return where })
 			}
 		}
 	}
