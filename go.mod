@@ -3,35 +3,35 @@ module github.com/homeward-lab/homeward
 go 1.26.8
 
 require (
-	github.com/HdrHistogram/hdrhistogram-go v1.4.0
-	github.com/cilium/ebpf v0.22.0
-	github.com/containernetworking/plugins v1.9.1
-	github.com/expr-lang/expr v1.17.8
-	github.com/gaissmai/bart v0.30.0
-	github.com/google/go-cmp v0.7.0
-	github.com/google/renameio/v2 v2.0.2
-	github.com/gopacket/gopacket v1.7.7
-	github.com/invopop/jsonschema v0.14.0
-	github.com/nats-io/nats-server/v2 v2.15.2
-	github.com/nats-io/nats.go v1.55.0
-	github.com/osrg/gobgp/v4 v4.8.0
-	github.com/parquet-go/parquet-go v0.32.0
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
-	github.com/spf13/cobra v1.10.2
-	github.com/spf13/pflag v1.0.10
-	github.com/ulikunitz/xz v0.5.17
-	github.com/vishvananda/netlink v1.3.1
-	github.com/vishvananda/netns v0.0.5
-	go.yaml.in/yaml/v4 v4.0.0
-	golang.org/x/net v0.60.0
-	golang.org/x/sync v0.24.0
-	golang.org/x/sys v0.49.0
-	golang.org/x/term v0.47.0
-	gonum.org/v1/gonum v0.17.0
-	gonum.org/v1/plot v0.17.0
-	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237
-	pgregory.net/rapid v1.3.0
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // delays and stalls as distributions, in constant memory
+	github.com/cilium/ebpf v0.22.0 // loads and attaches the programs; bpf2go makes them
+	github.com/containernetworking/plugins v1.9.1 // namespaces; CNI for a host's way out
+	github.com/expr-lang/expr v1.17.8 // checks, compiled against typed measures
+	github.com/gaissmai/bart v0.30.0 // longest prefix match
+	github.com/google/go-cmp v0.7.0 // tests: differences that can be read
+	github.com/google/renameio/v2 v2.0.2 // results appear whole or not at all
+	github.com/gopacket/gopacket v1.7.7 // pcapng; tests: a second opinion on packets
+	github.com/invopop/jsonschema v0.14.0 // the language's schema from its types
+	github.com/nats-io/nats-server/v2 v2.15.2 // embedded: tasks of a sweep for other machines
+	github.com/nats-io/nats.go v1.55.0 // its client
+	github.com/osrg/gobgp/v4 v4.8.0 // BGP of a lab's routers
+	github.com/parquet-go/parquet-go v0.32.0 // what a study plots, for notebooks
+	github.com/rogpeppe/go-internal v1.16.0 // tests: the command line as scripts
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // tests: shipped files against the schema
+	github.com/spf13/cobra v1.10.2 // the command line
+	github.com/spf13/pflag v1.0.10 // flags whose values complete
+	github.com/ulikunitz/xz v0.5.17 // AS graphs as they are published
+	github.com/vishvananda/netlink v1.3.1 // links, addresses, routes, queues
+	github.com/vishvananda/netns v0.0.5 // namespaces by descriptor, for netlink's handles
+	go.yaml.in/yaml/v4 v4.0.0 // scenarios, with positions
+	golang.org/x/net v0.60.0 // DNS messages; socket filters
+	golang.org/x/sync v0.24.0 // groups of goroutines that fail together
+	golang.org/x/sys v0.49.0 // system calls
+	golang.org/x/term v0.47.0 // is it a terminal, and how wide
+	gonum.org/v1/gonum v0.17.0 // distributions and statistics
+	gonum.org/v1/plot v0.17.0 // static plots of a study
+	gvisor.dev/gvisor v0.0.0-20260905035102-160fafc42237 // checksums and segmentation, as its network stack has them
+	pgregory.net/rapid v1.3.0 // tests: properties over drawn cases
 )
 
 require (
