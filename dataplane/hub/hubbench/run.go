@@ -27,7 +27,8 @@ type Row struct {
 	BaselineValue float64 `json:"baseline_value,omitempty"`
 	// Ratio is Value / BaselineValue.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Goal is the most that Value should be; nil without one.
+	// Goal is the most, or for what should be much the least, that Value should
+	// be; nil without one.
 	Goal *float64 `json:"goal,omitempty"`
 	Met  *bool    `json:"met,omitempty"`
 	// Equal says whether the results were compared and agree: every packet of
@@ -49,10 +50,13 @@ func (r Row) BaselineFigure() string {
 	return figure(r.BaselineValue, r.Unit) + " " + r.Baseline
 }
 
-// RatioFigure is the ratio, or a dash.
+// RatioFigure is the ratio, or a dash; a small one as the part that it is.
 func (r Row) RatioFigure() string {
-	if r.Ratio == 0 {
+	switch {
+	case r.Ratio == 0:
 		return "-"
+	case r.Ratio < 0.1:
+		return fmt.Sprintf("1/%.0f", 1/r.Ratio)
 	}
 	return fmt.Sprintf("%.2fx", r.Ratio)
 }
@@ -60,20 +64,30 @@ func (r Row) RatioFigure() string {
 // Verdict is the goal and whether it was met, or a dash; and a warning where
 // results were compared and differ.
 func (r Row) Verdict() string {
-	verdict := "-"
 	if r.Goal != nil {
-		verdict = "met " + figure(*r.Goal, r.Unit)
-		if !*r.Met {
-			verdict = "missed " + figure(*r.Goal, r.Unit)
+		verdict, bound := "missed", "≤"
+		if *r.Met {
+			verdict = "met"
 		}
+		if *r.Met != (r.Value <= *r.Goal) {
+			bound = "≥"
+		}
+		return verdict + " " + bound + " " + figure(*r.Goal, r.Unit) + r.warning()
 	}
+	return "-" + r.warning()
+}
+
+func (r Row) warning() string {
 	if r.Equal != nil && !*r.Equal {
-		verdict += " WRONG RESULTS"
+		return " WRONG RESULTS"
 	}
-	return verdict
+	return ""
 }
 
 func figure(v float64, unit string) string {
+	if v != 0 && math.Abs(v) < 1 {
+		return fmt.Sprintf("%.2g %s", v, unit)
+	}
 	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.1f", v), "0"), ".") + " " + unit
 }
 
