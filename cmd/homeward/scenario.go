@@ -39,7 +39,7 @@ func open(name string) (*load.Doc, error) {
 	}
 	doc, err := topologies.Load(strings.ReplaceAll(name, "-", "_"), load.WithChecker(checkMistakes))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such file, and no shipped scenario of that name (there are: %s)", cmp.Or(name, `""`), strings.Join(shippedNames(), ", "))
+		return nil, usagef("%s: no such file, and no shipped scenario of that name (there are: %s)", cmp.Or(name, `""`), strings.Join(shippedNames(topologies.List), ", "))
 	}
 	if err != nil {
 		return nil, usage(err)
@@ -47,9 +47,9 @@ func open(name string) (*load.Doc, error) {
 	return doc, nil
 }
 
-// shippedNames are what may stand for a file.
-func shippedNames() []string {
-	shipped, err := topologies.List()
+// shippedNames are what may stand for a file, of topologies.List, All or StudyList.
+func shippedNames(list func() ([]topologies.Shipped, error)) []string {
+	shipped, err := list()
 	if err != nil {
 		return nil
 	}

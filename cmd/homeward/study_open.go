@@ -77,7 +77,7 @@ func readStudy(name string) (*studyText, error) {
 	t.Name = "topologies/studies/" + word + ".yaml"
 	t.Text, err = topologies.Studies.ReadFile("studies/" + word + ".yaml")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usagef("%s: no such file, and no shipped study of that name (there are: %s)", name, strings.Join(studyNames(), ", "))
+		return nil, usagef("%s: no such file, and no shipped study of that name (there are: %s)", name, strings.Join(shippedNames(topologies.StudyList), ", "))
 	}
 	return t, err
 }
@@ -86,18 +86,6 @@ func readStudy(name string) (*studyText, error) {
 func isFile(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil || strings.ContainsAny(name, "/\\") || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
-}
-
-func studyNames() []string {
-	shipped, err := topologies.StudyList()
-	if err != nil {
-		return nil
-	}
-	names := make([]string, len(shipped))
-	for i, s := range shipped {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // openedStudy is a study ready to run.
@@ -170,7 +158,7 @@ func (o *openedStudy) openScenario() (err error) {
 	}
 	o.doc, err = topologies.Load(o.ScenarioName, load.WithChecker(checkMistakes))
 	if errors.Is(err, fs.ErrNotExist) {
-		return usage(o.study.Unknown("scenario", "shipped scenario or file", name, shippedNames()))
+		return usage(o.study.Unknown("scenario", "shipped scenario or file", name, shippedNames(topologies.All)))
 	}
 	return usageOf(err)
 }

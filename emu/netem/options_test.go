@@ -1,8 +1,8 @@
 package netem
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"math"
 	"strings"
@@ -127,28 +127,31 @@ func TestRefused(t *testing.T) {
 
 // The bytes are those of linux/pkt_sched.h, as tc(8) sends them.
 func TestAttribute(t *testing.T) {
-	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
-		t.Skip("written for little endian")
-	}
 	o := Options{
 		Limit: 1000, Latency: time.Millisecond, Jitter: 2, Table: []int16{-1, 2}, Loss: 1, Duplicate: 2, Corrupt: 3, Reorder: 4,
 		Burst: Burst{5, 6}, Gap: 7, Rate: 1 << 32, Overhead: -14, Seed: 9,
 	}
-	want := strings.Join([]string{
-		"a8000200",
-		"00000000" + "e8030000" + "01000000" + "07000000" + "02000000" + "00000000", // struct tc_netem_qopt
-		"10000100" + "000000000000000000000000",                                     // correlations
-		"0c000300" + "0400000000000000",                                             // reorder
-		"0c000400" + "0300000000000000",                                             // corrupt
-		"18000500" + "14000200" + "05000000060000000000000000000000",                // loss: Gilbert-Elliott
-		"14000600" + "ffffffff" + "f2ffffff" + "0000000000000000",                   // rate
-		"0c000800" + "0000000001000000",
-		"0c000a00" + "40420f0000000000",
-		"0c000b00" + "0200000000000000",
-		"0c000e00" + "0900000000000000",
-		"08000200" + "ffff0200",
-	}, "")
-	if got := hex.EncodeToString(o.attribute().Serialize()); got != want {
-		t.Errorf("attribute is\n%s, want\n%s", got, want)
+	var want []byte
+	for _, part := range []any{
+		[]uint16{168, 2},
+		[]uint32{0, 1000, 1, 7, 2, 0},      // struct tc_netem_qopt
+		[]uint16{16, 1}, []uint32{0, 0, 0}, // correlations
+		[]uint16{12, 3}, []uint32{4, 0}, // reorder
+		[]uint16{12, 4}, []uint32{3, 0}, // corrupt
+		[]uint16{24, 5, 20, 2}, []uint32{5, 6, 0, 0}, // loss: Gilbert-Elliott
+		[]uint16{20, 6}, []int32{-1, -14, 0, 0}, // rate, as far as 32 bits hold it
+		[]uint16{12, 8}, uint64(1 << 32), // rate
+		[]uint16{12, 10}, int64(time.Millisecond), // latency
+		[]uint16{12, 11}, int64(2), // jitter
+		[]uint16{12, 14}, uint64(9), // seed
+		[]uint16{8, 2}, []int16{-1, 2}, // distribution
+	} {
+		var err error
+		if want, err = binary.Append(want, binary.NativeEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := o.attribute().Serialize(); !bytes.Equal(got, want) {
+		t.Errorf("attribute is\n%x, want\n%x", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,13 +217,7 @@ func TestLiveSpliceIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := 0
-	for _, f := range flows {
-		if f.Result == record.Misdelivered {
-			wrong++
-		}
-	}
-	if wrong == 0 {
+	if !slices.ContainsFunc(flows, misdelivered) {
 		t.Errorf("nothing misdelivered with equal routes: %+v", flows)
 	}
 	stop()

@@ -35,18 +35,24 @@ func TestEstimatorsTrace(t *testing.T) {
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
 
-// A segment that nothing answers is sent again after RTO, twice that, and so on,
-// up to 120 s (RFC 6298 section 5, rules 5.1, 5.4 to 5.6; 2.5); one answer sets
-// the timeout to what is measured (5.3), and with nothing under way there is none
-// (5.2).
-func TestTimeoutTrace(t *testing.T) {
-	const trip = 80 * time.Millisecond
+// opened is a connection that was accepted after a round trip, at that instant.
+func opened(trip time.Duration) (*Conn, vt.Instant) {
 	now := vt.Instant(0)
 	c := Open(now, Config{})
 	syn, _ := c.Next(now)
 	now = now.Add(trip)
 	c.Receive(now, &Segment{Flags: pkt.SYN | pkt.ACK, Ack: 1, Window: 0xffff, Scale: 7, SACKPermitted: true, HasTime: true, Time: 1, Echo: syn.Time, MSS: 1460})
 	c.Next(now)
+	return c, now
+}
+
+// A segment that nothing answers is sent again after RTO, twice that, and so on,
+// up to 120 s (RFC 6298 section 5, rules 5.1, 5.4 to 5.6; 2.5); one answer sets
+// the timeout to what is measured (5.3), and with nothing under way there is none
+// (5.2).
+func TestTimeoutTrace(t *testing.T) {
+	const trip = 80 * time.Millisecond
+	c, now := opened(trip)
 	rto := c.rto
 	if want := trip + 200*time.Millisecond; rto != want || c.NextWake() != vt.Never {
 		t.Fatalf("RTO %v with nothing under way, to go off at %v; want %v, and never", rto, c.NextWake(), want)
@@ -99,12 +105,7 @@ func TestTimeoutTrace(t *testing.T) {
 // under way has been waiting (RFC 8985 section 7.3).
 func TestTimeoutAfterProbe(t *testing.T) {
 	const trip = 80 * time.Millisecond
-	now := vt.Instant(0)
-	c := Open(now, Config{})
-	syn, _ := c.Next(now)
-	now = now.Add(trip)
-	c.Receive(now, &Segment{Flags: pkt.SYN | pkt.ACK, Ack: 1, Window: 0xffff, Scale: 7, SACKPermitted: true, HasTime: true, Time: 1, Echo: syn.Time, MSS: 1460})
-	c.Next(now)
+	c, now := opened(trip)
 	var sent []vt.Instant
 	send := func() {
 		for s, ok := c.Next(now); ok; s, ok = c.Next(now) {
