@@ -119,7 +119,7 @@ func (t *studyText) open() (*openedStudy, error) {
 	for _, d := range base.Datacenters {
 		o.datacenters = append(o.datacenters, d.ID)
 	}
-	o.maker = o.makerOf()
+	o.maker = o.makerOf(base)
 	return o, usageOf(o.names())
 }
 
@@ -174,13 +174,13 @@ func (o *openedStudy) resolve(p study.Point, more ...spec.Setting) (*spec.Scenar
 	return o.doc.Resolve(p.Variant(o.study.Spec), append(sets, more...))
 }
 
-func (o *openedStudy) makerOf() study.Maker {
+func (o *openedStudy) makerOf(base *spec.Scenario) study.Maker {
 	s := o.study.Spec
 	switch s.Level {
 	case "catchment":
 		return &models.Catchment{Study: s, Resolve: o.resolve, Datacenters: o.datacenters}
 	case "flows":
-		return &models.Flows{Study: s, Resolve: o.resolve, Datacenters: o.datacenters}
+		return &models.Flows{Study: s, Resolve: o.resolve, Datacenters: o.datacenters, Landing: base.Population != nil}
 	case "convergence":
 		return &models.Convergence{Study: s, Resolve: o.resolve}
 	}

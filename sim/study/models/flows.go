@@ -20,6 +20,8 @@ type Flows struct {
 	Resolve Resolve
 	// Datacenters that measures speak of.
 	Datacenters []string
+	// Landing says that the scenario has a population, which lands somewhere.
+	Landing bool
 
 	mu      sync.Mutex
 	atlases []*atlas
@@ -73,6 +75,9 @@ func (f *Flows) Measures() []record.StudyMeasure {
 
 // Limits implements study.Maker.
 func (f *Flows) Limits() []string {
+	if !f.Landing {
+		return []string{"Without packets: replies are looked up in real tables and restarts are played; what is written, kept for a site, and lost when a line fails follows from each design's rules."}
+	}
 	return append(Limits(), "The flow level knows no packets: a flow takes a port and a rate, and what queues and loss do to it is not in its numbers.")
 }
 
