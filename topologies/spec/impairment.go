@@ -5,7 +5,59 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/unit"
 )
+
+// Impairment is what a link does to packets, in each direction by itself. A zero
+// field asks for nothing: a plain wire. Sizes and rates are of IP packets.
+type Impairment struct {
+	// Delay is a duration, or "geo" for the great-circle delay of fibre; one way.
+	Delay Delay `yaml:"delay,omitempty" json:"delay,omitempty"`
+	// Jitter is half the width of the uniform distribution, the standard deviation of the others. Packets keep their order.
+	Jitter unit.Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
+	// JitterDistribution is uniform if not given.
+	JitterDistribution string `yaml:"jitter_distribution,omitempty" json:"jitter_distribution,omitempty" jsonschema:"enum=uniform,enum=normal,enum=pareto"`
+	// JitterCorrelation is that of successive packets; at most 99.9%.
+	JitterCorrelation unit.Ratio `yaml:"jitter_correlation,omitempty" json:"jitter_correlation,omitempty"`
+	Loss              unit.Ratio `yaml:"loss,omitempty" json:"loss,omitempty"`
+	// LossBurst is the mean number of successive packets lost; not given, each is lost independently.
+	LossBurst float64 `yaml:"loss_burst,omitempty" json:"loss_burst,omitempty"`
+	// Reorder is the share of packets that take no delay and so overtake.
+	Reorder unit.Ratio `yaml:"reorder,omitempty" json:"reorder,omitempty"`
+	// ReorderGap n lets only every n-th packet overtake.
+	ReorderGap int        `yaml:"reorder_gap,omitempty" json:"reorder_gap,omitempty"`
+	Duplicate  unit.Ratio `yaml:"duplicate,omitempty" json:"duplicate,omitempty"`
+	// Corrupt is the share of packets of which one bit is flipped.
+	Corrupt unit.Ratio   `yaml:"corrupt,omitempty" json:"corrupt,omitempty"`
+	Rate    unit.BitRate `yaml:"rate,omitempty" json:"rate,omitempty"`
+	// Queue before the rate, dropping what comes when it is full; not given, 100 ms at the rate and at least 30 kB.
+	Queue unit.Bytes `yaml:"queue,omitempty" json:"queue,omitempty"`
+	// Trace is a file of capacity over time in Mahimahi's format, instead of a rate: on each line a millisecond at which 1500 bytes can leave.
+	Trace Trace `yaml:"trace,omitempty" json:"trace,omitzero"`
+}
+
+// Trace is a file in Mahimahi's format, read. The zero value is none.
+type Trace struct {
+	// File as written: relative to the file that names it.
+	File  string        `json:"file"`
+	Times *impair.Trace `json:"times"`
+}
+
+// Delay is a duration or the word geo.
+type Delay struct {
+	Geo   bool          `json:"geo,omitempty"`
+	Fixed unit.Duration `json:"fixed,omitempty"`
+}
+
+// Impair overrides single links.
+type Impair struct {
+	On        string `yaml:"on" json:"on"`
+	Direction string `yaml:"direction,omitempty" json:"direction,omitempty" jsonschema:"enum=both,enum=up,enum=down"`
+	// The impairment itself, written beside on and direction.
+	Impairment `yaml:",inline"`
+}
 
 // Word is a word of the language and its value, as a file has them.
 type Word struct{ Name, Value string }
