@@ -16,6 +16,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/reports/benchpage"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/simbench"
 )
 
@@ -27,7 +28,7 @@ func newBench() *cobra.Command {
 		Use: "bench [hub|dataplane|lab|sim]", Short: "Measure, each figure beside its baseline in the same run", GroupID: "run",
 		Args: cobra.MaximumNArgs(1), ValidArgs: []string{"hub", "dataplane", "lab", "sim"},
 		Long: `Bench prints each figure beside a baseline measured in the same run, interleaved,
-and their ratio: absolute times say little about a shared machine. Results are
+and how many times better it is: absolute times say little about a shared machine. Results are
 compared for equality before speed is. Without an argument it measures hub.
 Ctrl-C prints what has been measured, and says that it is partial.
 
@@ -83,7 +84,7 @@ many TCP connections alone, all open at once: a million wants 4 GiB.`,
 }
 
 // partly says that a bench ended before its last row, and why.
-func partly(ctx context.Context, rows []hubbench.Row, err error) error {
+func partly(ctx context.Context, rows []figure.Row, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = judgeless(cause) // whatever broke because of it
 	}
@@ -94,20 +95,13 @@ func partly(ctx context.Context, rows []hubbench.Row, err error) error {
 }
 
 // writeBench writes the figures as a page, which says if there should be more.
-func writeBench(file, what string, rows []hubbench.Row, ended error) error {
-	figures := make([]benchpage.Figure, len(rows))
-	for i, r := range rows {
-		figures[i] = benchpage.Figure{
-			ID: r.ID, Value: r.Figure(), Baseline: r.BaselineFigure(), Ratio: r.RatioFigure(), Verdict: r.Verdict(),
-			Unit: r.Unit, Number: r.Value, Beside: r.BaselineValue,
-		}
-	}
+func writeBench(file, what string, rows []figure.Row, ended error) error {
 	var page bytes.Buffer
 	machine := fmt.Sprintf("Measured %s with %s on %s/%s, %s.", time.Now().Format(time.DateTime), runtime.Version(), runtime.GOOS, runtime.GOARCH, count(runtime.NumCPU(), "processor"))
 	if ended != nil {
 		machine += " " + strings.ToUpper(ended.Error()[:1]) + ended.Error()[1:] + "."
 	}
-	if err := benchpage.Write(&page, "homeward bench "+what, machine, figures); err != nil {
+	if err := benchpage.Write(&page, "homeward bench "+what, machine, rows); err != nil {
 		return err
 	}
 	return os.WriteFile(file, page.Bytes(), 0o644)
@@ -116,7 +110,7 @@ func writeBench(file, what string, rows []hubbench.Row, ended error) error {
 // maxFlows of one bench, and of a plan.
 const maxFlows = 1_000_000
 
-func bench(ctx context.Context, what string, flows int) (rows []hubbench.Row, err error) {
+func bench(ctx context.Context, what string, flows int) (rows []figure.Row, err error) {
 	switch what {
 	case "hub":
 		rows, err = hubbench.Run(ctx)
@@ -135,7 +129,7 @@ func bench(ctx context.Context, what string, flows int) (rows []hubbench.Row, er
 	return rows, err
 }
 
-func printRows(w io.Writer, rows []hubbench.Row, asJSON bool) error {
+func printRows(w io.Writer, rows []figure.Row, asJSON bool) error {
 	if asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")

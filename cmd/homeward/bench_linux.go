@@ -8,17 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/labbench"
 	"github.com/homeward-lab/homeward/emu/pathbench"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/export"
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-func benchLab(ctx context.Context) ([]hubbench.Row, error) {
+func benchLab(ctx context.Context) ([]figure.Row, error) {
 	return labbench.Bench{Pump: pump.Options{Exe: "/proc/self/exe", Args: []string{pumpCommand}}, Star: []string{starCommand}}.Run(ctx)
 }
 
@@ -42,7 +42,7 @@ func newStar() *cobra.Command {
 	}
 }
 
-func benchDataplane(ctx context.Context) ([]hubbench.Row, error) {
+func benchDataplane(ctx context.Context) ([]figure.Row, error) {
 	doc, err := load.Bytes("bench.yaml", []byte(pathbench.Scenario))
 	if err != nil {
 		return nil, err

@@ -6,13 +6,13 @@ import (
 	"context"
 	"errors"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/figure"
 )
 
-func benchLab(context.Context) ([]hubbench.Row, error) {
+func benchLab(context.Context) ([]figure.Row, error) {
 	return nil, errors.New("bench lab: a lab needs Linux")
 }
 
-func benchDataplane(context.Context) ([]hubbench.Row, error) {
+func benchDataplane(context.Context) ([]figure.Row, error) {
 	return nil, errors.New("bench dataplane: a lab needs Linux")
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/figure"
 )
 
 // What a bench has measured when it is interrupted is told as partial, with the
@@ -17,7 +17,7 @@ func TestPartialBench(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("interrupted by SIGINT"))
 	broken := errors.New("ns-3: signal: killed")
-	rows := []hubbench.Row{{ID: "sim.first", Value: 1, Unit: "ns"}, {ID: "sim.second", Value: 2, Unit: "ns"}}
+	rows := []figure.Row{{ID: "sim.first", Value: 1, Unit: "ns"}, {ID: "sim.second", Value: 2, Unit: "ns"}}
 
 	err := partly(ctx, rows, broken)
 	const want = "partial, 2 rows measured, none after sim.second: interrupted by SIGINT"

@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/reports/figure"
 )
 
 // killedPatience bounds the wait for the kernel to take a killed lab down.
@@ -42,7 +42,7 @@ func StarMain(in io.Reader, out io.Writer, nodes int) (err error) {
 
 // killedRow is what the kernel takes to clear up behind a keeper that was
 // killed, beside what that keeper took to bring its lab up.
-func (b *Bench) killedRow(ctx context.Context, nodes int) (r hubbench.Row, err error) {
+func (b *Bench) killedRow(ctx context.Context, nodes int) (r figure.Row, err error) {
 	var lives lives
 	for range b.Rounds {
 		one, err := b.killed(ctx, nodes)
@@ -51,9 +51,8 @@ func (b *Bench) killedRow(ctx context.Context, nodes int) (r hubbench.Row, err e
 		}
 		lives = append(lives, one)
 	}
-	sound := true // or there was an error
-	r = hubbench.Row{ID: "lab.killed" + strconv.Itoa(nodes) + "_ms", Value: lives.of(downTime), Unit: "ms", Baseline: "its own up time", BaselineValue: lives.of(upTime), Equal: &sound}
-	return most(r, r.BaselineValue), nil
+	r = figure.Cost("lab.killed"+strconv.Itoa(nodes)+"_ms", lives.of(downTime), "ms")
+	return r.Beside("its own up time", lives.of(upTime)).Times(1).Checked(true), nil // or there was an error
 }
 
 // killed is one such life. The process is started in a namespace of ours, in
@@ -78,7 +77,7 @@ func (b *Bench) killed(ctx context.Context, nodes int) (one life, err error) {
 	if err := space.Do(cmd.Start); err != nil {
 		return one, err
 	}
-	one.up, err = figure(bufio.NewReader(out), "up")
+	one.up, err = seconds(bufio.NewReader(out), "up")
 	if err == nil {
 		one.links, err = keeper.AliveIn(space)
 	}

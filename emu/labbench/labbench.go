@@ -16,8 +16,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -49,7 +49,7 @@ type Bench struct {
 }
 
 // Run measures.
-func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
+func (b Bench) Run(ctx context.Context) ([]figure.Row, error) {
 	b.Rounds, b.Length = cmp.Or(b.Rounds, 5), cmp.Or(b.Length, time.Second)
 	rows, err := b.wireRows(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
 }
 
 // wireRows are the delay beside the machine's timers, and the price of a packet.
-func (b *Bench) wireRows(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) wireRows(ctx context.Context) ([]figure.Row, error) {
 	var wire, floor [2][]float64 // 50th and 99th percentile, µs
 	var price []float64          // ns
 	sound := true
@@ -87,13 +87,12 @@ func (b *Bench) wireRows(ctx context.Context) ([]hubbench.Row, error) {
 		sound = sound && d.sound
 		price = append(price, n)
 	}
-	var rows []hubbench.Row
+	var rows []figure.Row
 	for i, at := range []struct {
 		id   string
 		goal float64
 	}{{"lab.delay_p50_us", goalP50}, {"lab.delay_p99_us", goalP99}} {
-		r := hubbench.Row{ID: at.id, Value: median(wire[i]), Unit: "µs", Baseline: "timer floor", BaselineValue: median(floor[i]), Equal: &sound}
-		rows = append(rows, most(r, at.goal))
+		rows = append(rows, figure.Cost(at.id, median(wire[i]), "µs").Beside("timer floor", median(floor[i])).Bound(at.goal).Checked(sound))
 	}
 	return append(rows, priceRows(median(price))...), nil
 }
@@ -101,22 +100,11 @@ func (b *Bench) wireRows(ctx context.Context) ([]hubbench.Row, error) {
 // priceRows are what a packet costs, and how many that makes a second when a
 // processor does nothing else: the kernel's part of sending and receiving it
 // counts, as it takes that processor's time, too.
-func priceRows(ns float64) []hubbench.Row {
-	pace := hubbench.Row{ID: "lab.wire_mpps", Value: 1e3 / ns, Unit: "Mpps a processor"}
-	goal := 1e3 / float64(goalPacket)
-	met := pace.Value >= goal
-	pace.Goal, pace.Met = &goal, &met
-	return []hubbench.Row{most(hubbench.Row{ID: "lab.wire_packet_ns", Value: ns, Unit: "ns"}, goalPacket), pace}
-}
-
-// most sets the goal that the value should not exceed, and the ratio.
-func most(r hubbench.Row, goal float64) hubbench.Row {
-	met := r.Value <= goal
-	r.Goal, r.Met = &goal, &met
-	if r.BaselineValue > 0 {
-		r.Ratio = r.Value / r.BaselineValue
+func priceRows(ns float64) []figure.Row {
+	return []figure.Row{
+		figure.Cost("lab.wire_packet_ns", ns, "ns").Bound(goalPacket),
+		figure.Rate("lab.wire_mpps", 1e3/ns, "Mpps a processor").Bound(1e3 / float64(goalPacket)),
 	}
-	return r
 }
 
 func median(v []float64) float64 {

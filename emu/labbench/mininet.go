@@ -82,7 +82,7 @@ func mininet(ctx context.Context, nodes int) (one life, err error) {
 // converse reads what star.py says, counts the links that work while it is up,
 // and has it go down.
 func converse(out *bufio.Reader, in io.Writer, pid int) (one life, err error) {
-	if one.up, err = figure(out, "up"); err != nil {
+	if one.up, err = seconds(out, "up"); err != nil {
 		return one, err
 	}
 	line, err := saying(out, "pids")
@@ -103,7 +103,7 @@ func converse(out *bufio.Reader, in io.Writer, pid int) (one life, err error) {
 	if _, err := io.WriteString(in, "down\n"); err != nil {
 		return one, err
 	}
-	one.down, err = figure(out, "down")
+	one.down, err = seconds(out, "down")
 	return one, err
 }
 
@@ -117,12 +117,12 @@ func saying(out *bufio.Reader, word string) (string, error) {
 	return rest, nil
 }
 
-// figure is a number of seconds that it says, in ms.
-func figure(out *bufio.Reader, word string) (float64, error) {
+// seconds is a number of them that it says, in ms.
+func seconds(out *bufio.Reader, word string) (float64, error) {
 	text, err := saying(out, word)
 	if err != nil {
 		return 0, err
 	}
-	seconds, err := strconv.ParseFloat(text, 64)
-	return seconds * 1e3, err
+	s, err := strconv.ParseFloat(text, 64)
+	return s * 1e3, err
 }

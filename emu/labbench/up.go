@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -58,7 +58,7 @@ func upTime(l life) float64   { return l.up }
 func downTime(l life) float64 { return l.down }
 
 // labRows are labs that come up and go down, beside the same by mininet.
-func (b *Bench) labRows(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) labRows(ctx context.Context) ([]figure.Row, error) {
 	absent := noMininet()
 	beside := func(all ...kind) []kind {
 		if absent != "" {
@@ -71,19 +71,16 @@ func (b *Bench) labRows(ctx context.Context) ([]hubbench.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	row := func(id string, nodes int, own, other lives, get func(life) float64, goal float64) hubbench.Row {
+	row := func(id string, nodes int, own, other lives, get func(life) float64, goal float64) figure.Row {
 		sound := own.whole(nodes - 1)
-		r := hubbench.Row{ID: id, Value: own.of(get), Unit: "ms", Equal: &sound}
+		r := figure.Cost(id, own.of(get), "ms")
 		if len(other) == 0 {
-			r.Baseline = "mininet: " + absent
-			return r
+			return r.Beside("mininet: "+absent, 0).Checked(sound)
 		}
-		sound = sound && other.whole(nodes-1)
-		r.Baseline, r.BaselineValue = "mininet "+mininetVersion, other.of(get)
-		return most(r, r.BaselineValue/goal)
+		return r.Beside("mininet "+mininetVersion, other.of(get)).Times(goal).Checked(sound && other.whole(nodes-1))
 	}
 	small = append(small, nil) // mininet's, where there is none
-	rows := []hubbench.Row{
+	rows := []figure.Row{
 		row("lab.up100_vs_mininet", few, small[0], small[2], upTime, goalUp100),
 		row("lab.up100_process_vs_mininet", few, small[1], small[2], upTime, goalUpProcess100),
 		row("lab.down100_vs_mininet", few, small[0], small[2], downTime, goalDown100),
@@ -183,7 +180,7 @@ func own(ctx context.Context, nodes int, then func(*keeper.Lab) error) (one life
 func milliseconds(since time.Time) float64 { return float64(time.Since(since)) / 1e6 }
 
 // namespaceMemory is what the kernel keeps for each namespace that is wired.
-func namespaceMemory(ctx context.Context, nodes int) (r hubbench.Row, err error) {
+func namespaceMemory(ctx context.Context, nodes int) (r figure.Row, err error) {
 	before, err := kernelMemory()
 	if err != nil {
 		return r, err
@@ -194,7 +191,7 @@ func namespaceMemory(ctx context.Context, nodes int) (r hubbench.Row, err error)
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	after, err := kernelMemory()
-	return hubbench.Row{ID: "lab.namespace_bytes", Value: float64(after-before) / float64(nodes), Unit: "bytes"}, err
+	return figure.Cost("lab.namespace_bytes", float64(after-before)/float64(nodes), "bytes"), err
 }
 
 // kernelMemory is what the kernel itself uses, bytes.

@@ -9,9 +9,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -23,12 +23,12 @@ const (
 
 // wiringRow is what a link costs to make, with each end in its place from the
 // first moment, beside the way of most labs: made where the maker is, then moved.
-func (b *Bench) wiringRow(ctx context.Context) (hubbench.Row, error) {
+func (b *Bench) wiringRow(ctx context.Context) (figure.Row, error) {
 	var place, move []float64
 	sound := true
 	for range b.Rounds {
 		if err := ctx.Err(); err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 		err := spaces(3, func(all []*netns.NS) error {
 			took, err := inPlace(ctx, all[0], all[1])
@@ -46,11 +46,11 @@ func (b *Bench) wiringRow(ctx context.Context) (hubbench.Row, error) {
 			return err
 		})
 		if err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 	}
-	r := hubbench.Row{ID: "lab.wiring_vs_move", Value: median(place), Unit: "µs a link", Baseline: "create, then move", BaselineValue: median(move), Equal: &sound}
-	return most(r, r.BaselineValue/goalWiring), nil
+	r := figure.Cost("lab.wiring_vs_move", median(place), "µs a link")
+	return r.Beside("create, then move", median(move)).Times(goalWiring).Checked(sound), nil
 }
 
 // carriers is how many ends of links there are that can carry packets.

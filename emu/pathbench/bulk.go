@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -44,7 +44,7 @@ type path struct {
 const bulkPort = 5001
 
 // bulkRows are what TCP reaches from a branch to an origin.
-func (b *Bench) bulkRows(ctx context.Context) (rows []hubbench.Row, err error) {
+func (b *Bench) bulkRows(ctx context.Context) (rows []figure.Row, err error) {
 	var paths []*path
 	defer func() {
 		for _, p := range paths {
@@ -92,8 +92,8 @@ func (b *Bench) bulkRows(ctx context.Context) (rows []hubbench.Row, err error) {
 			least    float64
 		}{{"arr", "ebpf", goalBulk[streams]}, {"hub", "hub", goalHubBulk[streams]}, {"diy", "diy", 0}} {
 			if p, base := by[c.name], by["route"]; p != nil && base != nil {
-				rows = append(rows, share(fmt.Sprintf("dataplane.%s_tcp%d_vs_route", c.id, streams), median(p.gbits[streams]), "Gbit/s",
-					"plain kernel routing over as many links", median(base.gbits[streams]), c.least, p.equal && base.equal))
+				rows = append(rows, figure.Rate(fmt.Sprintf("dataplane.%s_tcp%d_vs_route", c.id, streams), median(p.gbits[streams]), "Gbit/s").
+					Beside("plain kernel routing over as many links", median(base.gbits[streams])).Times(c.least).Checked(p.equal && base.equal))
 			}
 		}
 	}

@@ -13,11 +13,11 @@ import (
 
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/dataplane/hub"
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/reports/figure"
 )
 
 // Goals of PERFORMANCE 1, ns.
@@ -27,9 +27,9 @@ const (
 )
 
 // kernelRows are figures of the programs by themselves: nothing is sent.
-func (b *Bench) kernelRows(ctx context.Context) (rows []hubbench.Row, err error) {
+func (b *Bench) kernelRows(ctx context.Context) (rows []figure.Row, err error) {
 	if err := bpf.DataplaneSupported(); err != nil {
-		return []hubbench.Row{{ID: "dataplane.forward_ns", Unit: "ns", Baseline: err.Error()}}, nil
+		return []figure.Row{figure.Cost("dataplane.forward_ns", 0, "ns").Beside(err.Error(), 0)}, nil
 	}
 	s, err := b.newServer()
 	if err != nil {
@@ -46,16 +46,6 @@ func (b *Bench) kernelRows(ctx context.Context) (rows []hubbench.Row, err error)
 	}
 	looks, err := lookUps()
 	return append(append(setUp, programs...), looks...), err
-}
-
-// most is a row whose value should not exceed a goal; 0 is none.
-func most(id string, value float64, unit string, goal float64) hubbench.Row {
-	r := hubbench.Row{ID: id, Value: value, Unit: unit}
-	if goal > 0 {
-		met := value <= goal
-		r.Goal, r.Met = &goal, &met
-	}
-	return r
 }
 
 // server is a hub and the kernel's part of it, without a link.
@@ -118,7 +108,7 @@ func (s *server) down(i int) []byte {
 
 // setUp measures a flow from its first packet until the kernel carries it: two
 // decisions, both directions installed; its end; and the memory it takes.
-func (s *server) setUp(ctx context.Context) ([]hubbench.Row, error) {
+func (s *server) setUp(ctx context.Context) ([]figure.Row, error) {
 	before, err := s.kernel.Memory()
 	if err != nil {
 		return nil, err
@@ -163,13 +153,15 @@ func (s *server) setUp(ctx context.Context) ([]hubbench.Row, error) {
 	}
 	equal := carried == setUpFlows
 	each := float64(took) / setUpFlows
-	rate := most("dataplane.setup_per_s", 1e9/each, "/s", 0)
-	rate.Equal = &equal
-	return []hubbench.Row{rate, most("dataplane.setup_us", each/1e3, "µs", 0), most("dataplane.flow_bytes", float64(after-before)/setUpFlows, "B", 0)}, context.Cause(ctx)
+	return []figure.Row{
+		figure.Rate("dataplane.setup_per_s", 1e9/each, "/s").Checked(equal),
+		figure.Cost("dataplane.setup_us", each/1e3, "µs"),
+		figure.Cost("dataplane.flow_bytes", float64(after-before)/setUpFlows, "B"),
+	}, context.Cause(ctx)
 }
 
 // programs are the test-run times of the program by what it does.
-func (s *server) programs(rounds int) ([]hubbench.Row, error) {
+func (s *server) programs(rounds int) ([]figure.Row, error) {
 	other := s.config.Servers[1]
 	foreign := netip.AddrPortFrom(s.egress[0].Addr(), 0)
 	for i := range s.config.Egress {
@@ -181,7 +173,7 @@ func (s *server) programs(rounds int) ([]hubbench.Row, error) {
 	}
 	_, remote := ends(0)
 	steered := hubtest.IP{Src: remote, Dst: foreign, Payload: make([]byte, payload)}.UDP()
-	var rows []hubbench.Row
+	var rows []figure.Row
 	for _, c := range []struct {
 		id     string
 		packet func(i int) []byte
@@ -197,7 +189,11 @@ func (s *server) programs(rounds int) ([]hubbench.Row, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.id, err)
 		}
-		rows = append(rows, most(c.id, took, "ns", c.goal))
+		r := figure.Cost(c.id, took, "ns")
+		if c.goal > 0 {
+			r = r.Bound(c.goal)
+		}
+		rows = append(rows, r)
 	}
 	return rows, nil
 }
@@ -225,7 +221,7 @@ func middle(all []time.Duration) float64 {
 }
 
 // lookUps are what it costs to find a reply's flow.
-func lookUps() (rows []hubbench.Row, err error) {
+func lookUps() (rows []figure.Row, err error) {
 	for _, at := range []struct {
 		name  string
 		flows int
@@ -239,10 +235,9 @@ func lookUps() (rows []hubbench.Row, err error) {
 		if err != nil {
 			return rows, err
 		}
-		r := most("dataplane.return_lookup_"+at.name+"_ns", indexed, "ns", at.goal)
-		r.Baseline, r.BaselineValue = "by a hash", hashed
-		if hashed > 0 {
-			r.Ratio = indexed / hashed
+		r := figure.Cost("dataplane.return_lookup_"+at.name+"_ns", indexed, "ns").Beside("by a hash", hashed)
+		if at.goal > 0 {
+			r = r.Bound(at.goal)
 		}
 		rows = append(rows, r)
 	}

@@ -19,11 +19,11 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -109,7 +109,7 @@ type room struct {
 }
 
 // packetRows are what a small packet costs through one server.
-func (b *Bench) packetRows(ctx context.Context) (rows []hubbench.Row, err error) {
+func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 	rooms := map[string]*room{}
 	lacks := map[string]string{}
 	defer func() {
@@ -158,13 +158,13 @@ func (b *Bench) packetRows(ctx context.Context) (rows []hubbench.Row, err error)
 	}
 	add := func(id, name, baseline, base string, faster float64) {
 		if cost(name) > 0 {
-			rows = append(rows, against(id, cost(name), "ns", baseline, cost(base), faster, sound(name, base)))
+			rows = append(rows, figure.Cost(id, cost(name), "ns").Beside(baseline, cost(base)).Times(faster).Checked(sound(name, base)))
 		}
 	}
 	add("dataplane.arr_vs_route", "ebpf_peer", what, "route", goalRoute)
 	for i, direction := range []string{"up", "down"} {
 		if arr, route := rooms["ebpf_peer"], rooms["route"]; arr != nil && route != nil {
-			rows = append(rows, against("dataplane.arr_"+direction+"_vs_route", median(arr.each[i]), "ns", what, median(route.ns), 0, sound("ebpf_peer", "route")))
+			rows = append(rows, figure.Cost("dataplane.arr_"+direction+"_vs_route", median(arr.each[i]), "ns").Beside(what, median(route.ns)).Checked(sound("ebpf_peer", "route")))
 		}
 	}
 	add("dataplane.arr_vs_diy", "ebpf_peer", diy, "diy", goalDIY)
@@ -176,7 +176,7 @@ func (b *Bench) packetRows(ctx context.Context) (rows []hubbench.Row, err error)
 	add("dataplane.redirect_peer_vs_route", "redirect_peer", what, "route", 0)
 	add("dataplane.hub_vs_route", "hub", what, "route", 0)
 	if cost("hub") > 0 && cost("route") > 0 {
-		rows = append(rows, share("dataplane.hub_pps_vs_route", 1e3/cost("hub"), "Mpps", what, 1e3/cost("route"), goalHubPPS, sound("hub", "route")))
+		rows = append(rows, figure.Rate("dataplane.hub_pps_vs_route", 1e3/cost("hub"), "Mpps").Beside(what, 1e3/cost("route")).Times(goalHubPPS).Checked(sound("hub", "route")))
 	}
 	return rows, nil
 }

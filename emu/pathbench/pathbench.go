@@ -15,8 +15,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -47,10 +47,10 @@ type Bench struct {
 }
 
 // Run measures. What cannot run here is named in a baseline, never guessed.
-func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
+func (b Bench) Run(ctx context.Context) ([]figure.Row, error) {
 	b.Rounds, b.Length = cmp.Or(b.Rounds, 7), cmp.Or(b.Length, 300*time.Millisecond)
-	var rows []hubbench.Row
-	for _, part := range []func(context.Context) ([]hubbench.Row, error){b.kernelRows, b.packetRows, b.bulkRows} {
+	var rows []figure.Row
+	for _, part := range []func(context.Context) ([]figure.Row, error){b.kernelRows, b.packetRows, b.bulkRows} {
 		more, err := part(ctx)
 		rows = append(rows, more...)
 		if err != nil {
@@ -61,33 +61,6 @@ func (b Bench) Run(ctx context.Context) ([]hubbench.Row, error) {
 		}
 	}
 	return rows, nil
-}
-
-// against is a row of times: the less the better. faster is how many times
-// faster than the baseline is the goal; 0 is none.
-func against(id string, value float64, unit, baseline string, base, faster float64, equal bool) hubbench.Row {
-	r := hubbench.Row{ID: id, Value: value, Unit: unit, Baseline: baseline, BaselineValue: base, Equal: &equal}
-	if base > 0 {
-		r.Ratio = value / base
-	}
-	if faster > 0 && base > 0 {
-		goal := base / faster
-		met := value <= goal
-		r.Goal, r.Met = &goal, &met
-	}
-	return r
-}
-
-// share is a row of rates: the more the better. least is the share of the
-// baseline that is the goal; 0 is none.
-func share(id string, value float64, unit, baseline string, base, least float64, equal bool) hubbench.Row {
-	r := against(id, value, unit, baseline, base, 0, equal)
-	if least > 0 && base > 0 {
-		goal := base * least
-		met := value >= goal
-		r.Goal, r.Met = &goal, &met
-	}
-	return r
 }
 
 func median(v []float64) float64 {

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/bpf"
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/export"
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -79,7 +79,7 @@ func TestWays(t *testing.T) {
 		return script.Bytes(), err
 	}
 	for _, part := range []struct {
-		rows func(context.Context) ([]hubbench.Row, error)
+		rows func(context.Context) ([]figure.Row, error)
 		want int
 	}{{b.packetRows, 12}, {b.bulkRows, 6}} {
 		rows, err := part.rows(t.Context())

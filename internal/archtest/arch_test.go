@@ -58,12 +58,13 @@ var allowed = []struct {
 }{
 	{"dataplane/", []string{"dataplane/"}, "the brain knows no driver, file or report"},
 	{"topologies", []string{"topologies", "dataplane/"}, "a plan is pure data for every engine"},
+	{"dataplane/hub/hubbench", []string{"dataplane/", "reports/figure"}, "a bench makes figures"},
 	{"reports/record", []string{"dataplane/vt", "dataplane/unit"}, "records are a leaf that every engine can write"},
 	{"reports/journal", []string{"reports/record", "topologies/plan", "topologies/spec", "dataplane/"}, "the journal makes records of what happened, the same for every engine"},
 	{"reports/", []string{"reports/"}, "a report reads records alone, so that it serves every engine"},
 	{"bpf", []string{"dataplane/", "bpf"}, "programs mirror the dataplane and nothing else"},
-	{"sim", []string{"sim", "topologies/plan", "topologies/spec", "topologies/place", "dataplane/", "reports/record", "reports/journal"}, "the simulator cannot see the lab"},
-	{"emu", []string{"emu", "topologies/plan", "topologies/spec", "topologies/place", "dataplane/", "reports/record", "reports/journal", "bpf"}, "the lab cannot see the simulator"},
+	{"sim", []string{"sim", "topologies/plan", "topologies/spec", "topologies/place", "dataplane/", "reports/record", "reports/journal", "reports/figure"}, "the simulator cannot see the lab"},
+	{"emu", []string{"emu", "topologies/plan", "topologies/spec", "topologies/place", "dataplane/", "reports/record", "reports/journal", "reports/figure", "bpf"}, "the lab cannot see the simulator"},
 	{"cmd/", []string{""}, "commands wire everything together"},
 	{"internal/", []string{"internal/"}, "test helpers know nothing of the product"},
 }

@@ -10,17 +10,9 @@ import (
 	"io"
 	"math"
 	"strings"
-)
 
-// Figure is one row of a bench, in words and, for the plot, in numbers.
-type Figure struct {
-	ID                              string
-	Value, Baseline, Ratio, Verdict string
-	// Unit groups the bars; Number and Beside are the value and its baseline, 0 for
-	// none.
-	Unit           string
-	Number, Beside float64
-}
+	"github.com/homeward-lab/homeward/reports/figure"
+)
 
 //go:embed benchpage.tmpl
 var page string
@@ -50,7 +42,7 @@ type bar struct {
 }
 
 // Write writes the page. machine says where it was measured.
-func Write(w io.Writer, title, machine string, figures []Figure) error {
+func Write(w io.Writer, title, machine string, figures []figure.Row) error {
 	t, err := template.New("bench").Parse(page)
 	if err != nil {
 		return err
@@ -58,22 +50,22 @@ func Write(w io.Writer, title, machine string, figures []Figure) error {
 	return t.Execute(w, struct {
 		Title, Machine string
 		Plots          []plot
-		Figures        []Figure
+		Figures        []figure.Row
 	}{title, machine, plots(figures), figures})
 }
 
 // plots are the figures that have a baseline, by unit in the order of appearance,
 // each unit on a scale of its own.
-func plots(figures []Figure) (all []plot) {
+func plots(figures []figure.Row) (all []plot) {
 	at := map[string]int{}
 	most := map[string]float64{}
 	for _, f := range figures {
-		if f.Number > 0 && f.Beside > 0 {
-			most[f.Unit] = max(most[f.Unit], f.Number, f.Beside)
+		if f.BaselineValue > 0 {
+			most[f.Unit] = max(most[f.Unit], f.Value, f.BaselineValue)
 		}
 	}
 	for _, f := range figures {
-		if f.Number <= 0 || f.Beside <= 0 {
+		if f.BaselineValue <= 0 {
 			continue
 		}
 		i, ok := at[f.Unit]
@@ -86,9 +78,9 @@ func plots(figures []Figure) (all []plot) {
 		length := func(v float64) int { return max(1, int(math.Round(v/most[f.Unit]*barLength))) }
 		_, label, _ := strings.Cut(f.ID, ".")
 		p.Bars = append(p.Bars, bar{
-			Label: label, Text: f.Value, BesideText: f.Baseline, Start: barStart,
+			Label: label, Text: f.Figure(), BesideText: f.BaselineFigure(), Start: barStart,
 			Y: p.Height, TextY: p.Height + barHeight - 2, BesideY: p.Height + barHeight + 2,
-			Length: length(f.Number), BesideLength: length(f.Beside),
+			Length: length(f.Value), BesideLength: length(f.BaselineValue),
 		})
 		p.Height += rowHeight
 	}

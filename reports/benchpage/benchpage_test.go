@@ -7,16 +7,18 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/homeward-lab/homeward/reports/figure"
 )
 
 // Every figure is in the table, those with a baseline are in a plot of their unit to
 // its scale, the plots are well-formed whatever names say, and the page is the same
 // each time.
 func TestWrite(t *testing.T) {
-	figures := []Figure{
-		{ID: "dataplane.a", Value: "50 ns", Baseline: "100 ns route", Ratio: "0.50x", Verdict: "met 80 ns", Unit: "ns", Number: 50, Beside: 100},
-		{ID: "dataplane.b", Value: "3 Gbit/s", Baseline: "2 Gbit/s <route> & \"more\"", Unit: "Gbit/s", Number: 3, Beside: 2},
-		{ID: "dataplane.c", Value: "7 µs", Unit: "µs", Number: 7},
+	figures := []figure.Row{
+		figure.Cost("dataplane.a", 50, "ns").Beside("route", 100).Bound(80),
+		figure.Rate("dataplane.b", 3, "Gbit/s").Beside("<route> & \"more\"", 2),
+		figure.Cost("dataplane.c", 7, "µs"),
 	}
 	var page, again bytes.Buffer
 	if err := errors.Join(Write(&page, "Bench", "A machine.", figures), Write(&again, "Bench", "A machine.", figures)); err != nil {

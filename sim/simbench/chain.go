@@ -9,10 +9,10 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/link"
 	"github.com/homeward-lab/homeward/sim/node"
@@ -147,35 +147,35 @@ func (c *chain) run() (arrivals, error) {
 
 // chains are packets on the chain beside ns-3's, of few flows and of many. A
 // row's value is for each packet and link.
-func (b *Bench) chains(ctx context.Context, judge *Judge) ([]hubbench.Row, error) {
+func (b *Bench) chains(ctx context.Context, judge *Judge) ([]figure.Row, error) {
 	few, err := b.chain(ctx, judge, "sim.chain_vs_ns3", 50, b.work(chainPackets))
 	if err != nil {
 		return nil, err
 	}
 	many, err := b.chain(ctx, judge, "sim.chain5000_vs_ns3", b.work(5000), b.work(manyPackets))
 	if err != nil {
-		return []hubbench.Row{few}, err
+		return []figure.Row{few}, err
 	}
-	return []hubbench.Row{few, many}, nil
+	return []figure.Row{few, many}, nil
 }
 
-func (b *Bench) chain(ctx context.Context, judge *Judge, id string, flows, all int) (hubbench.Row, error) {
+func (b *Bench) chain(ctx context.Context, judge *Judge, id string, flows, all int) (figure.Row, error) {
 	packets := max(all/flows, 1)
 	crossings := float64(flows * packets * chainHops)
 	var own, other []float64
 	equal := true
 	for range b.Rounds {
 		if err := context.Cause(ctx); err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 		c, err := newChain(nil, chainHops, flows, packets)
 		if err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 		var got arrivals
 		took, err := timed(func() (err error) { got, err = c.run(); return err })
 		if err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 		own = append(own, float64(took)/crossings)
 		if judge.Absent != "" {
@@ -183,12 +183,12 @@ func (b *Bench) chain(ctx context.Context, judge *Judge, id string, flows, all i
 		}
 		want, took2, err := judge.chain(ctx, chainHops, flows, packets)
 		if err != nil {
-			return hubbench.Row{}, err
+			return figure.Row{}, err
 		}
 		other = append(other, took2/crossings)
 		equal = equal && got == want
 	}
-	return beside(hubbench.Row{ID: id, Value: median(own), Unit: "ns"}, judge, other, goalChain, equal), nil
+	return beside(figure.Cost(id, median(own), "ns"), judge, other, goalChain, equal), nil
 }
 
 // chain is the same by ns-3, and the time that it took, ns.

@@ -8,8 +8,8 @@ import (
 	"runtime"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/run"
 )
@@ -107,7 +107,7 @@ func heap() int64 {
 }
 
 // crowds are whole networks with their hubs.
-func (b *Bench) crowds(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) crowds(ctx context.Context) ([]figure.Row, error) {
 	c, err := b.newCrowd(cmp.Or(b.Flows, b.work(CrowdFlows)))
 	if err != nil {
 		return nil, err
@@ -115,13 +115,13 @@ func (b *Bench) crowds(ctx context.Context) ([]hubbench.Row, error) {
 	if err := c.run(ctx); err != nil {
 		return nil, err
 	}
-	rows := []hubbench.Row{
-		{ID: "sim.hub_packets_per_s", Value: float64(c.packets()) / c.took * 1e9, Unit: "packets/s", Equal: &c.whole},
-		{ID: "sim.flow_bytes", Value: c.bytes, Unit: "bytes", Equal: &c.whole},
-		{ID: "sim.flows_open", Value: float64(c.flows), Unit: "flows", Equal: &c.whole},
-		{ID: "sim.flows_events", Value: float64(c.world.Events()), Unit: "events"},
-		{ID: "sim.flows_s", Value: c.took / 1e9, Unit: "s"},
-		{ID: "sim.peak_mib", Value: float64(peak()) / (1 << 20), Unit: "MiB"},
+	rows := []figure.Row{
+		figure.Rate("sim.hub_packets_per_s", float64(c.packets())/c.took*1e9, "packets/s").Checked(c.whole),
+		figure.Cost("sim.flow_bytes", c.bytes, "bytes").Checked(c.whole),
+		figure.Rate("sim.flows_open", float64(c.flows), "flows").Checked(c.whole),
+		figure.Cost("sim.flows_events", float64(c.world.Events()), "events"),
+		figure.Cost("sim.flows_s", c.took/1e9, "s"),
+		figure.Cost("sim.peak_mib", float64(peak())/(1<<20), "MiB"),
 	}
 	return rows, nil
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"runtime"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/engine"
 )
 
@@ -45,7 +45,7 @@ func (h *holder) Handle(ev engine.Event) {
 }
 
 // hold is the queue of events beside ns-3's default one.
-func (b *Bench) hold(ctx context.Context, judge *Judge) ([]hubbench.Row, error) {
+func (b *Bench) hold(ctx context.Context, judge *Judge) ([]figure.Row, error) {
 	pending, events := b.work(holdPending), b.work(holdEvents)
 	var own, other []float64
 	equal := true
@@ -70,9 +70,9 @@ func (b *Bench) hold(ctx context.Context, judge *Judge) ([]hubbench.Row, error) 
 		other = append(other, float64(got["cpu_ns"])/float64(got["events"]))
 		equal = equal && got["events"] == n && got["last"] == uint64(h.engine.Now())
 	}
-	row := beside(hubbench.Row{ID: "sim.hold1e5_vs_ns3", Value: median(own), Unit: "ns"}, judge, other, goalHold, equal)
-	memory := hubbench.Row{ID: "sim.hold1e5_bytes", Value: allocated(newHolder(pending, events), events), Unit: "bytes"}
-	return []hubbench.Row{row, memory.Most(goalEventBytes)}, nil
+	row := beside(figure.Cost("sim.hold1e5_vs_ns3", median(own), "ns"), judge, other, goalHold, equal)
+	memory := figure.Cost("sim.hold1e5_bytes", allocated(newHolder(pending, events), events), "bytes")
+	return []figure.Row{row, memory.Bound(goalEventBytes)}, nil
 }
 
 // allocated are the bytes per event of a queue that is warm, over half of the

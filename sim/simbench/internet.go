@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/asgraph"
 )
 
@@ -26,7 +26,7 @@ const (
 // internet is AS routing over a graph like the Internet: one anycast prefix, at rest
 // and in time, and each of many sites failing. Every state is looked at link by link
 // (Unstable) or compared with one that was.
-func (b *Bench) internet(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) internet(ctx context.Context) ([]figure.Row, error) {
 	shape := asgraph.Internet()
 	if b.Share < 1 {
 		shape = shape.Scaled(max(b.work(shape.ASes), 500))
@@ -35,8 +35,8 @@ func (b *Bench) internet(ctx context.Context) ([]hubbench.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []hubbench.Row
-	for _, measure := range []func(*asgraph.Graph) ([]hubbench.Row, error){b.asRoutes, b.asFailures, b.asDynamics} {
+	var rows []figure.Row
+	for _, measure := range []func(*asgraph.Graph) ([]figure.Row, error){b.asRoutes, b.asFailures, b.asDynamics} {
 		if err := ctx.Err(); err != nil {
 			return rows, err
 		}
@@ -58,7 +58,7 @@ func sites(g *asgraph.Graph, n int) []asgraph.Announcement {
 }
 
 // asRoutes is one prefix, alone and eight scenarios at once.
-func (b *Bench) asRoutes(g *asgraph.Graph) ([]hubbench.Row, error) {
+func (b *Bench) asRoutes(g *asgraph.Graph) ([]figure.Row, error) {
 	all := sites(g, anycastSites)
 	r := asgraph.NewRoutes(g)
 	batch, err := asgraph.NewBatch(g, all, 0)
@@ -93,14 +93,14 @@ func (b *Bench) asRoutes(g *asgraph.Graph) ([]hubbench.Row, error) {
 		want := r.At(v)
 		lane = lane && ok == (want.Class != asgraph.Unreachable) && (!ok || length == want.Length && entry == want.Entry)
 	}
-	return []hubbench.Row{
-		checked("sim.asroutes_ms", median(alone), "ms", equal).Most(goalRoutes),
-		checked("sim.asroutes_batched_ms", median(together), "ms", lane).Most(goalBatched),
+	return []figure.Row{
+		checked("sim.asroutes_ms", median(alone), "ms", equal).Bound(goalRoutes),
+		checked("sim.asroutes_batched_ms", median(together), "ms", lane).Bound(goalBatched),
 	}, nil
 }
 
 // asFailures is each of many sites failing alone, from the announcements on.
-func (b *Bench) asFailures(g *asgraph.Graph) ([]hubbench.Row, error) {
+func (b *Bench) asFailures(g *asgraph.Graph) ([]figure.Row, error) {
 	all := sites(g, failingSites)
 	var times []float64
 	var batch *asgraph.Batch
@@ -137,12 +137,12 @@ func (b *Bench) asFailures(g *asgraph.Graph) ([]hubbench.Row, error) {
 		want := r.At(v)
 		equal = equal && ok == (want.Class != asgraph.Unreachable) && (!ok || length == want.Length && entry == want.Entry)
 	}
-	return []hubbench.Row{checked("sim.failures300_ms", median(times), "ms", equal).Most(goalFailures)}, nil
+	return []figure.Row{checked("sim.failures300_ms", median(times), "ms", equal).Bound(goalFailures)}, nil
 }
 
 // asDynamics announces the prefix everywhere, and then fails the site with most ASes
 // behind it; what comes of both is what is stable.
-func (b *Bench) asDynamics(g *asgraph.Graph) ([]hubbench.Row, error) {
+func (b *Bench) asDynamics(g *asgraph.Graph) ([]figure.Row, error) {
 	all := sites(g, anycastSites)
 	var announce, failover []float64
 	equalA, equalF := true, true
@@ -176,9 +176,9 @@ func (b *Bench) asDynamics(g *asgraph.Graph) ([]hubbench.Row, error) {
 		}
 		equalF = equalF && same
 	}
-	return []hubbench.Row{
-		checked("sim.bgp_announce_s", median(announce), "s", equalA).Most(goalAnnounce),
-		checked("sim.bgp_failover_s", median(failover), "s", equalF).Most(goalFailover),
+	return []figure.Row{
+		checked("sim.bgp_announce_s", median(announce), "s", equalA).Bound(goalAnnounce),
+		checked("sim.bgp_failover_s", median(failover), "s", equalF).Bound(goalFailover),
 	}, nil
 }
 
@@ -201,8 +201,8 @@ func atRest(g *asgraph.Graph, d *asgraph.Dynamics, all []asgraph.Announcement) (
 	return equal, most, nil
 }
 
-func checked(id string, value float64, unit string, equal bool) hubbench.Row {
-	return hubbench.Row{ID: id, Value: value, Unit: unit, Equal: &equal}
+func checked(id string, value float64, unit string, equal bool) figure.Row {
+	return figure.Cost(id, value, unit).Checked(equal)
 }
 
 func repeated(n int, f func() error) error {

@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/maxmin"
 )
 
@@ -114,7 +114,7 @@ func agree(jobs []maxmin.Job, a, b []float64) bool {
 
 // maxmin is flows that share links beside SimGrid: for each flow, the geometric
 // mean over the stars.
-func (b *Bench) maxmin(ctx context.Context) (rows []hubbench.Row, err error) {
+func (b *Bench) maxmin(ctx context.Context) (rows []figure.Row, err error) {
 	judge, err := BuildSimGrid(ctx)
 	if err != nil {
 		return nil, err
@@ -147,6 +147,6 @@ func (b *Bench) maxmin(ctx context.Context) (rows []hubbench.Row, err error) {
 		own = append(own, math.Exp(mean/float64(len(stars()))))
 		other = append(other, math.Exp(mean2/float64(len(stars()))))
 	}
-	row := hubbench.Row{ID: "sim.maxmin_vs_simgrid", Value: median(own), Unit: "ns"}
-	return []hubbench.Row{beside(row, judge, other, goalMaxmin, equal)}, nil
+	row := figure.Cost("sim.maxmin_vs_simgrid", median(own), "ns")
+	return []figure.Row{beside(row, judge, other, goalMaxmin, equal)}, nil
 }

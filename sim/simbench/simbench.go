@@ -14,7 +14,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -40,7 +40,7 @@ type Bench struct {
 }
 
 // Run measures. With an error come the rows that were measured before it.
-func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
+func (b Bench) Run(ctx context.Context) (rows []figure.Row, err error) {
 	b.Rounds, b.Share = cmp.Or(b.Rounds, 5), cmp.Or(b.Share, 1)
 	if b.Flows > 0 {
 		return b.crowds(ctx)
@@ -50,13 +50,13 @@ func (b Bench) Run(ctx context.Context) (rows []hubbench.Row, err error) {
 		return nil, err
 	}
 	defer judge.Close()
-	for _, measure := range []func(context.Context, *Judge) ([]hubbench.Row, error){b.hold, b.chains} {
+	for _, measure := range []func(context.Context, *Judge) ([]figure.Row, error){b.hold, b.chains} {
 		more, err := measure(ctx, judge)
 		if rows = append(rows, more...); err != nil {
 			return rows, err
 		}
 	}
-	for _, measure := range []func(context.Context) ([]hubbench.Row, error){b.maxmin, b.crowds, b.internet, b.slices, b.sweeps} {
+	for _, measure := range []func(context.Context) ([]figure.Row, error){b.maxmin, b.crowds, b.internet, b.slices, b.sweeps} {
 		more, err := measure(ctx)
 		if rows = append(rows, more...); err != nil {
 			return rows, err
@@ -76,15 +76,9 @@ func median(v []float64) float64 {
 
 // beside completes a row of ns with what the judge took for the same, of which it
 // should be so many times faster. Without the judge the row says why.
-func beside(r hubbench.Row, judge *Judge, took []float64, times float64, equal bool) hubbench.Row {
+func beside(r figure.Row, judge *Judge, took []float64, times float64, equal bool) figure.Row {
 	if judge.Absent != "" {
-		r.Baseline, r.Equal = judge.Name+": "+judge.Absent, nil
-		return r
+		return r.Beside(judge.Name+": "+judge.Absent, 0)
 	}
-	r.Baseline, r.BaselineValue, r.Equal = judge.Name+" "+judge.Version, median(took), &equal
-	r.Ratio = r.Value / r.BaselineValue
-	goal := r.BaselineValue / times
-	met := r.Value <= goal
-	r.Goal, r.Met = &goal, &met
-	return r
+	return r.Beside(judge.Name+" "+judge.Version, median(took)).Times(times).Checked(equal)
 }

@@ -70,7 +70,7 @@ func TestRowsWithoutNS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range rows {
-		if strings.Contains(r.ID, "_vs_") && (!strings.Contains(r.Baseline, "apt-get install") || r.BaselineValue != 0 || r.Met != nil || r.Equal != nil || r.Value <= 0) {
+		if strings.Contains(r.ID, "_vs_") && (!strings.Contains(r.Baseline, "apt-get install") || r.BaselineValue != 0 || r.Goal != nil || r.Equal != nil || r.Value <= 0) {
 			t.Errorf("%+v, want what is missing, and no verdict", r)
 		}
 	}

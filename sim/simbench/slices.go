@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/load"
 	"github.com/homeward-lab/homeward/sim/stat"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -24,7 +24,7 @@ const (
 // slices is flows that want ports toward one destination, beside Erlang's formula
 // B, which says how many of them find none: in steady state that does not depend on
 // how long each holds its port.
-func (b *Bench) slices(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) slices(ctx context.Context) ([]figure.Row, error) {
 	rate := sliceServers * sliceErlang
 	g := load.Group{Servers: sliceServers, Seed: 1}
 	g.Hold(spec.Draw{Kind: spec.LogNormal, A: math.Exp(-sliceSigma * sliceSigma / 2), B: sliceSigma}, 0)
@@ -47,14 +47,11 @@ func (b *Bench) slices(ctx context.Context) ([]hubbench.Row, error) {
 		off = append(off, float64(p.Refused[0])/float64(p.Tries[0])-truth)
 		refused, tries = refused+float64(p.Refused[0]), tries+float64(p.Tries[0])
 	}
-	row := hubbench.Row{ID: "sim.slice_flows_per_s", Value: median(speed), Unit: "flows/s"}
+	row := figure.Rate("sim.slice_flows_per_s", median(speed), "flows/s").Bound(goalSlices)
 	row.Baseline = fmt.Sprintf("Erlang B %.3g, played %.3g", truth, refused/tries)
 	if e, err := stat.Mean(off, 0.99); err == nil {
-		equal := e.Holds(0)
-		row.Equal, row.Baseline = &equal, fmt.Sprintf("%s ± %.1g", row.Baseline, e.Half)
+		row.Baseline += fmt.Sprintf(" ± %.1g", e.Half)
+		row = row.Checked(e.Holds(0))
 	}
-	goal := float64(goalSlices)
-	met := row.Value >= goal
-	row.Goal, row.Met = &goal, &met
-	return []hubbench.Row{row}, nil
+	return []figure.Row{row}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/homeward-lab/homeward/dataplane/hub/hubbench"
+	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/sim/sweep"
 )
 
@@ -30,7 +30,7 @@ const (
 // same in this process, and tasks that take a while, beside the time that they would
 // take if spreading were free. The long ones wait instead of computing, so that it is
 // the sweep that is measured and not who else is on the machine.
-func (b *Bench) sweeps(ctx context.Context) ([]hubbench.Row, error) {
+func (b *Bench) sweeps(ctx context.Context) ([]figure.Row, error) {
 	broker, err := sweep.NewBroker(sweep.Listen{})
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (b *Bench) sweeps(ctx context.Context) ([]hubbench.Row, error) {
 	return b.measureSweeps(ctx, remote, sweep.Local{Do: do, Workers: sweepWorkers})
 }
 
-func (b *Bench) measureSweeps(ctx context.Context, remote, local sweep.Sweep) ([]hubbench.Row, error) {
+func (b *Bench) measureSweeps(ctx context.Context, remote, local sweep.Sweep) ([]figure.Row, error) {
 	var far, near, efficient []float64
 	equal := true
 	for range b.Rounds {
@@ -91,12 +91,10 @@ func (b *Bench) measureSweeps(ctx context.Context, remote, local sweep.Sweep) ([
 		equal = equal && same
 		efficient = append(efficient, float64(n)*longTask.Seconds()/sweepWorkers/took.Seconds())
 	}
-	us, share := median(far), median(efficient)
-	goal, least := float64(goalTask), float64(goalEfficiency)
-	met, enough := us <= goal, share >= least
-	return []hubbench.Row{
-		{ID: "sim.sweep_us_per_task", Value: us, Unit: "µs", Baseline: "in this process", BaselineValue: median(near), Ratio: us / median(near), Goal: &goal, Met: &met, Equal: &equal},
-		{ID: "sim.sweep_efficiency", Value: share, Unit: "share", Baseline: fmt.Sprintf("%d workers, %v tasks", sweepWorkers, longTask), BaselineValue: 1, Ratio: share, Goal: &least, Met: &enough, Equal: &equal},
+	workers := fmt.Sprintf("%d workers, %v tasks", sweepWorkers, longTask)
+	return []figure.Row{
+		figure.Cost("sim.sweep_us_per_task", median(far), "µs").Beside("in this process", median(near)).Bound(goalTask).Checked(equal),
+		figure.Rate("sim.sweep_efficiency", median(efficient), "share").Beside(workers, 1).Bound(goalEfficiency).Checked(equal),
 	}, nil
 }
 

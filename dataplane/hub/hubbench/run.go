@@ -2,94 +2,18 @@ package hubbench
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"net/netip"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/reports/figure"
 )
-
-// Row is one figure of a bench, as printed by `homeward bench --json`.
-type Row struct {
-	ID    string  `json:"id"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	// Baseline says what it is compared with; empty if with nothing. Where it
-	// cannot run, it says so and BaselineValue is 0.
-	Baseline      string  `json:"baseline,omitempty"`
-	BaselineValue float64 `json:"baseline_value,omitempty"`
-	// Ratio is Value / BaselineValue.
-	Ratio float64 `json:"ratio,omitempty"`
-	// Goal is the most, or for what should be much the least, that Value should
-	// be; nil without one.
-	Goal *float64 `json:"goal,omitempty"`
-	Met  *bool    `json:"met,omitempty"`
-	// Equal says whether the results were compared and agree: every packet of
-	// the kind was decided as it should be.
-	Equal *bool `json:"equal"`
-}
-
-// Figure is the value with its unit.
-func (r Row) Figure() string { return figure(r.Value, r.Unit) }
-
-// BaselineFigure is the baseline with its unit and name, or a dash.
-func (r Row) BaselineFigure() string {
-	if r.Baseline == "" {
-		return "-"
-	}
-	if r.BaselineValue == 0 { // it could not be measured here
-		return r.Baseline
-	}
-	return figure(r.BaselineValue, r.Unit) + " " + r.Baseline
-}
-
-// RatioFigure is the ratio, or a dash; a small one as the part that it is.
-func (r Row) RatioFigure() string {
-	switch {
-	case r.Ratio == 0:
-		return "-"
-	case r.Ratio < 0.1:
-		return fmt.Sprintf("1/%.0f", 1/r.Ratio)
-	}
-	return fmt.Sprintf("%.2fx", r.Ratio)
-}
-
-// Verdict is the goal and whether it was met, or a dash; and a warning where
-// results were compared and differ.
-func (r Row) Verdict() string {
-	if r.Goal != nil {
-		verdict, bound := "missed", "≤"
-		if *r.Met {
-			verdict = "met"
-		}
-		if *r.Met != (r.Value <= *r.Goal) {
-			bound = "≥"
-		}
-		return verdict + " " + bound + " " + figure(*r.Goal, r.Unit) + r.warning()
-	}
-	return "-" + r.warning()
-}
-
-func (r Row) warning() string {
-	if r.Equal != nil && !*r.Equal {
-		return " WRONG RESULTS"
-	}
-	return ""
-}
-
-func figure(v float64, unit string) string {
-	if v != 0 && math.Abs(v) < 1 {
-		return fmt.Sprintf("%.2g %s", v, unit)
-	}
-	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.1f", v), "0"), ".") + " " + unit
-}
 
 const (
 	rounds       = 15 // medians of so many, interleaved
@@ -105,8 +29,8 @@ const (
 // Run measures the hub at a thousand and at a million flows. Ids with _1m are of
 // the latter, and there a flow's memory is measured too. Of IPv6, ids with a 6,
 // it measures live flows alone: the rest is the same.
-func Run(ctx context.Context) ([]Row, error) {
-	var rows []Row
+func Run(ctx context.Context) ([]figure.Row, error) {
+	var rows []figure.Row
 	for _, six := range []bool{false, true} {
 		for _, at := range []struct {
 			flows  int
@@ -132,7 +56,7 @@ type path struct {
 	took  []time.Duration
 }
 
-func measure(ctx context.Context, flows int, suffix string, six bool) ([]Row, error) {
+func measure(ctx context.Context, flows int, suffix string, six bool) ([]figure.Row, error) {
 	l, err := NewLoad(flows, six)
 	if err != nil {
 		return nil, err
@@ -232,7 +156,7 @@ func rowName(what string, six bool) string {
 
 // memory is the heap that a live flow takes, keys in both directions, state and
 // timer, beside a map that knows no more than where a flow left.
-func (l *Load) memory(six bool) Row {
+func (l *Load) memory(six bool) figure.Row {
 	before := heap()
 	plain := make(map[flow.Key]netip.AddrPort)
 	for i, egress := range l.flows {
@@ -243,7 +167,7 @@ func (l *Load) memory(six bool) Row {
 	base := float64(heap()-before) / float64(len(plain))
 	same := len(plain) == len(l.flows) && l.held == uint64(len(l.flows))
 	runtime.KeepAlive(plain)
-	return Row{ID: rowName("flow", six) + "_bytes", Value: l.bytes, Unit: "bytes", Baseline: "plain map", BaselineValue: base, Ratio: l.bytes / base, Equal: &same}
+	return figure.Cost(rowName("flow", six)+"_bytes", l.bytes, "bytes").Beside("plain map", base).Checked(same)
 }
 
 // heap is the memory in use, bytes.
@@ -254,31 +178,24 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string) []Row {
+func rowsOf(paths []*path, equal []bool, allocs float64, six bool, suffix string) []figure.Row {
 	median := func(p *path) float64 {
 		slices.Sort(p.took)
 		return float64(p.took[len(p.took)/2]) / 1000
 	}
 	lookup := median(paths[0])
-	var rows []Row
+	var rows []figure.Row
 	for i, p := range paths[1:] {
 		v, same := median(p), equal[i+1] && equal[0]
 		name := rowName(p.id, six) + suffix
-		r := Row{ID: name + "_ns", Value: v, Unit: "ns", Baseline: baseline, BaselineValue: lookup, Ratio: v / lookup, Equal: &same}
+		r := figure.Cost(name+"_ns", v, "ns").Beside(baseline, lookup).Checked(same)
 		if p.id == "hit" && suffix == "" {
-			r = r.Most(goalHit)
+			r = r.Bound(goalHit)
 		}
 		rows = append(rows, r)
 		if p.id == "hit" {
-			rows = append(rows, Row{ID: name + "_allocs", Value: allocs, Unit: "allocs"}.Most(goalAllocs))
+			rows = append(rows, figure.Cost(name+"_allocs", allocs, "allocs").Bound(goalAllocs))
 		}
 	}
 	return rows
-}
-
-// Most is the row with the goal that the value should not exceed.
-func (r Row) Most(goal float64) Row {
-	met := r.Value <= goal
-	r.Goal, r.Met = &goal, &met
-	return r
 }
