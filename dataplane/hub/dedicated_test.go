@@ -274,59 +274,6 @@ func TestEG4(t *testing.T) {
 	}
 }
 
-// down takes a datacenter's servers out, or brings them back.
-func down(n *hubtest.Net, dc ident.Datacenter, dead bool) {
-	n.Reconfigure(func(c *hub.Config) {
-		for i := range c.Servers {
-			if c.Servers[i].Datacenter == dc {
-				c.Servers[i].Live = !dead
-			}
-		}
-	})
-}
-
-// TestEG5: while the primary's place is down a policy's flows leave by its
-// secondary, by the shared pool, or not at all; IPv6 does not notice. SEMANTICS
-// EG-5; EG-6: when it is back new flows return, and live ones stay.
-func TestEG5(t *testing.T) {
-	six := netip.MustParseAddrPort("[2001:db8:9::9]:443")
-	for _, tt := range []struct {
-		name     string
-		fallback netip.Addr
-		dc       ident.Datacenter
-		refused  drop.Reason
-	}{
-		{"secondary", inLA, losAngeles, drop.None},
-		{"shared pool", netip.IPv4Unspecified(), osaka, drop.None},
-		{"none", netip.Addr{}, 0, drop.EgressDown},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			n := dedicated(t, rules(policy.Rule{ID: "ours", Action: policy.Dedicated, IPv4: inTokyo, Fallback: tt.fallback}))
-			down(n, tokyo, true)
-			s, left, back := talk(t, n, 1, syn(hubtest.Web, 40000))
-			if s == nil || s.Refused != tt.refused || dcOf(n, left) != tt.dc || back && tt.refused == drop.None && s.Egress.Addr() == inTokyo {
-				t.Fatalf("session %+v from server %d, want datacenter %d", s, left, tt.dc)
-			}
-			if tt.refused != drop.None && s.Close != hub.OriginUnroutable {
-				t.Errorf("close reason %v", s.Close)
-			}
-			if s6, _, _ := talk(t, n, 1, syn(six, 40000)); s6 == nil || !own6.Contains(s6.Egress.Addr()) {
-				t.Errorf("IPv6: %+v", s6)
-			}
-			down(n, tokyo, false)
-			if s, left, _ := talk(t, n, 1, syn(hubtest.Web, 40001)); s == nil || dcOf(n, left) != tokyo {
-				t.Errorf("after the return: session %+v from server %d", s, left)
-			}
-			if tt.refused == drop.None { // EG-6: the live flow stays where it is
-				ack := hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), 40000), Dst: hubtest.Web, Payload: []byte("x")}.TCP(hubtest.Flags{ACK: true}, 2, 1001, 0)
-				if s, left, back := talk(t, n, 1, ack); s != nil || !back || dcOf(n, left) != tt.dc {
-					t.Errorf("the live flow: %+v from server %d, answered %v", s, left, back)
-				}
-			}
-		})
-	}
-}
-
 // TestEG7Slice: a server at its slice refuses toward one destination, and serves
 // another; the refusal comes home as one record and a reset. SEMANTICS EG-7, SU-5.
 func TestEG7Slice(t *testing.T) {
