@@ -12,7 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// agreement says whether a lab found what the simulator did (DESIGN 4): a check
+// agreement says whether a lab found what the simulator did: a check
 // of its own, whose id no file's can be.
 //
 // Which of several flows that look alike and start at one moment comes first no

@@ -20,7 +20,7 @@ func init() { runtime.LockOSThread() }
 
 func main() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// Exit codes of DESIGN 4; those that follow from verdicts are check.ExitCode.
+// Exit codes, which scripts may rely on; those that follow from verdicts are check.ExitCode.
 const (
 	exitOK          = check.ExitPass
 	exitUsage       = 2               // bad usage or bad file

@@ -1,7 +1,7 @@
 // Package conform is what every implementation of an edge server's decisions must
 // pass: a network with all that makes decisions differ, a source of packets that
 // is drawn to the edges of them, and the comparison with the hub, which is the
-// law (DESIGN 2, "Results must be equal").
+// law.
 //
 // It knows no implementation but the hub. Its law: two servers that got the same
 // packets have sent the same bytes, counted the same reasons and told the same

@@ -1,7 +1,7 @@
 // Package drop names every reason for which a packet is not sent on.
 //
 // One enum is at once the metric label, the trace text, the eBPF counter index
-// and the report row (DESIGN 2). Numbers are stable: append, never renumber.
+// and the report row. Numbers are stable: append, never renumber.
 package drop
 
 import "fmt"

@@ -208,7 +208,7 @@ func TestHash(t *testing.T) {
 }
 
 // TestHashSpreads: ports that differ in a few bits fill a slice evenly, the
-// weakness that exhausted slices early (PERFORMANCE 2).
+// weakness that exhausted slices early.
 func TestHashSpreads(t *testing.T) {
 	const buckets, each = 256, 100
 	var count [buckets]int

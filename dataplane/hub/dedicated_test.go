@@ -176,7 +176,7 @@ func syn(to netip.AddrPort, port uint16) []byte {
 
 // TestEG1: without a policy a flow leaves by the nearest dedicated address, from
 // where that is; the record names no rule. It is one session of one flow_start,
-// and its replies come home wherever they arrive. SEMANTICS EG-1, DESIGN 2.
+// and its replies come home wherever they arrive. SEMANTICS EG-1.
 func TestEG1(t *testing.T) {
 	n := dedicated(t, nil)
 	for port := uint16(40000); port < 40064; port++ {
@@ -211,7 +211,7 @@ func TestEG1(t *testing.T) {
 }
 
 // TestEG1Overlap: two sites that send the very same packets are told apart at the
-// egress server too. SEMANTICS ARR-1, DESIGN 2.
+// egress server too. SEMANTICS ARR-1.
 func TestEG1Overlap(t *testing.T) {
 	n := dedicated(t, nil)
 	first, _, _ := talk(t, n, 1, syn(hubtest.Web, 40000))

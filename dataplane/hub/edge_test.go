@@ -173,7 +173,7 @@ func TestTimeExceededSilence(t *testing.T) {
 }
 
 // TestLastHop: a packet handed over with the second-hop mark ends here: it opens
-// nothing and goes nowhere else. DESIGN 2.
+// nothing and goes nowhere else.
 func TestLastHop(t *testing.T) {
 	c := hubtest.Options{ARR: hubtest.All, Datacenters: 1, Edit: func(c *hub.Config) {
 		c.Servers[1].Live, c.Servers[1].Was = false, 1
@@ -402,7 +402,7 @@ func TestOX2(t *testing.T) {
 }
 
 // TestTenantsApart: two tenants with one tuple have two flows, and a next hop of
-// another tenant is refused. DESIGN 7.
+// another tenant is refused.
 func TestTenantsApart(t *testing.T) {
 	two := func(c *hub.Config) {
 		c.Tenants = append(c.Tenants, hub.Tenant{ID: 2, FlowKey: hub.FlowKeyTuple})

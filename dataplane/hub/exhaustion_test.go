@@ -221,7 +221,6 @@ func TestExhaustionMistakes(t *testing.T) {
 // TestExhaustionHistories: whatever clients, origins, timers and servers do while
 // ports are short, no two live flows share a reverse key, none uses a port of
 // another server's slice, a live flow keeps its port, and replies come home.
-// DESIGN 7.
 func TestExhaustionHistories(t *testing.T) {
 	for seed := range uint64(10) {
 		h := &shortage{T: t, n: crowded(t, 3, 1, hub.ExhaustionAnotherServer), rng: rand.New(rand.NewPCG(seed, 1)), live: make(map[netip.AddrPort]*hub.Session), by: make(map[netip.AddrPort]netip.AddrPort)}

@@ -12,7 +12,7 @@ import (
 )
 
 // Fast carries the packets of flows that the hub has set up, where the driver has
-// something for that: programs in the kernel (DESIGN 2). The hub stays the law.
+// something for that: programs in the kernel. The hub stays the law.
 // It has a flow carried only while nothing but flow.Progress can happen to it;
 // every packet of a carried flow that reaches the hub takes the flow back first,
 // so that the hub decides on all that is known; and before a flow ends for want

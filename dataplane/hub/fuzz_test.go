@@ -14,7 +14,7 @@ import (
 )
 
 // FuzzHub: whatever comes in a tunnel or from the Internet, the hub does not
-// panic, accounts for it once, and sends nothing that is not IP. DESIGN 7.
+// panic, accounts for it once, and sends nothing that is not IP.
 func FuzzHub(f *testing.F) {
 	outer6 := hubtest.Options{Outer6: true}.Config().OnRamps[1]
 	c := hubtest.Options{ARR: hubtest.All, Datacenters: 1, Edit: func(c *hub.Config) {
@@ -83,7 +83,7 @@ func FuzzHub(f *testing.F) {
 // FuzzInside: whatever an interconnect or a connector sends, wrapped by the
 // network's own or in a connected tunnel from inside, and whatever a datagram to
 // the ports of these tunnels holds: accounted for once, and nothing leaves by
-// another on-ramp. OX-1, OX-3, DESIGN 7.
+// another on-ramp. OX-1, OX-3.
 func FuzzInside(f *testing.F) {
 	const ways = 4
 	one := oneWithRamps(f)

@@ -18,7 +18,7 @@ import (
 // TestPrivateHistories: over long random histories of flows from everywhere to
 // everywhere, with devices that connect elsewhere, servers that leave and come
 // back, and timers, an answer comes to who asked, or to nobody; every packet is
-// counted once, and every flow starts and ends once. DESIGN 7, 1, 3, 4 and 5.
+// counted once, and every flow starts and ends once.
 func TestPrivateHistories(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { privateHistory(t, seed) })

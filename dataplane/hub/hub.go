@@ -1,5 +1,5 @@
 // Package hub is one edge server: the pipeline that decides where a packet
-// goes and where its reply returns (DESIGN 2, SEMANTICS 1.4 and 5.2).
+// goes and where its reply returns (SEMANTICS 1.4 and 5.2).
 //
 // It is sans-IO: packets and time go in, packets and events come out. It has
 // no goroutine, clock, logger or random source, so emu drives it with real

@@ -66,7 +66,7 @@ func starts(n *hubtest.Net) (all []*hub.Session) {
 }
 
 // TestBytes: TCP payload counts when its receiver acknowledges it; what is sent
-// twice counts once, SYN and FIN not at all. SEMANTICS 6.4, DESIGN 7.
+// twice counts once, SYN and FIN not at all. SEMANTICS 6.4.
 func TestBytes(t *testing.T) {
 	c := &conversation{t: t, n: hubtest.New(t, hubtest.Options{ARR: hubtest.All})}
 	ack := hubtest.Flags{ACK: true}
@@ -239,7 +239,7 @@ func TestOrphan(t *testing.T) {
 }
 
 // TestSecondHop: when a server joins, flows whose bucket it takes are still
-// found at the bucket's previous home. DESIGN 2, SEMANTICS 5.3.
+// found at the bucket's previous home. SEMANTICS 5.3.
 func TestSecondHop(t *testing.T) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Datacenters: 1, Servers: 4, Edit: func(c *hub.Config) {
 		c.Servers[3].Live = false
@@ -276,7 +276,6 @@ func TestSecondHop(t *testing.T) {
 
 // TestTrust: hand-overs count only from a server's address on an inside link,
 // tunnels only from their on-ramp's address and key, and nobody sends as us.
-// DESIGN 2.
 func TestTrust(t *testing.T) {
 	key := uint32(9)
 	o := hubtest.Options{ARR: hubtest.All, Edit: func(c *hub.Config) { c.OnRamps[1].Key = &key }}

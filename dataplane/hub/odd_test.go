@@ -201,7 +201,7 @@ func swap(b []byte, size int) {
 
 // TestOddPackets: packets from other people's collections of trouble go through
 // the hubs as a site's, as replies, and from the Internet: none panics, each is
-// accounted for once, and no site gets what it did not ask for. DESIGN 7.
+// accounted for once, and no site gets what it did not ask for.
 func TestOddPackets(t *testing.T) {
 	all := oddPackets(t)
 	o := newOddities(t)
@@ -298,7 +298,7 @@ func interconnected(h *hub.Hub, packet []byte) []byte {
 
 // TestOddPacketsInside: the same packets through an interconnect and a
 // connector: what a tunnel with a context carries is no better than what GRE
-// does. DESIGN 7, OX-1, OX-3.
+// does. OX-1, OX-3.
 func TestOddPacketsInside(t *testing.T) {
 	h, total := oneWithRamps(t), uint64(1)
 	for n, odd := range oddPackets(t) {

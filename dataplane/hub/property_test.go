@@ -18,8 +18,7 @@ import (
 )
 
 // history is a random life of a small network, and the slow obvious book-keeping
-// that its events and packets must agree with. Invariants are numbered as in
-// DESIGN 7.
+// that its events and packets must agree with.
 type history struct {
 	*rapid.T
 	n *hubtest.Net

@@ -15,7 +15,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
-// Egress from another server (DESIGN 2). The ingress server is the flow's home:
+// Egress from another server. The ingress server is the flow's home:
 // it owns policy, session record and the way back. The egress server owns the
 // port. To the ingress server the flow leaves by a port of the network's own
 // sources (SEMANTICS 2.3), which no other flow has; the egress server keeps a

@@ -1,5 +1,5 @@
 // Package steer says which server is home: by bucket for what comes from an
-// on-ramp, by slice for what comes from the Internet (DESIGN 2, SEMANTICS 5.2).
+// on-ramp, by slice for what comes from the Internet (SEMANTICS 5.2).
 //
 // It decides from tables that are the same on every server; it keeps no state
 // of packets. Its law: all servers of a datacenter with the same configuration

@@ -22,7 +22,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// Goals of PERFORMANCE 1, and how they are measured.
+// Goals, and how they are measured.
 const (
 	goalP50    = 100  // µs beyond the delay
 	goalP99    = 300  // µs

@@ -17,7 +17,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Goals of PERFORMANCE 1: how many times faster than mininet.
+// Goals: how many times faster than mininet.
 const (
 	goalUp100        = 25
 	goalUp1000       = 15

@@ -22,7 +22,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Goals of PERFORMANCE 1: shares of plain routing over as many links, with 1 and
+// Goals: shares of plain routing over as many links, with 1 and
 // with 4 streams.
 var (
 	goalBulk    = map[int]float64{1: 0.95, 4: 0.9}

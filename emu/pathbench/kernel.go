@@ -20,7 +20,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/figure"
 )
 
-// Goals of PERFORMANCE 1, ns.
+// Goals, ns.
 const (
 	goalSteer  = 40
 	goalLookUp = 60

@@ -28,7 +28,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Goals of PERFORMANCE 1, times faster than the baseline or shares of it.
+// Goals: times faster than the baseline or shares of it.
 const (
 	goalRoute  = 1.3
 	goalDIY    = 3

@@ -105,7 +105,7 @@ func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	return r
 }
 
-// invariants hold for every run (DESIGN 7): one line for each flow; one record
+// invariants hold for every run: one line for each flow; one record
 // for each session, with a port of its server's own slice; no packet outside it.
 func invariants(t *testing.T, p *plan.Plan, r *record.Records) {
 	t.Helper()

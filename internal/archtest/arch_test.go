@@ -81,7 +81,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 		if rule < 0 {
-			t.Errorf("%s has no place in the house: add it to DESIGN's folders and to this test, or move it", p.rel())
+			t.Errorf("%s has no place in the house: add it to ARCHITECTURE's folders and to this test, or move it", p.rel())
 			continue
 		}
 		for _, imp := range p.Imports {
@@ -134,7 +134,7 @@ func TestDataplaneImportsUpward(t *testing.T) {
 	}
 }
 
-// The core takes time and chance as arguments (DESIGN 2): it starts nothing,
+// The core takes time and chance as arguments: it starts nothing,
 // reads no clock and talks to nobody.
 func TestDataplaneIsPure(t *testing.T) {
 	forbidden := map[string]string{

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// A simulated run is the same on any machine (DESIGN 6): inside one there is no
+// A simulated run is the same on any machine: inside one there is no
 // goroutine, no wall clock, no chance of its own and no order of a map's.
 
 // simulated are the packages that a run is made of. plain ones have no function

@@ -86,7 +86,7 @@ func Worse(a, b record.Verdict) record.Verdict {
 	return order[rank(a)]
 }
 
-// Exit codes of DESIGN 4 that follow from verdicts.
+// Exit codes that follow from verdicts.
 const (
 	ExitPass  = 0
 	ExitFail  = 1

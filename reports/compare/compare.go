@@ -1,5 +1,5 @@
 // Package compare says where two runs of one plan disagree: two engines, two
-// versions, two seeds, two machines (DESIGN 4, "Agreement").
+// versions, two seeds, two machines.
 //
 // It reads records alone and knows no engine. What it compares it names, and
 // what it cannot compare too: agreement about nothing is no agreement. Its law,

@@ -40,7 +40,7 @@ func TestAgree(t *testing.T) {
 
 // TestSmallest: the smallest difference that matters is found, named, and nothing
 // else is: one flow on another server, a round trip 3 % beyond the tolerance, one
-// drop reason changed (DESIGN 4).
+// drop reason changed.
 func TestSmallest(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -157,8 +157,8 @@ func firstOf(a, b string) string {
 	return b
 }
 
-// slice says whose port it is: slices are aligned blocks of 2048 ports
-// (DESIGN 2), and a server's own are in its texts.
+// slice says whose port it is: slices are aligned blocks of 2048 ports,
+// and a server's own are in its texts.
 func (t *teller) slice() string {
 	const slicePorts = 2048
 	n := t.flow.EgressPort / slicePorts

@@ -17,7 +17,7 @@ import (
 	"github.com/google/renameio/v2/maybe"
 )
 
-// Names of the files of DESIGN 4.
+// Names of the files of a result.
 const (
 	SummaryFile  = "summary.json"
 	ManifestFile = "run.json"

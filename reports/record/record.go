@@ -1,5 +1,5 @@
 // Package record is the schema of results: what every engine writes and every
-// report reads (DESIGN 4). It is a leaf: it knows no engine and no scenario.
+// report reads. It is a leaf: it knows no engine and no scenario.
 package record
 
 import "time"

@@ -283,7 +283,7 @@ func TestSessionSchema(t *testing.T) {
 	}
 }
 
-// TestFlowFields pins the names of DESIGN 4: they may be added to, not renamed.
+// TestFlowFields pins the names that others read: they may be added to, not renamed.
 func TestFlowFields(t *testing.T) {
 	want := strings.Fields(`traffic n client server proto src dst onramp ingress_dc home_server egress_dc
 		egress_server egress_ip egress_port return_onramp delivered_to result reason

@@ -151,7 +151,7 @@ func TestRefused(t *testing.T) {
 }
 
 // With ARR off, routes decide and some reply is seen at another site's host; with
-// it on, none is (DESIGN 7).
+// it on, none is.
 func TestMisdeliveryIsSeen(t *testing.T) {
 	for variant, want := range map[string]bool{"base": false, "routes_only": true} {
 		var events, flows int
@@ -172,7 +172,7 @@ func TestMisdeliveryIsSeen(t *testing.T) {
 	}
 }
 
-// The session log's bytes are those that the client counted (DESIGN 7.4).
+// The session log's bytes are those that the client counted.
 func TestSessionsCountWhatClientsCount(t *testing.T) {
 	r := run(t, planOf(t, "overlapping_branches", "base"), Options{})
 	by := map[string]record.Session{}

@@ -9,7 +9,7 @@ import (
 	"github.com/homeward-lab/homeward/sim/asgraph"
 )
 
-// Goals of PERFORMANCE 1.
+// Goals.
 const (
 	goalRoutes   = 1.5 // ms
 	goalBatched  = 0.25

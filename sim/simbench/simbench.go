@@ -18,7 +18,7 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// Goals of PERFORMANCE 1: how many times faster than the baseline, and what an
+// Goals: how many times faster than the baseline, and what an
 // event may allocate.
 const (
 	goalHold       = 3.5

@@ -13,7 +13,7 @@ import (
 	"github.com/homeward-lab/homeward/sim/sweep"
 )
 
-// Goals of PERFORMANCE 1.
+// Goals.
 const (
 	goalTask       = 150 // µs
 	goalEfficiency = 0.95

@@ -1,6 +1,6 @@
 // Package swarm runs networks that nobody thought of: a scenario, its traffic and
-// what goes wrong in it are drawn from a seed, and what must always hold (DESIGN
-// 7) is checked after every call of every hub.
+// what goes wrong in it are drawn from a seed, and what must always hold
+// is checked after every call of every hub.
 //
 // It knows no file format and no command line. Its law: a seed is a case, the
 // same on every machine, and a case that fails is found again by its seed alone.
@@ -51,7 +51,7 @@ type Violation struct {
 // Error implements error.
 func (v *Violation) Error() string { return fmt.Sprintf("%s: %s (at %v)", v.Rule, v.Text, v.At) }
 
-// What must hold (DESIGN 7).
+// What must hold.
 const (
 	RuleHome     = "a reply reaches who asked"
 	RuleSlice    = "no port outside the server's slice"

@@ -12,7 +12,7 @@ var (
 	tunnelAddr = netip.MustParseAddr("198.18.0.1")
 	// ownRange holds the tunnel address, those for GUE and the hand-over
 	// addresses. Transit routers know the tunnel address alone, so that nobody
-	// outside can send a hand-over or a packet in GUE (DESIGN 2, SEMANTICS 4.1).
+	// outside can send a hand-over or a packet in GUE (SEMANTICS 4.1).
 	ownRange = netip.MustParsePrefix("198.18.0.0/17")
 	// unconnectedAddr is where edges send packets in GUE: any of their servers.
 	unconnectedAddr = netip.MustParseAddr("198.18.0.2")

@@ -134,7 +134,7 @@ type Datacenter struct {
 type Egress struct {
 	Prefix netip.Prefix `yaml:"prefix" json:"prefix"`
 	// Slices maps slice number to server number within the datacenter; empty
-	// means server i owns slice i (DESIGN 2).
+	// means server i owns slice i.
 	Slices map[int]int `yaml:"slices,omitempty" json:"slices,omitempty"`
 	// Spare addresses are nobody's until a fault allocates them.
 	Spare   bool     `yaml:"spare,omitempty" json:"spare,omitempty"`

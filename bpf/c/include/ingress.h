@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What arrives at the uplink, by its destination (DESIGN 5): egress address,
+/* What arrives at the uplink, by its destination: egress address,
  * hand-over address, anycast address. */
 #pragma once
 

@@ -1,5 +1,5 @@
 // Package hubbench measures the hub beside a plain look-up, in one run
-// (PERFORMANCE 1: interleaved, medians). It reads no clock of its own: the
+// (interleaved, medians). It reads no clock of its own: the
 // caller passes one.
 package hubbench
 

@@ -20,7 +20,7 @@ const (
 	roundBatches = 64
 	small        = 1000
 	large        = 1 << 20
-	// Goals of PERFORMANCE 1, at a thousand flows.
+	// Goals, at a thousand flows.
 	goalHit    = 150
 	goalAllocs = 0
 	baseline   = "plain look-up"
