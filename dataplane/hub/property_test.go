@@ -18,7 +18,7 @@ import (
 )
 
 // history is a random life of a small network, and the slow obvious book-keeping
-// that its events and packets must agree with.
+// that its events and packets must agree with. Invariants are those of SEMANTICS 9.
 type history struct {
 	*rapid.T
 	n *hubtest.Net

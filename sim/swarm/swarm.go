@@ -51,7 +51,7 @@ type Violation struct {
 // Error implements error.
 func (v *Violation) Error() string { return fmt.Sprintf("%s: %s (at %v)", v.Rule, v.Text, v.At) }
 
-// What must hold.
+// What must hold (SEMANTICS 9).
 const (
 	RuleHome     = "a reply reaches who asked"
 	RuleSlice    = "no port outside the server's slice"
