@@ -49,6 +49,9 @@ const (
 	// gueWords is Hlen: 32-bit words after the first.
 	gueWords = (GUEHeaderLen - gueBase) / 4
 
+	// FirstDynamicPort is the first that is nobody's by name (RFC 6335 section 6).
+	FirstDynamicPort = 0xffff << dynamicPortBits & 0xffff
+
 	gueVersion = 0xc0
 	gueControl = 0x20
 	gueLength  = 0x1f
@@ -229,9 +232,9 @@ func ParseGUE(b []byte) (GUEHeader, drop.Reason) {
 }
 
 // GUESourcePort is a source port from the top of the inner flow's hash, of the
-// dynamic range, 49152 and up, as draft-ietf-intarea-gue-09 wants.
+// dynamic range, as draft-ietf-intarea-gue-09 wants.
 func GUESourcePort(hash uint64) uint16 {
-	return 0xffff<<dynamicPortBits&0xffff | uint16(hash>>(64-dynamicPortBits))
+	return FirstDynamicPort | uint16(hash>>(64-dynamicPortBits))
 }
 
 // PutGUE writes the GUE header with its context to the first c.Len() bytes of b,

@@ -171,8 +171,8 @@ func (p *pump) open(b *plan.BranchTunnel) error {
 			return err
 		}
 	}
-	for range p.client.Beginnings() {
-		fd, err := udp.Open(netip.AddrPortFrom(b.Local, 0))
+	for i := range p.client.Beginnings() {
+		fd, err := udp.Open(netip.AddrPortFrom(b.Local, b.Connect.SourcePort(i)))
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -133,6 +134,29 @@ func TestUnknown(t *testing.T) {
 	}
 	if c := l.server.heard(); c[0].from != c[1].from {
 		t.Errorf("contexts from %v and %v, want one tunnel", c[0].from, c[1].from)
+	}
+}
+
+// A tunnel whose way becomes narrower says so by its interface at once, before a
+// packet that is too big for it gets lost.
+func TestNarrowWay(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), nil)
+	ready(t, l)
+	labtest.Narrow(t, l.NS("far"), l.server.heard()[0].from, netip.AddrPortFrom(anycast, tunnel.ConnectedPort), 1300)
+	eventually(t, "an interface of the size that is left", func() (is bool) {
+		err := l.NS("near").Do(func() error {
+			i, err := net.InterfaceByName("tun1")
+			is = err == nil && i.MTU == 1300-(1500-tunnel.UDPMTU)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	})
+	if lost := losses(l.tunnel.Counters()); len(lost) != 0 {
+		t.Errorf("lost %v", lost)
 	}
 }
 

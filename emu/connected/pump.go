@@ -185,12 +185,11 @@ func (p *pump) send(packet []byte) {
 
 // write puts a datagram into the current socket.
 func (p *pump) write(datagram []byte) {
-	err := udp.Send(p.sockets[p.client.Current()], datagram)
-	if err == nil {
-		return
+	narrower, err := udp.Send(p.sockets[p.client.Current()], datagram)
+	if err != nil {
+		p.count[dropUnsent].Add(1)
 	}
-	p.count[dropUnsent].Add(1)
-	if err == unix.EMSGSIZE {
+	if narrower {
 		p.measure()
 	}
 }
@@ -222,6 +221,12 @@ func (p *pump) in() error {
 	now := p.now()
 	for _, b := range p.buffers {
 		n, ok, err := udp.Receive(p.sockets[p.client.Current()], b)
+		if err == unix.EMSGSIZE {
+			// At once, as a tunnel of the kernel's would know: who learned of it by the
+			// next packet that is too big would have lost that one.
+			p.measure()
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("from the server: %w", err)
 		}

@@ -110,7 +110,7 @@ func (p *pump) open(all []plan.Interconnect) error {
 	p.head = outer.Overhead()
 	to := netip.AddrPortFrom(remote, tunnel.GUEPort)
 	for i := range p.out {
-		source := netip.AddrPortFrom(local, tunnel.GUESourcePort(uint64(i)<<outShift))
+		source := netip.AddrPortFrom(local, plan.InterconnectSource(i))
 		fd, err := udp.Open(source)
 		if err != nil {
 			return err

@@ -104,8 +104,8 @@ func TestFlowsSpread(t *testing.T) {
 			t.Fatalf("%d datagrams came, want %d", total, flows*each)
 		}
 	}
-	if len(from) < outSockets/2 {
-		t.Errorf("datagrams came from %d ports, want most of %d", len(from), outSockets)
+	if len(from) < plan.InterconnectPorts/2 {
+		t.Errorf("datagrams came from %d ports, want most of %d", len(from), plan.InterconnectPorts)
 	}
 	for a, n := range from {
 		if a.Addr() != edgeAddr || n%each != 0 {

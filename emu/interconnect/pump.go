@@ -16,14 +16,10 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/udp"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 const (
-	// outSockets have a source port each: enough for ECMP to spread over the
-	// servers of a datacenter, and a power of two, as the top bits of a hash choose.
-	outSockets = 1 << outBits
-	outBits    = 4
-	outShift   = 64 - outBits
 	// receiveMost is the largest datagram taken, bytes: a server's own links hold
 	// no more than 1600.
 	receiveMost = 2048
@@ -35,7 +31,7 @@ type pump struct {
 	head    int // what the outer header takes
 	order   []*port
 	ports   map[ident.OnRamp]*port
-	out     [outSockets]int
+	out     [plan.InterconnectPorts]int
 	opened  int // of out
 	in      int
 	buffers [][]byte
@@ -102,7 +98,7 @@ func (p *pump) forth(o *port) error {
 			p.count[dropOffload].Add(1)
 			continue
 		}
-		out := p.out[p.hash(o, packet)>>outShift]
+		out := p.out[plan.InterconnectPort(p.hash(o, packet))]
 		for single := p.cutter.Next(); single != nil; single = p.cutter.Next() {
 			p.wrap(o, out, single)
 		}
@@ -126,7 +122,7 @@ func (p *pump) wrap(o *port, out int, packet []byte) {
 	b := p.scratch[:size]
 	tunnel.PutGUE(b, o.context, packet)
 	copy(b[tunnel.GUEHeaderLen:], packet)
-	switch udp.Send(out, b) {
+	switch _, err := udp.Send(out, b); err {
 	case nil:
 		p.count[sent].Add(1)
 		return

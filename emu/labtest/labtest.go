@@ -7,6 +7,7 @@
 package labtest
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
@@ -204,4 +206,28 @@ func Ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, question string) strin
 		t.Fatal(err)
 	}
 	return string(buf[:n])
+}
+
+// Narrow sends what a router sends whose next link takes no more than mtu: the ICMP
+// error for a UDP datagram from one address to another (RFC 1191), out of ns.
+func Narrow(t testing.TB, ns *netns.NS, from, to netip.AddrPort, mtu uint16) {
+	t.Helper()
+	b := make([]byte, 8, 8+pkt.IPv4Header+pkt.UDPHeader)
+	b[0], b[1] = 3, 4
+	binary.BigEndian.PutUint16(b[6:], mtu)
+	b = append(b, 0x45, 0, 0x05, 0xdc, 0, 0, 0x40, 0, 64, pkt.ProtoUDP, 0, 0)
+	b = append(append(b, from.Addr().AsSlice()...), to.Addr().AsSlice()...)
+	b = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, from.Port()), to.Port())
+	b = append(b, 0, 0, 0, 0)
+	binary.BigEndian.PutUint16(b[2:], ^checksum.Checksum(b, 0))
+	err := ns.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.Sendto(fd, b, 0, &unix.SockaddrInet4{Addr: from.Addr().As4()}), unix.Close(fd))
+	})
+	if err != nil {
+		t.Fatalf("ICMP error to %v: %v", from, err)
+	}
 }

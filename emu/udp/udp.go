@@ -77,20 +77,18 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 // Send puts a datagram into a connected socket. An error says that it was not
-// sent: too long for the path is EMSGSIZE, a full queue EAGAIN.
-func Send(fd int, datagram []byte) error {
-	told := false
+// sent: too long for the path is EMSGSIZE, a full queue EAGAIN. narrower says that
+// the path takes less than it did, of this datagram or of an earlier one.
+func Send(fd int, datagram []byte) (narrower bool, err error) {
 	for {
-		switch _, err := unix.Write(fd, datagram); err {
-		case unix.EINTR:
-		case unix.ECONNREFUSED: // of an earlier datagram, and told once
-		case unix.EMSGSIZE: // maybe of an earlier one, too
-			if told {
-				return err
-			}
-			told = true
+		_, err := unix.Write(fd, datagram)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.ECONNREFUSED: // of an earlier datagram, and told once
+		case err == unix.EMSGSIZE && !narrower: // maybe of an earlier one, too
+			narrower = true
 		default:
-			return err
+			return narrower, err
 		}
 	}
 }
@@ -115,14 +113,17 @@ func PathMTU(fd int) (int, error) {
 }
 
 // Receive takes the next datagram, cut off if b is shorter; ok is false if there
-// is none now.
+// is none now. EMSGSIZE is no failure: the kernel has heard that the path of a
+// connected socket takes less than it did (RFC 1191), and there may be datagrams.
 func Receive(fd int, b []byte) (n int, ok bool, err error) {
 	for {
 		n, err := unix.Read(fd, b)
 		switch err {
 		case nil:
 			return n, true, nil
-		case unix.EINTR, unix.ECONNREFUSED, unix.EMSGSIZE: // the latter told once, of an ICMP error
+		case unix.EINTR, unix.ECONNREFUSED: // the latter told once, of an ICMP error
+		case unix.EMSGSIZE:
+			return 0, false, err
 		case unix.EAGAIN:
 			return 0, false, nil
 		default:

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/udp"
 	"github.com/homeward-lab/homeward/internal/need"
@@ -15,10 +16,11 @@ import (
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 // pair is two sockets in a namespace of their own, a connected to b.
-func pair(t *testing.T) (a, b int) {
+func pair(t *testing.T) (ns *netns.NS, a, b int) {
 	t.Helper()
 	need.Root(t)
-	ns, err := netns.New()
+	var err error
+	ns, err = netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func pair(t *testing.T) (a, b int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(a); unix.Close(b) })
-	return a, b
+	return ns, a, b
 }
 
 // up raises an interface of the calling thread's namespace.
@@ -62,13 +64,13 @@ func up(name string) error {
 }
 
 func TestDatagrams(t *testing.T) {
-	a, b := pair(t)
+	_, a, b := pair(t)
 	buf := make([]byte, 5)
 	if n, ok, err := udp.Receive(b, buf); n != 0 || ok || err != nil {
 		t.Errorf("Receive of nothing = %d, %v, %v", n, ok, err)
 	}
 	for _, d := range []string{"one", "", "two and more"} {
-		if err := udp.Send(a, []byte(d)); err != nil {
+		if _, err := udp.Send(a, []byte(d)); err != nil {
 			t.Fatal(err)
 		}
 		n, ok, err := udp.Receive(b, buf)
@@ -83,11 +85,11 @@ func TestDatagrams(t *testing.T) {
 
 // A datagram that would have to be cut is not sent.
 func TestNothingIsFragmented(t *testing.T) {
-	a, b := pair(t)
-	if err := udp.Send(a, make([]byte, 1<<16-28)); !errors.Is(err, unix.EMSGSIZE) {
+	_, a, b := pair(t)
+	if _, err := udp.Send(a, make([]byte, 1<<16-28)); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("Send of more than the link holds = %v, want EMSGSIZE", err)
 	}
-	if err := udp.Send(a, []byte("short")); err != nil {
+	if _, err := udp.Send(a, []byte("short")); err != nil {
 		t.Fatal(err)
 	}
 	if n, ok, _ := udp.Receive(b, make([]byte, 10)); n != 5 || !ok {
@@ -96,13 +98,13 @@ func TestNothingIsFragmented(t *testing.T) {
 }
 
 func TestLostIsCounted(t *testing.T) {
-	a, b := pair(t)
+	_, a, b := pair(t)
 	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil { // the least there is
 		t.Fatal(err)
 	}
 	const most = 1000
 	for range most {
-		if err := udp.Send(a, make([]byte, 1000)); err != nil {
+		if _, err := udp.Send(a, make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,12 +126,12 @@ func TestLostIsCounted(t *testing.T) {
 
 // An error that the kernel tells of an earlier datagram stops nobody.
 func TestRefusalOfAnEarlierDatagram(t *testing.T) {
-	a, b := pair(t)
+	_, a, b := pair(t)
 	if err := unix.Close(b); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := udp.Send(a, []byte("?")); err != nil {
+		if _, err := udp.Send(a, []byte("?")); err != nil {
 			t.Errorf("Send = %v", err)
 		}
 	}
@@ -141,4 +143,41 @@ func TestRefusalOfAnEarlierDatagram(t *testing.T) {
 	} else if !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("Open at an address of somebody else = %v, want EADDRNOTAVAIL", err)
 	}
+}
+
+// A connected socket is told of an ICMP error once, by whatever it does next.
+func TestNarrowerPath(t *testing.T) {
+	for _, asks := range []string{"Receive", "Send"} {
+		t.Run(asks, func(t *testing.T) {
+			ns, a, b := pair(t)
+			labtest.Narrow(t, ns, local(t, a), local(t, b), 1300)
+			buf := make([]byte, 10)
+			for i, told := range []bool{true, false} {
+				var narrower bool
+				var err error
+				if asks == "Send" {
+					narrower, err = udp.Send(a, []byte("goes out"))
+				} else if _, _, err = udp.Receive(a, buf); err == unix.EMSGSIZE {
+					narrower, err = true, nil
+				}
+				if narrower != told || err != nil {
+					t.Errorf("%d: told = %v, %v; want %v", i, narrower, err, told)
+				}
+			}
+			if mtu, err := udp.PathMTU(a); mtu != 1300 || err != nil {
+				t.Errorf("PathMTU = %d, %v; want 1300", mtu, err)
+			}
+		})
+	}
+}
+
+// local is the address of a socket.
+func local(t *testing.T, fd int) netip.AddrPort {
+	t.Helper()
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v4 := at.(*unix.SockaddrInet4)
+	return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), uint16(v4.Port))
 }

@@ -44,10 +44,6 @@ type connectionCount struct {
 	nat                    [drop.Count]uint64
 }
 
-// firstPort of connected tunnels: each beginning has the next one, as a socket of
-// its own would.
-const firstPort = 49152
-
 // connect makes a connected tunnel of a device or connector.
 func (w *world) connect(m *machine, t *plan.BranchTunnel, wan node.Port) error {
 	c := t.Connect
@@ -61,7 +57,7 @@ func (w *world) connect(m *machine, t *plan.BranchTunnel, wan node.Port) error {
 	}
 	x := &connection{
 		world: w, machine: m, plan: t, client: client, wan: wan,
-		encap: tunnel.Encap{Src: t.Local, Dst: t.Remote, Proto: tunnel.ViaUDP, SrcPort: firstPort, DstPort: c.Port},
+		encap: tunnel.Encap{Src: t.Local, Dst: t.Remote, Proto: tunnel.ViaUDP, SrcPort: c.SourcePort(0), DstPort: c.Port},
 	}
 	x.SetMTU(0)
 	x.timer = w.engine.NewTimer(classServer, w.entity(), kindConnected, uint32(len(w.connected)))
@@ -98,7 +94,7 @@ func (x *connection) wake(now vt.Instant) {
 	was := x.client.Current()
 	datagram := x.client.HandleTimer(now)
 	if x.client.Current() != was {
-		x.encap.SrcPort = firstPort + uint16(x.client.Current())
+		x.encap.SrcPort = x.plan.Connect.SourcePort(x.client.Current())
 		if x.plan.Kind == tunnel.Device {
 			x.world.hosts.Break(x.machine.plan.ID, "its client's tunnel began anew")
 		}

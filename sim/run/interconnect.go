@@ -69,7 +69,7 @@ func (l *plainLink) receive(h packet.Handle) {
 	key := flow.ForwardKey(l.context.Tenant, ident.Scope(l.context.OnRamp), 0, &l.meta)
 	e := tunnel.Encap{
 		Src: l.plan.Local, Dst: l.plan.Remote, Proto: tunnel.ViaGUE, Context: l.context,
-		SrcPort: tunnel.GUESourcePort(flow.Hash(l.edge.world.plan.Seed, &key)), DstPort: tunnel.GUEPort,
+		SrcPort: plan.InterconnectSource(plan.InterconnectPort(flow.Hash(l.edge.world.plan.Seed, &key))), DstPort: tunnel.GUEPort,
 	}
 	if most := e.InnerMTU(l.edge.node.PathMTU(l.plan.Remote)); len(data) > most {
 		l.tooBig(h, most)

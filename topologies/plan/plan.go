@@ -290,6 +290,13 @@ type Connect struct {
 	NAT netip.Addr `json:"nat,omitzero"`
 }
 
+// SourcePort is the UDP port that a connected tunnel's beginning comes from, counted
+// from 0: each has one of its own. It is the plan's because ECMP hashes it: by which
+// server a tunnel comes in is no chance of an engine's.
+func (c *Connect) SourcePort(beginning int) uint16 {
+	return tunnel.FirstDynamicPort + uint16(beginning)
+}
+
 // Reconnect is a connected tunnel's next beginning.
 type Reconnect struct {
 	At      time.Duration  `json:"at"` // from the start of traffic
@@ -316,6 +323,21 @@ type Interconnect struct {
 	// sends; SiteMAC is the site router's.
 	MAC     net.HardwareAddr `json:"mac"`
 	SiteMAC net.HardwareAddr `json:"site_mac"`
+}
+
+// InterconnectPorts is how many UDP ports an edge sends from: enough for ECMP to
+// spread over the servers of a datacenter, and a power of two.
+const InterconnectPorts = 1 << interconnectBits
+
+const interconnectBits = 4
+
+// InterconnectPort is which of them a flow's packets come from, by the top of its
+// hash. It is the plan's as Connect.SourcePort is.
+func InterconnectPort(hash uint64) int { return int(hash >> (64 - interconnectBits)) }
+
+// InterconnectSource is the number of a port that an edge sends from.
+func InterconnectSource(port int) uint16 {
+	return tunnel.GUESourcePort(uint64(port) << (64 - interconnectBits))
 }
 
 // Service is something an origin serves.
