@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/sim/link"
 	simrun "github.com/homeward-lab/homeward/sim/run"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -21,37 +23,22 @@ import (
 // follows from it must agree. How long a transfer takes may depend on moments that no
 // plan says either: of which packet a full queue has no room, when a tunnel is probed
 // next; so may a drop of what is under way when something ends. Where these are others,
-// the simulator runs some more times, each at other moments, and the lab's may be
-// among theirs.
+// the simulator runs some more times, each at other moments, and on machines that take
+// longer for a packet, and the lab's may be among theirs.
 func agreement(ctx context.Context, v *variant, sim, lab *finished) record.CheckResult {
 	c := record.CheckResult{ID: compare.Agreement(simrun.Engine), Verdict: record.Error}
 	if sim == nil || sim.err != nil || sim.records == nil {
 		c.Detail = simrun.Engine + " has no complete run to compare with"
 		return c
 	}
-	r, err := compare.Runs(sim.records, lab.records)
-	how, simulated := "", sim.records
-	if err == nil && r.Reordered() {
-		if simulated, err = resimulated(ctx, v.plan, simrun.Options{Late: inOrder(v.plan, lab.records)}); err == nil {
-			r, err = compare.Runs(simulated, lab.records)
-			how = ", those that look alike in the order in which the lab's came"
-		}
-	}
-	if err == nil && r.Momentary() {
-		var chance []*record.Records
-		for n := 0; n < chances && err == nil; n++ {
-			var one *record.Records
-			one, err = resimulated(ctx, v.plan, moments(v.plan, n))
-			chance = append(chance, one)
-		}
-		if err == nil {
-			r, err = compare.Runs(simulated, lab.records, chance...)
-			how += fmt.Sprintf(", moments among those of %d simulations", chances+1)
-		}
-	}
+	r, err := agree(ctx, v.plan, sim.records, lab.records)
 	if err != nil {
 		c.Detail = err.Error()
 		return c
+	}
+	how := ""
+	if r.Note != "" {
+		how = ", " + r.Note
 	}
 	c.Verdict = r.Verdict()
 	differs, what := r.Differences, "difference"
@@ -70,6 +57,42 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 	return c
 }
 
+// agree compares a run of the simulator with a lab's, and simulates the plan again
+// where that decides what a plan leaves to chance.
+func agree(ctx context.Context, p *plan.Plan, sim, lab *record.Records) (*compare.Result, error) {
+	r, err := compare.Runs(sim, lab)
+	var how []string
+	if err == nil && r.Reordered() {
+		if sim, err = resimulated(ctx, p, simrun.Options{Late: inOrder(p, lab)}); err == nil {
+			r, err = compare.Runs(sim, lab)
+			how = append(how, "those that look alike in the order in which the lab's came")
+		}
+	}
+	if err == nil && r.Momentary() {
+		var chance compare.Chance
+		for n := 0; n < chances && err == nil; n++ {
+			var one *record.Records
+			o := moments(p, n)
+			if one, err = resimulated(ctx, p, o); err != nil {
+				break
+			}
+			chance.Moments = append(chance.Moments, one)
+			o.Hop = link.Hop + time.Duration(n+1)*(slowest-link.Hop)/chances
+			one, err = resimulated(ctx, p, o)
+			chance.Slower = append(chance.Slower, one)
+		}
+		if err == nil {
+			r, err = compare.Among(sim, lab, chance)
+			how = append(how, fmt.Sprintf("moments among those of %d simulations", 2*chances+1))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Note = strings.Join(how, ", ")
+	return r, nil
+}
+
 // resimulated is what the simulator says of a plan at other moments.
 func resimulated(ctx context.Context, p *plan.Plan, o simrun.Options) (*record.Records, error) {
 	var m record.Memory
@@ -82,10 +105,14 @@ func resimulated(ctx context.Context, p *plan.Plan, o simrun.Options) (*record.R
 // chances are how many simulations show what of a plan's times is chance. Their flows
 // start later by up to lateness, as a lab's do where many start at once, and the
 // network stands for up to rest before they do: an interval of probes, by default.
+// Where machines are slower a packet takes up to slowest through each plain wire and
+// what is behind it: some fifteen of them there and back take as long as round trips
+// of 40 ms may differ by.
 const (
 	chances  = 8
 	lateness = 3 * time.Millisecond
 	rest     = time.Second
+	slowest  = 150 * time.Microsecond
 )
 
 // moments are those of the n-th simulation.

@@ -86,7 +86,7 @@ func TestRootless(t *testing.T) {
 		}
 		results[i] = r
 	}
-	all, err := compare.Results(results[0], results[1])
+	all, err := compare.Results(results[0], results[1], compare.Runs)
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%v, %d pairs", err, len(all))
 	}

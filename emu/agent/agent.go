@@ -52,6 +52,7 @@ type header struct {
 	UplinkMAC  net.HardwareAddr `json:"uplink_mac"`
 	GatewayMAC net.HardwareAddr `json:"gateway_mac"`
 	Socket     string           `json:"socket,omitempty"`
+	Realtime   bool             `json:"realtime,omitempty"`
 }
 
 // command is any further line on the child's stdin.

@@ -20,6 +20,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/thread"
 )
 
 // core is the hub as the loop needs it; tests have a fake.
@@ -91,6 +92,10 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 	hello.Pid = os.Getpid()
 	l.messages <- message{Hello: &hello}
 	go l.readCommands(lines)
+	if h.Realtime {
+		runtime.LockOSThread() // for good, as the process ends with it
+		thread.Realtime()
+	}
 	err = l.run()
 	if err == nil {
 		l.messages <- message{Final: l.final()}

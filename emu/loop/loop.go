@@ -1,6 +1,6 @@
 // Package loop runs a worker that moves packets between descriptors: on a
-// thread of its own, asleep while nothing is ready, until it is stopped or
-// fails.
+// thread of its own, which goes before all others where that is allowed, asleep
+// while nothing is ready, until it is stopped or fails.
 //
 // It knows nothing of what is moved. Its law: when Stop returns, the worker is
 // not called any more, and whatever ended it is told.
@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/thread"
 )
 
 // Worker is what a loop calls, all from one goroutine.
@@ -53,8 +54,8 @@ func Start(w Worker) (*Loop, error) {
 }
 
 func (l *Loop) run(w Worker) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // for good: the thread ends with its priority
+	thread.Realtime()
 	defer close(l.done)
 	var own []int
 	var fds []unix.PollFd

@@ -9,12 +9,12 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/thread"
 )
 
 // ErrParentGone is how Main ends when its stdin is closed without a stop.
@@ -136,7 +136,7 @@ func (p *pumps) start() Hello {
 	for _, l := range p.loops {
 		p.ends.Go(func() {
 			runtime.LockOSThread()
-			priority <- realtime()
+			priority <- thread.Realtime()
 			if err := l.run(); err != nil {
 				p.errs <- err
 			}
@@ -147,16 +147,6 @@ func (p *pumps) start() Hello {
 		hello.Realtime = <-priority && hello.Realtime
 	}
 	return hello
-}
-
-// realtime gives the calling thread timers without slack and, where that is
-// allowed, a real-time priority: low among its kind, above all others.
-func realtime() bool {
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	const fifo = 1 // SCHED_FIFO
-	priority := int32(10)
-	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, fifo, uintptr(unsafe.Pointer(&priority)))
-	return errno == 0
 }
 
 // serve says hello and answers commands.

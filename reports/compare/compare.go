@@ -82,6 +82,33 @@ type Result struct {
 	Unjudged []Difference `json:"unjudged,omitempty"`
 	// Untimed are the traffics whose times were not compared, each with why.
 	Untimed []string `json:"untimed,omitempty"`
+	// Note is what the comparison rests on, where that is more or less than the two
+	// runs.
+	Note string `json:"note,omitempty"`
+}
+
+// Chance are further runs of an engine, which show what depends on nothing that the
+// plan says. What another run did may be among what they did.
+type Chance struct {
+	// Moments are runs at other moments, as flows that start a little later: drops,
+	// round trips and completion times may be among theirs.
+	Moments []*record.Records
+	// Slower are runs whose machines take longer for each packet: drops may be among
+	// theirs, and completion times of traffic whose round trips they made no longer
+	// than those may be.
+	Slower []*record.Records
+}
+
+// Swap turns the comparison around.
+func (r *Result) Swap() {
+	r.A, r.B = r.B, r.A
+	for _, all := range [][]Difference{r.Differences, r.Unjudged} {
+		for i := range all {
+			d := &all[i]
+			d.A, d.B = d.B, d.A
+			d.Parted[0], d.Parted[1] = d.Parted[1], d.Parted[0]
+		}
+	}
 }
 
 // Agree reports whether the runs agree.
@@ -113,11 +140,11 @@ func (r *Result) Momentary() bool {
 }
 
 // Runs compares two runs of one plan. The error says why they cannot be compared.
-//
-// chance are further runs of a's engine at other moments, as flows that start a little
-// later: what depends on those depends on nothing that the plan says. Times of b may be
-// between theirs, and b may drop packets for what any of them did.
-func Runs(a, b *record.Records, chance ...*record.Records) (*Result, error) {
+func Runs(a, b *record.Records) (*Result, error) { return Among(a, b, Chance{}) }
+
+// Among is Runs where b need not do what a did, but what one of a and of chance did,
+// which are further runs of a's engine: times between theirs, drops of any of theirs.
+func Among(a, b *record.Records, chance Chance) (*Result, error) {
 	r := &Result{A: name(a), B: name(b)}
 	switch {
 	case a.Run.Scenario != b.Run.Scenario || a.Run.Variant != b.Run.Variant:
@@ -232,9 +259,9 @@ const whatDrops = "drops"
 
 // drops compares which reasons packets were dropped for. How often depends on
 // how often a kernel tries again.
-func (r *Result) drops(a, b *record.Records, chance []*record.Records) {
+func (r *Result) drops(a, b *record.Records, chance Chance) {
 	always, ever, of := reasons(a), reasons(a), reasons(b)
-	for _, c := range chance {
+	for _, c := range slices.Concat(chance.Moments, chance.Slower) {
 		x := reasons(c)
 		always = slices.DeleteFunc(always, func(why string) bool { return !slices.Contains(x, why) })
 		ever = append(ever, x...)

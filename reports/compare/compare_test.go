@@ -168,9 +168,46 @@ func TestChance(t *testing.T) {
 		for _, took := range tt.chance {
 			chance = append(chance, run(took))
 		}
-		r, err := compare.Runs(run(1000*ms), run(tt.took), chance...)
+		r, err := compare.Among(run(1000*ms), run(tt.took), compare.Chance{Moments: chance})
 		if err != nil || r.Agree() == tt.difference || r.Momentary() != tt.difference {
 			t.Errorf("%s: %v, %v", tt.name, err, r.Differences)
+		}
+	}
+}
+
+// TestSlower: a transfer may take as long as on slower machines, if those are not so
+// slow that a round trip would tell; no round trip may be as long as theirs.
+func TestSlower(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	run := func(rtt, took int64) *record.Records {
+		r, _ := pair("base")
+		for i := range r.Flows {
+			r.Flows[i].RTTNs, r.Flows[i].EndNs = rtt, r.Flows[i].StartNs+took
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name   string
+		slower [2]int64
+		b      [2]int64
+		what   string
+	}{
+		{"none", [2]int64{40 * ms, 1000 * ms}, [2]int64{40 * ms, 1300 * ms}, "completion"},
+		{"a little slower", [2]int64{41 * ms, 1400 * ms}, [2]int64{40 * ms, 1300 * ms}, ""},
+		{"too slow", [2]int64{43 * ms, 1400 * ms}, [2]int64{40 * ms, 1300 * ms}, "completion"},
+		{"as slow", [2]int64{41 * ms, 1400 * ms}, [2]int64{42500 * 1000, 1300 * ms}, "rtt"},
+	} {
+		r, err := compare.Among(run(40*ms, 1000*ms), run(tt.b[0], tt.b[1]), compare.Chance{Slower: []*record.Records{run(tt.slower[0], tt.slower[1])}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range r.Differences {
+			if d.What != tt.what {
+				t.Errorf("%s: %s", tt.name, &d)
+			}
+		}
+		if r.Agree() != (tt.what == "") {
+			t.Errorf("%s: agree %v, want a difference of %q", tt.name, r.Agree(), tt.what)
 		}
 	}
 }
@@ -198,7 +235,7 @@ func TestChanceOfDrops(t *testing.T) {
 		{run("sometimes"), "drops: always and none"},
 		{run("always", "never"), "drops: none and never"},
 	} {
-		r, err := compare.Runs(a, tt.b, chance...)
+		r, err := compare.Among(a, tt.b, compare.Chance{Moments: chance[:1], Slower: chance[1:]})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +306,7 @@ func TestCannotCompare(t *testing.T) {
 func TestResults(t *testing.T) {
 	a, b := fixture.Results(), fixture.Results()
 	b.Summaries[0].Checks = append(b.Summaries[0].Checks, record.CheckResult{ID: compare.Agreement("sim"), Verdict: record.Pass}) // not the file's
-	all, err := compare.Results(a, b)
+	all, err := compare.Results(a, b, compare.Runs)
 	if err != nil || len(all) != len(fixture.Variants()) {
 		t.Fatalf("%v, %d pairs", err, len(all))
 	}
@@ -285,7 +322,7 @@ func TestResults(t *testing.T) {
 		if swap {
 			x, y = b, a
 		}
-		all, err = compare.Results(x, y)
+		all, err = compare.Results(x, y, compare.Runs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -299,13 +336,13 @@ func TestResults(t *testing.T) {
 			t.Errorf("%v, want %v", found, want)
 		}
 	}
-	if _, err := compare.Engines(a); !errors.Is(err, compare.ErrNothing) {
+	if _, err := compare.Engines(a, compare.Runs); !errors.Is(err, compare.ErrNothing) {
 		t.Errorf("one engine: %v", err)
 	}
 	sim := fixture.Run("base")
 	sim.Run.Engine = "sim"
 	a.Runs = append(a.Runs, sim)
-	if all, err := compare.Engines(a); err != nil || len(all) != 1 || !all[0].Agree() || all[0].B != "overlapping_branches/base on sim" {
+	if all, err := compare.Engines(a, compare.Runs); err != nil || len(all) != 1 || !all[0].Agree() || all[0].B != "overlapping_branches/base on sim" {
 		t.Errorf("two engines: %v, %+v", err, all)
 	}
 }

@@ -11,8 +11,8 @@ import (
 
 // TestBusy: times that are too long on a machine that had no time for its lab, by
 // the lab's own measure, and flows that waited in vain, prove nothing and are no
-// agreement either; too short ones are a difference on any machine, and so is
-// everything that is no time.
+// agreement either; too short round trips are a difference on any machine, and so
+// is everything that is no time.
 func TestBusy(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	saturated := record.Wire{Link: "y", From: "a", To: "b", Saturated: "half of the packets took 2ms longer"}
@@ -35,6 +35,11 @@ func TestBusy(t *testing.T) {
 			lab.Flows[0].EndNs *= 2
 			lab.Run.Metrics.Wires = append(lab.Run.Metrics.Wires, saturated)
 		}, record.Error, "a to b was not the wire that was asked for"},
+		{"short and saturated", func(lab *record.Records) {
+			lab.Flows[0].EndNs /= 2
+			lab.Run.Metrics.Wires = append(lab.Run.Metrics.Wires, saturated)
+		}, record.Error, "a to b was not the wire that was asked for"},
+		{"short", func(lab *record.Records) { lab.Flows[0].EndNs /= 2 }, record.Fail, ""},
 		{"fast although saturated", func(lab *record.Records) {
 			lab.Flows[0].RTTNs /= 2
 			lab.Run.Metrics.Wires = append(lab.Run.Metrics.Wires, saturated)

@@ -12,9 +12,12 @@ import (
 // ErrNothing is wrapped where there is no pair of runs to compare.
 var ErrNothing = errors.New("nothing to compare")
 
+// Judge compares two runs: Runs does.
+type Judge func(a, b *record.Records) (*Result, error)
+
 // Engines compares the engines of one results directory: each run with that of
 // the first engine of its variant.
-func Engines(r *record.Results) ([]*Result, error) {
+func Engines(r *record.Results, judge Judge) ([]*Result, error) {
 	type variant struct{ scenario, variant string }
 	first := make(map[variant]*record.Records)
 	var all []*Result
@@ -24,7 +27,7 @@ func Engines(r *record.Results) ([]*Result, error) {
 			first[v] = run
 			continue
 		}
-		one, err := with(r, first[v], r, run)
+		one, err := with(judge, r, first[v], r, run)
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +42,7 @@ func Engines(r *record.Results) ([]*Result, error) {
 // Results compares two results directories, run by run: those of one scenario,
 // variant and engine, or, where each has a variant once, whatever the engine. A
 // run that is in one of them alone is a difference.
-func Results(a, b *record.Results) ([]*Result, error) {
+func Results(a, b *record.Results, judge Judge) ([]*Result, error) {
 	var all []*Result
 	used := make(map[*record.Records]bool)
 	for _, x := range a.Runs {
@@ -52,7 +55,7 @@ func Results(a, b *record.Results) ([]*Result, error) {
 			continue
 		}
 		used[y] = true
-		one, err := with(a, x, b, y)
+		one, err := with(judge, a, x, b, y)
 		if err != nil {
 			return nil, err
 		}
@@ -112,8 +115,8 @@ func disagreed(s *record.Summary) bool {
 }
 
 // with compares two runs and the verdicts of their checks.
-func with(ra *record.Results, a *record.Records, rb *record.Results, b *record.Records) (*Result, error) {
-	r, err := Runs(a, b)
+func with(judge Judge, ra *record.Results, a *record.Records, rb *record.Results, b *record.Records) (*Result, error) {
+	r, err := judge(a, b)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -13,24 +14,31 @@ import (
 //
 // Where no link of a flow's has a delay or a rate its times are what the machine
 // took for its work, which no plan says; such traffic is named and not compared.
-func (r *Result) times(a, b *record.Records, chance []*record.Records) {
+func (r *Result) times(a, b *record.Records, chance Chance) {
 	asked := timed(a, b)
 	first, order := r.samples(a, b, &asked)
 	all := []map[string]*sample{first}
-	for _, c := range chance {
+	for _, c := range slices.Concat(chance.Moments, chance.Slower) {
 		more, _ := r.samples(c, b, &asked)
 		all = append(all, more)
 	}
 	busy := [2]string{busy(a), busy(b)}
 	for _, traffic := range order {
 		var rtt, took span
-		for _, samples := range all {
-			if s := samples[traffic]; s != nil {
-				rtt.add(median(s.rtt[0]))
-				took.add(median(s.took[0]))
-			}
-		}
 		s := first[traffic]
+		for i, samples := range all {
+			one := samples[traffic]
+			if one == nil {
+				continue
+			}
+			switch slower := i > len(chance.Moments); {
+			case !slower:
+				rtt.add(median(one.rtt[0]))
+			case apart(median(s.rtt[0]), median(one.rtt[0]), RTTShare) > 0:
+				continue // slower than any round trip may be
+			}
+			took.add(median(one.took[0]))
+		}
 		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, busy)
 		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, busy)
 	}
@@ -165,25 +173,35 @@ func (p *places) of(f *record.Flow) bool {
 	return p.in || p.at[f.Client] || p.at[f.Server] || p.at[p.site[f.Client]] || p.at[p.site[f.Server]]
 }
 
-// within compares a median with the range of those that it may have. Times that are
-// too long on a machine that was busy prove nothing; too short ones do on any.
+// within compares a median with the range of those that it may have. What is too long
+// on a machine that was busy proves nothing, nor does a transfer that was too short:
+// what came later may have spared it a timeout. A round trip that was too short is a
+// difference on any machine.
 func (r *Result) within(traffic, what string, of span, b time.Duration, share float64, busy [2]string) {
 	a := of.nearest(b)
-	allowed := max(RTTFloor, time.Duration(share*float64(min(a, b))))
-	d := max(a-b, b-a)
-	if d <= allowed {
+	over := apart(a, b, share)
+	if over <= 0 {
 		return
 	}
-	x := Difference{Traffic: traffic, What: what, A: of.String(), B: fmt.Sprintf("%v, %v apart where %v is allowed", b, d, allowed)}
-	x.Why = busy[0]
+	d := max(a-b, b-a)
+	x := Difference{Traffic: traffic, What: what, A: of.String(), B: fmt.Sprintf("%v, %v apart where %v is allowed", b, d, d-over)}
+	late := busy[0]
 	if b > a {
-		x.Why = busy[1]
+		late = busy[1]
+	}
+	if x.Why = late; what == whatCompletion {
+		x.Why = cmp.Or(late, busy[0], busy[1])
 	}
 	if x.Why != "" {
 		r.Unjudged = append(r.Unjudged, x)
 		return
 	}
 	r.add(x)
+}
+
+// apart is by how much two times differ more than they may.
+func apart(a, b time.Duration, share float64) time.Duration {
+	return max(a-b, b-a) - max(RTTFloor, time.Duration(share*float64(min(a, b))))
 }
 
 // median of a sample that is not empty.

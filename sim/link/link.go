@@ -22,7 +22,8 @@ type Wire struct {
 	engine *engine.Engine
 	pool   *packet.Pool
 	line   *impair.Line  // nil for a plain wire
-	hop    time.Duration // what line leaves out: Hop while nothing is asked of it
+	idle   time.Duration // what a packet takes where nothing is asked: Hop
+	hop    time.Duration // what line leaves out: idle while nothing is asked of it
 	timer  engine.Timer
 	flight flight
 	// down: nothing goes in, as of a cut cable.
@@ -48,12 +49,16 @@ const longest = int64(2 * impair.MaxDelay)
 // New is a wire that does what c says with the chance of s. timer goes off when a
 // packet comes out: call Receive then.
 func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Config, s impair.Stream) (*Wire, error) {
-	w := &Wire{engine: e, pool: pool, timer: timer, stream: s}
+	w := &Wire{engine: e, pool: pool, timer: timer, idle: Hop, stream: s}
 	if c.Plain() {
 		return w, nil
 	}
 	return w, w.Set(c)
 }
+
+// Slow has packets take as long as a slower machine's instead of Hop. It is for
+// wires that carried none yet.
+func (w *Wire) Slow(hop time.Duration) { w.idle = hop }
 
 // Set changes what the wire does to packets that come from now on.
 func (w *Wire) Set(c impair.Config) (err error) {
@@ -67,7 +72,7 @@ func (w *Wire) Set(c impair.Config) (err error) {
 		return err
 	}
 	if w.hop = 0; c.Plain() {
-		w.hop = Hop
+		w.hop = w.idle
 	}
 	return nil
 }
@@ -116,7 +121,7 @@ func (w *Wire) Send(h packet.Handle) {
 		w.lose(h)
 		return
 	case w.line == nil:
-		w.push(now.Add(Hop), h)
+		w.push(now.Add(w.idle), h)
 		return
 	}
 	if !w.line.Steady() {
