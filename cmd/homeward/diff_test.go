@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/homeward-lab/homeward/reports/fixture"
+	"github.com/homeward-lab/homeward/reports/record"
+	simrun "github.com/homeward-lab/homeward/sim/run"
 )
 
 // TestDiff: equal results agree; one flow on another server is told, with its
@@ -45,5 +48,59 @@ func TestDiff(t *testing.T) {
 	}
 	if code, _, errs := call(t.TempDir()); code != 2 || !strings.Contains(errs, "no results here") {
 		t.Errorf("nothing: %d %s", code, errs)
+	}
+}
+
+// TestDiffSimulatesAgain: a lab and a simulation of a scenario that is at hand are
+// compared as run --on both does it, whichever is named first; otherwise it is said
+// why the two runs alone were.
+func TestDiffSimulatesAgain(t *testing.T) {
+	vs, err := prepareAll([]string{"private_datacenter"}, runFlags{variants: []string{"preserve"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := vs[0].plan
+	run := func(o simrun.Options) *record.Records {
+		r, err := resimulated(t.Context(), p, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	late := make([]time.Duration, len(p.Flows)) // the last of equal flows comes first
+	for i := range late {
+		late[i] = time.Duration(len(late)-i) * 20 * time.Microsecond
+	}
+	sim, lab := run(simrun.Options{}), run(simrun.Options{Late: late})
+	lab.Run.Engine, lab.Run.Fingerprint = "emu-hub", p.Fingerprint()
+	for _, tt := range []struct {
+		name   string
+		again  resimulation
+		change func(sim, lab *record.Run)
+		note   string
+		want   record.Verdict
+	}{
+		{"shipped", resimulation{}, nil, "in the order in which the lab's came", record.Pass},
+		{"another plan", resimulation{sets: []string{"laptop.count=3"}}, nil, "these two runs alone", record.Error},
+		{"another seed", resimulation{}, func(_, lab *record.Run) { lab.Seed++ }, "is not the plan that the lab ran", record.Error},
+		{"another version", resimulation{}, func(sim, _ *record.Run) { sim.Fingerprint = "1" }, "in another way", record.Error},
+		{"a file of one's own", resimulation{}, func(_, lab *record.Run) { lab.Scenario = "mine" }, "want --scenario", record.Error},
+	} {
+		a, b := *sim, *lab
+		if tt.change != nil {
+			tt.change(&a.Run, &b.Run)
+		}
+		a.Run.Scenario = b.Run.Scenario
+		judge := tt.again.judge(t.Context())
+		for _, pair := range [][2]*record.Records{{&a, &b}, {&b, &a}} {
+			r, err := judge(pair[0], pair[1])
+			if err != nil || r.Verdict() != tt.want || !strings.Contains(r.Note, tt.note) {
+				t.Errorf("%s: %v, %+v; want %s and %q", tt.name, err, r, tt.want, tt.note)
+				continue
+			}
+			if want := "on " + pair[0].Run.Engine; !strings.HasSuffix(r.A, want) {
+				t.Errorf("%s: %q is first, want it %s", tt.name, r.A, want)
+			}
+		}
 	}
 }
