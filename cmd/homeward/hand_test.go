@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -144,38 +143,6 @@ func TestKeeperKilled(t *testing.T) {
 		t.Errorf("ps after the keeper was killed: %v\n%s", err, out)
 	}
 	must(t, "up", "overlapping_branches")
-}
-
-// SIGKILL of a keeper at random moments of coming up, traffic and going down.
-func TestSoakKeeperKilled(t *testing.T) {
-	byHand(t)
-	before := machine(t)
-	for range times(3, 200) {
-		cmd := homewardShell(`"$0" up overlapping_branches && "$0" traffic many && "$0" down`)
-		var said bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &said, &said
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		moment := rand.N(2 * time.Second)
-		time.Sleep(moment)
-		for _, pid := range below(t, cmd.Process.Pid) {
-			_ = unix.Kill(pid, unix.SIGKILL) // starters, and keepers that have not left them
-		}
-		if labs, _, _ := control.Labs(); len(labs) > 0 {
-			if k, err := labs[0].Keeper(); err == nil {
-				_ = k.Kill()
-			}
-		}
-		_ = cmd.Wait() // killed, most of the time
-		if out, err := homeward("down", "--all").CombinedOutput(); err != nil {
-			t.Errorf("killed after %s: down --all: %v\n%s\n%s", moment, err, out, &said)
-		}
-		clean(t, before)
-		if t.Failed() {
-			t.Fatalf("killed after %s", moment)
-		}
-	}
 }
 
 // homewardShell runs a script in which "$0" is the program.

@@ -120,9 +120,9 @@ func (b *bird) wait() error {
 	case <-b.done:
 		return nil
 	case <-b.ended:
-		return b.over(errors.Join(errors.New("it has ended"), b.exit))
+		return b.failed(errors.Join(errors.New("it has ended"), b.exit))
 	case <-late.C:
-		return b.over(fmt.Errorf("no sign after %v", patience))
+		return b.failed(fmt.Errorf("no sign after %v", patience))
 	}
 }
 
@@ -154,16 +154,16 @@ func (b *bird) announce(origins []bgp.Origin) error {
 	defer late.Stop()
 	for {
 		if err := b.cmd.Process.Signal(unix.SIGHUP); err != nil {
-			return b.over(err)
+			return b.failed(err)
 		}
 		select {
 		case <-b.done:
 			return nil
 		case <-b.ended:
-			return b.over(b.exit)
+			return b.failed(b.exit)
 		case <-again.C:
 		case <-late.C:
-			return b.over(fmt.Errorf("no sign after %v", patience))
+			return b.failed(fmt.Errorf("no sign after %v", patience))
 		}
 	}
 }
@@ -172,10 +172,12 @@ func (b *bird) announce(origins []bgp.Origin) error {
 // signal that comes while it is still busy with the one before.
 const birdAgain = 500 * time.Millisecond
 
-// over is a failure with what BIRD said last.
-func (b *bird) over(err error) error {
+// failed is a failure with what BIRD said last.
+func (b *bird) failed(err error) error {
 	return fmt.Errorf("%s: %w; it said: %s", birdProgram, err, strings.TrimSpace(b.said.String()))
 }
+
+func (b *bird) over() <-chan struct{} { return b.ended }
 
 func (b *bird) pid() int { return b.cmd.Process.Pid }
 

@@ -92,13 +92,17 @@ func Start(p *plan.Plan, o Options) (*Fleet, error) {
 }
 
 // Settled waits until every router's kernel has what the plan says, and nothing
-// else that it learned. The error names the first route that it has not.
+// else that it learned. The error names the first route that it has not, or a
+// speaker that has ended and will never learn it.
 func (f *Fleet) Settled(ctx context.Context) error {
 	late := time.Now().Add(settleLimit)
 	for {
 		err := f.differs()
 		if err == nil {
 			return nil
+		}
+		if node := f.lost(); node != "" {
+			return fmt.Errorf("the speaker of %s has ended before routing had settled: %w", node, err)
 		}
 		if time.Now().After(late) {
 			return fmt.Errorf("routing has not settled after %v: %w", settleLimit, err)
@@ -115,6 +119,20 @@ const (
 	settleLimit = time.Minute
 	settlePoll  = 10 * time.Millisecond
 )
+
+// lost is a router whose speaker has ended, if there is one.
+func (f *Fleet) lost() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for node, x := range f.running {
+		select {
+		case <-x.over():
+			return node
+		default:
+		}
+	}
+	return ""
+}
 
 func (f *Fleet) differs() error {
 	for i := range f.plan.Speakers {

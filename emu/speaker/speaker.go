@@ -81,6 +81,8 @@ type process interface {
 	announce(origins []bgp.Origin) error
 	// stop ends it; its sessions are closed in order.
 	stop() error
+	// over is closed when it has ended.
+	over() <-chan struct{}
 	pid() int
 }
 
@@ -161,6 +163,8 @@ func (c *child) announce(origins []bgp.Origin) error {
 	defer c.mu.Unlock()
 	return c.ask(command{slices.Clone(origins)})
 }
+
+func (c *child) over() <-chan struct{} { return c.ended }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/internal/need"
@@ -250,4 +252,31 @@ func start(t *testing.T, p *plan.Plan, lab *keeper.Lab, kind speaker.Kind) *spea
 		t.Fatal(err)
 	}
 	return f
+}
+
+// A speaker that is killed while routing settles is the error, at once.
+func TestSpeakerLost(t *testing.T) {
+	need.Root(t)
+	p, err := plan.Compile(generated(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := keeper.Up(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	f := start(t, p, lab, speaker.GoBGP)
+	const node = "dc0.edge"
+	if err := unix.Kill(f.Pids()[node], unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := f.Settled(ctx); err == nil || !strings.Contains(err.Error(), "the speaker of "+node+" has ended") {
+		t.Errorf("settled without a speaker: %v", err)
+	}
+	if err := f.Close(); err == nil || !strings.Contains(err.Error(), "signal: killed") {
+		t.Errorf("close: %v, want the speaker's end", err)
+	}
 }
