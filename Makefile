@@ -1,7 +1,7 @@
 # Two targets do everything a newcomer needs: `make run` and `make test`.
 GO ?= go
 
-.PHONY: all build run test generate soak lint bench clean tools
+.PHONY: all build run test generate soak vm lint bench clean tools
 
 all: build
 
@@ -22,6 +22,9 @@ generate: ## eBPF objects, schema, place table: committed; CI regenerates and co
 
 soak: build ## long repetitions: labs in a row, SIGKILL at random moments
 	./internal/ci/soak.sh
+
+vm: ## labs on Debian's kernel in an emulated machine: netem, no tcx
+	./internal/ci/vm.sh
 
 bench: build ## figures beside their baselines
 	./homeward bench hub
