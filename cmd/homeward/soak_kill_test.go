@@ -101,7 +101,11 @@ func killed(t *testing.T, v victim, file string, moment time.Duration, before ma
 	}
 	pid := cmd.Process.Pid
 	if v.command != "" {
-		pid = begun(t, cmd.Process.Pid, v.command)
+		if pid = begun(t, cmd.Process.Pid, v.command); pid == 0 {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			t.Fatalf("there was no %s in the run, which said:\n%s", v.command, &said)
+		}
 	}
 	time.Sleep(moment)
 	hit := unix.Kill(pid, unix.SIGKILL) == nil
@@ -123,10 +127,10 @@ func killed(t *testing.T, v victim, file string, moment time.Duration, before ma
 	return fmt.Sprintf("killed at %v", moment)
 }
 
-// begun waits for a process below another, and returns it.
+// begun waits for a process below another, and returns it, or 0 for none.
 func begun(t *testing.T, parent int, command string) int {
 	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
 		for _, pid := range below(t, parent) {
 			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			if args := bytes.Split(line, []byte{0}); err == nil && len(args) > 1 && string(args[1]) == command {
@@ -134,7 +138,6 @@ func begun(t *testing.T, parent int, command string) int {
 			}
 		}
 	}
-	t.Fatalf("no %s in the run", command)
 	return 0
 }
 
