@@ -193,6 +193,11 @@ func environment(s *spec.Scenario, variants []string) check.EnvSpec {
 	for _, t := range s.Traffic {
 		env.Traffic = append(env.Traffic, t.ID)
 	}
+	if s.Population == nil {
+		for _, w := range s.Workload {
+			env.Traffic = append(env.Traffic, w.ID)
+		}
+	}
 	env.Datacenters, env.Countries, env.Rules = departures(s)
 	env.Names = named(s)
 	for _, r := range drop.Reasons() {

@@ -40,7 +40,7 @@ func (r *run) backbone() error {
 		wantedAll, gotAll = wantedAll+wanted*(b.to-b.from), gotAll+got*(b.to-b.from)
 		// Users whose flows cross find so much less, for as long.
 		if wanted > 0 {
-			r.lost[causeBackbone] += r.m.s.Population.Users * r.crossing(i, wanted) * (1 - got/wanted) * (b.to - b.from) / 60
+			r.lost[causeBackbone] += r.m.users * r.crossing(i, wanted) * (1 - got/wanted) * (b.to - b.from) / 60
 		}
 	}
 	r.set("backbone", sum(peak.got)/1e9)

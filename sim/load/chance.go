@@ -60,7 +60,7 @@ const quantileCount = 1 << 14
 func newSampler(d spec.Draw) *sampler {
 	q := make([]float64, quantileCount)
 	for i := range q {
-		q[i] = quantile(d, (float64(i)+0.5)/quantileCount)
+		q[i] = d.Quantile((float64(i) + 0.5) / quantileCount)
 	}
 	return sampled(q)
 }
@@ -82,44 +82,6 @@ func constantly(x float64) *sampler { return newSampler(spec.Draw{Kind: spec.Con
 
 // draw takes 64 bits.
 func (s *sampler) draw(x uint64) float64 { return s.quantiles[x>>(64-14)] }
-
-// quantile is the inverse of a distribution's cumulative share, its tail cut.
-func quantile(d spec.Draw, u float64) float64 {
-	x := 0.0
-	switch d.Kind {
-	case spec.Constant:
-		x = d.A
-	case spec.Exponential:
-		x = -d.A * math.Log1p(-u)
-	case spec.LogNormal:
-		x = d.A * math.Exp(d.B*math.Sqrt2*math.Erfinv(2*u-1))
-	case spec.Pareto:
-		x = d.A * math.Pow(1-u, -1/d.B)
-	case spec.Weibull:
-		x = d.A * math.Pow(-math.Log1p(-u), 1/d.B)
-	case spec.Empirical:
-		x = interpolate(d.Shares, d.Values, u)
-	}
-	if d.Most > 0 {
-		x = min(x, d.Most)
-	}
-	return x
-}
-
-// interpolate is y at x, linear between points; xs rise.
-func interpolate(xs, ys []float64, x float64) float64 {
-	i := 0
-	for i < len(xs) && xs[i] < x {
-		i++
-	}
-	switch {
-	case i == len(xs):
-		return ys[i-1]
-	case i == 0 || xs[i] == xs[i-1]:
-		return ys[i]
-	}
-	return ys[i-1] + (ys[i]-ys[i-1])*(x-xs[i-1])/(xs[i]-xs[i-1])
-}
 
 // residual is what is left of a time that goes on at a moment that says nothing of
 // it: of one drawn in proportion to its length, any part.

@@ -18,7 +18,7 @@ func TestFitFindsWhatItWasDrawnFrom(t *testing.T) {
 		values := make([]float64, 4000)
 		for i := range values {
 			x, _ := s.words(forFlow, uint64(i))
-			values[i] = quantile(want, unitOf(x))
+			values[i] = want.Quantile(unitOf(x))
 		}
 		fits, err := Fit(values)
 		if err != nil {

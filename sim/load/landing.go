@@ -38,14 +38,23 @@ type lander interface {
 	Land(catchment.Scenario, asgraph.Preference) ([]catchment.Landing, error)
 }
 
+// lander of a run: what a seed believes of the Internet.
+func (m *Model) lander(seed uint64) (lander, error) {
+	switch {
+	case m.hosts != nil:
+		return m.hosts, nil
+	case m.s.Population.Noise > 0:
+		return m.net.world.Doubt(m.net.sites, float64(m.s.Population.Noise), seed)
+	}
+	return m.net.finder, nil
+}
+
 // landings finds where users are, if all datacenters are up and in each phase.
 // The guess is the same for every variant of a scenario.
 func (m *Model) landings(seed uint64) (all *settled, phases []*settled, err error) {
-	var f lander = m.net.finder
-	if noise := float64(m.s.Population.Noise); noise > 0 {
-		if f, err = m.net.world.Doubt(m.net.sites, noise, seed); err != nil {
-			return nil, nil, err
-		}
+	f, err := m.lander(seed)
+	if err != nil {
+		return nil, nil, err
 	}
 	p := catchment.Guess(seed)
 	if all, err = m.land(f, make([]bool, len(m.centers)), p); err != nil {

@@ -33,6 +33,8 @@ type Model struct {
 	s       *spec.Scenario
 	centers []center
 	net     *network // nil without a population
+	hosts   *hosts   // nil with one, and where no host has a workload
+	users   float64
 	works   []work
 	phases  []phase
 	end     float64 // seconds
@@ -62,8 +64,9 @@ type source struct {
 type work struct {
 	*spec.Workload
 	size, holding *sampler
+	from          []bool    // by zone, who opens its flows; nil is everybody
 	popular       []float64 // share of each destination
-	origins       []int     // node of each; nil where the workload has a host
+	origins       []int     // node of each
 	mix           []protocol
 }
 
@@ -111,17 +114,20 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		ids, places = append(ids, d.ID), append(places, at)
 	}
 	if s.Population == nil {
-		if len(m.branches()) < 2 {
-			return nil, &Unsupported{"population", "the flow level plays workloads of a population, and compares designs of sites; want population: {users: 1_000_000}"}
+		if len(s.Workload) == 0 {
+			return m, nil // designs of sites alone
 		}
-		return m, nil
-	}
-	var err error
-	if m.net, err = a.network(s.Population, ids, places); err != nil {
-		return nil, err
-	}
-	if err := m.settle(); err != nil {
-		return nil, err
+		if err := m.settleHosts(); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if m.net, err = a.network(s.Population, ids, places); err != nil {
+			return nil, err
+		}
+		if err := m.settle(); err != nil {
+			return nil, err
+		}
 	}
 	for i := range s.Workload {
 		w, err := m.work(i)
@@ -161,72 +167,72 @@ func (m *Model) settle() error {
 	if sum == 0 {
 		return errors.New("population: no network with users has a way to any datacenter")
 	}
+	m.users = m.s.Population.Users
 	for i := range m.sources {
-		m.sources[i].users *= m.s.Population.Users / sum
+		m.sources[i].users *= m.users / sum
 	}
 	return nil
 }
 
-const (
-	standardFor  = 10 * time.Minute
-	standardSize = 64 << 10
-	standardPeak = 20
-	// standardSpeed of a flow, in bits per second.
-	standardSpeed = 20e6
-)
-
 // work makes a workload ready.
 func (m *Model) work(i int) (work, error) {
-	s := m.s.Workload[i] // a copy, with its defaults
+	s := m.s.Workload[i].Filled()
 	path := "workload." + s.ID
-	if s.From != spec.FromPopulation {
-		return work{}, &Unsupported{path + ".from", "the flow level plays workloads of the population; want from: population"}
-	}
-	s.For, s.Backoff = cmp.Or(s.For, toUnit(standardFor)), cmp.Or(s.Backoff, toUnit(time.Second))
-	s.Peak = cmp.Or(s.Peak, standardPeak)
-	w := work{Workload: &s, size: constantly(standardSize)}
-	if s.Size.Given() {
-		w.size = newSampler(s.Size.Draw)
-	}
+	w := work{Workload: &s, size: newSampler(s.Size.Draw)}
 	if s.Holding.Given() {
 		w.holding = newSampler(s.Holding.Draw)
 	} else {
-		w.holding = w.size.times(8 / cmp.Or(float64(s.Speed), standardSpeed))
+		w.holding = w.size.times(8 / float64(s.Speed))
 	}
-	w.mix = m.protocols(s.Mix)
-	for i := range w.mix {
-		w.mix[i].port = w.holding.plus(w.mix[i].keep)
+	w.mix = m.protocols(&w)
+	switch {
+	case m.hosts != nil:
+		var err error
+		w.from, w.popular, w.origins, err = m.ends(&s, path)
+		return w, err
+	case s.From != spec.FromPopulation:
+		return work{}, &Unsupported{path + ".from", "in a scenario with a population the flow level plays its workloads alone; want from: population"}
+	case s.To != spec.ToInternet:
+		return work{}, &Unsupported{path + ".to", "the destinations of a population are drawn; want to: internet"}
 	}
-	p := s.Popularity
-	if p.Number == 0 {
-		p = spec.Popularity{Exponent: 1, Number: spec.Destinations}
-	}
-	if s.To != spec.ToInternet {
-		return work{}, &Unsupported{path + ".to", "the flow level plays drawn destinations; want to: internet"}
-	}
-	w.popular = zipf(p)
+	w.popular = s.Popularity.Popular(spec.Destinations)
 	w.origins = m.origins(len(w.popular))
 	return w, nil
 }
 
-// protocols are the shares of a mix, in the order of their names.
-func (m *Model) protocols(mix map[string]float64) []protocol {
+// protocols are the parts of a workload's mix, in the order of their names.
+func (m *Model) protocols(w *work) []protocol {
 	all := []protocol{
 		{name: "dns", keep: seconds(m.timers.DNS)}, {name: "icmp", keep: seconds(m.timers.ICMP)},
 		{name: "tcp", keep: seconds(m.timers.PortHold)}, {name: "udp", keep: seconds(m.timers.UDP)},
 	}
-	if len(mix) == 0 {
-		mix = map[string]float64{"tcp": 1}
-	}
 	sum := 0.0
 	for i := range all {
-		all[i].share = mix[all[i].name]
+		all[i].share = w.Mix[all[i].name]
 		sum += all[i].share
 	}
 	for i := range all {
-		all[i].share /= sum
+		p := &all[i]
+		p.share /= sum
+		p.port = w.holding.plus(p.keep)
+		if p.name == "tcp" {
+			p.port = blend(w.holding, p.port, m.held(w.Close))
+		}
 	}
 	return slices.DeleteFunc(all, func(p protocol) bool { return p.share == 0 })
+}
+
+// held is the share of TCP flows whose port is held after their end (SEMANTICS 5.5):
+// of a translated pair all, whoever closed; of a proxy's own sockets those that it
+// closed first, which it does when its client has.
+func (m *Model) held(closes string) float64 {
+	switch {
+	case m.s.Datapath != spec.DatapathProxy || closes == "client":
+		return 1
+	case closes == "server":
+		return 0
+	}
+	return 0.5
 }
 
 // origins are the ASes of drawn destinations, as users are spread: what people

@@ -6,27 +6,9 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/homeward-lab/homeward/dataplane/unit"
-	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 func seconds(d time.Duration) float64 { return d.Seconds() }
-
-func toUnit(d time.Duration) unit.Duration { return unit.Duration(d) }
-
-// zipf is the share of each destination.
-func zipf(p spec.Popularity) []float64 {
-	all, sum := make([]float64, p.Number), 0.0
-	for k := range all {
-		all[k] = math.Pow(float64(k+1), -p.Exponent)
-		sum += all[k]
-	}
-	for k := range all {
-		all[k] /= sum
-	}
-	return all
-}
 
 // times is a sampler of so many times as much, plus what is added.
 func (s *sampler) times(x float64) *sampler { return s.linear(x, 0) }
@@ -43,3 +25,24 @@ func (s *sampler) linear(times, plus float64) *sampler {
 
 // sortedKeys are a map's keys in order: no outcome depends on a map's own.
 func sortedKeys[K cmp.Ordered, V any](all map[K]V) []K { return slices.Sorted(maps.Keys(all)) }
+
+// blend is a sampler of which a share is of b and the rest of a.
+func blend(a, b *sampler, share float64) *sampler {
+	switch share {
+	case 0:
+		return a
+	case 1:
+		return b
+	}
+	n := len(a.quantiles)
+	some := int(math.Round(share * float64(n)))
+	q := make([]float64, 0, n)
+	for i := range some { // spread over all of b's, and then over all of a's
+		q = append(q, b.quantiles[(2*i+1)*n/(2*some)])
+	}
+	for i := range n - some {
+		q = append(q, a.quantiles[(2*i+1)*n/(2*(n-some))])
+	}
+	slices.Sort(q)
+	return sampled(q)
+}

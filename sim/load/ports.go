@@ -209,6 +209,9 @@ func (r *run) group(c contest) *Group {
 		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
 		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center),
 	}
+	if m.hosts != nil {
+		g.Residual = nil // hosts begin with nothing, as they do with packets
+	}
 	for _, b := range r.bins {
 		g.Until = append(g.Until, b.to)
 	}
@@ -228,7 +231,7 @@ func (r *run) count(c contest, g *Group, p *Played) error {
 	times := 1 / p.Share
 	m, w, of := r.m, &r.m.works[c.work], r.m.pool(c.pool)
 	out := Ports{
-		Datacenter: m.centers[of.center].ID, Destination: fmt.Sprintf("%s.%d", w.ID, c.rank+1), Protocol: w.mix[c.mix].name,
+		Datacenter: m.centers[of.center].ID, Destination: m.destination(w, c.rank), Protocol: w.mix[c.mix].name,
 		Pool: cmp.Or(of.country, "shared"), Ports: p.Ports, Peak: p.Peak, Load: c.load,
 	}
 	for i := range p.Tries {

@@ -121,6 +121,9 @@ func (m *Model) demand(w *work, bins []bin, phases []*settled, places int, place
 func (m *Model) zoneRates(w *work, b bin) (usual []float64, special map[int][]float64) {
 	usual, special = make([]float64, len(m.zones)), map[int][]float64{}
 	for z, p := range m.zones {
+		if w.from != nil && !w.from[z] {
+			continue
+		}
 		s := w.Rate * w.swing(p.Lon, b)
 		any, to := w.crowd(p.Country, b)
 		usual[z] = s * (1 + any)

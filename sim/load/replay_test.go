@@ -21,7 +21,7 @@ func TestFlowLevelIsThePacketLevel(t *testing.T) {
 		refused       int
 	}{
 		{"port_exhaustion", "base", 152}, {"port_exhaustion", "another_address", 0}, {"port_exhaustion", "another_server", 0},
-		{"overlapping_branches", "base", 0}, {"coffee_shops", "base", 0}, {"merger", "base", 0},
+		{"overlapping_branches", "base", 0}, {"coffee_shops", "base", 0}, {"merger", "base", 0}, {"rush_hour", "base", 0},
 	} {
 		p := loadtest.Shipped(t, tt.name, tt.variant)
 		var m record.Memory

@@ -30,7 +30,7 @@ func (m *Model) Run(seed uint64) (*Outcome, error) {
 	r := &run{m: m, seed: seed, lost: map[string]float64{}, values: map[string]float64{}}
 	r.out = &Outcome{Seed: seed, why: map[string][]string{}}
 	err := r.designs()
-	if err != nil || m.net == nil {
+	if err != nil || len(m.works) == 0 {
 		r.tell()
 		return r.out, err
 	}
@@ -117,7 +117,7 @@ func causes() []string { return []string{causeUnreached, causeConverging, causeP
 // people says where users are, who moved, and who could reach nobody.
 func (r *run) people() {
 	m, end := r.m, r.last()
-	users := m.s.Population.Users
+	users := m.users
 	r.set("users", users)
 	r.set("unreached", end.users[m.nowhere()]/users)
 	from := map[[2]int]float64{}
@@ -151,7 +151,9 @@ func (r *run) people() {
 		r.set("landing."+m.centers[c].ID, end.users[c]/users)
 	}
 	r.countries(end, by)
-	r.networks(end)
+	if m.net != nil {
+		r.networks(end)
+	}
 }
 
 // cutOff counts users who reach nobody, and who are drawn to what no longer answers;

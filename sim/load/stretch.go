@@ -1,6 +1,9 @@
 package load
 
-import "github.com/homeward-lab/homeward/topologies/place"
+import (
+	"github.com/homeward-lab/homeward/topologies/place"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
 
 // stretch is how much longer a path between two places is than fibre along the
 // great circle. It is a pair's own, drawn once for all scenarios, and the same in
@@ -12,5 +15,5 @@ func stretch(a, b place.Place) float64 {
 		a, b = b, a
 	}
 	x, _ := newStream(0, a.Code+"-"+b.Code).words(forStretch, 0)
-	return interpolate([]float64{0, 0.05, 0.5, 0.95, 1}, []float64{1.1, 1.34, 1.78, 3.21, 5}, unitOf(x))
+	return spec.Interpolate([]float64{0, 0.05, 0.5, 0.95, 1}, []float64{1.1, 1.34, 1.78, 3.21, 5}, unitOf(x))
 }

@@ -286,7 +286,7 @@ func idLists(s *spec.Scenario) []idList {
 		{word: "connectors", ids: each(s.Connectors, func(o spec.Connector) string { return o.ID })},
 		{word: "internet", ids: each(s.Internet, func(o spec.InternetHost) string { return o.ID })},
 		{word: "traffic", ids: each(s.Traffic, func(o spec.Traffic) string { return o.ID })},
-		{word: "workload", ids: each(s.Workload, func(o spec.Workload) string { return o.ID }), alone: true},
+		{word: "workload", ids: each(s.Workload, func(o spec.Workload) string { return o.ID })},
 		{word: "faults", ids: each(s.Faults, func(o spec.Fault) string { return o.ID }), alone: true},
 		{word: "checks", ids: each(s.Checks, func(o spec.Check) string { return o.ID }), alone: true},
 		{word: "accounts", ids: each(s.Accounts, func(o spec.Account) string { return o.ID }), alone: true},

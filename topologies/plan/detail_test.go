@@ -270,7 +270,7 @@ func TestFeatures(t *testing.T) {
 	s.Routes = []spec.Route{{Prefix: prefix("10.0.1.0/24"), Regions: []string{"WEUR"}, Datacenters: []string{"lhr"}}, {Prefix: prefix("fd00::/64")}, {Prefix: prefix("10.0.2.0/24"), Via: "shop.1.wan", Source: "bgp"}}
 	s.Internet[0].Proxied = true
 	s.Devices, s.Connectors, s.Transit = []spec.Device{{ID: "laptop"}}, []spec.Connector{{ID: "office", Lan: prefix("10.1.0.0/16")}}, []spec.Transit{{ID: "isp"}}
-	s.Announce, s.Workload = []spec.Announce{{Prefix: "tunnel"}}, []spec.Workload{{}}
+	s.Announce, s.Workload = []spec.Announce{{Prefix: "tunnel"}}, []spec.Workload{{ID: "w", From: "shop.1.till", To: "web", Rate: 1, Retries: 1}}
 	s.Faults = []spec.Fault{{ID: "f", Do: "cut", On: "shop.1.wan"}}
 	s.Checks = []spec.Check{{ID: "a", Eventually: "true", Within: 1, After: "f"}}
 	var got []string
@@ -279,7 +279,7 @@ func TestFeatures(t *testing.T) {
 	}
 	slices.Sort(got)
 	// Accounts, virtual networks, on-ramps and routes of all kinds are not among them.
-	want := []string{"run", "workload"}
+	want := []string{"run", "workload.retries"}
 	if !slices.Equal(got, want) {
 		t.Errorf("features\n got %v\nwant %v", got, want)
 	}

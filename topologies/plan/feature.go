@@ -75,6 +75,7 @@ func (b *builder) v6(a netip.Addr, path string) { b.useIf(a.Is6(), "ipv6", path)
 
 func (b *builder) topologyFeatures() {
 	b.useIf(b.s.Population != nil, "population", "population")
+	b.useIf(b.s.Datapath == spec.DatapathProxy, "datapath.proxy", "datapath")
 	b.useIf(b.s.Bounds.Slice != 0 && b.s.Bounds.Slice != egress.SliceSize, "bounds.slice", "bounds.slice")
 	for i, d := range b.s.Datacenters {
 		for j, e := range d.Egress {
@@ -85,10 +86,16 @@ func (b *builder) topologyFeatures() {
 		word string
 		n    int
 	}{{"transit", len(b.s.Transit)}, {"announce", len(b.s.Announce)}, {"devices", len(b.s.Devices)},
-		{"connectors", len(b.s.Connectors)}, {"uplink", len(b.s.Uplink)}, {"workload", len(b.s.Workload)}} {
+		{"connectors", len(b.s.Connectors)}, {"uplink", len(b.s.Uplink)}} {
 		for i := range w.n {
 			b.use(w.word, at(w.word, i))
 		}
+	}
+	for i, w := range b.s.Workload {
+		path := at("workload", i)
+		b.useIf(w.Retries > 0, "workload.retries", path+".retries")
+		// Who asks has to be the one who holds.
+		b.useIf(w.Holding.Given() && w.Close != "" && w.Close != "client", "workload.close", path+".close")
 	}
 }
 

@@ -79,6 +79,7 @@ func (b *builder) traffic() {
 		b.p.Traffic = append(b.p.Traffic, t.ID)
 		b.expand(&t, at("traffic", i))
 	}
+	b.workload(where)
 	for i := range b.p.Flows {
 		f := &b.p.Flows[i]
 		if f.Src.Port() == 0 {
@@ -92,7 +93,7 @@ func (b *builder) traffic() {
 	}
 	for i := range b.p.Flows {
 		f := &b.p.Flows[i]
-		if f.Src.Port() == 0 && f.Proto != ICMP {
+		if f.Src.Port() == 0 {
 			b.draw(used, f, where[f.Traffic])
 		}
 		if f.Query != nil {

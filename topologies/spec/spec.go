@@ -28,6 +28,9 @@ type Scenario struct {
 	// Dataplane of the servers of a lab: hub (the program decides every packet) or ebpf (the kernel carries what the hub has set up);
 	// empty means ebpf where the machine can. An engine that is asked for by name wins; the simulator has the hub.
 	Dataplane string `yaml:"dataplane,omitempty" json:"dataplane,omitempty" jsonschema:"enum=hub,enum=ebpf"`
+	// Datapath says who has the egress side's TCP: nat (flows are translated, and a port is held after a flow whoever closed it) or
+	// proxy (a server's own sockets, which hold theirs only if the client closed first), of the flow level; empty means nat.
+	Datapath string `yaml:"datapath,omitempty" json:"datapath,omitempty" jsonschema:"enum=nat,enum=proxy"`
 	// Include takes in other files; their ids get a prefix.
 	Include []Include `yaml:"include,omitempty" json:"include,omitempty"`
 	// Params are named values that the file uses as ${name}.

@@ -22,6 +22,9 @@ type Population struct {
 	Noise unit.Ratio `yaml:"noise,omitempty" json:"noise,omitempty"`
 }
 
+// DatapathProxy is Scenario.Datapath where servers end connections and open their own.
+const DatapathProxy = "proxy"
+
 // Words that stand for hosts in Workload.From and Workload.To.
 const (
 	FromPopulation = "population"
@@ -31,12 +34,13 @@ const (
 // Destinations are how many are drawn where popularity does not say.
 const Destinations = 1000
 
-// Workload is drawn traffic: flows that begin by chance, so many per second.
+// Workload is drawn traffic: flows that begin by chance, so many per second. The flow level counts
+// them; hosts of the file send their packets in every engine.
 type Workload struct {
 	ID string `yaml:"id" json:"id"`
 	// From selects the hosts that open flows, or is population.
 	From string `yaml:"from" json:"from"`
-	// To selects the hosts to which, or is internet: drawn destinations, as popularity says.
+	// To selects the hosts to which, or is internet: destinations as popularity says, drawn for a population, the file's for hosts.
 	To string `yaml:"to" json:"to"`
 	// Rate of flows per second, of each host or user.
 	Rate float64 `yaml:"rate" json:"rate"`
@@ -51,12 +55,13 @@ type Workload struct {
 	Holding Times `yaml:"holding,omitempty" json:"holding,omitzero"`
 	// Speed is the most that one flow takes; 0 means 20Mbit.
 	Speed unit.BitRate `yaml:"speed,omitempty" json:"speed,omitempty"`
-	// Popularity of drawn destinations: zipf(exponent, number of them); not given, zipf(1, 1000).
+	// Popularity of the destinations of internet: zipf(exponent, number of them); not given, the exponent is 1, and a population has
+	// 1,000 of them.
 	Popularity Popularity `yaml:"popularity,omitempty" json:"popularity,omitzero"`
-	// Close is who closes first: client, server, or either by half; empty means client. A translated port is held whoever it was
-	// (SEMANTICS 5.5), so that it changes nothing at the flow level.
+	// Close is who closes first: client, server, or either by half; empty means client. It decides whether a proxy holds the port
+	// after a flow (datapath); a translated port is held whoever it was (SEMANTICS 5.5).
 	Close string `yaml:"close,omitempty" json:"close,omitempty" jsonschema:"enum=client,enum=server,enum=either"`
-	// Retries of a flow that was refused; 0 means none.
+	// Retries of a flow that was refused, at the flow level; 0 means none.
 	Retries int `yaml:"retries,omitempty" json:"retries,omitempty"`
 	// Backoff before the first retry, which doubles each time and is drawn between half of that and all; 0 means 1 s.
 	Backoff unit.Duration `yaml:"backoff,omitempty" json:"backoff,omitempty"`

@@ -21,22 +21,28 @@ func Plan(t testing.TB, text, variant string) *plan.Plan {
 	return p
 }
 
-// Shipped is the plan of a variant of what ships.
-func Shipped(t testing.TB, name, variant string) *plan.Plan {
+// Shipped is the plan of a variant of what ships, with settings.
+func Shipped(t testing.TB, name, variant string, sets ...spec.Setting) *plan.Plan {
+	t.Helper()
+	p, err := plan.CompileVariant(ShippedScenario(t, name, variant, sets...), variant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// ShippedScenario is a variant of what ships, resolved, with settings.
+func ShippedScenario(t testing.TB, name, variant string, sets ...spec.Setting) *spec.Scenario {
 	t.Helper()
 	d, err := topologies.Load(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolved, err := d.Resolve(variant, nil)
+	s, err := d.Resolve(variant, sets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := plan.CompileVariant(resolved, variant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return s
 }
 
 // Base compiles the text of a file, for what takes such a function.
