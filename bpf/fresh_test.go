@@ -26,8 +26,8 @@ func TestObjectsAreFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := generateLine.FindAllSubmatch(source, -1)
-	if len(lines) != 3 {
-		t.Fatalf("gen.go has %d generate lines that this test understands, want 3", len(lines))
+	if len(lines) != 4 {
+		t.Fatalf("gen.go has %d generate lines that this test understands, want 4", len(lines))
 	}
 	dir := t.TempDir()
 	for _, l := range lines {
@@ -37,7 +37,7 @@ func TestObjectsAreFresh(t *testing.T) {
 			t.Fatalf("%v: %v\n%s", cmd, err, out)
 		}
 	}
-	for _, name := range []string{"server_bpfel", "branch_bpfel", "dataplane_bpfel"} {
+	for _, name := range []string{"server_bpfel", "branch_bpfel", "dataplane_bpfel", "xsk_bpfel"} {
 		same(t, name, filepath.Join(dir, name))
 	}
 }

@@ -369,7 +369,7 @@ func loadTestServer(t *testing.T, own ...netip.Addr) *Server {
 		}
 	})
 	for _, a := range own {
-		if err := s.own(a); err != nil {
+		if err := putOwn(s.objects.Own, s.objects.Own6, a); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -67,8 +67,8 @@ func AttachServer(o ServerOptions) (*Server, error) {
 
 func (s *Server) attach(o ServerOptions) error {
 	for _, a := range o.Own {
-		if err := s.own(a); err != nil {
-			return fmt.Errorf("own address %v: %w", a, err)
+		if err := putOwn(s.objects.Own, s.objects.Own6, a); err != nil {
+			return err
 		}
 	}
 	ingress := s.objects.Consume
@@ -113,12 +113,18 @@ func (s *Server) Hold(on bool) error {
 	return l.Close()
 }
 
-// own leaves packets to an address to the kernel.
-func (s *Server) own(a netip.Addr) error {
+// putOwn leaves packets to an address to the kernel.
+func putOwn(own, own6 *ebpf.Map, a netip.Addr) error {
+	var err error
 	if a.Is4() {
-		return s.objects.Own.Put(a.As4(), uint8(1))
+		err = own.Put(a.As4(), uint8(1))
+	} else {
+		err = own6.Put(a.As16(), uint8(1))
 	}
-	return s.objects.Own6.Put(a.As16(), uint8(1))
+	if err != nil {
+		return fmt.Errorf("own address %v: %w", a, err)
+	}
+	return nil
 }
 
 // SetEncap makes mark, 1 to MaxMark, stand for the outer header e: a packet

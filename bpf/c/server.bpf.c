@@ -5,8 +5,7 @@
 #include "count.h"
 #include "gre.h"
 #include "kernel.h"
-
-#define IPV6_GROUP 0xff /* first byte of a multicast address (RFC 4291 2.7) */
+#include "own.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -17,21 +16,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct encap);
 } encaps SEC(".maps");
-
-/* The machine's own addresses: packets to them are the kernel's. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, __be32);
-	__type(value, __u8);
-} own SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 64);
-	__type(key, struct in6_addr);
-	__type(value, __u8);
-} own6 SEC(".maps");
 
 SEC("tcx/egress")
 int push_by_mark(struct __sk_buff *skb)
@@ -61,12 +45,12 @@ static __always_inline long own_address(struct __sk_buff *skb, bool *is)
 	if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, daddr), &to6, sizeof(to6)))
 			return -1;
-		*is = to6.s6_addr[0] == IPV6_GROUP || bpf_map_lookup_elem(&own6, &to6);
+		*is = is_own6(&to6);
 		return 0;
 	}
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, daddr), &to, sizeof(to)))
 		return -1;
-	*is = bpf_map_lookup_elem(&own, &to);
+	*is = is_own4(&to);
 	return 0;
 }
 

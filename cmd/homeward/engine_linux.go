@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ import (
 // labEngines are the dataplanes that a lab can have on this machine, the best
 // first.
 func labEngines(io string) []engine {
-	if agent.IO(io) != agent.IOPlain && bpf.DataplaneSupported() == nil {
+	if agent.IO(io) != agent.IOPlain && agent.IO(io) != agent.IOXDP && bpf.DataplaneSupported() == nil {
 		return []engine{ebpfEngine(), hubEngine()}
 	}
 	return []engine{hubEngine()}
@@ -108,7 +109,12 @@ func (s *session) labOptions(dir string) emurun.Options {
 
 // knownIO says whether --io is a word.
 func knownIO(io string) bool {
-	return agent.IO(io) == agent.IOAuto || agent.IO(io) == agent.IOVnet || agent.IO(io) == agent.IOPlain
+	return io == "" || slices.Contains(ioWords(), io)
+}
+
+// ioWords are the words of --io.
+func ioWords() []string {
+	return []string{string(agent.IOVnet), string(agent.IOPlain), string(agent.IOXDP)}
 }
 
 // speakers are the words of --speaker, the default first.

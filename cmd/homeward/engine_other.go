@@ -24,6 +24,8 @@ func rootless(*cobra.Command) (done bool, err error) { return false, nil }
 
 func knownIO(io string) bool { return io == "" }
 
+func ioWords() []string { return nil }
+
 func speakers() []string { return nil }
 
 func wirePossible(string) error { return nil }

@@ -79,13 +79,13 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
-	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx) or plain (no eBPF at all); default the best here")
+	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx), plain (no eBPF at all) or xdp (AF_XDP, for rates of small packets); default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
 	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("wire", cobra.FixedCompletions(wireWords, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
-	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions(ioWords(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagDirname("out")
 	_ = c.RegisterFlagCompletionFunc("on", cobra.FixedCompletions(onWords, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -137,7 +137,7 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 func (f *runFlags) check(engines []engine) error {
 	switch {
 	case !knownIO(f.io):
-		return usagef("--io %s: want vnet or plain", f.io)
+		return usagef("--io %s: want vnet, plain or xdp", f.io)
 	case f.jobs < 1 || f.timeout <= 0:
 		return usagef("--jobs and --timeout must be positive")
 	case f.keep && (len(engines) != 1 || !engines[0].lab):

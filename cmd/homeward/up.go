@@ -58,22 +58,22 @@ homeward impair, break, apply.`,
 	fl.StringVar(&f.name, "name", "", "name of the lab (default the scenario's)")
 	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
-	fl.StringVar(&f.io, "io", "", "how packets move: vnet or plain; default the best here")
+	fl.StringVar(&f.io, "io", "", "how packets move: vnet, plain or xdp; default the best here")
 	fl.StringVar(&f.dataplane, "dataplane", "", "what servers are: ebpf (the kernel carries flows once they are set up) or hub; default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	_ = c.RegisterFlagCompletionFunc("wire", cobra.FixedCompletions(wireWords, cobra.ShellCompDirectiveNoFileComp))
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for routers, where the file has transit: gobgp (default) or bird")
 	_ = c.RegisterFlagCompletionFunc("speaker", cobra.FixedCompletions(speakers(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
-	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions([]string{"vnet", "plain"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions(ioWords(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("dataplane", cobra.FixedCompletions([]string{"ebpf", "hub"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
 	return c
 }
 
 func up(cmd *cobra.Command, file string, f upFlags) error {
-	if io := agent.IO(f.io); io != agent.IOAuto && io != agent.IOVnet && io != agent.IOPlain {
-		return usagef("--io %s: want vnet or plain", f.io)
+	if !knownIO(f.io) {
+		return usagef("--io %s: want vnet, plain or xdp", f.io)
 	}
 	if f.dataplane != "" && f.dataplane != string(emurun.EBPF) && f.dataplane != string(emurun.Hub) {
 		return usagef("--dataplane %s: want ebpf or hub", f.dataplane)

@@ -40,6 +40,7 @@ func (s *Sent) Lost() uint64 {
 // they must stay untouched until Flush.
 type Sender struct {
 	socket   *Socket
+	frames   Frames // instead of socket
 	sent     Sent
 	ethernet []byte // its last two bytes are the EtherType
 	n        int
@@ -55,6 +56,21 @@ type markMessage struct {
 	hdr  unix.Cmsghdr
 	mark uint32
 	_    uint32
+}
+
+// Frames take frames that need nothing more from a kernel, each in two pieces,
+// which they copy; Flush sends them.
+type Frames interface {
+	Put(head, payload []byte)
+	Flush()
+}
+
+// NewFramesSender is NewSender for a way to send that knows nothing of packets:
+// it is for Finish alone. What becomes of them the way counts itself.
+func NewFramesSender(f Frames, from, to net.HardwareAddr) *Sender {
+	t := NewSender(nil, from, to)
+	t.frames = f
+	return t
 }
 
 // NewSender makes a sender of frames from one MAC address to another.
@@ -172,6 +188,10 @@ func (t *Sender) wrap(head, inner []byte, e *tunnel.Encap) []byte {
 
 // commit puts the frame into the slot that next returned.
 func (t *Sender) commit(head, payload []byte, mark uint32) {
+	if t.frames != nil {
+		t.frames.Put(head[vnetSize:], payload)
+		return
+	}
 	i := t.n
 	t.n++
 	v := &t.iov[i]
@@ -193,6 +213,10 @@ func (t *Sender) commit(head, payload []byte, mark uint32) {
 // Flush hands the batch to the kernel. A packet that the kernel refuses is
 // counted and skipped.
 func (t *Sender) Flush() {
+	if t.frames != nil {
+		t.frames.Flush()
+		return
+	}
 	for at := 0; at < t.n; {
 		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.socket.fd),
 			uintptr(unsafe.Pointer(&t.msgs[at])), uintptr(t.n-at), 0, 0, 0)

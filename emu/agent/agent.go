@@ -29,6 +29,9 @@ const (
 	// IOPlain cuts segments, fills in checksums and writes outer headers in
 	// userspace: slower, and in need of no program in the kernel.
 	IOPlain IO = "plain"
+	// IOXDP moves frames by AF_XDP: for rates of small packets. The link's other end
+	// must leave no checksums undone, and sends no superpackets.
+	IOXDP IO = "xdp"
 )
 
 // Dataplane is what carries the packets of flows that are set up.

@@ -22,8 +22,8 @@ func NewFast(d *bpf.Dataplane) hub.Fast { return &fastPath{Dataplane: d} }
 // openFast puts the kernel's part at the uplink. The hub gets what that leaves
 // to it.
 func (u *uplink) openFast(h *header, ifindex int) error {
-	if h.IO == IOPlain {
-		return fmt.Errorf("dataplane %s wants io %s, got %s", EBPF, IOVnet, IOPlain)
+	if h.IO == IOPlain || h.IO == IOXDP {
+		return fmt.Errorf("dataplane %s wants io %s, got %s", EBPF, IOVnet, h.IO)
 	}
 	d, err := bpf.NewDataplane(bpf.Spec{
 		Config: h.Server.Config, MAC: h.UplinkMAC, Gateway: h.GatewayMAC, Own: u.own, Base: h.Base, Flows: h.Server.Config.Bounds.Flows, Peer: h.Peer,

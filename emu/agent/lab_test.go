@@ -21,6 +21,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	wires "github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -136,6 +137,11 @@ func raise(t testing.TB, core string, key *uint32, io IO, branchIO branch.IO) *l
 			t.Errorf("close tunnels: %v", err)
 		}
 	})
+	if io == IOXDP {
+		if err := k.NS("edge").Do(func() error { return wires.StopOffloads("s1") }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	l := &lab{Lab: k, plan: p, events: make(chan Event, 1000)}
 	l.agent = l.start(t, core, io)
 	return l

@@ -31,6 +31,7 @@ func TestTransferIsIntact(t *testing.T) {
 		{"plain at both ends", "fake", nil, IOPlain, branch.IOPlain, 50 << 20},
 		{"hub with tcx", "hub", ptr(9), IOVnet, branch.IOTCX, 50 << 20},
 		{"hub in plain mode", "hub", nil, IOPlain, branch.IOPlain, 50 << 20},
+		{"hub over AF_XDP", "hub", ptr(9), IOXDP, branch.IOTCX, 20 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := raise(t, c.core, c.key, c.io, c.branch)
@@ -113,7 +114,7 @@ func TestKernelCanSegment(t *testing.T) {
 // What the server puts on the wire decodes without fault, on each engine.
 func TestServersWireDecodes(t *testing.T) {
 	need.BPF(t)
-	for _, io := range []IO{IOVnet, IOPlain} {
+	for _, io := range []IO{IOVnet, IOPlain, IOXDP} {
 		t.Run(string(io), func(t *testing.T) {
 			l := raise(t, "hub", ptr(4), io, branch.IOTCX)
 			wire := l.tap(t, "edge", "s1")

@@ -226,8 +226,8 @@ func (l *loop) sleep() error {
 	if l.ports != nil {
 		fds[1].Fd = int32(l.ports.epoll)
 	}
-	for _, s := range l.uplink.sockets {
-		fds = append(fds, unix.PollFd{Fd: int32(s.Fd()), Events: unix.POLLIN})
+	for _, fd := range l.uplink.fds {
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
 	return afpacket.Wait(fds, timeout)
 }

@@ -25,14 +25,22 @@ type uplink struct {
 	own     []netip.Addr       // the kernel's addresses; their packets are not ours
 	sockets []*afpacket.Socket // that receive
 	sender  *afpacket.Socket   // may be one of them
-	rx      *afpacket.Receiver
+	rx      receiver
 	tx      *afpacket.Sender
-	pusher  *bpf.Server // nil in IOPlain
+	fds     []int       // to wait for
+	xdp     *xdpSocket  // IOXDP's, nil otherwise
+	pusher  *bpf.Server // nil in IOPlain and IOXDP
 	fast    *fastPath   // nil unless EBPF
 	marks   map[tunnel.Encap]uint32
 	ends    tunnelEnds
 	hello   Hello
 	count   received
+}
+
+// receiver takes batches of frames, see afpacket.Receiver.
+type receiver interface {
+	Receive() (n int, err error)
+	Frame(i int) ([]byte, afpacket.Header)
 }
 
 // received counts packets on their way to the hub.
@@ -53,16 +61,26 @@ func openUplink(h *header) (*uplink, error) {
 	if u.own, err = addresses(iface); err != nil {
 		return nil, err
 	}
-	if h.Dataplane == EBPF {
+	switch {
+	case h.Dataplane == EBPF:
 		err = u.openFast(h, iface.Index)
-	} else {
+	case h.IO == IOXDP:
+		err = u.openXDP(iface.Index)
+	default:
 		err = u.openHub(h.IO, iface.Index)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("uplink %q: %w", iface.Name, err), u.close())
 	}
+	if u.xdp != nil {
+		u.rx, u.tx, u.fds = u.xdp, afpacket.NewFramesSender(u.xdp, h.UplinkMAC, h.GatewayMAC), []int{u.xdp.Fd()}
+		return u, nil
+	}
 	u.rx = afpacket.NewReceiver(u.sockets...)
 	u.tx = afpacket.NewSender(u.sender, h.UplinkMAC, h.GatewayMAC)
+	for _, s := range u.sockets {
+		u.fds = append(u.fds, s.Fd())
+	}
 	return u, nil
 }
 
@@ -208,8 +226,8 @@ func (u *uplink) counters() map[string]uint64 {
 	all := map[string]uint64{
 		"rx_packets": u.count.packets, "rx_superpackets": u.count.superpackets, "rx_not_ours": u.count.notOurs,
 		"rx_superpacket_not_tcp": u.count.notTCP, "rx_checksum_place": u.count.badChecksum,
-		"rx_overflow": u.count.overflow, "rx_truncated": u.rx.Truncated,
-		"tx_packets": sent.Packets, "tx_superpackets": sent.Superpackets, "tx_unsendable": sent.Unsendable,
+		"rx_overflow": u.count.overflow,
+		"tx_packets":  sent.Packets, "tx_superpackets": sent.Superpackets, "tx_unsendable": sent.Unsendable,
 	}
 	for errno, n := range sent.Refused {
 		name := unix.ErrnoName(errno)
@@ -217,6 +235,12 @@ func (u *uplink) counters() map[string]uint64 {
 			name = strconv.Itoa(int(errno))
 		}
 		all["tx_refused_"+name] += n
+	}
+	if r, ok := u.rx.(*afpacket.Receiver); ok {
+		all["rx_truncated"] = r.Truncated
+	}
+	if u.xdp != nil {
+		u.xdp.addTo(all)
 	}
 	if u.pusher != nil {
 		if c, err := u.pusher.Counters(); err == nil {
@@ -243,6 +267,9 @@ func (u *uplink) close() error {
 	}
 	if u.fast != nil {
 		errs = append(errs, u.fast.Close())
+	}
+	if u.xdp != nil {
+		errs = append(errs, u.xdp.close())
 	}
 	for _, s := range u.sockets {
 		errs = append(errs, s.Close())

@@ -22,6 +22,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -45,6 +46,7 @@ type way struct {
 	dataplane run.Dataplane
 	script    func(b *Bench, p *plan.Plan) ([]byte, error)
 	tunnelled bool
+	io        agent.IO
 	// peer passes by the queue of the server's link.
 	peer bool
 	// attach puts something else at the uplink; may be nil.
@@ -79,6 +81,7 @@ func ways() []way {
 		{name: "masquerade", dataplane: run.NFTables, script: shell(serverOnly + routing + masquerade), translated: true},
 		{name: "diy", dataplane: run.NFTables, script: func(b *Bench, p *plan.Plan) ([]byte, error) { return b.Script(p) }, tunnelled: true, translated: true},
 		{name: "hub", dataplane: run.Hub, tunnelled: true, translated: true},
+		{name: "hub_xdp", dataplane: run.Hub, io: agent.IOXDP, tunnelled: true, translated: true},
 		{name: "ebpf", dataplane: run.EBPF, tunnelled: true, translated: true},
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
 		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
@@ -175,8 +178,9 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 	add("dataplane.redirect_vs_route", "redirect", what, "route", 0)
 	add("dataplane.redirect_peer_vs_route", "redirect_peer", what, "route", 0)
 	add("dataplane.hub_vs_route", "hub", what, "route", 0)
-	if cost("hub") > 0 && cost("route") > 0 {
-		rows = append(rows, figure.Rate("dataplane.hub_pps_vs_route", 1e3/cost("hub"), "Mpps").Beside(what, 1e3/cost("route")).Times(goalHubPPS).Checked(sound("hub", "route")))
+	add("dataplane.hub_xdp_vs_route", "hub_xdp", what, "route", 0)
+	if cost("hub_xdp") > 0 && cost("route") > 0 {
+		rows = append(rows, figure.Rate("dataplane.hub_pps_vs_route", 1e3/cost("hub_xdp"), "Mpps").Beside(what, 1e3/cost("route")).Times(goalHubPPS).Checked(sound("hub_xdp", "route")))
 	}
 	return rows, nil
 }
@@ -189,7 +193,7 @@ func (b *Bench) open(ctx context.Context, w way) (_ *room, err error) {
 	}
 	quiet(p)
 	o := b.Lab
-	o.Dataplane, o.Unwatched, o.Peer = w.dataplane, true, w.peer
+	o.Dataplane, o.IO, o.Unwatched, o.Peer = w.dataplane, w.io, true, w.peer
 	if w.script != nil {
 		if o.Script, err = w.script(b, p); err != nil {
 			return nil, err
@@ -373,30 +377,6 @@ func (r *room) exchange(packet []byte) ([]byte, error) {
 
 // deafen closes the socket that received: it would cost every packet a copy.
 func (r *room) deafen() error { return r.closers[1]() }
-
-// flood sends from a thread of its own and returns its processor time, ns. A hub
-// in userspace gets time to take them, which is none of the sender's.
-func (r *room) flood(s *source, length time.Duration) (spent int64, err error) {
-	const all, some = 1 << 18, 1 << 12 // frames at a time
-	err = r.lab.NS("lhr.edge").Do(func() error {
-		began := threadTime() // Do keeps to one thread
-		for end := time.Now().Add(length); time.Now().Before(end); {
-			if r.way.dataplane != run.Hub {
-				if err := s.send(all); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := s.send(some); err != nil {
-				return err
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		spent = threadTime() - began
-		return nil
-	})
-	return spent, err
-}
 
 // takeFrames lets an interface take XDP frames: a veth does with GRO.
 func takeFrames(name string) error {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -58,19 +60,31 @@ func attachTCX(ifindex int, code asm.Instructions) (func() error, error) {
 // a program for XDP's live frames, which sends its frame to an interface.
 type source struct {
 	program *ebpf.Program
+	state   *ebpf.Map
 	frame   []byte
 }
+
+// pace is the state of a source: when its next batch is due, CLOCK_MONOTONIC ns,
+// how much later each further one, and how long it has waited for that.
+type pace struct{ Next, Every, Waited, Sent uint64 }
+
+// together is how many frames the kernel handles at a time.
+const together = 64
 
 // newSource makes a source of the frame, whose size is a multiple of 4. Pages come
 // back as they were left, so that all of it is written each time.
 func newSource(ifindex int, frame []byte) (*source, error) {
-	code := asm.Instructions{
-		asm.LoadMem(asm.R2, asm.R1, 0, asm.Word), // data
-		asm.LoadMem(asm.R3, asm.R1, 4, asm.Word), // its end
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(pace{})), MaxEntries: 1})
+	if err != nil {
+		return nil, fmt.Errorf("source of frames: %w", err)
+	}
+	code := append(waitDue(m),
+		asm.LoadMem(asm.R2, asm.R6, 0, asm.Word).WithSymbol("write"), // data
+		asm.LoadMem(asm.R3, asm.R6, 4, asm.Word),                     // its end
 		asm.Mov.Reg(asm.R4, asm.R2),
 		asm.Add.Imm(asm.R4, int32(len(frame))),
 		asm.JGT.Reg(asm.R4, asm.R3, "short"),
-	}
+	)
 	for at := 0; at < len(frame); at += 4 {
 		code = append(code, asm.StoreImm(asm.R2, int16(at), int64(int32(binary.NativeEndian.Uint32(frame[at:]))), asm.Word))
 	}
@@ -85,14 +99,62 @@ func newSource(ifindex int, frame []byte) (*source, error) {
 	)
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, License: "GPL", Instructions: code})
 	if err != nil {
-		return nil, fmt.Errorf("source of frames: %w", err)
+		return nil, errors.Join(fmt.Errorf("source of frames: %w", err), m.Close())
 	}
-	return &source{p, frame}, nil
+	return &source{p, m, frame}, nil
 }
 
-// send sends n frames from the calling thread's namespace.
-func (s *source) send(n int) error {
-	const liveFrames = 1 << 1 // BPF_F_TEST_XDP_LIVE_FRAMES
-	_, err := s.program.Run(&ebpf.RunOptions{Data: s.frame, Repeat: uint32(n), Flags: liveFrames, BatchSize: 64})
-	return err
+// waitDue has the first frame of each batch wait until that is due, as a sender
+// does that is no faster than who receives. It leaves the context in R6.
+func waitDue(m *ebpf.Map) asm.Instructions {
+	const next, every, waited, sent = 0, 8, 16, 24
+	const looks = 4096 // at the clock at most, some 20 ns each: the verifier wants a bound
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R6, asm.R1),
+		asm.LoadMapValue(asm.R7, m.FD(), 0),
+		asm.LoadMem(asm.R1, asm.R7, sent, asm.DWord),
+		asm.Mov.Reg(asm.R2, asm.R1),
+		asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.R7, sent, asm.R1, asm.DWord),
+		asm.And.Imm(asm.R2, together-1),
+		asm.JNE.Imm(asm.R2, 0, "write"),
+		asm.LoadMem(asm.R1, asm.R7, every, asm.DWord),
+		asm.JEq.Imm(asm.R1, 0, "write"),
+		asm.FnKtimeGetNs.Call(),
+		asm.Mov.Reg(asm.R8, asm.R0),
+		asm.Mov.Imm(asm.R1, looks),
+		asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, next, asm.DWord).WithSymbol("look"),
+		asm.JGE.Reg(asm.R0, asm.R1, "due"),
+		asm.FnKtimeGetNs.Call(),
+		asm.LoadMem(asm.R1, asm.RFP, -8, asm.DWord),
+		asm.Sub.Imm(asm.R1, 1),
+		asm.StoreMem(asm.RFP, -8, asm.R1, asm.DWord),
+		asm.JNE.Imm(asm.R1, 0, "look"),
+		asm.Mov.Reg(asm.R1, asm.R0).WithSymbol("due"),
+		asm.Sub.Reg(asm.R0, asm.R8),
+		asm.LoadMem(asm.R2, asm.R7, waited, asm.DWord),
+		asm.Add.Reg(asm.R2, asm.R0),
+		asm.StoreMem(asm.R7, waited, asm.R2, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R7, every, asm.DWord),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.StoreMem(asm.R7, next, asm.R1, asm.DWord),
+	}
 }
+
+// send sends n frames from the calling thread's namespace, each batch at the
+// soonest so long after the one before, and returns how long it waited for that.
+func (s *source) send(n int, every time.Duration) (waited time.Duration, err error) {
+	if err := s.state.Put(uint32(0), &pace{Every: uint64(every)}); err != nil {
+		return 0, err
+	}
+	const liveFrames = 1 << 1 // BPF_F_TEST_XDP_LIVE_FRAMES
+	if _, err := s.program.Run(&ebpf.RunOptions{Data: s.frame, Repeat: uint32(n), Flags: liveFrames, BatchSize: together}); err != nil {
+		return 0, err
+	}
+	var p pace
+	err = s.state.Lookup(uint32(0), &p)
+	return time.Duration(p.Waited), err
+}
+
+func (s *source) close() error { return errors.Join(s.program.Close(), s.state.Close()) }

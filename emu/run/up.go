@@ -159,9 +159,14 @@ func (r *runner) server(i int) error {
 
 // serve starts the process of a server.
 func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
-	uplink, gateway, _, err := r.link(s.Node, s.Interface)
+	uplink, gateway, edge, err := r.link(s.Node, s.Interface)
 	if err != nil {
 		return nil, err
+	}
+	if r.options.IO == agent.IOXDP {
+		if err := r.lab.NS(edge.Node).Do(func() error { return wire.StopOffloads(edge.Interface) }); err != nil {
+			return nil, fmt.Errorf("link of %s: %w", s.Node, err)
+		}
 	}
 	return agent.Start(r.lab.Spawn, s, agent.Options{
 		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(), Peer: r.options.Peer,

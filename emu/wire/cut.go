@@ -87,9 +87,9 @@ const (
 	setGSO        = 0x24
 )
 
-// stopOffloads makes the interface of the calling thread's namespace send what a
+// StopOffloads makes the interface of the calling thread's namespace send what a
 // wire would carry: no superpackets, and no checksums left to fill in.
-func stopOffloads(name string) error {
+func StopOffloads(name string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err

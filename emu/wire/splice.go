@@ -86,7 +86,7 @@ func (b *beside) make(inner, mtu int, middle *netns.NS, inside *conn) error {
 		if b.extra, err = netns.Index(b.sees); err != nil {
 			return err
 		}
-		if err := errors.Join(c.quiet(b.extra), stopOffloads(b.sees), redirect(b.extra, netlink.HANDLE_MIN_INGRESS, b.end, netlink.TCA_INGRESS_REDIR)); err != nil {
+		if err := errors.Join(c.quiet(b.extra), StopOffloads(b.sees), redirect(b.extra, netlink.HANDLE_MIN_INGRESS, b.end, netlink.TCA_INGRESS_REDIR)); err != nil {
 			return err
 		}
 		if err := errors.Join(c.up(b.extra), inside.up(inner)); err != nil {

@@ -294,7 +294,7 @@ func (s *side) dress(other end) error {
 		}
 	}
 	if s.whole {
-		if err := s.node.space.Do(func() error { return stopOffloads(s.name) }); err != nil {
+		if err := s.node.space.Do(func() error { return StopOffloads(s.name) }); err != nil {
 			return fmt.Errorf("whole packets on %s: %w", s.name, err)
 		}
 	}
