@@ -83,6 +83,8 @@ type Env struct {
 	Origin func(flow int, node string, peer netip.AddrPort)
 	// Congestion is the algorithm of every connection.
 	Congestion tcp.Algorithm
+	// Window is tcp.Config's, of every connection.
+	Window int
 	// Ended, if not nil, is told when a flow's client has nothing more to do: after
 	// the outcome, and after the connection was held.
 	Ended func(flow int)

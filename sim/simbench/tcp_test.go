@@ -82,7 +82,7 @@ func (x *transfer) run(t *testing.T) time.Duration {
 		Request: unit.Bytes(x.size), Response: 1, Connect: time.Hour, Timeout: time.Hour,
 	}}
 	u.hosts = host.NewEnv(u.engine, &u.pool, kindHost, flows)
-	u.hosts.Congestion = x.algorithm
+	u.hosts.Congestion, u.hosts.Window = x.algorithm, 4<<20 // as ns3.cc has it
 	u.hosts.Origin = func(int, string, netip.AddrPort) { u.done = u.engine.Now(); u.engine.Halt() }
 	for i, name := range []string{"left", "router", "right"} {
 		u.nodes = append(u.nodes, node.New(name, &u.pool, 1, i == 1))

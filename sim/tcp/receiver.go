@@ -47,6 +47,7 @@ func (c *Conn) take(s *Segment) {
 	switch {
 	case after(from, c.rcvNext): // a hole before it
 		c.hold(Block{from, from + s.length()}) // a FIN is reported too
+		c.opens(s)
 		c.ackNow = true
 	case !after(to, c.rcvNext) && s.Len > 0:
 		c.ackNow, c.twice = true, Block{from, to} // all of it is here already
@@ -57,6 +58,7 @@ func (c *Conn) take(s *Segment) {
 			c.rcvNext = to
 		}
 		c.join()
+		c.opens(s)
 		c.pending++
 		if filled || c.quick > 0 || c.pending >= 2 {
 			c.ackNow = true

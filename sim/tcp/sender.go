@@ -190,9 +190,9 @@ func (c *Conn) Next(now vt.Instant) (s Segment, ok bool) {
 // dress writes what every segment has.
 func (c *Conn) dress(s *Segment) {
 	s.HasTime, s.Time, s.Echo = true, c.now32(), c.recent
-	window := c.config.Window
+	window := int(c.buffer.threshold)
 	if s.Flags&pkt.SYN == 0 {
-		window >>= scale
+		window = c.offer() >> scale
 	}
 	s.Window = uint16(min(window, 0xffff))
 	if c.state != SynSent {

@@ -6,8 +6,8 @@
 // timestamps, SACK with the loss recovery of RFC 6675 and the pace of RFC 6937,
 // NewReno (RFC 6582) and CUBIC (RFC 9438, with HyStart as Linux has it), RTO by
 // RFC 6298, delayed acknowledgements, and the way to the end through TIME_WAIT
-// (RFC 9293). It has no urgent data and no zero window: who receives reads at
-// once.
+// (RFC 9293), and a receive window that grows as Linux's does. It has no urgent data
+// and no zero window: who receives reads at once.
 package tcp
 
 import (
@@ -114,7 +114,8 @@ const (
 type Config struct {
 	// MSS is the largest payload that the path takes, TCP's options included; 1460.
 	MSS int
-	// Window is the receive buffer; 4 MiB.
+	// Window is a receive buffer of a fixed size, as of a program that sets it; 0
+	// lets it grow as Linux does.
 	Window int
 	// Congestion is the algorithm; Cubic.
 	Congestion Algorithm
@@ -155,7 +156,6 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	or(&c.MSS, 1460)
-	or(&c.Window, 4<<20)
 	or(&c.InitialWindow, 10)
 	long(&c.MinRTO, 200*time.Millisecond)
 	long(&c.DelayedAck, 40*time.Millisecond)
@@ -174,7 +174,8 @@ type Conn struct {
 
 	sender
 	receiver
-	cc congestion
+	buffer buffer
+	cc     congestion
 
 	// retransmit, ackAt and waitUntil are the timers; vt.Never is off.
 	retransmit, ackAt, waitUntil vt.Instant
@@ -197,6 +198,7 @@ func newConn(now vt.Instant, c Config) *Conn {
 	x := &Conn{config: c, mss: c.MSS - timestamps, retransmit: vt.Never, ackAt: vt.Never, waitUntil: vt.Never, now: now}
 	x.una, x.next, x.reorderAt = c.ISS, c.ISS, vt.Never
 	x.rto, x.quick = initialRTO, quickAcks
+	x.openBuffer()
 	return x
 }
 
@@ -218,6 +220,7 @@ func Accept(now vt.Instant, c Config, syn *Segment) *Conn {
 // learn takes what a peer's SYN says.
 func (c *Conn) learn(syn *Segment) {
 	c.rcvNext = syn.Seq + 1
+	c.buffer.begin(c.now, c.rcvNext)
 	if syn.MSS != 0 {
 		c.mss = min(c.mss, int(syn.MSS)-timestamps)
 	}
@@ -360,7 +363,7 @@ func (c *Conn) takeReset(s *Segment) {
 		if s.Flags&pkt.ACK == 0 || s.Ack != c.next {
 			return
 		}
-	} else if after(c.rcvNext, s.Seq) || after(s.Seq, c.rcvNext+uint32(c.config.Window)) {
+	} else if after(c.rcvNext, s.Seq) || after(s.Seq, c.buffer.edge) {
 		return
 	}
 	c.state, c.reset = Closed, true

@@ -1,0 +1,39 @@
+package thread_test
+
+import (
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/emu/thread"
+	"github.com/homeward-lab/homeward/internal/need"
+)
+
+// A thread that carries packets goes before all that have no real-time priority, and
+// no other thread of the process does.
+func TestRealtime(t *testing.T) {
+	need.Root(t)
+	policy := func() uint32 {
+		a, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Policy
+	}
+	const fifo = 1
+	done := make(chan uint32)
+	go func() {
+		runtime.LockOSThread() // for good
+		if !thread.Realtime() {
+			t.Error("not allowed, although this is root")
+		}
+		done <- policy()
+	}()
+	if got := <-done; got != fifo {
+		t.Errorf("policy %d, want SCHED_FIFO", got)
+	}
+	if policy() == fifo {
+		t.Error("another thread has the priority too")
+	}
+}
