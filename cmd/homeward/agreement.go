@@ -77,7 +77,7 @@ func agree(ctx context.Context, p *plan.Plan, sim, lab *record.Records) (*compar
 				break
 			}
 			chance.Moments = append(chance.Moments, one)
-			o.Hop = link.Hop + time.Duration(n+1)*(slowest-link.Hop)/chances
+			o.Hop, o.Chance = link.Hop+time.Duration(n+1)*(slowest-link.Hop)/chances, uint64(n)
 			one, err = resimulated(ctx, p, o)
 			chance.Slower = append(chance.Slower, one)
 		}
@@ -105,9 +105,9 @@ func resimulated(ctx context.Context, p *plan.Plan, o simrun.Options) (*record.R
 // chances are how many simulations show what of a plan's times is chance. Their flows
 // start later by up to lateness, as a lab's do where many start at once, and the
 // network stands for up to rest before they do: an interval of probes, by default.
-// Where machines are slower a packet takes up to slowest through each plain wire and
-// what is behind it: some fifteen of them there and back take as long as round trips
-// of 40 ms may differ by.
+// Where machines are slower a packet takes up to slowest through a plain wire and what
+// is behind it, each another time: fifteen of them there and back take as long as a
+// round trip of 20 ms may differ by.
 const (
 	chances  = 8
 	lateness = 3 * time.Millisecond

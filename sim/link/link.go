@@ -7,6 +7,7 @@
 package link
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -22,8 +23,11 @@ type Wire struct {
 	engine *engine.Engine
 	pool   *packet.Pool
 	line   *impair.Line  // nil for a plain wire
-	idle   time.Duration // what a packet takes where nothing is asked: Hop
-	hop    time.Duration // what line leaves out: idle while nothing is asked of it
+	hop    time.Duration // what line leaves out: Hop while nothing is asked of it
+	// haste draws what packets take of a plain wire's that are not all equally fast,
+	// up to most; nil where each takes Hop.
+	haste *rand.PCG
+	most  time.Duration
 	timer  engine.Timer
 	flight flight
 	// down: nothing goes in, as of a cut cable.
@@ -49,16 +53,27 @@ const longest = int64(2 * impair.MaxDelay)
 // New is a wire that does what c says with the chance of s. timer goes off when a
 // packet comes out: call Receive then.
 func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Config, s impair.Stream) (*Wire, error) {
-	w := &Wire{engine: e, pool: pool, timer: timer, idle: Hop, stream: s}
+	w := &Wire{engine: e, pool: pool, timer: timer, stream: s}
 	if c.Plain() {
 		return w, nil
 	}
 	return w, w.Set(c)
 }
 
-// Slow has packets take as long as a slower machine's instead of Hop. It is for
-// wires that carried none yet.
-func (w *Wire) Slow(hop time.Duration) { w.idle = hop }
+// Slow has each packet take another time where nothing is asked of the wire, between
+// Hop and most, as on a machine that has other things to do; none overtakes.
+func (w *Wire) Slow(most time.Duration, seed uint64) {
+	w.haste, w.most = rand.NewPCG(seed, uint64(w.stream[0])<<32|uint64(w.stream[1])), most
+}
+
+// idle is what the next packet takes where nothing is asked.
+func (w *Wire) idle() time.Duration {
+	if w.haste == nil {
+		return Hop
+	}
+	took := Hop + time.Duration(w.haste.Uint64()%uint64(w.most-Hop))
+	return max(took, w.flight.last.Sub(w.engine.Now()))
+}
 
 // Set changes what the wire does to packets that come from now on.
 func (w *Wire) Set(c impair.Config) (err error) {
@@ -72,7 +87,7 @@ func (w *Wire) Set(c impair.Config) (err error) {
 		return err
 	}
 	if w.hop = 0; c.Plain() {
-		w.hop = w.idle
+		w.hop = Hop
 	}
 	return nil
 }
@@ -121,7 +136,7 @@ func (w *Wire) Send(h packet.Handle) {
 		w.lose(h)
 		return
 	case w.line == nil:
-		w.push(now.Add(w.idle), h)
+		w.push(now.Add(w.idle()), h)
 		return
 	}
 	if !w.line.Steady() {

@@ -129,3 +129,27 @@ func TestCut(t *testing.T) {
 		t.Errorf("%d arrived, %d dropped: %v", len(w.got), w.wire.Dropped(), w.got)
 	}
 }
+
+// TestSlow: where packets take more than Hop of a plain wire none overtakes, each
+// arrives in time, not all as late, and another seed is another chance.
+func TestSlow(t *testing.T) {
+	const n, gap, most = 2000, 20 * time.Microsecond, 150 * time.Microsecond
+	slow := func(seed uint64) []arrival {
+		return run(t, impair.Config{}, n, gap, func(w *world) { w.wire.Slow(most, seed) }).got
+	}
+	got := slow(1)
+	times := map[time.Duration]bool{}
+	for i, a := range got {
+		took := a.at.Sub(vt.Instant(i) * vt.Instant(gap))
+		if int(a.n) != i || took < link.Hop || took > most {
+			t.Fatalf("packet %d is number %d and took %v, want %v to %v", i, a.n, took, link.Hop, most)
+		}
+		times[took] = true
+	}
+	if len(got) != n || len(times) < n/2 {
+		t.Errorf("%d packets came, with %d times", len(got), len(times))
+	}
+	if !slices.Equal(got, slow(1)) || slices.Equal(got, slow(2)) {
+		t.Error("want the same by one seed, and others by another")
+	}
+}

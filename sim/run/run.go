@@ -37,9 +37,10 @@ type Options struct {
 	// Rest is how long the network stands before traffic begins: what it does by
 	// itself, such as to probe tunnels, is elsewhere in its rhythm then.
 	Rest time.Duration
-	// Hop is what a packet takes through a wire of which nothing is asked; 0 means
-	// link.Hop.
-	Hop time.Duration
+	// Hop is the most that a packet takes through a wire of which nothing is asked,
+	// each another time, drawn by Chance; 0 means that each takes link.Hop.
+	Hop    time.Duration
+	Chance uint64
 	// Watch sees hubs and hosts.
 	Watch Watch
 	// Versions go into run.json beside that of Go.

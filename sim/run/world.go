@@ -67,9 +67,9 @@ type world struct {
 	failed error
 	last   engine.Entity
 	// watch sees hubs and hosts; mark is that of the packet that a hub is given.
-	watch Watch
-	hop   time.Duration // of wires of which nothing is asked
-	mark  uint32
+	watch   Watch
+	options Options
+	mark    uint32
 	// journal and sink hear what happens; nil before tell.
 	journal *journal.Journal
 	sink    record.Sink
@@ -126,7 +126,7 @@ func (w *wire) SetMTU(mtu int) { w.mtu = cmp.Or(mtu, w.link.MTU) }
 // newWorld builds everything of the plan. Entities are numbered in the plan's
 // order: wires, servers, tunnels, hosts.
 func newWorld(p *plan.Plan, o Options) (*world, error) {
-	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine), watch: o.Watch, hop: cmp.Or(o.Hop, link.Hop)}
+	w := &world{plan: p, engine: engine.New(engine.Options{Queue: o.Queue, Budget: o.Budget}), nodes: make(map[string]*machine), watch: o.Watch, options: o}
 	w.hosts = host.NewEnv(w.engine, &w.pool, kindHost, p.Flows)
 	w.hosts.Congestion = o.Congestion
 	for i := range p.Nodes {
@@ -195,7 +195,9 @@ func (w *world) link(l *plan.Link) error {
 		if err != nil {
 			return fmt.Errorf("link %s: %w", l.ID, err)
 		}
-		x.Slow(w.hop)
+		if w.options.Hop > link.Hop {
+			x.Slow(w.options.Hop, w.options.Chance)
+		}
 		from, to := w.nodes[d.from.Node], w.nodes[d.to.Node]
 		if from == nil || to == nil {
 			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
