@@ -35,17 +35,11 @@ type egressView struct {
 	owners map[netip.Addr][]ident.Server
 	shared map[string][]ident.Server
 	// own are the IPv4 addresses of a tenant, the nearest first.
-	own map[ident.Tenant][]dedicated
+	own map[ident.Tenant][]Own
 	// numbers are the positions of a tenant's egress policies, from 1.
 	numbers map[ident.Tenant]map[string]uint16
 	// local is this datacenter's own division of tenants' addresses.
 	local *egress.Directory
-}
-
-// dedicated is an address that a tenant has to itself.
-type dedicated struct {
-	addr netip.Addr
-	away time.Duration
 }
 
 // departure is how a flow leaves.
@@ -73,7 +67,7 @@ func (v *view) addDepartures() error {
 	e := &v.leaving
 	*e = egressView{
 		away: map[ident.Datacenter]time.Duration{}, owners: map[netip.Addr][]ident.Server{}, shared: map[string][]ident.Server{},
-		own: map[ident.Tenant][]dedicated{}, numbers: map[ident.Tenant]map[string]uint16{},
+		own: map[ident.Tenant][]Own{}, numbers: map[ident.Tenant]map[string]uint16{},
 	}
 	if v.directory == nil {
 		return nil // what is wrong with it was said
@@ -103,8 +97,8 @@ func (v *view) addDepartures() error {
 		v.moving = v.moving || a.Was != [egress.Slices]ident.Server{}
 	}
 	for _, own := range e.own {
-		slices.SortFunc(own, func(x, y dedicated) int {
-			return cmp.Or(cmp.Compare(x.away, y.away), x.addr.Compare(y.addr))
+		slices.SortFunc(own, func(x, y Own) int {
+			return cmp.Or(cmp.Compare(x.Away, y.Away), x.Addr.Compare(y.Addr))
 		})
 	}
 	return errors.Join(append(errs, v.addRules(), v.addLocal())...)
@@ -123,7 +117,7 @@ func (v *view) depart(a *egress.Address, nearest map[string]ident.Datacenter) {
 	switch {
 	case a.Tenant != 0:
 		e.owners[a.Addr] = live
-		e.own[a.Tenant] = append(e.own[a.Tenant], dedicated{a.Addr, e.away[a.Datacenter]})
+		e.own[a.Tenant] = append(e.own[a.Tenant], Own{a.Addr, e.away[a.Datacenter]})
 	case a.Country == "" || len(live) == 0 || slices.Contains(a.Tags, egress.TagCDN):
 	default:
 		best, known := nearest[a.Country]
@@ -257,7 +251,7 @@ func (h *Hub) departure(w *work) (departure, bool) {
 	switch {
 	case !own && (w.leaves == nil || w.leaves.Action != policy.Dedicated) && w.meta.Dst.Is4():
 		return h.sharedOne(w), true
-	case !dedicable(&w.meta) || w.leaves != nil && w.leaves.Action == policy.Default:
+	case !Dedicable(&w.meta) || w.leaves != nil && w.leaves.Action == policy.Default:
 		return h.sharedOne(w), true
 	case w.meta.Dst.Is6():
 		// IPv6 leaves anywhere: every server has addresses of the tenant (SEMANTICS 5.1).
@@ -265,25 +259,28 @@ func (h *Hub) departure(w *work) (departure, bool) {
 			return departure{from: from}, true
 		}
 		return h.sharedOne(w), true
-	case w.leaves == nil:
-		return h.nearest(w)
 	}
-	if d, up := h.dedicatedOne(w, w.leaves.IPv4); up {
-		return d, true
-	}
-	switch back := w.leaves.Fallback; {
-	case !back.IsValid():
+	src := pkt.NumberOf(w.meta.Src)
+	user := flow.Combine(h.v.cfg.Seed^uint64(w.ramp.ID), src.Hi, src.Lo)
+	var d departure
+	addr, ok := Leave(w.leaves, h.v.leaving.own[w.ramp.Tenant], user, func(a netip.Addr) (up bool) {
+		d, up = h.dedicatedOne(w, a)
+		return up
+	})
+	switch {
+	case !ok:
 		return departure{}, false
-	case back.IsUnspecified():
+	case addr.IsUnspecified():
 		return h.sharedOne(w), true
-	default:
-		return h.dedicatedOne(w, back)
+	case d.from.Addr != addr: // another was asked about last
+		return h.dedicatedOne(w, addr)
 	}
+	return d, true
 }
 
-// dedicable reports whether a flow may have a dedicated address: ICMP may not,
+// Dedicable reports whether a flow may have a dedicated address: ICMP may not,
 // nor what a resolver of the network's answers (SEMANTICS 6.1, EG-9).
-func dedicable(m *pkt.Meta) bool {
+func Dedicable(m *pkt.Meta) bool {
 	const dns = 53
 	return m.Kind == pkt.TCP || m.Kind == pkt.UDP && m.DstPort != dns
 }
@@ -322,24 +319,6 @@ func (h *Hub) dedicatedOne(w *work, addr netip.Addr) (departure, bool) {
 		return departure{}, false
 	}
 	return departure{from: from, at: h.oneOf(w, servers)}, true
-}
-
-// nearest leaves by the tenant's nearest address whose place is up; of several at
-// one distance each user has one for good (SEMANTICS 6.2, EG-8).
-func (h *Hub) nearest(w *work) (departure, bool) {
-	own := slices.DeleteFunc(slices.Clone(h.v.leaving.own[w.ramp.Tenant]), func(d dedicated) bool {
-		return len(h.v.leaving.owners[d.addr]) == 0 && !h.v.isProxied(w.meta.Dst)
-	})
-	if len(own) == 0 {
-		return departure{}, false
-	}
-	equal := 1
-	for equal < len(own) && own[equal].away == own[0].away {
-		equal++
-	}
-	src := pkt.NumberOf(w.meta.Src)
-	user := flow.Combine(h.v.cfg.Seed^uint64(w.ramp.ID), src.Hi, src.Lo)
-	return h.dedicatedOne(w, own[user%uint64(equal)].addr)
 }
 
 // oneOf picks a server for w's flow.

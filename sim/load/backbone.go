@@ -43,6 +43,7 @@ func (r *run) backbone() error {
 			r.lost[causeBackbone] += r.m.users * r.crossing(i, wanted) * (1 - got/wanted) * (b.to - b.from) / 60
 		}
 	}
+	r.elsewhere()
 	r.set("backbone", sum(peak.got)/1e9)
 	r.set("backbone_full", 1-ratio(gotAll, wantedAll))
 	if wantedAll == 0 {
@@ -86,14 +87,30 @@ func (r *run) cross(bin int) (*lines, error) {
 		for k, node := range w.origins {
 			by[m.at(land, source{node: node})] += w.popular[k]
 		}
-		for c := range m.centers {
-			bits := d.rate[bin][c] * w.size.mean * 8
+		// Replies go from where their origin lands to where their flow left, and on to
+		// where it landed.
+		replies := func(d *demand, place, out, c int, share float64) {
+			bits := d.rate[bin][place] * share * w.size.mean * 8
 			for o, share := range by {
-				want(o, c, bits*share)
+				want(o, out, bits*share)
 			}
 			for _, rank := range sortedKeys(d.extra[bin]) {
-				want(m.at(land, source{node: w.origins[rank-1]}), c, d.extra[bin][rank][c]*w.size.mean*8)
+				x := d.extra[bin][rank][place] * share * w.size.mean * 8
+				want(m.at(land, source{node: w.origins[rank-1]}), out, x)
+				bits += x
 			}
+			want(out, c, bits)
+		}
+		if parts := r.exits.pairs[i]; parts != nil {
+			for k := range parts {
+				for place := range n * n {
+					replies(&parts[k], place, place%n, place/n, w.mix[k].share)
+				}
+			}
+			continue
+		}
+		for c := range m.centers {
+			replies(d, c, c, c, 1)
 		}
 	}
 	return l, r.share(l)
@@ -149,4 +166,22 @@ func (r *run) share(l *lines) error {
 		}
 	}
 	return nil
+}
+
+// elsewhere is the share of flows that leave where they did not land.
+func (r *run) elsewhere() {
+	n, away, all := len(r.m.centers), 0.0, 0.0
+	for i, b := range r.bins {
+		for w, parts := range r.exits.pairs {
+			for k := range parts {
+				for place := range n * n {
+					x := parts[k].total(i, place) * r.m.works[w].mix[k].share * (b.to - b.from)
+					if all += x; place/n != place%n {
+						away += x
+					}
+				}
+			}
+		}
+	}
+	r.set("elsewhere", ratio(away, all))
 }

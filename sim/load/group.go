@@ -26,6 +26,8 @@ type Group struct {
 	Servers, Addresses int
 	// Slice is the ports of a slice; 0 means 2,048, which alone the dataplane has.
 	Slice int
+	// Together is the most ports that all servers have taken at once; 0 has no bound.
+	Together int
 	// OnExhaustion is the account's; empty means another_address.
 	OnExhaustion hub.OnExhaustion
 	// Rate of new flows per second: Rate[i] until Until[i] seconds, rising.
@@ -100,6 +102,7 @@ type game struct {
 	ring    []ident.Server
 	ledgers []*egress.Ledger // by server
 	taken   []int            // by server
+	all     int              // taken
 	pool    int              // slices of a server
 	reach   egress.Reach
 	remote  [16]byte
@@ -340,6 +343,9 @@ func (p *game) flow(client uint64, try int) (hash uint64) {
 
 // take finds a port, at the flow's home or where that may ask.
 func (p *game) take(hash, entry uint64) (server, slice int, ok bool) {
+	if p.Together > 0 && float64(p.all) >= float64(p.Together)*p.share {
+		return 0, 0, false
+	}
 	home := p.buckets.Home(hash)
 	server = int(home - p.first)
 	if slice, ok = p.ledgers[server].Take(hash, p.reach); ok || p.OnExhaustion != hub.ExhaustionAnotherServer {
@@ -364,6 +370,7 @@ func (p *game) take(hash, entry uint64) (server, slice int, ok bool) {
 // hold has a port taken until a time.
 func (p *game) hold(from, until float64, server, slice int) {
 	p.taken[server]++
+	p.all++
 	p.out.Peak = max(p.out.Peak, p.taken[server])
 	p.busy += until - from
 	p.wheel.add(until, int32(server*p.pool+slice))
@@ -373,6 +380,7 @@ func (p *game) free(what int32) {
 	server := int(what) / p.pool
 	p.ledgers[server].Free(int(what) % p.pool)
 	p.taken[server]--
+	p.all--
 }
 
 // Hold sets how long flows have their ports: as the distribution says, in seconds,

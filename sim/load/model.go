@@ -45,6 +45,7 @@ type Model struct {
 	sources []source
 	// pools of whole datacenters, and of what they have for single countries.
 	pools, tagged []pool
+	leaving       *leaving // nil where flows leave by shared addresses
 }
 
 // center is a datacenter.
@@ -138,6 +139,9 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		m.end = max(m.end, seconds(w.For.D()))
 	}
 	m.makePools()
+	if err := m.leave(); err != nil {
+		return nil, err
+	}
 	return m, m.plan()
 }
 

@@ -39,10 +39,11 @@ func Descriptions() []Description {
 		{"ports_peak", "share", "", "the greatest utilisation of all"},
 		{"backbone", "Gbit/s", "", "replies that land elsewhere than their address is, and flows that leave elsewhere, at the peak"},
 		{"backbone_full", "share", "", "of what wanted to cross the backbone and found no room, by max-min fairness"},
+		{"elsewhere", "share", "", "of flows that leave from another datacenter than they land in: by an account's address, or a country's"},
 		{"extra_rtt", "ms", "", "the mean way of a user's flow beyond the straight one to its nearest datacenter and back"},
 		{"extra_rtt_p95", "ms", "", "of users, nineteen of twenty have less"},
 		{"lost_minutes", "user-minutes", "", "of users who could not open flows or lost them"},
-		{"lost", "user-minutes", "cause", "by cause: unreached, converging, cut, ports, backbone"},
+		{"lost", "user-minutes", "cause", "by cause: unreached, converging, ports, backbone, egress (the address that a policy names is down)"},
 		{"state", "flows", "", "that the busiest server remembers, at the peak"},
 		{"addresses", "addresses", "", "egress addresses in use"},
 		{"misdelivered", "share", "design", "of replies that go to another site than asked, or to none"},
@@ -161,7 +162,7 @@ type Ports struct {
 	// Destination and Protocol that the ports are toward.
 	Destination string `json:"destination"`
 	Protocol    string `json:"protocol"`
-	// Pool of addresses: "shared", or the country that they are published with.
+	// Pool of addresses: "shared", the country that they are published with, or the one address that is an account's own.
 	Pool string `json:"pool"`
 	// Ports of one server, and the most that one of them had taken.
 	Ports int `json:"ports"`

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
@@ -11,9 +13,35 @@ import (
 // pool is addresses that flows leave by, and the servers that have their ports.
 type pool struct {
 	center    int
-	country   string // empty: all of the datacenter's shared ones
+	country   string     // empty: all of the datacenter's shared ones
+	own       netip.Addr // an account's address, valid for such a pool
 	addresses int
 	servers   int // all of the datacenter's, which share them
+}
+
+// name is what reports call it.
+func (p pool) name() string {
+	if p.own.IsValid() {
+		return p.own.String()
+	}
+	return cmp.Or(p.country, "shared")
+}
+
+// key keeps chance of one pool apart from that of others.
+func (p pool) key() string {
+	if p.own.IsValid() {
+		return p.own.String()
+	}
+	return p.country
+}
+
+// together is the most flows that its servers have at a time toward one destination;
+// 0 is as many as there are ports (SEMANTICS 6.1).
+func (p pool) together() int {
+	if p.own.IsValid() {
+		return egress.Together
+	}
+	return 0
 }
 
 // makePools finds those of the scenario: of each datacenter all of its addresses, and by
@@ -34,7 +62,7 @@ func (m *Model) makePools() {
 		}
 		m.pools = append(m.pools, all)
 		for _, country := range sortedKeys(by) {
-			m.tagged = append(m.tagged, pool{c, country, by[country], m.centers[c].Servers})
+			m.tagged = append(m.tagged, pool{center: c, country: country, addresses: by[country], servers: m.centers[c].Servers})
 		}
 	}
 }
@@ -43,10 +71,10 @@ func (m *Model) makePools() {
 // those of datacenters that are up: an address with the country of who asks, here
 // if there is one here, otherwise from the nearest datacenter that has one; and
 // where nobody has one, by any here (SEMANTICS 6.2).
-func (m *Model) poolOf(at int, country string, out []bool, metres func(a, b int) float64) int {
+func (m *Model) poolOf(at int, country string, out func(center int) bool, metres func(a, b int) float64) int {
 	best := -1
 	for i, p := range m.tagged {
-		if p.country != country || p.center != at && out[p.center] {
+		if p.own.IsValid() || p.country != country || p.center != at && out(p.center) {
 			continue
 		}
 		if best < 0 || metres(at, p.center) < metres(at, m.tagged[best].center) {

@@ -9,7 +9,6 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/steer"
 	"github.com/homeward-lab/homeward/sim/stat"
-	"github.com/homeward-lab/homeward/topologies/place"
 )
 
 // portTotals is what ports did to flows.
@@ -52,11 +51,13 @@ func (r *run) slices() error {
 	for _, p := range m.pools {
 		r.values["addresses"] += float64(p.addresses)
 	}
-	demands := r.poolDemands()
+	exits := r.poolDemands()
+	r.failing(exits)
+	r.exits = exits
 	var close []contest
 	for i := range len(m.pools) + len(m.tagged) {
 		for w := range m.works {
-			close = append(close, r.contests(i, w, &demands[w])...)
+			close = append(close, r.contests(i, w, exits.pools[w])...)
 		}
 	}
 	wanted := 0.0
@@ -83,49 +84,34 @@ func (r *run) slices() error {
 	return nil
 }
 
-// poolDemands are what each workload wants of each pool.
-func (r *run) poolDemands() []demand {
-	m := r.m
-	if len(m.tagged) == 0 {
-		return r.demands // a pool is a datacenter
-	}
-	metres := func(a, b int) float64 { return place.Distance(m.centers[a].at, m.centers[b].at) }
-	chosen := map[[3]int]int{}
-	pool := func(phase, at, zone int) int {
-		if m.phases[phase].silent[at] {
-			return -1
+// failing counts flows that have no address to leave by, because the place of the
+// one that they have to use is down (SEMANTICS 6.2).
+func (r *run) failing(x *exits) {
+	minutes := r.m.works[0].holding.mean / 60
+	for i, b := range r.bins {
+		n := x.failed[i] * (b.to - b.from)
+		r.ports.perBin[i] += n
+		r.lost[causeEgress] += n * minutes
+		if n > 0 && len(r.out.why["lost.egress"]) < mostReasons {
+			r.because("lost.egress", "from %gs on %.3g flows/s have to leave by addresses of places that are down, without a fallback", b.from, x.failed[i])
 		}
-		key := [3]int{phase, at, zone}
-		i, known := chosen[key]
-		if !known {
-			out := slices.Clone(m.phases[phase].down)
-			for k, quiet := range m.phases[phase].silent {
-				out[k] = out[k] || quiet
-			}
-			i = m.poolOf(at, m.zones[zone].Country, out, metres)
-			chosen[key] = i
-		}
-		return i
 	}
-	var all []demand
-	for i := range m.works {
-		all = append(all, m.demand(&m.works[i], r.bins, r.phases, len(m.pools)+len(m.tagged), pool))
-	}
-	return all
 }
 
 // contests are those of a pool and workload that come near the bound. What does not
 // is counted here.
-func (r *run) contests(pool, work int, d *demand) (all []contest) {
+func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 	m, w, p := r.m, &r.m.works[work], r.m.pool(pool)
 	ports := m.slicesOf(p) * m.slice()
 	if m.exhaustion() == hub.ExhaustionRefuse {
 		ports = min(ports, m.slice()) // of one address
 	}
 	special := map[int]bool{}
-	for _, extra := range d.extra {
-		for rank := range extra {
-			special[rank-1] = true
+	for _, d := range parts {
+		for _, extra := range d.extra {
+			for rank := range extra {
+				special[rank-1] = true
+			}
 		}
 	}
 	quiet := false // from some rank on destinations are wanted less and less
@@ -135,7 +121,7 @@ func (r *run) contests(pool, work int, d *demand) (all []contest) {
 		}
 		quiet = true
 		for mix := range w.mix {
-			c := r.contest(pool, work, mix, rank, d)
+			c := r.contest(pool, work, mix, rank, &parts[mix])
 			if c.flows == 0 {
 				continue
 			}
@@ -156,11 +142,9 @@ func (r *run) contests(pool, work int, d *demand) (all []contest) {
 		}
 	}
 	for i, b := range r.bins {
-		x := 0.0
-		for _, e := range d.extra[i] {
-			x += e[pool]
+		for mix := range w.mix {
+			r.ports.tries += parts[mix].total(i, pool) * w.mix[mix].share * (b.to - b.from)
 		}
-		r.ports.tries += (d.rate[i][pool] + x) * (b.to - b.from)
 	}
 	for _, c := range all {
 		r.ports.tries -= c.flows // played, and counted there
@@ -202,12 +186,12 @@ func (r *run) group(c contest) *Group {
 	m, w, p := r.m, &r.m.works[c.work], r.m.pool(c.pool)
 	owners := 1<<16/m.slice() - 1
 	port := w.mix[c.mix].port
-	name := fmt.Sprintf("%s %s %s.%d %s", m.centers[p.center].ID, p.country, w.ID, c.rank+1, w.mix[c.mix].name)
+	name := fmt.Sprintf("%s %s %s.%d %s", m.centers[p.center].ID, p.key(), w.ID, c.rank+1, w.mix[c.mix].name)
 	seed, _ := newStream(r.seed, name).words(forSite, 0)
 	g := &Group{
 		Servers: p.servers, Addresses: m.slicesOf(p) * ((p.servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
 		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
-		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center),
+		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center), Together: p.together(),
 	}
 	if m.hosts != nil {
 		g.Residual = nil // hosts begin with nothing, as they do with packets
@@ -232,7 +216,7 @@ func (r *run) count(c contest, g *Group, p *Played) error {
 	m, w, of := r.m, &r.m.works[c.work], r.m.pool(c.pool)
 	out := Ports{
 		Datacenter: m.centers[of.center].ID, Destination: m.destination(w, c.rank), Protocol: w.mix[c.mix].name,
-		Pool: cmp.Or(of.country, "shared"), Ports: p.Ports, Peak: p.Peak, Load: c.load,
+		Pool: of.name(), Ports: p.Ports, Peak: p.Peak, Load: c.load,
 	}
 	for i := range p.Tries {
 		tries := times * float64(p.Tries[i])

@@ -20,6 +20,7 @@ type run struct {
 	metres  [][]float64
 	out     *Outcome
 	ports   portTotals
+	exits   *exits
 	lost    map[string]float64
 	values  map[string]float64
 }
@@ -110,9 +111,12 @@ const (
 	causeConverging = "converging"
 	causePorts      = "ports"
 	causeBackbone   = "backbone"
+	causeEgress     = "egress"
 )
 
-func causes() []string { return []string{causeUnreached, causeConverging, causePorts, causeBackbone} }
+func causes() []string {
+	return []string{causeUnreached, causeConverging, causePorts, causeBackbone, causeEgress}
+}
 
 // people says where users are, who moved, and who could reach nobody.
 func (r *run) people() {
