@@ -26,8 +26,8 @@ type Wire struct {
 	hop    time.Duration // what line leaves out: Hop while nothing is asked of it
 	// haste draws what packets take of a plain wire's that are not all equally fast,
 	// up to most; nil where each takes Hop.
-	haste *rand.PCG
-	most  time.Duration
+	haste  *rand.PCG
+	most   time.Duration
 	timer  engine.Timer
 	flight flight
 	// down: nothing goes in, as of a cut cable.
