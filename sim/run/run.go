@@ -58,8 +58,10 @@ const (
 	maxSettle = 5 * time.Second
 	// acceptLimit is how long a server may take to accept a device or connector.
 	acceptLimit = 5 * time.Second
-	// burst is how many events are handled between two looks at the context.
-	burst = 1 << 14
+	// burst is how many events are handled at most between two looks at the context,
+	// lookUp how long they should take.
+	burst  = 1 << 14
+	lookUp = 100 * time.Millisecond
 )
 
 // Run runs the plan in virtual time and writes everything to sink. When ctx ends,
@@ -186,13 +188,17 @@ func (r *runner) traffic() error {
 	return r.until(max(end.Add(r.settling()), w.faults.end))
 }
 
-// until handles events up to an instant, or until the world halts.
+// until handles events up to an instant, or until the world halts. It looks up about
+// as often as somebody who waits wants to see or stop it: an event may be that of a
+// whole window of packets, which come at one instant where links have no rate.
 func (r *runner) until(end vt.Instant) error {
+	n := uint64(burst / 16)
 	for {
+		began := time.Now()
 		if err := context.Cause(r.ctx); err != nil {
 			return err
 		}
-		more, err := r.world.engine.Steps(r.world, end, burst)
+		more, err := r.world.engine.Steps(r.world, end, n)
 		switch {
 		case err != nil:
 			return err
@@ -200,6 +206,11 @@ func (r *runner) until(end vt.Instant) error {
 			return r.world.failed
 		case !more:
 			return nil
+		}
+		if took := time.Since(began); took > lookUp {
+			n = max(n/2, 1)
+		} else if took < lookUp/4 {
+			n = min(2*n, burst)
 		}
 		r.progress()
 	}
@@ -210,7 +221,7 @@ func (r *runner) until(end vt.Instant) error {
 func (r *runner) progress() {
 	e, wall := r.world.engine, time.Since(r.began)
 	end := max(r.base.Add(r.plan.Length), r.world.faults.end)
-	stage := fmt.Sprintf("%s: %v of at most %v in %v, %.1f million events/s", StageFlows,
+	stage := fmt.Sprintf("%s: %v of at most %v in %v, %.2g million events/s", StageFlows,
 		time.Duration(e.Now()).Round(time.Millisecond), time.Duration(end).Round(time.Millisecond), wall.Round(100*time.Millisecond),
 		float64(e.Handled())/1e6/max(wall.Seconds(), 1e-9))
 	r.sink.Progress(stage, r.done, len(r.plan.Flows))
