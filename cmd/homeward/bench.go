@@ -38,8 +38,11 @@ reaches from a branch to an origin, by the kernel's eBPF dataplane, the Go hub,
 and servers made of conntrack, marks and rules, beside plain routing in
 namespaces of its own; the programs by themselves. It needs root. arr is the mean
 of both directions, out of the GRE tunnel and translated, and back into it, while
-what is routed has no tunnel; up and down are each, and redirect_peer is the least
-that any program at the uplink could do.
+what is routed has no tunnel; up and down are each; redirect_peer is the least that
+any program at the uplink could do, and helpers what the kernel's own functions to
+push and pop a tunnel's header and to mend checksums add to that. hub_xdp and
+hub_pps are the hub by AF_XDP. Of TCP, often is routing over as many links as a
+hand-over makes them, and handover compares with a flow at home where it lands.
 lab: how much an impaired link exceeds a delay of 5 ms at 20,000 packets a
 second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100

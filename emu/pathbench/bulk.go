@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,12 +15,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/figure"
 	"github.com/homeward-lab/homeward/reports/record"
-	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // Goals: shares of plain routing over as many links, with 1 and
@@ -27,6 +26,7 @@ import (
 var (
 	goalBulk    = map[int]float64{1: 0.95, 4: 0.9}
 	goalHubBulk = map[int]float64{1: 0.45, 4: 0.33}
+	goalOnRamp  = map[int]float64{1: 0.9}
 )
 
 // path is a client and a server at the ends of one.
@@ -43,57 +43,102 @@ type path struct {
 // bulkPort is where the server of the transfers listens.
 const bulkPort = 5001
 
+// course is one way for transfers to go.
+type course struct {
+	name string
+	up   func(ctx context.Context, b *Bench) (*path, error)
+	// streams are how many connections at once are measured.
+	streams []int
+}
+
+var one, oneAndFour = []int{1}, []int{1, 4}
+
+// courses are all ways; those that lead through labs are handed over on their way,
+// but for direct.
+func courses() []course {
+	through := func(name string, d run.Dataplane, handed bool) func(context.Context, *Bench) (*path, error) {
+		return func(ctx context.Context, b *Bench) (*path, error) { return b.lab(ctx, name, d, handed) }
+	}
+	return []course{
+		{"route", chain{routers: labRouters}.open, oneAndFour},
+		{"often", chain{routers: labCrossings - 1}.open, oneAndFour},
+		{"masquerade", chain{routers: labRouters, server: translate}.open, oneAndFour},
+		{"redirect", chain{routers: labRouters, server: redirect}.open, oneAndFour},
+		{"diy", through("diy", run.NFTables, false), oneAndFour},
+		{"hub", through("hub", run.Hub, true), oneAndFour},
+		{"ebpf", through("ebpf", run.EBPF, true), oneAndFour},
+		{"direct", through("direct", run.EBPF, false), one},
+		{"short", chain{routers: tunnelRouters}.open, one},
+		{"onramp", chain{routers: tunnelRouters, tunnel: true}.open, one},
+	}
+}
+
+// compared is a row of transfers.
+type compared struct {
+	id, name, base, what string
+	least                map[int]float64
+}
+
+func comparisons() []compared {
+	const plain = "plain kernel routing over as many links"
+	return []compared{
+		{"arr", "ebpf", "route", plain, goalBulk},
+		{"arr", "ebpf", "often", "plain kernel routing over as many links as the hand-over crosses", nil},
+		{"hub", "hub", "route", plain, goalHubBulk},
+		{"diy", "diy", "route", plain, nil},
+		{"masquerade", "masquerade", "route", plain, nil},
+		{"redirect", "redirect", "route", plain, nil},
+		{"handover", "ebpf", "direct", "the same, at home where it lands", nil},
+		{"onramp", "onramp", "short", plain, goalOnRamp},
+	}
+}
+
+// row is a comparison's with so many streams.
+func (c *compared) row(of, base *path, streams int) figure.Row {
+	id := fmt.Sprintf("dataplane.%s_tcp%d_vs_%s", c.id, streams, c.base)
+	if c.base == "short" {
+		id = "dataplane.onramp_tcp_vs_route"
+	}
+	return figure.Rate(id, median(of.gbits[streams]), "Gbit/s").Beside(c.what, median(base.gbits[streams])).Times(c.least[streams]).Checked(of.equal && base.equal)
+}
+
 // bulkRows are what TCP reaches from a branch to an origin.
 func (b *Bench) bulkRows(ctx context.Context) (rows []figure.Row, err error) {
-	var paths []*path
+	by := map[string]*path{}
 	defer func() {
-		for _, p := range paths {
+		for _, p := range by {
 			err = errors.Join(err, p.closers.close())
 		}
 	}()
-	lacks := map[string]string{}
-	for _, open := range []struct {
-		name string
-		up   func() (*path, error)
-	}{
-		{"route", func() (*path, error) { return b.chain(ctx) }},
-		{"diy", func() (*path, error) { return b.lab(ctx, "diy", run.NFTables) }},
-		{"hub", func() (*path, error) { return b.lab(ctx, "hub", run.Hub) }},
-		{"ebpf", func() (*path, error) { return b.lab(ctx, "ebpf", run.EBPF) }},
-	} {
-		p, err := open.up()
+	for _, c := range courses() {
+		p, err := c.up(ctx, b)
 		switch {
-		case err != nil && run.Lacks(err):
-			lacks[open.name] = err.Error()
+		case err != nil && run.Lacks(err): // the rows are not there then
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", open.name, err)
+			return nil, fmt.Errorf("%s: %w", c.name, err)
 		default:
-			paths = append(paths, p)
+			by[c.name] = p
 		}
 	}
 	for range b.Rounds {
-		for _, streams := range []int{1, 4} {
-			for _, p := range paths {
+		for _, streams := range oneAndFour {
+			for _, c := range courses() {
+				p := by[c.name]
+				if p == nil || !slices.Contains(c.streams, streams) {
+					continue
+				}
 				rate, err := p.transfer(streams, b.Length)
 				if err != nil {
-					return nil, fmt.Errorf("%s: %w", p.name, err)
+					return nil, fmt.Errorf("%s: %w", c.name, err)
 				}
 				p.gbits[streams] = append(p.gbits[streams], rate)
 			}
 		}
 	}
-	by := map[string]*path{}
-	for _, p := range paths {
-		by[p.name] = p
-	}
-	for _, streams := range []int{1, 4} {
-		for _, c := range []struct {
-			id, name string
-			least    float64
-		}{{"arr", "ebpf", goalBulk[streams]}, {"hub", "hub", goalHubBulk[streams]}, {"diy", "diy", 0}} {
-			if p, base := by[c.name], by["route"]; p != nil && base != nil {
-				rows = append(rows, figure.Rate(fmt.Sprintf("dataplane.%s_tcp%d_vs_route", c.id, streams), median(p.gbits[streams]), "Gbit/s").
-					Beside("plain kernel routing over as many links", median(base.gbits[streams])).Times(c.least).Checked(p.equal && base.equal))
+	for _, streams := range oneAndFour {
+		for _, c := range comparisons() {
+			if of, base := by[c.name], by[c.base]; of != nil && base != nil && len(of.gbits[streams]) > 0 && len(base.gbits[streams]) > 0 {
+				rows = append(rows, c.row(of, base, streams))
 			}
 		}
 	}
@@ -101,8 +146,8 @@ func (b *Bench) bulkRows(ctx context.Context) (rows []figure.Row, err error) {
 }
 
 // lab is the whole network with servers of that kind, two of them, so that what
-// lands at one may be at home on the other.
-func (b *Bench) lab(ctx context.Context, name string, d run.Dataplane) (*path, error) {
+// lands at one may be at home on the other; handed says whether it should.
+func (b *Bench) lab(ctx context.Context, name string, d run.Dataplane, handed bool) (*path, error) {
 	p, err := b.Compile(2)
 	if err != nil {
 		return nil, err
@@ -125,7 +170,7 @@ func (b *Bench) lab(ctx context.Context, name string, d run.Dataplane) (*path, e
 		return nil, errors.Join(err, w.closers.close())
 	}
 	if d != run.NFTables {
-		if err := w.across(ctx, lab); err != nil {
+		if err := w.choose(ctx, lab, handed); err != nil {
 			return nil, errors.Join(err, w.closers.close())
 		}
 	}
@@ -136,10 +181,10 @@ func newPath(name string, from, to *netns.NS, target netip.AddrPort) *path {
 	return &path{name: name, from: from, to: to, target: target, port: 40000, gbits: map[int][]float64{}, equal: true}
 }
 
-// across chooses a port of the client's whose flow is handed over: the server
-// that its packets land at is not its home.
-func (w *path) across(ctx context.Context, lab *run.Lab) error {
-	handed := func() (n uint64, err error) {
+// choose chooses a port of the client's whose flow is handed over, because the
+// server that its packets land at is not its home; or is not.
+func (w *path) choose(ctx context.Context, lab *run.Lab, handed bool) error {
+	count := func() (n uint64, err error) {
 		looks, err := lab.Look(ctx)
 		for _, l := range looks {
 			n += l.Counters.HandedOver
@@ -148,20 +193,20 @@ func (w *path) across(ctx context.Context, lab *run.Lab) error {
 	}
 	const tries = 32
 	for range tries {
-		before, err := handed()
+		before, err := count()
 		if err != nil {
 			return err
 		}
 		if _, err := w.transfer(1, 10*time.Millisecond); err != nil {
 			return err
 		}
-		after, err := handed()
-		if err != nil || after > before+8 { // more than a reply that took the other way
+		after, err := count()
+		if err != nil || (after > before+8) == handed { // more than a reply that took the other way
 			return err
 		}
 		w.port++
 	}
-	return fmt.Errorf("none of %d flows was handed over", tries)
+	return fmt.Errorf("of %d flows none was one whose being handed over is %v", tries, handed)
 }
 
 // listen serves transfers: it reads what comes and says at the end how much.
@@ -233,7 +278,7 @@ func (w *path) stream(port uint16, end time.Time) (sent int64, err error) {
 		return 0, err
 	}
 	buffer := make([]byte, chunk)
-	for time.Now().Before(end) {
+	for more := true; more; more = time.Now().Before(end) { // something, however late
 		n, err := tcp.Write(buffer)
 		sent += int64(n)
 		if err != nil {
@@ -263,41 +308,4 @@ func reuse(_, _ string, c syscall.RawConn) error {
 			unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno"))
 	})
 	return errors.Join(err, failed)
-}
-
-// chain is as many links as the lab's path has, and routers that only route: no
-// rule, no table but the main one.
-func (b *Bench) chain(ctx context.Context) (*path, error) {
-	const routers = 6 // branch, transit, edge, server, edge again, transit again
-	server := netip.MustParseAddr("203.0.113.9")
-	p := &plan.Plan{Scenario: "chain", Seed: 1}
-	add := func(id string, kind plan.Kind, forward bool) {
-		p.Nodes = append(p.Nodes, plan.Node{ID: id, Kind: kind, Forward: forward})
-	}
-	add("n0", plan.KindHost, false)
-	for i := 1; i <= routers; i++ {
-		add(fmt.Sprintf("n%d", i), plan.KindTransit, true)
-	}
-	add(fmt.Sprintf("n%d", routers+1), plan.KindHost, false)
-	for i := range routers + 1 {
-		near, far := netip.AddrFrom4([4]byte{198, 18, byte(i), 0}), netip.AddrFrom4([4]byte{198, 18, byte(i), 1})
-		l := plan.Link{ID: fmt.Sprintf("l%d", i), MTU: 1500}
-		l.A = plan.Endpoint{Node: p.Nodes[i].ID, Interface: "right", MAC: net.HardwareAddr{2, 1, 0, 0, 0, byte(i)}, Addresses: []netip.Prefix{netip.PrefixFrom(near, 31)}, Neighbors: []netip.Addr{far}}
-		l.B = plan.Endpoint{Node: p.Nodes[i+1].ID, Interface: "left", MAC: net.HardwareAddr{2, 2, 0, 0, 0, byte(i)}, Addresses: []netip.Prefix{netip.PrefixFrom(far, 31)}, Neighbors: []netip.Addr{near}}
-		if i == routers {
-			l.B.Addresses = append(l.B.Addresses, netip.PrefixFrom(server, 32))
-		}
-		p.Nodes[i].Routes = append(p.Nodes[i].Routes, plan.KernelRoute{To: netip.PrefixFrom(server, 32), Hops: []plan.Hop{{Interface: "right", Via: far}}})
-		if i > 0 { // the first router is on the client's link
-			p.Nodes[i+1].Routes = append(p.Nodes[i+1].Routes, plan.KernelRoute{To: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, 0, 0}), 31), Hops: []plan.Hop{{Interface: "left", Via: near}}})
-		}
-		p.Links = append(p.Links, l)
-	}
-	lab, err := keeper.Up(ctx, p, nil)
-	if err != nil {
-		return nil, err
-	}
-	w := newPath("route", lab.NS("n0"), lab.NS(p.Nodes[routers+1].ID), netip.AddrPortFrom(server, bulkPort))
-	w.closers = append(w.closers, lab.Close)
-	return w, w.listen()
 }

@@ -86,6 +86,7 @@ func ways() []way {
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
 		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
 		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer)},
+		{name: "helpers", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachHelpers},
 	}
 }
 
@@ -177,6 +178,9 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 	add("dataplane.masquerade_vs_route", "masquerade", what, "route", 0)
 	add("dataplane.redirect_vs_route", "redirect", what, "route", 0)
 	add("dataplane.redirect_peer_vs_route", "redirect_peer", what, "route", 0)
+	if least := (cost("helpers") + cost("redirect_peer")) / 2; cost("helpers") > 0 && cost("route") > 0 {
+		rows = append(rows, figure.Cost("dataplane.helpers_vs_route", least, "ns").Beside(what, cost("route")).Checked(sound("helpers", "redirect_peer", "route")))
+	}
 	add("dataplane.hub_vs_route", "hub", what, "route", 0)
 	add("dataplane.hub_xdp_vs_route", "hub_xdp", what, "route", 0)
 	if cost("hub_xdp") > 0 && cost("route") > 0 {

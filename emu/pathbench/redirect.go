@@ -10,18 +10,27 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/homeward-lab/homeward/emu/afpacket"
 )
 
 // redirectBy puts the least that a server could do at an uplink: other MAC
 // addresses, and back out, by that helper. It is the limit of what programs there
 // can reach.
 func redirectBy(helper asm.BuiltinFunc) func(ifindex int, macs [12]byte) (func() error, error) {
-	return func(ifindex int, macs [12]byte) (func() error, error) { return attachRedirect(ifindex, macs, helper) }
+	return func(ifindex int, macs [12]byte) (func() error, error) {
+		return attachRedirect(ifindex, ifindex, macs, helper)
+	}
 }
 
-func attachRedirect(ifindex int, macs [12]byte, helper asm.BuiltinFunc) (func() error, error) {
+func attachRedirect(ifindex, to int, macs [12]byte, helper asm.BuiltinFunc) (func() error, error) {
+	return attachTCX(ifindex, sendTo(to, macs, helper))
+}
+
+// sendTo writes the MAC addresses of the packet in R1 and sends it by the helper.
+func sendTo(ifindex int, macs [12]byte, helper asm.BuiltinFunc) asm.Instructions {
 	word := func(at int) int64 { return int64(int32(binary.NativeEndian.Uint32(macs[at:]))) }
-	return attachTCX(ifindex, asm.Instructions{
+	return asm.Instructions{
 		asm.StoreImm(asm.RFP, -16, word(0), asm.Word),
 		asm.StoreImm(asm.RFP, -12, word(4), asm.Word),
 		asm.StoreImm(asm.RFP, -8, word(8), asm.Word),
@@ -35,7 +44,38 @@ func attachRedirect(ifindex int, macs [12]byte, helper asm.BuiltinFunc) (func() 
 		asm.Mov.Imm(asm.R2, 0),
 		helper.Call(),
 		asm.Return(),
-	})
+	}
+}
+
+// attachHelpers is what redirect_peer is, and what no program can do without that
+// takes packets out of GRE and puts them into it, and translates them, by Linux's
+// helpers: room for the outer header, given and taken away again, and for each of
+// these an address and a port in a checksum, which are not changed. Half of what
+// that takes more is the least of one direction.
+func attachHelpers(ifindex int, macs [12]byte) (func() error, error) {
+	const (
+		room       = 24                               // IPv4 and GRE
+		keep       = 1<<0 | 1<<5                      // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
+		push       = keep | 1<<1 | 1<<3               // _ENCAP_L3_IPV4, _ENCAP_L4_GRE
+		atMAC      = 1                                // BPF_ADJ_ROOM_MAC
+		checksum   = afpacket.EthernetHeader + 20 + 6 // UDP's
+		address    = 1<<4 | 1<<5 | 4                  // BPF_F_PSEUDO_HDR, BPF_F_MARK_MANGLED_0, bytes
+		port       = 1<<5 | 2
+		directions = 2
+	)
+	code := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1)}
+	adjust := func(by, flags int32) {
+		code = append(code, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, by), asm.Mov.Imm(asm.R3, atMAC), asm.Mov.Imm(asm.R4, flags), asm.FnSkbAdjustRoom.Call())
+	}
+	adjust(room, push)
+	adjust(-room, keep)
+	for range directions {
+		for _, flags := range []int32{address, port} {
+			code = append(code, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, checksum), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0), asm.Mov.Imm(asm.R5, flags), asm.FnL4CsumReplace.Call())
+		}
+	}
+	code = append(code, asm.Mov.Reg(asm.R1, asm.R6))
+	return attachTCX(ifindex, append(code, sendTo(ifindex, macs, asm.FnRedirectPeer)...))
 }
 
 // attachSink ends what arrives, after packet sockets have seen it.
