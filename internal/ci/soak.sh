@@ -1,10 +1,41 @@
 #!/bin/sh
-# Long repetitions, as root: 200 runs of the shipped scenarios without a false
-# failure, runs in a row and at once with equal verdicts, 20 agreements of
-# simulator and labs on all of them, and SIGKILL of each kind of process at 200
-# random moments, after each of which the machine must be as it was and the next
-# run work. Hours; the tests have a short form of each.
+# Long repetitions, as root, in two rows side by side: SIGKILL of each kind of
+# process at 200 random moments, after each of which the machine must be as it was
+# and the next run work; and 200 labs of the shipped scenarios without a false
+# failure, runs in a row and at once with equal verdicts, 20 agreements of simulator
+# and labs on all of them. Hours; the tests have a short form of each.
+#
+# HOMEWARD_SOAK_KILL=20-200 and HOMEWARD_SOAK_RUNS=20-200 take up again what was
+# interrupted: each line says how. HOMEWARD_SOAK_ONLY=kill, labs or agree makes one part.
 set -eu
 cd "$(dirname "$0")/../.."
-HOMEWARD_REQUIRE=root,tools HOMEWARD_TOPOLOGIES=20 ${GO:-go} test -v -count=1 -timeout 1h -run 'Agree' ./emu/speaker
-HOMEWARD_REQUIRE=root,bpf HOMEWARD_SOAK=1 exec ${GO:-go} test -v -count=1 -timeout 6h -run 'Soak' ./cmd/...
+GO=${GO:-go}
+only=${HOMEWARD_SOAK_ONLY:-}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools} HOMEWARD_SOAK=1 HOMEWARD_TOPOLOGIES=20
+$GO test -c -o "$work/kill" ./cmd/homeward
+$GO test -c -o "$work/routes" ./emu/speaker
+# What is left behind is looked for by the binary: each row has its own.
+cp "$work/kill" "$work/labs"
+cp "$work/kill" "$work/agree"
+
+# soak ROW DIR TESTS: a row's tests, each line with its name; failed rows are in $work/failed.
+soak() {
+	row=$1 dir=$2 tests=$3
+	[ -z "$only" ] || [ "$only" = "${4:-$row}" ] || return 0
+	mkdir -p "$work/$row.tmp"
+	{ (cd "$dir" && TMPDIR="$work/$row.tmp" "$work/$row" -test.v -test.timeout 12h -test.run "$tests") 2>&1 || echo "$row" >>"$work/failed"; } |
+		tee "$work/$row.log" | sed -u "s/^ *[a-z_]*_test.go:[0-9]*: /  /; s/^/$row /"
+}
+soak kill cmd/homeward 'Soak.*Kill' &
+soak labs cmd/homeward 'SoakNoFalseFailure|SoakSameVerdicts'
+soak agree cmd/homeward 'SoakAgreement'
+soak routes emu/speaker 'Agree' agree
+wait
+echo "== soak"
+grep -hE 'repetitions, from|labs by verdict|^ *--- ' "$work"/*.log || true
+if [ -e "$work/failed" ]; then
+	echo "failed: $(tr '\n' ' ' <"$work/failed")"
+	exit 1
+fi
