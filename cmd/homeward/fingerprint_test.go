@@ -10,8 +10,7 @@ import (
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
-// The command's runs are those whose fingerprints are kept. CI checks the kept
-// ones with the race detector, and these without: it changes no run.
+// The command's runs are those whose fingerprints are kept.
 func TestKeptFingerprints(t *testing.T) {
 	kept, err := os.ReadFile("../../sim/run/testdata/fingerprints.txt")
 	if err != nil {

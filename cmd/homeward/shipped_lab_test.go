@@ -20,7 +20,8 @@ import (
 var everyVariant = []string{"overlapping_branches", "server_maintenance"}
 
 // Every shipped scenario that a lab can be of holds on the eBPF dataplane by its own
-// checks. The short form leaves most variants to soak.
+// checks. The short form leaves most variants to soak, and to TestSoakAgreement the
+// scenarios that it runs on this dataplane too.
 func TestShippedOnEBPF(t *testing.T) {
 	need.BPF(t)
 	var some, all []string
@@ -32,6 +33,7 @@ func TestShippedOnEBPF(t *testing.T) {
 		case len(ebpfEngine().refused(v.plan)) > 0: // of the flow level alone
 		case soak() || slices.Contains(everyVariant, name):
 			all = append(all, name)
+		case slices.Contains(agreeInBrief(), name):
 		default:
 			some = append(some, name)
 		}

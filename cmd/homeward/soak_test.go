@@ -67,6 +67,12 @@ func TestSoakSameVerdicts(t *testing.T) {
 	clean(t, before)
 }
 
+// agreeInBrief are the scenarios whose base TestSoakAgreement's short form runs on
+// every engine.
+func agreeInBrief() []string {
+	return []string{"branch_failover", "coffee_shops", "dedicated_egress", "geofence", "interconnect", "ipv6_branches", "merger", "overlapping_branches", "path_mtu", "port_exhaustion", "private_datacenter", "soft_unicast"}
+}
+
 // Simulator and labs agree on every scenario and variant that is shipped, each
 // time: 20 times over all of them, in short once over some files as they are. What
 // could not be judged, because the machine had no time for a lab, is asked again, and
@@ -74,7 +80,7 @@ func TestSoakSameVerdicts(t *testing.T) {
 func TestSoakAgreement(t *testing.T) {
 	need.Root(t)
 	before := machine(t)
-	args, names := []string{"--variant", spec.Base}, []string{"branch_failover", "coffee_shops", "dedicated_egress", "geofence", "interconnect", "ipv6_branches", "merger", "overlapping_branches", "path_mtu", "port_exhaustion", "private_datacenter", "soft_unicast"}
+	args, names := []string{"--variant", spec.Base}, agreeInBrief()
 	if os.Getenv("HOMEWARD_SOAK") != "" {
 		args, names = nil, shipped(t)
 	}

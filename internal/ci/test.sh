@@ -44,9 +44,16 @@ unformatted=$(gofmt -l $(git ls-files '*.go'))
 [ -z "$unformatted" ] || { echo "gofmt would change: $unformatted"; exit 1; }
 $GO vet ./...
 
-tier "unit (no privilege)" -race ./dataplane/... ./sim/... ./topologies/... ./reports/... ./internal/...
-tier "kernel and lab (root, eBPF)" -timeout 20m ./bpf/... ./emu/...
-tier "command line" -timeout 20m ./cmd/...
+# The race detector makes what it watches several times slower, and finds what
+# goroutines do to one another: where a package or its tests have any.
+unit="./dataplane/... ./sim/... ./topologies/... ./reports/... ./internal/..."
+meeting=$($GO list -f '{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}} ' $unit |
+	grep -E ' (sync|sync/atomic|golang.org/x/sync/[a-z]+|testing/synctest) ' | cut -d' ' -f1)
+alone=$($GO list $unit | grep -vxF "$meeting")
+tier "unit, goroutines: race detector" -race $meeting
+tier "unit (no privilege)" $alone
+# Labs wait more than they work: the command line's tests go beside all others.
+tier "command line, kernel and lab (root, eBPF)" -timeout 30m ./cmd/... ./bpf/... ./emu/...
 
 echo "== benchmarks, once each: they must work"
 $GO test -run '^$' -bench . -benchtime=1x ./... >"$log" 2>&1 || { tail -50 "$log"; failed=$((failed + 1)); }
