@@ -55,6 +55,7 @@ func scripts(t *testing.T, lab bool) {
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"hostlinks": hostLinks,
+			"judged":    judged,
 		},
 	})
 }
