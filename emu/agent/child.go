@@ -94,7 +94,7 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 	go l.readCommands(lines)
 	if h.Realtime {
 		runtime.LockOSThread() // for good, as the process ends with it
-		thread.Realtime()
+		thread.Realtime(thread.Nodes)
 	}
 	err = l.run()
 	if err == nil {

@@ -55,7 +55,7 @@ func Start(w Worker) (*Loop, error) {
 
 func (l *Loop) run(w Worker) {
 	runtime.LockOSThread() // for good: the thread ends with its priority
-	thread.Realtime()
+	thread.Realtime(thread.Nodes)
 	defer close(l.done)
 	var own []int
 	var fds []unix.PollFd

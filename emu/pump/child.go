@@ -136,7 +136,7 @@ func (p *pumps) start() Hello {
 	for _, l := range p.loops {
 		p.ends.Go(func() {
 			runtime.LockOSThread()
-			priority <- thread.Realtime()
+			priority <- thread.Realtime(thread.Links)
 			if err := l.run(); err != nil {
 				p.errs <- err
 			}

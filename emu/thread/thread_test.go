@@ -25,7 +25,7 @@ func TestRealtime(t *testing.T) {
 	done := make(chan uint32)
 	go func() {
 		runtime.LockOSThread() // for good
-		if !thread.Realtime() {
+		if !thread.Realtime(thread.Links) {
 			t.Error("not allowed, although this is root")
 		}
 		done <- policy()
