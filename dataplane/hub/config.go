@@ -270,8 +270,11 @@ type OnRamp struct {
 	// is of the family. Without either, errors of that family are not reported.
 	Address  netip.Addr `json:"address,omitzero"`
 	Address6 netip.Addr `json:"address6,omitzero"`
-	// Peer is the customer's address inside the tunnel, for probes.
+	// Peer is the customer's address inside the tunnel, for probes and BGP.
 	Peer netip.Addr `json:"peer,omitzero"`
+	// BGP has the customer's router at Peer speak BGP with Address, which the
+	// datacenter's edge has (SEMANTICS 2.7).
+	BGP bool `json:"bgp,omitempty"`
 	// Probing asks for the tunnel's health; nil is not probed, and without penalty.
 	Probing *Probing `json:"probing,omitempty"`
 	// Key is the GRE key (RFC 2890); nil means none, and then a packet with a

@@ -177,7 +177,8 @@ func (h *Hub) hangUp(l *line) {
 }
 
 // lineEvent is what a packet is, beside being one to pass on: what began a
-// connected tunnel or should have, or news of a tunnel's path.
+// connected tunnel or should have, news of a tunnel's path, or the word of the
+// datacenter's BGP speaker to a customer's router.
 type lineEvent uint8
 
 const (
@@ -187,6 +188,7 @@ const (
 	refusedLine
 	unknownLine
 	pathReport
+	fromSpeaker
 )
 
 // connected decides a datagram that began a tunnel or should have: it is

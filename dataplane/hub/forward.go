@@ -19,6 +19,10 @@ func (h *Hub) fromOnRamp(now vt.Instant, w *work, out *Out) {
 	if (w.meta.Kind == pkt.EchoRequest || w.meta.Kind == pkt.EchoReply) && h.local(now, w, out) {
 		return
 	}
+	if w.speaks() {
+		h.speak(w, out)
+		return
+	}
 	if !w.keyed {
 		h.unkeyed(now, w, out)
 		return

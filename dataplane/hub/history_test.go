@@ -96,7 +96,7 @@ func privateHistory(t *testing.T, seed uint64) {
 		}
 	}
 	c := n.Counters()
-	sum := c.Forwarded + c.Returned + c.HandedOver + c.Delivered + c.Routed + c.Answered + c.Held
+	sum := c.Forwarded + c.Returned + c.HandedOver + c.Delivered + c.Routed + c.Speaking + c.Answered + c.Held
 	for _, d := range c.Drops {
 		sum += d
 	}

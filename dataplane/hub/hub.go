@@ -240,7 +240,7 @@ var closeNames = [...]string{"UNKNOWN", "CLIENT_CLOSED", "CLIENT_IDLE_TIMEOUT", 
 func (c CloseReason) String() string { return closeNames[c] }
 
 // Counters are totals since New. Every packet handed in is counted in exactly
-// one of Forwarded, Returned, HandedOver, Delivered, Routed, Answered, Held and Drops. The
+// one of Forwarded, Returned, HandedOver, Delivered, Routed, Speaking, Answered, Held and Drops. The
 // fragment that completes a datagram counts as the whole, in one of the others,
 // and the ones before it in Held. A TCP SYN
 // refused for want of a port or of room counts in Drops by that reason, although
@@ -252,6 +252,7 @@ type Counters struct {
 	HandedOver uint64 `json:"handed_over"` // to another server
 	Delivered  uint64 `json:"delivered"`   // decided by another server → a tunnel attached here
 	Routed     uint64 `json:"routed"`      // on-ramp → on-ramp (WAN to WAN, ARR-8)
+	Speaking   uint64 `json:"speaking"`    // BGP between a customer's router and the datacenter's speaker
 	Answered   uint64 `json:"answered"`    // consumed: a context, or an ICMP error or reset sent instead
 	Held       uint64 `json:"held"`        // fragments that wait for the rest of their datagram
 	// ReassemblyTimeouts are datagrams of which a fragment did not come in time.

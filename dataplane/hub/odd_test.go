@@ -89,7 +89,7 @@ func (o *oddities) came(arrived []hubtest.Arrival, may ...ident.OnRamp) {
 
 // accounted is the packets that a hub says it has dealt with.
 func accounted(c *hub.Counters) uint64 {
-	sum := c.Forwarded + c.Returned + c.HandedOver + c.Delivered + c.Routed + c.Answered + c.Held
+	sum := c.Forwarded + c.Returned + c.HandedOver + c.Delivered + c.Routed + c.Speaking + c.Answered + c.Held
 	for _, n := range c.Drops {
 		sum += n
 	}

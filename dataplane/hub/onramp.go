@@ -42,6 +42,11 @@ func (v *view) addOnRamp(o OnRamp) error {
 	r.address, r.address6 = o.Routers()
 	r.mss, r.mss6 = tunnel.MSS(r.mtu), tunnel.MSS6(r.mtu)
 	v.ramps[o.ID] = r
+	if o.BGP {
+		if err := v.claim("customer's router", o.Peer, place{kind: customerRouter, ramp: r}); err != nil {
+			return err
+		}
+	}
 	return v.connectOnRamp(r)
 }
 
@@ -92,7 +97,7 @@ func (v *view) checkOnRamp(o *OnRamp) error {
 	case !o.Local.IsValid():
 		return errors.New("want a local outer address")
 	}
-	if err := o.checkProbing(); err != nil {
+	if err := errors.Join(o.checkProbing(), o.checkSpeaking()); err != nil {
 		return err
 	}
 	at := v.local.at(pkt.NumberOf(o.Local)).kind

@@ -150,6 +150,10 @@ func (h *Hub) receive(in *Packet, w *work) {
 		w.data = in.Data[:o.Len]
 		w.meta.Parse(w.data)
 		h.receiveReply(w, dst)
+	case dst.kind == customerRouter:
+		w.data = in.Data[:o.Len]
+		w.meta.Parse(w.data)
+		w.ramp, w.event = dst.ramp, fromSpeaker
 	default:
 		w.data = in.Data[:o.Len]
 		w.reason = h.decapsulate(w, &o, dst, in.Internal)
@@ -344,6 +348,9 @@ func (h *Hub) decide(now vt.Instant, w *work, out *Out) {
 	case 0:
 	case pathReport:
 		h.reported(now, w, out)
+		return
+	case fromSpeaker:
+		h.spoken(now, w, out)
 		return
 	default:
 		h.connected(now, w, out)

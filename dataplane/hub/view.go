@@ -61,6 +61,7 @@ type place struct {
 	kind   placeKind
 	egress *egress.Address
 	server ident.Server // of a hand-over address
+	ramp   *onRamp      // of a customer's router
 }
 
 type placeKind uint8
@@ -72,6 +73,7 @@ const (
 	ourHandover
 	peerHandover
 	egressAddress
+	customerRouter // inside its tunnel
 )
 
 // onRamp is an OnRamp made ready.

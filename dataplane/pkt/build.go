@@ -146,18 +146,23 @@ func sumICMP(icmp []byte, src, dst netip.Addr) {
 // AppendReset appends the TCP RST that answers the segment m (RFC 9293
 // section 3.10.7.1). The caller has made sure that m is not itself a reset.
 func (m *Meta) AppendReset(dst []byte) []byte {
-	dst = appendIP(dst, m.Dst, m.Src, ProtoTCP, TCPHeader)
+	seq, ack, flags := m.Ack, uint32(0), uint8(RST)
+	if m.Flags&ACK == 0 {
+		seq, ack, flags = 0, m.Seq+m.SeqLen(), RST|ACK
+	}
+	return AppendSegment(dst, netip.AddrPortFrom(m.Dst, m.DstPort), netip.AddrPortFrom(m.Src, m.SrcPort), flags, seq, ack)
+}
+
+// AppendSegment appends a TCP segment without payload or options.
+func AppendSegment(dst []byte, from, to netip.AddrPort, flags uint8, seq, ack uint32) []byte {
+	dst = appendIP(dst, from.Addr(), to.Addr(), ProtoTCP, TCPHeader)
 	at := len(dst)
 	dst = append(dst, make([]byte, TCPHeader)...)
 	tcp := header.TCP(dst[at:])
-	fields := header.TCPFields{SrcPort: m.DstPort, DstPort: m.SrcPort, DataOffset: TCPHeader, Flags: header.TCPFlagRst}
-	if m.Flags&ACK != 0 {
-		fields.SeqNum = m.Ack
-	} else {
-		fields.AckNum, fields.Flags = m.Seq+m.SeqLen(), header.TCPFlagRst|header.TCPFlagAck
-	}
-	tcp.Encode(&fields)
-	tcp.SetChecksum(^checksum.Checksum(tcp, pseudo(m.Dst, m.Src, ProtoTCP, TCPHeader)))
+	tcp.Encode(&header.TCPFields{
+		SrcPort: from.Port(), DstPort: to.Port(), SeqNum: seq, AckNum: ack, DataOffset: TCPHeader, Flags: header.TCPFlags(flags),
+	})
+	tcp.SetChecksum(^checksum.Checksum(tcp, pseudo(from.Addr(), to.Addr(), ProtoTCP, TCPHeader)))
 	return dst
 }
 

@@ -133,9 +133,9 @@ type Engine struct {
 	out       map[string]bool
 	applied   map[string]map[netip.Prefix]plan.KernelRoute
 	// untold are routes that customers' routers have withdrawn, by so many faults;
-	// frozen the datacenters that hear of none.
+	// relay is what the datacenters know of what they tell.
 	untold map[plan.Learned]int
-	frozen map[string]int
+	relay  *plan.Relay
 	// announced is what edges announce that is not the plan's.
 	announced map[string][]bgp.Origin
 	// silent are servers without a sign of life, and the timers that will notice.
@@ -153,7 +153,7 @@ func New(p *plan.Plan, lab Lab, fail func(error)) *Engine {
 	e := &Engine{
 		plan: p, lab: lab, fail: fail, links: map[string]*plan.Link{}, open: map[string]*wire.Routes{},
 		muted: map[iface]int{}, taken: map[string]string{}, withdrawn: map[plan.Announcement]int{}, out: map[string]bool{},
-		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, announced: map[string][]bgp.Origin{}, untold: map[plan.Learned]int{}, frozen: map[string]int{}, silent: map[string]*time.Timer{},
+		applied: map[string]map[netip.Prefix]plan.KernelRoute{}, announced: map[string][]bgp.Origin{}, untold: map[plan.Learned]int{}, relay: plan.NewRelay(p), silent: map[string]*time.Timer{},
 	}
 	for i := range p.Links {
 		e.links[p.Links[i].ID] = &p.Links[i]

@@ -104,8 +104,7 @@ func (e *Engine) reassign(h *Handle) error {
 
 func (e *Engine) withdraw(h *Handle) error {
 	if untold := h.Fault.Untold(); untold != nil {
-		e.tellAnew(h, untold)
-		return nil
+		return e.tellAnew(h, untold)
 	}
 	h.undoes(e.reroute) // the last to be undone
 	for _, d := range h.Fault.Datacenters {

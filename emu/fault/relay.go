@@ -9,48 +9,67 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// tellAnew has customers' routers withdraw routes. The lock is held.
-func (e *Engine) tellAnew(h *Handle, untold []plan.Learned) {
-	change := func(by int) {
+// tellAnew has customers' routers take routes back. What the datacenters make of it
+// they hear from the sessions (Hear). The lock is held.
+func (e *Engine) tellAnew(h *Handle, untold []plan.Learned) error {
+	change := func(by int) error {
 		for _, l := range untold {
 			e.untold[l] += by
 		}
-		for _, d := range e.plan.Datacenters {
-			e.relay(h.Fault.ID, d)
+		for i := range e.plan.Customers {
+			s := &e.plan.Customers[i]
+			mine := func(l plan.Learned) bool {
+				return slices.ContainsFunc(s.Sessions, func(x plan.Session) bool { return x.OnRamp == l.OnRamp })
+			}
+			if !slices.ContainsFunc(untold, mine) {
+				continue
+			}
+			if err := e.lab.Announce(s.Node, s.Told(func(l plan.Learned) bool { return e.untold[l] > 0 })); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	change(1)
-	h.undoes(func() error { change(-1); return nil })
+	h.undoes(func() error { return change(-1) })
+	return change(1)
+}
+
+// Hear takes what a datacenter's session with a customer's router says of a route,
+// and has it go into every datacenter's tables, unless that has lost the relay.
+func (e *Engine) Hear(datacenter string, l plan.Learned, priority int, gone bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed && e.relay.Hear(datacenter, l, priority, gone) {
+		e.spread("")
+	}
 }
 
 // freeze has datacenters lose the relay. The lock is held.
 func (e *Engine) freeze(h *Handle) {
 	change := func(by int) {
-		for _, d := range e.plan.Datacenters {
-			if slices.Contains(h.Fault.Datacenters, d.Name) {
-				e.frozen[d.Name] += by
-				e.relay(h.Fault.ID, d)
-			}
+		for _, name := range h.Fault.Datacenters {
+			e.relay.Freeze(name, by)
 		}
+		e.spread(h.Fault.ID)
 	}
 	change(1)
 	h.undoes(func() error { change(-1); return nil })
 }
 
-// relay puts what is told into the tables of a datacenter's servers, after its
-// propagation: what is told by then.
-func (e *Engine) relay(fault string, d plan.Datacenter) {
-	time.AfterFunc(d.Propagation, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.closed || e.frozen[d.Name] > 0 {
-			return
-		}
-		err := e.lab.Reconfigure(func(c *hub.Config) {
-			e.plan.Relay(c, d.Name, func(l plan.Learned) bool { return e.untold[l] > 0 })
+// spread puts what the relay has into the tables of every datacenter's servers, each
+// after its propagation: what it has by then. The lock is held.
+func (e *Engine) spread(fault string) {
+	for _, d := range e.plan.Datacenters {
+		time.AfterFunc(d.Propagation, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if e.closed {
+				return
+			}
+			err := e.lab.Reconfigure(func(c *hub.Config) { e.relay.Configure(c, d.Name) })
+			if err != nil {
+				e.fail(fmt.Errorf("fault %s: routes of %s: %w", fault, d.Name, err))
+			}
 		})
-		if err != nil {
-			e.fail(fmt.Errorf("fault %s: routes of %s: %w", fault, d.Name, err))
-		}
-	})
+	}
 }

@@ -172,9 +172,11 @@ type runner struct {
 	meter     *pump.Meter
 	speakers  *speaker.Fleet // nil where no router speaks BGP
 	atRest    atomic.Bool    // routing was, once
-	asked     asked
-	spliced   spliced
-	hands     hands
+	// relaying hears what customers' routers tell; nil before it can.
+	relaying atomic.Pointer[fault.Engine]
+	asked    asked
+	spliced  spliced
+	hands    hands
 
 	manifest record.Run
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/emu/speaker"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -29,11 +30,14 @@ import (
 // The test binary is its own agent: the lab starts it again with this word.
 const agentWord = "serve-as-agent"
 
-// pumpWord likewise: the pump of impaired links.
-const pumpWord = "serve-as-pump"
+// pumpWord and speakerWord likewise: the pump of impaired links, and a router's BGP.
+const (
+	pumpWord    = "serve-as-pump"
+	speakerWord = "serve-as-speaker"
+)
 
 func TestMain(m *testing.M) {
-	children := map[string]func(io.Reader, io.Writer) error{agentWord: agent.Main, pumpWord: pump.Main}
+	children := map[string]func(io.Reader, io.Writer) error{agentWord: agent.Main, pumpWord: pump.Main, speakerWord: speaker.Main}
 	if len(os.Args) > 1 && children[os.Args[1]] != nil {
 		if err := children[os.Args[1]](os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -79,10 +83,10 @@ const dataplaneEnv = "HOMEWARD_TEST_DATAPLANE"
 // servers tell of sessions, and tools that nobody here wrote.
 func TestOnEBPF(t *testing.T) {
 	need.BPF(t)
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=10m", "-test.run=^TestLive(ARR1|ARR6|ARR10|ARR11|SU1|SU3|SU8|RT14|Fragments|CaptureInTshark|Bulk|Tools|ServerKilled|KillTellsWhatIsLost|NarrowTunnel)$")
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.timeout=10m", "-test.run=^TestLive(ARR1|ARR6|ARR10|ARR11|SU1|SU3|SU8|SU10|RT7|RT14|Fragments|CaptureInTshark|Bulk|Tools|ServerKilled|KillTellsWhatIsLost|NarrowTunnel)$")
 	cmd.Env = append(os.Environ(), dataplaneEnv+"="+string(run.EBPF))
 	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Count(string(out), "\n--- PASS: TestLive") < 15 {
+	if err != nil || strings.Count(string(out), "\n--- PASS: TestLive") < 17 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -239,6 +239,7 @@ func (r *runner) breakable() {
 		defer r.fleet.mu.Unlock()
 		r.faulted = append(r.faulted, err)
 	})
+	r.relaying.Store(r.faults)
 	r.closers = append(r.closers, r.faults.Close)
 }
 

@@ -12,10 +12,7 @@ import (
 
 // speak has every router speak BGP that does.
 func (r *runner) speak() error {
-	kind := cmp.Or(r.options.Speaker, speaker.GoBGP)
-	f, err := speaker.Start(r.plan, speaker.Options{
-		Kind: kind, Exe: r.exe(), Args: r.options.SpeakerArgs, Spawn: r.lab.Spawn, NS: r.lab.NS, Session: r.sessionChanged, Moved: r.routeMoved,
-	})
+	f, err := speaker.Start(r.plan, r.speakerOptions())
 	if err != nil {
 		return err
 	}
@@ -24,17 +21,45 @@ func (r *runner) speak() error {
 		r.atRest.Store(false) // how sessions end with the lab is nobody's concern
 		return f.Close()
 	})
-	r.manifest.Features["bgp"] = string(kind)
+	r.manifest.Features["bgp"] = string(r.speakerOptions().Kind)
 	return nil
 }
 
-// routed waits until routing is as planned. From then on what changes is told.
+// speaks says whether any router speaks BGP.
+func (r *runner) speaks() bool { return len(r.plan.Speakers)+len(r.plan.Customers) > 0 }
+
+func (r *runner) speakerOptions() speaker.Options {
+	return speaker.Options{
+		Kind: cmp.Or(r.options.Speaker, speaker.GoBGP), Exe: r.exe(), Args: r.options.SpeakerArgs, Spawn: r.lab.Spawn, NS: r.lab.NS,
+		Session: r.sessionChanged, Moved: r.routeMoved, Heard: r.heard,
+	}
+}
+
+// routed waits until routing is as planned, between networks and then, through the
+// tunnels, with customers. From then on what changes is told.
 func (r *runner) routed(ctx context.Context) error {
 	if err := r.speakers.Settled(ctx); err != nil {
 		return err
 	}
+	if err := r.speakers.Customers(r.speakerOptions()); err != nil {
+		return err
+	}
+	if err := r.speakers.Told(ctx); err != nil {
+		return err
+	}
 	r.atRest.Store(true)
 	return nil
+}
+
+// heard has the datacenters' tables follow what customers' routers tell.
+func (r *runner) heard(h speaker.Heard) {
+	if !r.atRest.Load() {
+		return
+	}
+	r.event(journal.Told(r.plan, h.Datacenter, h.Learned, h.Priority, h.Gone))
+	if f := r.relaying.Load(); f != nil {
+		f.Hear(h.Datacenter, h.Learned, h.Priority, h.Gone)
+	}
 }
 
 func (r *runner) sessionChanged(c speaker.Change) {

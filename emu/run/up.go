@@ -39,6 +39,10 @@ func (r *runner) up(ctx context.Context) error {
 		return err
 	}
 	edges := r.edges()
+	spoken := 0
+	if r.speaks() {
+		spoken = 1
+	}
 	steps := []struct {
 		stage string
 		total func() int
@@ -46,13 +50,13 @@ func (r *runner) up(ctx context.Context) error {
 		many  bool // at once
 	}{
 		{"uplinks", func() int { return len(r.plan.Uplinks) }, func(i int) error { return r.uplink(ctx, i) }, false},
-		{"speakers", func() int { return min(1, len(r.plan.Speakers)) }, func(int) error { return r.speak() }, false},
+		{"speakers", func() int { return spoken }, func(int) error { return r.speak() }, false},
 		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
 		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
 		{"scripts", func() int { return len(r.scripted()) }, r.script, false},
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
 		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
-		{"routing", func() int { return min(1, len(r.plan.Speakers)) }, func(int) error { return r.routed(ctx) }, false},
+		{"routing", func() int { return spoken }, func(int) error { return r.routed(ctx) }, false},
 		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }, true},
 		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }, false},
 		{"origins", func() int { return len(r.plan.Services) }, r.origin, false},

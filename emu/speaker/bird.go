@@ -144,6 +144,13 @@ func (b *bird) announce(origins []bgp.Origin) error {
 	if err := b.write(origins); err != nil {
 		return err
 	}
+	// What a reconfiguration brings BIRD 2.0 to say it may keep until something wakes
+	// it: the second one does.
+	return errors.Join(b.reconfigure(), b.reconfigure())
+}
+
+// reconfigure has BIRD read its configuration, and waits until it has.
+func (b *bird) reconfigure() error {
 	select {
 	case <-b.done: // of a signal that was given twice
 	default:
@@ -170,7 +177,7 @@ func (b *bird) announce(origins []bgp.Origin) error {
 
 // birdAgain is when BIRD is told again to read its configuration: it forgets a
 // signal that comes while it is still busy with the one before.
-const birdAgain = 500 * time.Millisecond
+const birdAgain = 50 * time.Millisecond
 
 // failed is a failure with what BIRD said last.
 func (b *bird) failed(err error) error {
@@ -197,7 +204,7 @@ func (b *bird) stop() error {
 func birdConfig(s *plan.Speaker, origins []bgp.Origin, hold time.Duration) string {
 	var w strings.Builder
 	seconds := int(hold / time.Second)
-	fmt.Fprintf(&w, "log stderr all;\nrouter id %v;\nprotocol device {}\n", s.ID)
+	fmt.Fprintf(&w, "log stderr all;\nrouter id %v;\nprotocol device { scan time 1; }\n", s.ID)
 	w.WriteString("protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }\n")
 	w.WriteString("protocol static own { ipv4;\n")
 	told := map[string]bool{}
@@ -212,7 +219,7 @@ func birdConfig(s *plan.Speaker, origins []bgp.Origin, hold time.Duration) strin
 		n := &s.Sessions[i]
 		fmt.Fprintf(&w, "protocol bgp s%d {\n\tdebug { states, events };\n\tlocal %v as %d;\n\tneighbor %v as %d;\n\tinterface \"%s\";\n", i, n.Local, s.ASN, n.Remote, n.ASN, n.Interface)
 		fmt.Fprintf(&w, "\thold time %d; keepalive time %d; connect retry time 1; connect delay time 1; error wait time 1, 1; error forget time 1;\n", seconds, max(seconds/3, 1))
-		w.WriteString("\tgraceful restart off; med metric on; prefer older off;\n")
+		w.WriteString("\tgraceful restart off; med metric on; prefer older off; strict bind on;\n")
 		if !n.Dials() {
 			w.WriteString("\tpassive on;\n")
 		}

@@ -29,6 +29,9 @@ type Options struct {
 	// Both may be nil; they are not called at the same time.
 	Session func(Change)
 	Moved   func(Move)
+	// Heard is told of what datacenters learn of customers' routers, by each in order;
+	// it may be nil.
+	Heard func(Heard)
 }
 
 // Fleet is the speakers of a lab. Its methods are safe for concurrent use.
@@ -38,7 +41,10 @@ type Fleet struct {
 	fibs    map[string]*fib
 	mu      sync.Mutex
 	running map[string]process
-	closed  bool
+	// heard is what each datacenter learns of customers' routers, with priorities.
+	heard map[string]map[plan.Learned]int
+	// telling is held while Session or Moved is called.
+	telling sync.Mutex
 }
 
 // Possible says whether this machine has the kind of speaker.
@@ -55,19 +61,13 @@ func Possible(k Kind) error {
 // Start starts the speaker of every router that has one. Sessions come up later:
 // see Settled. On an error nothing is left running.
 func Start(p *plan.Plan, o Options) (*Fleet, error) {
-	f := &Fleet{plan: p, kind: o.Kind, fibs: map[string]*fib{}, running: map[string]process{}}
-	var telling sync.Mutex
-	session := func(c Change) {
-		if telling.Lock(); o.Session != nil {
-			o.Session(c)
-		}
-		telling.Unlock()
-	}
+	f := &Fleet{plan: p, kind: o.Kind, fibs: map[string]*fib{}, running: map[string]process{}, heard: map[string]map[plan.Learned]int{}}
+	session := func(c Change) { f.changed(o.Session, c) }
 	moved := func(m Move) {
-		if telling.Lock(); o.Moved != nil {
+		if f.telling.Lock(); o.Moved != nil {
 			o.Moved(m)
 		}
-		telling.Unlock()
+		f.telling.Unlock()
 	}
 	begin := startGoBGP
 	if o.Kind == BIRD {
@@ -91,13 +91,25 @@ func Start(p *plan.Plan, o Options) (*Fleet, error) {
 	return f, nil
 }
 
+// changed tells of a session.
+func (f *Fleet) changed(tell func(Change), c Change) {
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	if tell != nil {
+		tell(c)
+	}
+}
+
 // Settled waits until every router's kernel has what the plan says, and nothing
 // else that it learned. The error names the first route that it has not, or a
 // speaker that has ended and will never learn it.
-func (f *Fleet) Settled(ctx context.Context) error {
+func (f *Fleet) Settled(ctx context.Context) error { return f.until(ctx, f.differs) }
+
+// until waits until nothing differs.
+func (f *Fleet) until(ctx context.Context, differs func() error) error {
 	late := time.Now().Add(settleLimit)
 	for {
-		err := f.differs()
+		err := differs()
 		if err == nil {
 			return nil
 		}

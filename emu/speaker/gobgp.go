@@ -79,11 +79,14 @@ func (g *gobgp) answer(err error) {
 }
 
 func (g *gobgp) start() error {
-	fib, err := openKernel(&g.Speaker)
-	if err != nil {
-		return err
+	if !g.Relay {
+		fib, err := openKernel(&g.Speaker)
+		if err != nil {
+			return err
+		}
+		g.fib = fib
 	}
-	g.fib, g.up = fib, make([]bool, len(g.Speaker.Sessions))
+	g.up = make([]bool, len(g.Speaker.Sessions))
 	g.calm = time.AfterFunc(time.Hour, g.repeat)
 	g.calm.Stop()
 	level := &slog.LevelVar{}
@@ -99,7 +102,12 @@ func (g *gobgp) start() error {
 		return err
 	}
 	callbacks := server.WatchEventMessageCallbacks{OnBestPath: g.best, OnPeerUpdate: g.session}
-	if err := g.server.WatchEvent(ctx, callbacks, server.WatchBestPath(true), server.WatchPeer()); err != nil {
+	watched := server.WatchBestPath(true)
+	if g.Relay {
+		callbacks = server.WatchEventMessageCallbacks{OnPathUpdate: g.listens, OnPeerUpdate: g.session}
+		watched = server.WatchPostUpdate(true, "", "")
+	}
+	if err := g.server.WatchEvent(ctx, callbacks, watched, server.WatchPeer()); err != nil {
 		return err
 	}
 	if err := g.announce(g.Speaker.Origins); err != nil {
@@ -116,8 +124,14 @@ func (g *gobgp) start() error {
 // global chooses paths as dataplane/bgp does: MEDs, which are this router's own
 // costs, count between any two neighbours, and age does not.
 func (g *gobgp) global() *api.Global {
+	var own []string // an edge may have another speaker, for customers
+	for _, s := range g.Speaker.Sessions {
+		if a := s.Local.String(); !slices.Contains(own, a) {
+			own = append(own, a)
+		}
+	}
 	return &api.Global{
-		Asn: g.Speaker.ASN, RouterId: g.Speaker.ID.String(), ListenPort: port,
+		Asn: g.Speaker.ASN, RouterId: g.Speaker.ID.String(), ListenPort: port, ListenAddresses: own,
 		RouteSelectionOptions: &api.RouteSelectionOptionsConfig{AlwaysCompareMed: true, ExternalCompareRouterId: true},
 	}
 }
@@ -163,8 +177,29 @@ func (g *gobgp) announce(origins []bgp.Origin) error {
 			return fmt.Errorf("announce %v: %w", o.Prefix, err)
 		}
 	}
+	partly := slices.ContainsFunc(origins, func(o bgp.Origin) bool {
+		return has(g.told, o.Prefix) && !slices.EqualFunc(of(g.told, o.Prefix), of(origins, o.Prefix), sameOrigin)
+	})
 	g.told = origins
+	if !partly {
+		return nil
+	}
+	// Some neighbours are told another thing of a prefix, or nothing any more.
+	g.Speaker.Origins = origins
+	if err := g.policies(context.Background()); err != nil {
+		return err
+	}
+	g.repeat()
 	return nil
+}
+
+// of are the origins of one prefix.
+func of(all []bgp.Origin, p netip.Prefix) []bgp.Origin {
+	return slices.DeleteFunc(slices.Clone(all), func(o bgp.Origin) bool { return o.Prefix != p })
+}
+
+func sameOrigin(a, b bgp.Origin) bool {
+	return slices.Equal(a.To, b.To) && a.Prepend == b.Prepend && slices.Equal(a.Communities, b.Communities)
 }
 
 // localPath is a path of the router's own; what neighbours are told of it the

@@ -47,7 +47,9 @@ func (g *gobgp) policies(ctx context.Context) error {
 				out.Statements = append(out.Statements, g.origin(i, k, o))
 			}
 		}
-		out.Statements = append(out.Statements, exports(i, s)...)
+		if !g.Relay {
+			out.Statements = append(out.Statements, exports(i, s)...)
+		}
 	}
 	r.Policies = []*api.Policy{in, out}
 	if err := g.server.SetPolicies(ctx, r); err != nil {

@@ -44,6 +44,9 @@ const port = 179
 type header struct {
 	Speaker plan.Speaker  `json:"speaker"`
 	Hold    time.Duration `json:"hold"`
+	// Relay is the network's end of customers' sessions: it learns, tells nothing, and
+	// has no routes in the kernel.
+	Relay bool `json:"relay,omitempty"`
 }
 
 // command is each line after it: the origins from now on.
@@ -60,6 +63,8 @@ type line struct {
 	Session *int   `json:"session,omitempty"`
 	Up      bool   `json:"up,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+	// Heard is what a relay's session says.
+	Heard *heard `json:"heard,omitempty"`
 }
 
 // Change is a session that began or ended, as one of its ends says.
@@ -98,6 +103,17 @@ type child struct {
 }
 
 func startGoBGP(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change)) (process, error) {
+	c, err := startChild(o, header{Speaker: *s, Hold: hold}, func(l line) {
+		tell(Change{Node: s.Node, Neighbor: s.Sessions[*l.Session].Node, Up: l.Up, Reason: l.Reason})
+	})
+	if c == nil {
+		return nil, err
+	}
+	return c, err
+}
+
+// startChild starts a GoBGP in a node, and hands to take what it says of itself.
+func startChild(o *Options, h header, take func(line)) (*child, error) {
 	c := &child{cmd: exec.Command(o.Exe, o.Args...), answers: make(chan line), ended: make(chan struct{}), said: tail.New(maxSaid)}
 	c.cmd.Stderr = c.said
 	// Its tables are small, and a lab has many of it.
@@ -110,17 +126,15 @@ func startGoBGP(o *Options, s *plan.Speaker, hold time.Duration, tell func(Chang
 	if err != nil {
 		return nil, err
 	}
-	if err := o.Spawn(s.Node, c.cmd); err != nil {
+	if err := o.Spawn(h.Speaker.Node, c.cmd); err != nil {
 		return nil, err
 	}
-	go c.read(stdout, func(l line) {
-		tell(Change{Node: s.Node, Neighbor: s.Sessions[*l.Session].Node, Up: l.Up, Reason: l.Reason})
-	})
-	return c, c.ask(header{*s, hold})
+	go c.read(stdout, take)
+	return c, c.ask(h)
 }
 
 // read passes on what the child says until it ends.
-func (c *child) read(stdout io.Reader, session func(line)) {
+func (c *child) read(stdout io.Reader, take func(line)) {
 	defer close(c.ended)
 	lines := json.NewDecoder(stdout)
 	for {
@@ -128,8 +142,8 @@ func (c *child) read(stdout io.Reader, session func(line)) {
 		if err := lines.Decode(&l); err != nil {
 			break
 		}
-		if l.Session != nil {
-			session(l)
+		if l.Session != nil || l.Heard != nil {
+			take(l)
 			continue
 		}
 		c.answers <- l

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // BGPSession is a session between two routers that began or ended, as one says.
@@ -25,4 +26,14 @@ func Moved(node string, prefix netip.Prefix, neighbor string) record.Event {
 		return record.Event{Kind: "route", Node: node, Text: fmt.Sprintf("%v: no route any more", prefix)}
 	}
 	return record.Event{Kind: "route", Node: node, Peer: neighbor, Text: fmt.Sprintf("%v goes to %s now", prefix, neighbor)}
+}
+
+// Told is what a datacenter's session with a customer's router says of a route.
+func Told(p *plan.Plan, datacenter string, l plan.Learned, priority int, gone bool) record.Event {
+	name := p.OnRampName(l.OnRamp)
+	text := fmt.Sprintf("%v is told by %s, with priority %d", l.Prefix, name, priority)
+	if gone {
+		text = fmt.Sprintf("%v is told no more by %s", l.Prefix, name)
+	}
+	return record.Event{Kind: "route", Node: datacenter, OnRamp: name, Text: text}
 }

@@ -92,6 +92,9 @@ func (n *Node) Name() string { return n.name }
 // SetStack gives the node a stack. Without one it answers pings and nothing else.
 func (n *Node) SetStack(s Stack) { n.stack = s }
 
+// Stack is what SetStack gave; nil without one.
+func (n *Node) Stack() Stack { return n.stack }
+
 // AddAddress makes an address the node's own. The first of each family is where
 // its errors come from.
 func (n *Node) AddAddress(a netip.Addr) {

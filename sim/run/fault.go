@@ -26,9 +26,9 @@ type faults struct {
 	withdrawn []plan.Announcement
 	out       map[string]bool
 	// untold are routes that customers' routers have withdrawn, once for each fault
-	// that has; frozen the datacenters that hear of none.
+	// that has; relay is what the datacenters know of what they tell.
 	untold  map[plan.Learned]int
-	frozen  map[string]int
+	relay   *plan.Relay
 	applied map[string][]plan.KernelRoute // by node: what differs from the plan
 	end     vt.Instant                    // when the last has happened and healed
 }
@@ -60,7 +60,7 @@ const (
 // schedule has the plan's faults happen, from the start of traffic on.
 func (w *world) schedule(base vt.Instant) {
 	f := &w.faults
-	*f = faults{world: w, entity: w.entity(), taken: map[string]string{}, out: map[string]bool{}, untold: map[plan.Learned]int{}, frozen: map[string]int{}, applied: map[string][]plan.KernelRoute{}}
+	*f = faults{world: w, entity: w.entity(), taken: map[string]string{}, out: map[string]bool{}, untold: map[plan.Learned]int{}, relay: plan.NewRelay(w.plan), applied: map[string][]plan.KernelRoute{}}
 	for i := range w.plan.Faults {
 		p := &w.plan.Faults[i]
 		f.all = append(f.all, &breakage{plan: p})
@@ -84,7 +84,7 @@ func (f *faults) at(at vt.Instant, i int, what uint32) {
 // handle takes an event of a fault's.
 func (f *faults) handle(arg uint32) {
 	if arg&(1<<faultBits-1) == relays {
-		if err := f.relay(f.world.plan.Datacenters[arg>>faultBits].Name); err != nil {
+		if err := f.inform(f.world.plan.Datacenters[arg>>faultBits].Name); err != nil {
 			f.world.fail(err)
 		}
 		return

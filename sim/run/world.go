@@ -37,6 +37,8 @@ const (
 	kindMissed
 	kindUpdate
 	kindHold
+	kindCustomer
+	kindRelay
 )
 
 // The class of events at one instant: what breaks first, then what comes out of
@@ -60,6 +62,8 @@ type world struct {
 	routers   []*router
 	bgp       []*speaker
 	halves    []*half
+	customers []*customer
+	relays    []*relayEnd
 	store     store
 	faults    faults
 	// lost are servers that were killed; failed is what ends the run.
@@ -153,6 +157,8 @@ func newWorld(p *plan.Plan, o Options) (*world, error) {
 		{len(p.Branches), func(i int) error { return w.router(&p.Branches[i]) }},
 		{len(p.Services), func(i int) error { return w.service(&p.Services[i]) }},
 		{min(1, len(p.Speakers)), func(int) error { return w.speakers() }},
+		{len(p.Customers), func(i int) error { return w.customer(&p.Customers[i]) }},
+		{len(p.Relays), func(i int) error { return w.relay(i) }},
 	} {
 		if err := each(step.n, step.build); err != nil {
 			return nil, err
@@ -334,6 +340,10 @@ func (w *world) Handle(ev engine.Event) {
 		w.halves[ev.Arg].arrive()
 	case kindHold:
 		w.halves[ev.Arg].expire()
+	case kindCustomer:
+		w.customers[ev.Arg].wake()
+	case kindRelay:
+		w.relays[ev.Arg].wake()
 	}
 }
 
@@ -369,6 +379,12 @@ func (w *world) powerOn() {
 		c.wake(0)
 	}
 	for _, r := range w.routers {
+		r.arm()
+	}
+	for _, c := range w.customers {
+		c.arm()
+	}
+	for _, r := range w.relays {
 		r.arm()
 	}
 }

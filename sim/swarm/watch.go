@@ -149,7 +149,7 @@ func (w *watched) judge(now vt.Instant, mark uint32, out *hub.Out) {
 // adds checks the counters, and now and then the sessions themselves.
 func (w *watched) adds(told bool) {
 	c, n := w.check, &w.count
-	sum := n.Forwarded + n.Returned + n.HandedOver + n.Delivered + n.Routed + n.Answered + n.Held
+	sum := n.Forwarded + n.Returned + n.HandedOver + n.Delivered + n.Routed + n.Speaking + n.Answered + n.Held
 	for _, d := range n.Drops {
 		sum += d
 	}

@@ -16,6 +16,21 @@ func (r *resolver) reserved(path string, t *spec.Route) {
 	}
 }
 
+// asTrans stands for a number of four bytes where there is room for two (RFC 6793
+// section 9); nobody's routers have it.
+const asTrans = 23456
+
+// asn refuses numbers with which a site's router could have no session of eBGP with
+// the network (SEMANTICS 2.7).
+func (r *resolver) asn(path string, asn uint32) {
+	switch asn {
+	case route.NetworkASN:
+		r.fail(path+".asn", "", "AS %d is the network's own, want another: sessions are between two ASes", asn)
+	case asTrans:
+		r.fail(path+".asn", "", "AS %d is nobody's (RFC 6793), want another", asn)
+	}
+}
+
 // bgp checks what only routes learned by BGP have, and what they have not
 // (SEMANTICS 2.6, 2.7).
 func (r *resolver) bgp(path string, t *spec.Route, a *spec.Account) {

@@ -30,6 +30,7 @@ func (r *resolver) sites() {
 		r.hosts(path, r.sitePart(), o.Lan, o.Hosts)
 		r.gateway(path, o.Lan, o.Gateway, o.Hosts)
 		r.account(path+".account", o.Account, accounts)
+		r.asn(path, o.ASN)
 		r.onramps(path, o, accounts[o.Account])
 		r.group(path, o)
 		r.cpe(path, o)

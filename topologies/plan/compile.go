@@ -55,6 +55,7 @@ func CompileVariant(s *spec.Scenario, variant string) (*Plan, error) {
 	b.impair()
 	b.kernelRoutes()
 	b.kernelRoutes6()
+	b.customers()
 	b.sortRoutes()
 	b.servers()
 	b.traffic()

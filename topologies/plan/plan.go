@@ -69,9 +69,13 @@ type Plan struct {
 	Announced []netip.Prefix `json:"announced,omitempty"`
 	Withheld  []Announcement `json:"withheld,omitempty"`
 	// Speakers are the routers that speak BGP, where the file has ASes: those, and
-	// the datacenters' edges. Hold is the hold time of their sessions.
+	// the datacenters' edges. Hold is the hold time of all sessions.
 	Speakers []Speaker     `json:"speakers,omitempty"`
 	Hold     time.Duration `json:"hold,omitempty"`
+	// Customers are the sites' routers that tell routes by BGP, through their tunnels;
+	// Relays the other ends, at every datacenter's edge.
+	Customers []Speaker `json:"customers,omitempty"`
+	Relays    []Speaker `json:"relays,omitempty"`
 	// Detection is how long after a server's last sign of life its datacenter
 	// takes it out: no flow is steered to it, and the edge routes nothing there.
 	Detection time.Duration `json:"detection"`

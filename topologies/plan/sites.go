@@ -34,6 +34,7 @@ type branch struct {
 	// nat is the address that a connector translates to; sources that it does not
 	// preserve can open no flows.
 	nat netip.Addr
+	asn uint32 // the file's, of its BGP sessions
 }
 
 // way is an on-ramp as a branch's next hop, with its addresses inside.
@@ -94,6 +95,7 @@ func (b *builder) site(s *spec.Site, path string) {
 	if slices.ContainsFunc(s.OnRamps, func(o spec.OnRamp) bool { return o.Type != string(tunnel.Interconnect) }) {
 		b.access(r)
 	}
+	r.asn = s.ASN
 	private := network{s.Lan, s.Gateway, s.Hosts}
 	b.lanHosts(r, path, private, b.gateway(path, private))
 	for j, o := range s.OnRamps {

@@ -18,6 +18,9 @@ import (
 type planned struct {
 	route.Scoped
 	path string
+	// communities and prepend are how a customer's router tells it.
+	communities []route.Community
+	prepend     int
 }
 
 // identity is what no two routes that one datacenter sees can share (SEMANTICS
@@ -92,14 +95,14 @@ func (b *builder) expandRoutes(a account, all []planned, list []spec.Route, path
 			continue
 		}
 		b.routePrefix(where, r)
-		priority := b.priority(where, r)
+		priority, communities := b.priority(where, r)
 		for _, hop := range b.via(a, where, r.Via) {
 			b.routable(where, r, vnet, hop)
 			id := cmp.Or(r.ID, r.Prefix.String())
 			if hop.Name != "" {
 				id += " via " + hop.Name
 			}
-			one := planned{path: where}
+			one := planned{path: where, communities: communities, prepend: r.Prepend}
 			one.Regions, one.Datacenters = r.Regions, r.Datacenters
 			one.Route = route.Route{
 				ID: id, Tenant: a.id, VNet: vnet.ID, Prefix: r.Prefix, NextHop: hop.ID,
@@ -124,12 +127,11 @@ func (b *builder) routePrefix(path string, r *spec.Route) {
 }
 
 // priority is the given one, or what a learned route's communities and
-// prepending say (SEMANTICS 2.7).
-func (b *builder) priority(path string, r *spec.Route) int {
+// prepending say, with those (SEMANTICS 2.7).
+func (b *builder) priority(path string, r *spec.Route) (priority int, communities []route.Community) {
 	if r.Source != string(route.BGP) {
-		return cmp.Or(r.Priority, route.BasePriority)
+		return cmp.Or(r.Priority, route.BasePriority), nil
 	}
-	var communities []route.Community
 	for i, text := range r.Communities {
 		c, err := route.ParseCommunity(text)
 		if err != nil {
@@ -140,7 +142,7 @@ func (b *builder) priority(path string, r *spec.Route) int {
 	if len(r.Regions) > 0 || len(r.Datacenters) > 0 {
 		b.fail(path+".source", "a route learned by BGP exists everywhere: want it without regions and datacenters")
 	}
-	return route.BGPPriority(communities, r.Prepend)
+	return route.BGPPriority(communities, r.Prepend), communities
 }
 
 // routable refuses next hops that a route cannot have: WAN connections are in

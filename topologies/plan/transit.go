@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/bgp"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -25,19 +26,27 @@ type Speaker struct {
 
 // Session is one with a neighbour, over the link between the two.
 type Session struct {
-	Node         string     `json:"node"` // the neighbour's
-	Interface    string     `json:"interface"`
-	Local        netip.Addr `json:"local"`
-	Remote       netip.Addr `json:"remote"`
-	bgp.Neighbor            // whose
+	Node string `json:"node"` // the neighbour's
+	// OnRamp is what a session between a customer's router and the network goes
+	// through; 0 of all others.
+	OnRamp       ident.OnRamp `json:"onramp,omitempty"`
+	Interface    string       `json:"interface,omitempty"`
+	Local        netip.Addr   `json:"local"`
+	Remote       netip.Addr   `json:"remote"`
+	bgp.Neighbor              // whose
 }
 
 // Hop is the next hop of what the session's neighbour is best for.
 func (s *Session) Hop() Hop { return Hop{Interface: s.Interface, Via: s.Remote} }
 
 // Dials says whether this end opens the connection: one alone does, so that no two
-// collide.
-func (s *Session) Dials() bool { return s.Local.Less(s.Remote) }
+// collide. Customers' routers do: the network's end is wherever their tunnel lands.
+func (s *Session) Dials() bool {
+	if s.OnRamp != 0 {
+		return s.Relation == bgp.Provider
+	}
+	return s.Local.Less(s.Remote)
+}
 
 // Router are the decisions of the speaker, with all sessions down.
 func (s *Speaker) Router() *bgp.Router {

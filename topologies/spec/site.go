@@ -20,6 +20,8 @@ type Site struct {
 	Gateway netip.Addr `yaml:"gateway,omitempty" json:"gateway,omitempty"`
 	// Hosts by name; short form: the address alone.
 	Hosts map[string]Host `yaml:"hosts,omitempty" json:"hosts,omitempty"`
+	// ASN of the site's router, which tells the routes with source: bgp through its tunnels; 0 means 65000.
+	ASN uint32 `yaml:"asn,omitempty" json:"asn,omitempty"`
 	// OnRamps are the site's connections, at least one.
 	OnRamps []OnRamp `yaml:"onramps" json:"onramps"`
 	// Group joins on-ramps for failover.

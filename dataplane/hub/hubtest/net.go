@@ -369,6 +369,7 @@ func (n *Net) Counters() (sum hub.Counters) {
 		sum.HandedOver += c.HandedOver
 		sum.Delivered += c.Delivered
 		sum.Routed += c.Routed
+		sum.Speaking += c.Speaking
 		sum.Failovers += c.Failovers
 		sum.Probes += c.Probes
 		sum.Answered += c.Answered
