@@ -107,12 +107,12 @@ func resimulated(ctx context.Context, p *plan.Plan, o simrun.Options) (*record.R
 // network stands for up to rest before they do: an interval of probes, by default.
 // Where machines are slower a packet takes up to slowest through a plain wire and what
 // is behind it, each another time: fifteen of them there and back take as long as a
-// round trip of 20 ms may differ by.
+// round trip of 40 ms may differ by.
 const (
 	chances  = 8
 	lateness = 3 * time.Millisecond
 	rest     = time.Second
-	slowest  = 150 * time.Microsecond
+	slowest  = 300 * time.Microsecond
 )
 
 // moments are those of the n-th simulation.

@@ -94,7 +94,8 @@ type Chance struct {
 	// round trips and completion times may be among theirs.
 	Moments []*record.Records
 	// Slower are runs whose machines take longer for each packet: drops may be among
-	// theirs, and completion times of traffic whose round trips they made no longer
+	// theirs, round trips that are shorter all the same, for they found less of a
+	// queue, and completion times of traffic whose round trips they made no longer
 	// than those may be.
 	Slower []*record.Records
 }

@@ -176,7 +176,8 @@ func TestChance(t *testing.T) {
 }
 
 // TestSlower: a transfer may take as long as on slower machines, if those are not so
-// slow that a round trip would tell; no round trip may be as long as theirs.
+// slow that a round trip would tell; no round trip may be as long as theirs, but as
+// short as one that found less of a queue.
 func TestSlower(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	run := func(rtt, took int64) *record.Records {
@@ -195,6 +196,8 @@ func TestSlower(t *testing.T) {
 		{"none", [2]int64{40 * ms, 1000 * ms}, [2]int64{40 * ms, 1300 * ms}, "completion"},
 		{"a little slower", [2]int64{41 * ms, 1400 * ms}, [2]int64{40 * ms, 1300 * ms}, ""},
 		{"too slow", [2]int64{43 * ms, 1400 * ms}, [2]int64{40 * ms, 1300 * ms}, "completion"},
+		{"with less of a queue", [2]int64{37 * ms, 1000 * ms}, [2]int64{36 * ms, 1000 * ms}, ""},
+		{"without any", [2]int64{37 * ms, 1000 * ms}, [2]int64{35 * ms, 1000 * ms}, "rtt"},
 		{"as slow", [2]int64{41 * ms, 1400 * ms}, [2]int64{42500 * 1000, 1300 * ms}, "rtt"},
 	} {
 		r, err := compare.Among(run(40*ms, 1000*ms), run(tt.b[0], tt.b[1]), compare.Chance{Slower: []*record.Records{run(tt.slower[0], tt.slower[1])}})
@@ -335,6 +338,10 @@ func TestResults(t *testing.T) {
 		if want := []string{"check " + a.Summaries[0].Checks[0].ID, "run"}; !slices.Equal(found, want) {
 			t.Errorf("%v, want %v", found, want)
 		}
+	}
+	b.Summaries[0].Checks[0].Verdict = record.Error
+	if all, err = compare.Results(a, b, compare.Runs); err != nil || all[0].Verdict() != record.Error || len(all[0].Differences) != 0 {
+		t.Errorf("a check that could not be judged: %v, %+v", err, all[0])
 	}
 	if _, err := compare.Engines(a, compare.Runs); !errors.Is(err, compare.ErrNothing) {
 		t.Errorf("one engine: %v", err)

@@ -125,7 +125,7 @@ func with(judge Judge, ra *record.Results, a *record.Records, rb *record.Results
 		return r, nil
 	}
 	if x.Verdict != y.Verdict && !disagreed(x) && !disagreed(y) {
-		r.add(Difference{What: "verdict", A: string(x.Verdict), B: string(y.Verdict)})
+		r.judged("verdict", x.Verdict, y.Verdict)
 	}
 	other := make(map[string]record.Verdict)
 	for _, c := range own(y.Checks) {
@@ -133,7 +133,7 @@ func with(judge Judge, ra *record.Results, a *record.Records, rb *record.Results
 	}
 	for _, c := range own(x.Checks) {
 		if v, both := other[c.ID]; !both || v != c.Verdict {
-			r.add(Difference{What: "check " + c.ID, A: string(c.Verdict), B: string(v)})
+			r.judged("check "+c.ID, c.Verdict, v)
 		}
 		delete(other, c.ID)
 	}
@@ -143,6 +143,18 @@ func with(judge Judge, ra *record.Results, a *record.Records, rb *record.Results
 		}
 	}
 	return r, nil
+}
+
+// judged is a difference of verdicts; none that says anything where one of the runs
+// could not be judged.
+func (r *Result) judged(what string, a, b record.Verdict) {
+	d := Difference{What: what, A: string(a), B: string(b)}
+	if a != record.Error && b != record.Error {
+		r.add(d)
+		return
+	}
+	d.Why = "one of the runs could not be judged"
+	r.Unjudged = append(r.Unjudged, d)
 }
 
 func verdict(r *record.Results, x *record.Records) record.Verdict {

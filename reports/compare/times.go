@@ -31,11 +31,13 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 			if one == nil {
 				continue
 			}
-			switch slower := i > len(chance.Moments); {
-			case !slower:
-				rtt.add(median(one.rtt[0]))
-			case apart(median(s.rtt[0]), median(one.rtt[0]), RTTShare) > 0:
-				continue // slower than any round trip may be
+			trip := median(one.rtt[0])
+			if slower := i > len(chance.Moments); slower && trip > rtt.from {
+				if apart(median(s.rtt[0]), trip, RTTShare) > 0 {
+					continue // slower than any round trip may be
+				}
+			} else {
+				rtt.add(trip) // if slower, it has found less of a queue
 			}
 			took.add(median(one.took[0]))
 		}
