@@ -3,6 +3,7 @@ package egress
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 )
 
 // Ledger is the ports of an Allocator toward one remote end, counted and not
@@ -45,6 +46,13 @@ func (l *Ledger) Take(flow uint64, reach Reach) (slice int, ok bool) {
 
 // Free gives a port of a slice back.
 func (l *Ledger) Free(slice int) { l.taken[slice]-- }
+
+// Clone is the same ledger, which goes on by itself.
+func (l *Ledger) Clone() *Ledger {
+	c := *l
+	c.taken = slices.Clone(l.taken)
+	return &c
+}
 
 // Taken is how many ports of a slice are.
 func (l *Ledger) Taken(slice int) int { return int(l.taken[slice]) }

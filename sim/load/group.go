@@ -51,6 +51,8 @@ type Group struct {
 	// Only so many servers are played, and their part of the flows; 0 means all. With
 	// another_server all are.
 	Only int
+	// alone is the number of the one server that is played, from 1; 0 has no such.
+	alone int
 }
 
 // Played is what a Group did.
@@ -111,6 +113,10 @@ type game struct {
 	later   waiting
 	out     Played
 	busy    float64 // seconds of all ports taken
+	// now is when the last flow came, in an interval, and how many the next is.
+	now      float64
+	interval int
+	n        uint64
 	// ready is the method that frees, made once.
 	ready func(int32)
 }
@@ -132,6 +138,9 @@ func (g *Group) game() (*game, error) {
 	if g.Only > 0 && g.OnExhaustion != hub.ExhaustionAnotherServer {
 		p.played = min(g.Only, servers)
 	}
+	if g.alone > 0 {
+		p.played = 1
+	}
 	directory, err := division(servers, addresses, g.Slice, p.first)
 	if err != nil {
 		return nil, err
@@ -140,7 +149,7 @@ func (g *Group) game() (*game, error) {
 	for i, share := range g.shares(p.buckets) {
 		id := p.first + ident.Server(i)
 		p.ring = append(p.ring, id)
-		if i < p.played {
+		if g.alone == i+1 || g.alone == 0 && i < p.played {
 			l := egress.NewAllocator(g.Hash, directory, id).NewLedger(remote().Addr(), egress.From{}, g.Slice)
 			p.pool = max(p.pool, l.Slices())
 			p.ledgers = append(p.ledgers, l)
@@ -150,6 +159,11 @@ func (g *Group) game() (*game, error) {
 	if p.pool == 0 {
 		return nil, errNoAddress
 	}
+	if g.alone > 0 {
+		p.first += ident.Server(g.alone - 1)
+	}
+	n := len(g.Rate)
+	p.out.Flows, p.out.Tries, p.out.Refused, p.out.Lost = make([]int, n), make([]int, n), make([]int, n), make([]int, n)
 	p.remote, p.port = remote().Addr().As16(), remote().Port()
 	p.taken = make([]int, p.played)
 	p.out.Ports, p.out.Share = p.pool*cmp.Or(g.Slice, egress.SliceSize), p.share
@@ -240,32 +254,35 @@ func (g *Group) Play() (*Played, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := len(g.Rate)
-	p.out.Flows, p.out.Tries, p.out.Refused, p.out.Lost = make([]int, n), make([]int, n), make([]int, n), make([]int, n)
 	p.begin()
-	now, i := 0.0, uint64(0)
-	for k, rate := range g.Rate {
-		until := g.Until[k]
-		rate *= p.share
-		for rate > 0 {
-			a, b := p.chance.words(forArrival, i)
-			at := now + exponential(a)/rate
-			if at >= until {
-				break // by chance without memory, the next interval draws anew
+	for p.step() {
+	}
+	p.wheel.due(p.now, p.ready)
+	p.out.Busy = (p.busy - p.wheel.left(p.now)) / p.now
+	return &p.out, nil
+}
+
+// step plays to the next arrival, and is false at the end.
+func (p *game) step() bool {
+	for k := p.interval; k < len(p.Rate); k++ {
+		until := p.Until[k]
+		if rate := p.Rate[k] * p.share; rate > 0 {
+			a, b := p.chance.words(forArrival, p.n)
+			// By chance without memory, the next interval draws anew.
+			if at := p.now + exponential(a)/rate; at < until {
+				p.now, p.interval = at, k
+				p.retry(at, k)
+				p.out.Flows[k]++
+				p.try(again{at: at, n: p.n, client: b, hold: p.Holding(a << 44)}, k)
+				p.n++
+				return true
 			}
-			now = at
-			p.retry(now, k)
-			p.out.Flows[k]++
-			p.try(again{at: now, n: i, client: b, hold: g.Holding(a << 44)}, k)
-			i++
 		}
 		p.retry(until, k)
 		// What the next draws is numbered apart, so that more flows here change none there.
-		now, i = until, uint64(k+1)<<40
+		p.now, p.interval, p.n = until, k+1, uint64(k+1)<<40
 	}
-	p.wheel.due(now, p.ready)
-	p.out.Busy = (p.busy - p.wheel.left(now)) / now
-	return &p.out, nil
+	return false
 }
 
 // begin puts flows in that are there at the start: a Poisson number of them, with
@@ -334,7 +351,7 @@ func (p *game) flow(client uint64, try int) (hash uint64) {
 		k.SrcPort = uint16(c)
 		binary.LittleEndian.PutUint64(k.Src[8:], 0xffff<<16|c>>16<<32)
 		hash = flow.Hash(p.Hash, &k)
-		if int(p.buckets.Home(hash)-p.first) < p.played {
+		if uint64(p.buckets.Home(hash)-p.first) < uint64(p.played) {
 			return hash
 		}
 		client = flow.Mix(client + 1)

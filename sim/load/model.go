@@ -30,6 +30,10 @@ import (
 // Model is a scenario made ready to run any number of times. It is read only: runs
 // may be at once. Use New.
 type Model struct {
+	// Splitting has runs find blocking that is too rare to be seen; set it before the
+	// first.
+	Splitting bool
+
 	s       *spec.Scenario
 	centers []center
 	net     *network // nil without a population

@@ -170,9 +170,9 @@ type Ports struct {
 	// Load in Erlang of one server, at the busiest time, hold included.
 	Load float64 `json:"load"`
 	// Tries, Refused and Lost of the run: lost are those that gave up.
-	Tries   int `json:"tries"`
-	Refused int `json:"refused"`
-	Lost    int `json:"lost"`
+	Tries   float64 `json:"tries"`
+	Refused float64 `json:"refused"`
+	Lost    float64 `json:"lost"`
 	// Erlang is what formula B says of Load: without retries.
 	Erlang float64 `json:"erlang"`
 }

@@ -74,7 +74,7 @@ func (r *run) slices() error {
 	})
 	for _, p := range r.out.Ports[:min(mostReasons, len(r.out.Ports))] {
 		for _, name := range []string{"blocked", "refusals", "erlang", "ports_peak", "lost.ports", "utilisation." + p.Datacenter} {
-			r.because(name, "%s, %s toward %s: %d of %d ports at most, %.4g Erlang, %d of %d tries refused",
+			r.because(name, "%s, %s toward %s: %d of %d ports at most, %.4g Erlang, %.4g of %.0f tries refused",
 				p.Datacenter, p.Protocol, p.Destination, p.Peak, p.Ports, p.Load, p.Refused, p.Tries)
 		}
 	}
@@ -170,15 +170,28 @@ func (r *run) contend(c contest, share float64) error {
 	if m.slicesOf(p) == 0 {
 		r.because("blocked", "%s has no address for each of its servers", m.centers[p.center].ID)
 		all := whole(c, r.bins)
-		return r.count(c, nil, &Played{Flows: all, Tries: all, Refused: all, Lost: all, Ports: 1, Share: 1})
+		return r.count(c, nil, (&Played{Flows: all, Tries: all, Refused: all, Lost: all, Ports: 1, Share: 1}).certain())
 	}
 	g := r.group(c)
 	g.Only = max(int(math.Round(share*float64(p.servers))), 1)
-	played, err := g.Play()
+	played, err := r.play(g)
 	if err != nil {
 		return err
 	}
 	return r.count(c, g, played)
+}
+
+// play plays a group, by splitting where that is asked for and chance refuses too
+// seldom to be seen.
+func (r *run) play(g *Group) (*Rare, error) {
+	if r.m.Splitting && g.rarely() {
+		return g.PlayRare()
+	}
+	played, err := g.Play()
+	if err != nil {
+		return nil, err
+	}
+	return played.certain(), nil
 }
 
 // group is the servers of a contest.
@@ -211,7 +224,7 @@ func whole(c contest, bins []bin) (all []int) {
 }
 
 // count adds what was played, by a part that stands for all.
-func (r *run) count(c contest, g *Group, p *Played) error {
+func (r *run) count(c contest, g *Group, p *Rare) error {
 	times := 1 / p.Share
 	m, w, of := r.m, &r.m.works[c.work], r.m.pool(c.pool)
 	out := Ports{
@@ -219,19 +232,19 @@ func (r *run) count(c contest, g *Group, p *Played) error {
 		Pool: of.name(), Ports: p.Ports, Peak: p.Peak, Load: c.load,
 	}
 	for i := range p.Tries {
-		tries := times * float64(p.Tries[i])
-		out.Tries += int(tries)
-		out.Refused += int(times * float64(p.Refused[i]))
-		out.Lost += int(times * float64(p.Lost[i]))
-		r.ports.perBin[i] += times * float64(p.Lost[i])
+		tries := times * p.Tries[i]
+		out.Tries += tries
+		out.Refused += times * p.Refused[i]
+		out.Lost += times * p.Lost[i]
+		r.ports.perBin[i] += times * p.Lost[i]
 		r.ports.tries += tries
-		r.ports.refused += times * float64(p.Refused[i])
+		r.ports.refused += times * p.Refused[i]
 		b := r.formula(c, g, i)
 		r.ports.erlang += tries * b
 		out.Erlang = max(out.Erlang, b)
 	}
-	r.ports.lost[of.center] += float64(out.Lost)
-	r.ports.lostMinutes += float64(out.Lost) * w.holding.mean / 60
+	r.ports.lost[of.center] += out.Lost
+	r.ports.lostMinutes += out.Lost * w.holding.mean / 60
 	r.ports.utilisation[of.center] = max(r.ports.utilisation[of.center], ratio(float64(p.Peak), float64(p.Ports)))
 	r.out.Ports = append(r.out.Ports, out)
 	return nil

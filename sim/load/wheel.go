@@ -1,5 +1,7 @@
 package load
 
+import "slices"
+
 // wheel is what ends later, by time: a ring of slots of equal width, each a list.
 // What is more than a turn ahead waits in its slot for its turn. Ends are exact:
 // within the slot of now only those are taken that are due.
@@ -76,4 +78,10 @@ func (w *wheel) left(now float64) (sum float64) {
 		}
 	}
 	return sum
+}
+
+func (w *wheel) clone() *wheel {
+	c := *w
+	c.slots, c.entries = slices.Clone(w.slots), slices.Clone(w.entries)
+	return &c
 }

@@ -42,6 +42,9 @@ func (s *Study) check() {
 	s.cases()
 	s.repetitions()
 	s.questions()
+	if t.Rare != "" && t.Level != "flows" {
+		s.fail("rare", "splitting is of the level flows, whose blocking can be too rare to see")
+	}
 	if f := t.Failures; f != nil {
 		if t.Level != "flows" && (f.At != 0 || f.Do == spec.Kill) {
 			s.fail("failures", "at and kill are of the level flows: others compare with a datacenter that is down throughout")

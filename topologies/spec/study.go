@@ -9,6 +9,9 @@ const StudyVersion = 1
 // same with all of them up.
 const NoneDown = "none_down"
 
+// RareSplitting is Study.Rare.
+const RareSplitting = "splitting"
+
 // Study asks what a scenario does when something about it changes: what to vary, how
 // often to repeat, what to measure, what to compare.
 type Study struct {
@@ -45,6 +48,9 @@ type Study struct {
 	Failures *Failures `yaml:"failures,omitempty" json:"failures,omitempty"`
 	// Replicas of each point; a number is that many seeds over one graph.
 	Replicas Replicas `yaml:"replicas,omitempty" json:"replicas,omitempty"`
+	// Rare says how blocking is found that no run would ever see, of the level flows: splitting continues a run several times from
+	// wherever it comes near the bound, and weighs what that sees. Empty means that runs are counted as they are.
+	Rare string `yaml:"rare,omitempty" json:"rare,omitempty" jsonschema:"enum=splitting"`
 	// Measures that tables and charts show, the first being the one that matters most; none means all.
 	Measures []string `yaml:"measures,omitempty" json:"measures,omitempty"`
 	// Compare gives the differences of every point from one, with the same random numbers: the name of a case, or none_down.

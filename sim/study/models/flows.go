@@ -113,11 +113,16 @@ func (m *flowsAt) Run(_ context.Context, r study.Replica) (*study.Outcome, error
 	if err != nil {
 		return nil, err
 	}
+	model.Splitting = m.Study.Rare == spec.RareSplitting
 	o, err := model.Run(study.Draw(m.Study.Seed, "traffic", r.Seed) % (1 << 31))
 	if err != nil {
 		return nil, err
 	}
-	return outcomeOf(o), nil
+	out := outcomeOf(o)
+	if model.Splitting {
+		out.Of = nil // weighted, and no longer counts
+	}
+	return out, nil
 }
 
 // mostPairs of datacenters are kept: of three hundred there are 45,000 pairs, and most
@@ -166,7 +171,7 @@ func outcomeOf(o *load.Outcome) *study.Outcome {
 	for _, p := range o.Ports {
 		rows = append(rows, record.StudyRow{
 			Key:    []string{p.Datacenter, strconv.Itoa(p.Server), p.Destination, p.Protocol, p.Pool},
-			Values: []float64{float64(p.Ports), float64(p.Peak), p.Load, float64(p.Tries), float64(p.Refused), float64(p.Lost), p.Erlang},
+			Values: []float64{float64(p.Ports), float64(p.Peak), p.Load, p.Tries, p.Refused, p.Lost, p.Erlang},
 		})
 	}
 	put("ports", []string{"datacenter", "server", "destination", "protocol", "pool"}, []string{"ports", "peak", "load", "tries", "refused", "lost", "erlang"}, rows)
