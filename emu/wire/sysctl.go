@@ -35,7 +35,7 @@ func settings(n *plan.Node, withV6 bool) []setting {
 	}
 	s := []setting{
 		{"net.ipv4.ip_forward", forward, false}, // first: it resets others
-		{"net.ipv6.conf.all.disable_ipv6", v6off, true},
+		{impatient, v6off, true},
 		{"net.ipv6.conf.default.disable_ipv6", v6off, true},
 	}
 	for _, scope := range []string{"all", "default", "lo"} {
@@ -98,16 +98,29 @@ func settings(n *plan.Node, withV6 bool) []setting {
 // would join the group of all routers.
 var forward6 = []setting{{"net.ipv6.conf.all.forwarding", "1", false}}
 
+// impatient is the one parameter whose write does not sleep until the kernel's
+// routing lock is free: it fails, and the kernel makes it again at once, on the
+// processor that whoever holds the lock may be waiting for.
+const impatient = "net.ipv6.conf.all.disable_ipv6"
+
 // apply writes the settings in the namespace of the calling thread: /proc/sys/net
 // is the opener's.
-func apply(ss []setting) (err error) {
+func apply(ss []setting) error { return applyInTurn(ss, func(write func() error) error { return write() }) }
+
+// applyInTurn has turn make the write of what is impatient.
+func applyInTurn(ss []setting, turn func(write func() error) error) (err error) {
 	root, err := procfs()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(root)) }()
 	for _, s := range ss {
-		err := set(root, s.key, s.value)
+		write := func() error { return set(root, s.key, s.value) }
+		if s.key == impatient {
+			err = turn(write)
+		} else {
+			err = write()
+		}
 		gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrPermission)
 		if err != nil && !(s.optional && gone) {
 			return fmt.Errorf("set %s=%s: %w", s.key, s.value, err)

@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -146,6 +147,7 @@ type builder struct {
 	places  []*place // as the plan's nodes, then the middle of impaired links if there are any
 	links   []pair   // as the plan's links, impaired ones as two halves
 	tunnels []pair
+	turn    sync.Mutex // held by the worker that wants the kernel's routing lock
 }
 
 func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
@@ -224,12 +226,20 @@ func (b *builder) close() {
 func (b *builder) node(i int) error {
 	p := b.places[i]
 	err := p.space.Do(func() error {
-		if err := apply(settings(p.plan, p.v6)); err != nil {
+		var err error
+		if p.conn, err = dial(); err != nil {
 			return err
 		}
-		var err error
-		p.conn, err = dial()
-		return err
+		return applyInTurn(settings(p.plan, p.v6), func(write func() error) error {
+			b.turn.Lock()
+			defer b.turn.Unlock()
+			// A question that the kernel answers under its routing lock sleeps as long as
+			// somebody else has that.
+			if _, err := p.conn.ask(unix.RTM_GETLINK, 0, ifinfo(loopback)); err != nil {
+				return err
+			}
+			return write()
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", p.plan.ID, err)
