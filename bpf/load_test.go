@@ -45,7 +45,11 @@ func TestProgramsLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, spec := range []*ebpf.CollectionSpec{server, branch, fast} {
+	socket, err := loadXsk()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range []*ebpf.CollectionSpec{server, branch, socket, fast} {
 		c, err := ebpf.NewCollection(spec)
 		if err != nil {
 			t.Errorf("%+v", err)

@@ -3,7 +3,7 @@
 # process at 200 random moments, after each of which the machine must be as it was
 # and the next run work; and 200 labs of the shipped scenarios without a false
 # failure, runs in a row and at once with equal verdicts, 20 agreements of simulator
-# and labs on all of them. Hours; the tests have a short form of each.
+# and labs on all of them, a million flows over 31 slices. Hours; the tests have a short form of each.
 #
 # HOMEWARD_SOAK_KILL=20-200 and HOMEWARD_SOAK_RUNS=20-200 take up again what was
 # interrupted: each line says how. HOMEWARD_SOAK_ONLY=kill, labs or agree makes one part.
@@ -16,6 +16,7 @@ trap 'rm -rf "$work"' EXIT
 export HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools} HOMEWARD_SOAK=1 HOMEWARD_TOPOLOGIES=20
 $GO test -c -o "$work/kill" ./cmd/homeward
 $GO test -c -o "$work/routes" ./emu/speaker
+$GO test -c -o "$work/flows" ./emu/agent
 # What is left behind is looked for by the binary: each row has its own.
 cp "$work/kill" "$work/labs"
 cp "$work/kill" "$work/agree"
@@ -32,6 +33,7 @@ soak kill cmd/homeward 'Soak.*Kill' &
 soak labs cmd/homeward 'SoakNoFalseFailure|SoakSameVerdicts'
 soak agree cmd/homeward 'SoakAgreement'
 soak routes emu/speaker 'Agree' agree
+soak flows emu/agent 'PortOwnership' labs
 wait
 echo "== soak"
 grep -hE 'repetitions, from|labs by verdict|^ *--- ' "$work"/*.log || true
