@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/run"
 	"github.com/homeward-lab/homeward/reports/figure"
@@ -181,32 +182,39 @@ func newPath(name string, from, to *netns.NS, target netip.AddrPort) *path {
 	return &path{name: name, from: from, to: to, target: target, port: 40000, gbits: map[int][]float64{}, equal: true}
 }
 
-// choose chooses a port of the client's whose flow is handed over, because the
-// server that its packets land at is not its home; or is not.
+// choose chooses a port of the client's whose data is handed over, because the
+// server that it lands at is not its home; or for which nothing is.
 func (w *path) choose(ctx context.Context, lab *run.Lab, handed bool) error {
-	count := func() (n uint64, err error) {
-		looks, err := lab.Look(ctx)
-		for _, l := range looks {
-			n += l.Counters.HandedOver
-		}
-		return n, err
-	}
-	const tries = 32
+	const tries = 64
 	for range tries {
-		before, err := count()
+		before, err := totals(ctx, lab)
 		if err != nil {
 			return err
 		}
 		if _, err := w.transfer(1, 10*time.Millisecond); err != nil {
 			return err
 		}
-		after, err := count()
-		if err != nil || (after > before+8) == handed { // more than a reply that took the other way
+		after, err := totals(ctx, lab)
+		if err != nil {
 			return err
+		}
+		over, data := after.HandedOver-before.HandedOver, after.Forwarded-before.Forwarded
+		if handed && over >= data && data > 0 || !handed && over == 0 {
+			return nil
 		}
 		w.port++
 	}
 	return fmt.Errorf("of %d flows none was one whose being handed over is %v", tries, handed)
+}
+
+// totals are the counters of all servers.
+func totals(ctx context.Context, lab *run.Lab) (all hub.Counters, err error) {
+	looks, err := lab.Look(ctx)
+	for _, l := range looks {
+		all.HandedOver += l.Counters.HandedOver
+		all.Forwarded += l.Counters.Forwarded
+	}
+	return all, err
 }
 
 // listen serves transfers: it reads what comes and says at the end how much.
