@@ -42,7 +42,8 @@ what is routed has no tunnel; up and down are each; redirect_peer is the least t
 any program at the uplink could do, and helpers what the kernel's own functions to
 push and pop a tunnel's header and to mend checksums add to that. hub_xdp and
 hub_pps are the hub by AF_XDP. Of TCP, often is routing over as many links as a
-hand-over makes them, and handover compares with a flow at home where it lands.
+hand-over makes them, and handover is a flow that is handed over beside one at home
+where it lands.
 lab: how much an impaired link exceeds a delay of 5 ms at 20,000 packets a
 second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -19,7 +18,11 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/egress"
+	"github.com/homeward-lab/homeward/dataplane/flow"
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
 	"github.com/homeward-lab/homeward/emu/agent"
@@ -49,6 +52,8 @@ type way struct {
 	io        agent.IO
 	// peer passes by the queue of the server's link.
 	peer bool
+	// handed has packets land at a server that hands them over to another.
+	handed bool
 	// attach puts something else at the uplink; may be nil.
 	attach func(ifindex int, frame [12]byte) (func() error, error)
 	// translated says that sources become the server's.
@@ -84,6 +89,7 @@ func ways() []way {
 		{name: "hub_xdp", dataplane: run.Hub, io: agent.IOXDP, tunnelled: true, translated: true},
 		{name: "ebpf", dataplane: run.EBPF, tunnelled: true, translated: true},
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
+		{name: "handed", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true, handed: true},
 		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
 		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer)},
 		{name: "helpers", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachHelpers},
@@ -102,6 +108,8 @@ type room struct {
 	// frame is what stands before a packet on the link, index the edge's end.
 	frame []byte
 	index int
+	// slice is its home's.
+	slice int
 	// sources are of what is measured: what the client sends and, of a way that
 	// has flows, what comes back for it.
 	sources []*source
@@ -174,6 +182,7 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 	add("dataplane.arr_vs_diy", "ebpf_peer", diy, "diy", goalDIY)
 	add("dataplane.arr_queued_vs_route", "ebpf", what, "route", 0)
 	add("dataplane.arr_queued_vs_diy", "ebpf", diy, "diy", 0)
+	add("dataplane.handover_vs_home", "handed", "the same, at home where it lands", "ebpf_peer", 0)
 	add("dataplane.diy_vs_route", "diy", what, "route", 0)
 	add("dataplane.masquerade_vs_route", "masquerade", what, "route", 0)
 	add("dataplane.redirect_vs_route", "redirect", what, "route", 0)
@@ -191,7 +200,11 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 
 // open brings a way up and sends one packet there and back.
 func (b *Bench) open(ctx context.Context, w way) (_ *room, err error) {
-	p, err := b.Compile(1)
+	servers := 1
+	if w.handed {
+		servers = 2
+	}
+	p, err := b.Compile(servers)
 	if err != nil {
 		return nil, err
 	}
@@ -257,16 +270,16 @@ func has(p *plan.Plan, node, iface string) bool {
 // wire opens the edge's end of the server's link. What comes back there has
 // nowhere to go on, the same in every way.
 func (r *room) wire(p *plan.Plan) error {
-	s := p.Servers[0]
-	var own, other net.HardwareAddr
-	edge := ""
-	for i := range p.Links {
-		if l := &p.Links[i]; l.A.Node == s.Node {
-			edge, r.edge, own, other = l.B.Node, l.B.Interface, l.B.MAC, l.A.MAC
-		}
-	}
+	s, home := p.Servers[0], p.Servers[len(p.Servers)-1]
+	in, back := uplink(p, s.Node), uplink(p, home.Node)
+	own, other := in.B.MAC, in.A.MAC
+	edge := in.B.Node
+	r.edge, r.slice = back.B.Interface, home.Index
 	ramp := &s.Config.OnRamps[0]
 	inner := hubtest.IP{Src: hubtest.Till, Dst: target(), Payload: make([]byte, payload)}.UDP()
+	for port := hubtest.Till.Port(); r.way.handed && homeOf(&s.Config, inner) != home.Config.Self; port++ {
+		inner = hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), port), Dst: target(), Payload: make([]byte, payload)}.UDP()
+	}
 	r.packet = inner
 	if r.way.tunnelled {
 		r.packet = hubtest.GRE(ramp.Remote, ramp.Local, ramp.Key, inner)
@@ -280,19 +293,23 @@ func (r *room) wire(p *plan.Plan) error {
 		if err != nil {
 			return err
 		}
-		in, err := afpacket.Listen(link.Attrs().Index)
+		listen, err := afpacket.Listen(link.Attrs().Index)
 		if err != nil {
 			return err
 		}
-		r.rx = afpacket.NewReceiver(in)
-		r.closers = append(r.closers, in.Close, sink)
-		out, err := afpacket.Dial(link.Attrs().Index)
+		r.rx = afpacket.NewReceiver(listen)
+		r.closers = append(r.closers, listen.Close, sink)
+		first, err := netlink.LinkByName(in.B.Interface)
+		if err != nil {
+			return err
+		}
+		out, err := afpacket.Dial(first.Attrs().Index)
 		if err != nil {
 			return err
 		}
 		r.closers = append(r.closers, out.Close)
 		r.tx = afpacket.NewSender(out, own, other)
-		r.frame, r.index = append(append(bytes.Clone(other), own...), 8, 0), link.Attrs().Index // IPv4
+		r.frame, r.index = append(append(bytes.Clone(other), own...), 8, 0), first.Attrs().Index // IPv4
 		return r.repeat(r.packet)
 	})
 	if err != nil {
@@ -302,8 +319,17 @@ func (r *room) wire(p *plan.Plan) error {
 }
 
 func (r *room) attach(p *plan.Plan, macs [12]byte) error {
-	return r.lab.NS(p.Servers[0].Node).Do(func() error {
-		up, err := netlink.LinkByName(p.Servers[0].Interface)
+	for i := range p.Servers {
+		if err := r.attachAt(&p.Servers[i], macs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *room) attachAt(s *plan.Server, macs [12]byte) error {
+	return r.lab.NS(s.Node).Do(func() error {
+		up, err := netlink.LinkByName(s.Interface)
 		if err != nil {
 			return err
 		}
@@ -316,6 +342,21 @@ func (r *room) attach(p *plan.Plan, macs [12]byte) error {
 		}
 		return err
 	})
+}
+
+// uplink is a server's link to its edge.
+func uplink(p *plan.Plan, server string) *plan.Link {
+	return &p.Links[slices.IndexFunc(p.Links, func(l plan.Link) bool { return l.A.Node == server })]
+}
+
+// homeOf is whose the bucket of a packet from the site is.
+func homeOf(c *hub.Config, inner []byte) ident.Server {
+	var m pkt.Meta
+	m.Parse(inner)
+	var key flow.Key
+	ramp := &c.OnRamps[0]
+	key.SetForward(ramp.Tenant, c.ScopeOf(ramp), ramp.VNet, &m)
+	return c.Buckets().Home(flow.Hash(c.Seed, &key))
 }
 
 // target is the remote end.
@@ -344,7 +385,8 @@ func (r *room) greet() error {
 			return fmt.Errorf("the reply came out as %x, want GRE", back)
 		}
 	}
-	first, last := uint16(2048), uint16(4095)
+	first := uint16(r.slice) * egress.SliceSize
+	last := first + egress.SliceSize - 1
 	r.equal = out.Dst == target() && (out.Src == hubtest.Till) != r.way.translated
 	if r.way.translated {
 		r.equal = r.equal && out.Src.Port() >= first && out.Src.Port() <= last && strings.HasPrefix(out.Src.Addr().String(), "198.51.100.")
