@@ -105,7 +105,9 @@ const impatient = "net.ipv6.conf.all.disable_ipv6"
 
 // apply writes the settings in the namespace of the calling thread: /proc/sys/net
 // is the opener's.
-func apply(ss []setting) error { return applyInTurn(ss, func(write func() error) error { return write() }) }
+func apply(ss []setting) error {
+	return applyInTurn(ss, func(write func() error) error { return write() })
+}
 
 // applyInTurn has turn make the write of what is impatient.
 func applyInTurn(ss []setting, turn func(write func() error) error) (err error) {
