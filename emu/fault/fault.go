@@ -141,6 +141,8 @@ type Engine struct {
 	// silent are servers without a sign of life, and the timers that will notice.
 	silent map[string]*time.Timer
 	active []*Handle
+	// moved are the faults that have had an address move, in order.
+	moved  []plan.Fault
 	closed bool
 	fail   func(error)
 }
@@ -302,6 +304,14 @@ func (e *Engine) Active() []*Handle {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.active)
+}
+
+// Moved are the faults that have had an address move, be given up or be taken, in
+// order: At counts them.
+func (e *Engine) Moved() []plan.Fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.moved)
 }
 
 // Close ends everything that happens by itself; what is broken stays so, because

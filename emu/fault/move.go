@@ -9,12 +9,16 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // move lets datacenters learn, one step after another, that an address moves. It
 // returns at once.
 func (e *Engine) move(ctx context.Context, h *Handle) {
+	f := h.Fault
+	f.At = unit.Duration(len(e.moved))
+	e.moved = append(e.moved, f)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var moving sync.WaitGroup
 	h.stop = sync.OnceFunc(func() { cancel(); moving.Wait() })

@@ -45,7 +45,7 @@ func (k *keeper) breakIt(_ context.Context, c *control.Call, lab *run.Lab) error
 	if err != nil {
 		return err
 	}
-	if _, err := p.Fault(f); err != nil {
+	if _, err := lab.Fault(f); err != nil {
 		hint := ""
 		if near := spec.Nearest(f.On, breakable(p)[f.Do]); near != "" {
 			hint = "; did you mean " + near + "?"

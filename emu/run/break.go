@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/emu/fault"
+	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -30,10 +32,21 @@ func (h *hands) set(fault, by string) {
 	h.by[fault] = by
 }
 
+// Fault is what a fault would happen to now. Where an address is depends on what has
+// happened to it, and not on what the file would do.
+func (l *Lab) Fault(f spec.Fault) (plan.Fault, error) {
+	now := *l.Plan()
+	now.Faults = l.r.faults.Moved()
+	f.At = unit.Duration(len(now.Faults))
+	d, err := now.Fault(f)
+	d.At = 0
+	return d, err
+}
+
 // Break has a fault happen now, until it is mended: the file's words, on a lab
 // that is up. The time line says by whom; empty means by itself.
 func (l *Lab) Break(ctx context.Context, f spec.Fault, by string) (*fault.Handle, error) {
-	d, err := l.Plan().Fault(f)
+	d, err := l.Fault(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.On, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -71,5 +72,39 @@ func TestLiveEG10(t *testing.T) {
 		if f.EgressCountry != "MX" || f.EgressDC != "nrt" {
 			t.Errorf("flow %d left from %s as %s of %s", f.N, f.EgressDC, f.EgressIP, f.EgressCountry)
 		}
+	}
+}
+
+// TestLiveEG7: a server refuses what is beyond its slice of an account's address
+// toward one destination, and still serves another. The bound of 40,000 for the whole address takes 20 busy
+// servers, and is the simulator's (TestEG7 of sim/run).
+func TestLiveEG7(t *testing.T) {
+	need.BPF(t)
+	const text = `version: 1
+name: live
+seed: 7
+account:
+  on_exhaustion: refuse
+  dedicated: [{ipv4: 192.0.2.33, datacenter: lhr}]
+datacenters: [{id: lhr, servers: 1, egress: [198.51.100.0/32]}]
+sites: [{id: shop, near: lhr, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
+internet: [{id: web, address: 203.0.113.9, near: lhr, serve: [echo]}]
+traffic:
+  - {id: fill, from: shop.1.till, to: web, udp: 7, flows: 2048, rate: 1500, connect: 4s}
+  - {id: more, from: shop.1.till, to: web, udp: 7, flows: 5, start: 6s, connect: 1s}
+  - {id: other, from: shop.1.till, to: web, udp: 8, flows: 40, start: 6s, packets: 3, connect: 4s}
+`
+	for _, dataplane := range []run.Dataplane{run.Hub, run.EBPF} {
+		t.Run(string(dataplane), func(t *testing.T) {
+			r := live(t, compile(t, text), run.Options{Dataplane: dataplane})
+			for _, f := range r.Flows {
+				switch {
+				case f.Traffic == "more" && (f.Result == record.OK || f.Reason != "EGRESS_PORT_ALLOCATION_ERROR"):
+					t.Errorf("%s#%d beyond the slice: %s (%s)", f.Traffic, f.N, f.Result, f.Reason)
+				case f.Traffic != "more" && (f.Result != record.OK || f.EgressIP != "192.0.2.33"):
+					t.Errorf("%s#%d: %s (%s) from %s, want the account's address", f.Traffic, f.N, f.Result, f.Reason, f.EgressIP)
+				}
+			}
+		})
 	}
 }

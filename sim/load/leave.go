@@ -55,10 +55,12 @@ func (m *Model) leave() error {
 		if c < 0 {
 			return fmt.Errorf("account.dedicated: no datacenter %q", d.Datacenter)
 		}
-		l.pool[d.IPv4] = len(m.pools) + len(m.tagged)
-		m.tagged = append(m.tagged, pool{center: c, own: d.IPv4, addresses: 1, servers: m.centers[c].Servers})
-		for at := range m.centers {
-			l.own[at] = append(l.own[at], hub.Own{Addr: d.IPv4, Away: place.Delay(m.centers[at].at, m.centers[c].at)})
+		for _, addr := range d.Addresses() {
+			l.pool[addr] = len(m.pools) + len(m.tagged)
+			m.tagged = append(m.tagged, pool{center: c, own: addr, addresses: 1, servers: m.centers[c].Servers})
+			for at := range m.centers {
+				l.own[at] = append(l.own[at], hub.Own{Addr: addr, Away: place.Delay(m.centers[at].at, m.centers[c].at)})
+			}
 		}
 	}
 	for _, own := range l.own {

@@ -10,11 +10,22 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
+// minOwned is the widest prefix that a customer can bring along: every address of it
+// is an entry on every server.
+const minOwned = 24
+
 // dedicatedRange checks what an account has of addresses besides the address
 // itself: each server needs a slice of IPv4 and an address of IPv6 of its own.
 func (r *resolver) dedicatedRange(path string, d *spec.Dedicated) {
 	if d.IPv4.IsValid() && !d.IPv4.Is4() {
 		r.fail(path+".ipv4", "", "%v is not IPv4, want an address such as 198.51.100.9, and ipv6 for a range", d.IPv4)
+	}
+	switch p := d.Owned; {
+	case !p.IsValid():
+	case d.IPv4.IsValid():
+		r.fail(path+".owned", "", "owned beside ipv4, want one of them for each entry")
+	case !p.Addr().Is4() || p.Bits() < minOwned:
+		r.fail(path+".owned", "", "%v, want a prefix of IPv4 of /%d or longer, and ipv6 for a range", p, minOwned)
 	}
 	all := 0
 	for _, dc := range r.s.Datacenters {
@@ -52,11 +63,16 @@ func (r *resolver) dedicatedRule(path string, a *spec.Account, p *spec.Policy) {
 			return nil
 		}
 		for i := range a.Dedicated {
-			if a.Dedicated[i].IPv4 == addr {
+			if d := &a.Dedicated[i]; d.IPv4 == addr || d.Owned.Contains(addr) {
 				return &a.Dedicated[i]
 			}
 		}
-		r.fail(path+"."+word, "", "the account has no dedicated address %v%s", addr, wantOne(each(a.Dedicated, func(d spec.Dedicated) string { return d.IPv4.String() })))
+		r.fail(path+"."+word, "", "the account has no dedicated address %v%s", addr, wantOne(each(a.Dedicated, func(d spec.Dedicated) string {
+			if d.Owned.IsValid() {
+				return d.Owned.String()
+			}
+			return d.IPv4.String()
+		})))
 		return nil
 	}
 	first := own("ipv4", p.IPv4)
@@ -79,7 +95,7 @@ func (r *resolver) geofence(path string, countries []string) {
 	for _, a := range r.allAccounts() {
 		for _, d := range a.account.Dedicated {
 			served[strings.ToUpper(d.Country)] = true
-			if d.Country == "" {
+			if d.Country == "" && !d.Owned.IsValid() {
 				served[countryOf(r.s, d.Datacenter)] = true
 			}
 		}

@@ -47,6 +47,7 @@ func (r *resolver) addresses() {
 	for _, a := range r.allAccounts() {
 		for j, d := range a.account.Dedicated {
 			add(fmt.Sprintf("%s.dedicated[%d].ipv4", a.path, j), "dedicated address", single(d.IPv4))
+			add(fmt.Sprintf("%s.dedicated[%d].owned", a.path, j), "customer's own range", d.Owned)
 			add(fmt.Sprintf("%s.dedicated[%d].ipv6", a.path, j), "dedicated range", d.IPv6)
 		}
 	}

@@ -117,8 +117,8 @@ func (r *resolver) dedicated(a accountAt) {
 	for i, d := range a.account.Dedicated {
 		path := fmt.Sprintf("%s.dedicated[%d]", a.path, i)
 		r.country(path+".country", d.Country)
-		if !d.IPv4.IsValid() {
-			r.missing(path, "ipv4", "a dedicated address without ipv4")
+		if !d.IPv4.IsValid() && !d.Owned.IsValid() {
+			r.missing(path, "ipv4", "a dedicated address without ipv4 or owned")
 		}
 		if d.Datacenter == "" {
 			r.missing(path, "datacenter", "a dedicated address without datacenter")

@@ -26,7 +26,11 @@ func (b *builder) dedicate() {
 				continue
 			}
 			country := strings.ToUpper(cmp.Or(s.Country, d.pos.Country))
-			b.dedicate4(d, a.id, s.IPv4, country, path)
+			if s.Owned.IsValid() {
+				b.own(d, a.id, s, path)
+			} else {
+				b.dedicate4(d, a.id, s.IPv4, country, path)
+			}
 			if s.IPv6.IsValid() {
 				b.dedicate6(a.id, s.IPv6, country, path)
 			}
@@ -48,17 +52,36 @@ func (b *builder) dedicate4(d *dc, tenant ident.Tenant, addr netip.Addr, country
 		b.fail(path+".ipv4", "want an IPv4 address, got %v", addr)
 		return
 	}
-	if !b.unclaimed(path+".ipv4", host(addr)) {
+	if b.unclaimed(path+".ipv4", host(addr)) && b.deal(d, tenant, addr, country, path) {
+		b.announceOf(d, host(addr))
+	}
+}
+
+// own gives an account all addresses of a prefix that it brings along, which is
+// announced whole (SEMANTICS 5.1, 6.1).
+func (b *builder) own(d *dc, tenant ident.Tenant, s *spec.Dedicated, path string) {
+	if !b.prefix(path+".owned", s.Owned) || !b.unclaimed(path+".owned", s.Owned) {
 		return
 	}
+	for _, addr := range s.Addresses() {
+		if !b.deal(d, tenant, addr, strings.ToUpper(s.Country), path) {
+			return
+		}
+	}
+	b.p.Owned = append(b.p.Owned, s.Owned)
+	b.announceOf(d, s.Owned)
+}
+
+// deal gives each of a datacenter's servers a slice of an account's address.
+func (b *builder) deal(d *dc, tenant ident.Tenant, addr netip.Addr, country, path string) bool {
 	dealt, err := egress.Assign(d.ID, []netip.Addr{addr}, d.ids())
 	if err != nil {
 		b.fail(path+".datacenter", "%v", err)
-		return
+		return false
 	}
 	dealt[0].Tenant, dealt[0].Country = tenant, country
 	d.directory = append(d.directory, dealt[0])
-	b.announceOf(d, host(addr))
+	return true
 }
 
 func (b *builder) dedicate6(tenant ident.Tenant, p netip.Prefix, country, path string) {

@@ -2,13 +2,14 @@ package plan
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 )
 
 // Published are the egress addresses with the countries that they are published
 // with (SEMANTICS 5.7): of IPv4 each by itself, of IPv6 the ranges that servers
-// have theirs from.
+// have theirs from. What customers bring along they publish themselves (6.1).
 func (p *Plan) Published() []egress.Published {
 	if len(p.Servers) == 0 {
 		return nil
@@ -16,6 +17,9 @@ func (p *Plan) Published() []egress.Published {
 	var all []egress.Published
 	seen := map[netip.Prefix]bool{}
 	for _, a := range p.Servers[0].Config.Egress {
+		if slices.ContainsFunc(p.Owned, func(o netip.Prefix) bool { return o.Contains(a.Addr) }) {
+			continue
+		}
 		of := host(a.Addr)
 		if a.Addr.Is6() {
 			of = p.rangeOf(a.Addr)

@@ -68,6 +68,8 @@ type Plan struct {
 	// prefixes. Withheld are those that one could, and does not.
 	Announced []netip.Prefix `json:"announced,omitempty"`
 	Withheld  []Announcement `json:"withheld,omitempty"`
+	// Owned are prefixes of customers' own, of which the network publishes nothing.
+	Owned []netip.Prefix `json:"owned,omitempty"`
 	// Speakers are the routers that speak BGP, where the file has ASes: those, and
 	// the datacenters' edges. Hold is the hold time of all sessions.
 	Speakers []Speaker     `json:"speakers,omitempty"`

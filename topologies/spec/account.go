@@ -29,13 +29,28 @@ type Account struct {
 // Dedicated is an egress address of one account alone (SEMANTICS 6.1).
 type Dedicated struct {
 	// IPv4 is the address; it leaves from its datacenter.
-	IPv4 netip.Addr `yaml:"ipv4" json:"ipv4"`
+	IPv4 netip.Addr `yaml:"ipv4,omitempty" json:"ipv4,omitzero"`
+	// Owned is, instead of ipv4, a prefix of IPv4 that the customer brings along: each of its addresses is the account's, all leave
+	// from the datacenter, and the network publishes no place for them.
+	Owned netip.Prefix `yaml:"owned,omitempty" json:"owned,omitzero"`
 	// IPv6 is a range that leaves from every datacenter.
 	IPv6 netip.Prefix `yaml:"ipv6,omitempty" json:"ipv6,omitempty"`
-	// Datacenter that has IPv4.
+	// Datacenter that has IPv4 or Owned.
 	Datacenter string `yaml:"datacenter" json:"datacenter"`
-	// Country that the addresses are published with, two letters; empty means that of the datacenter's place.
+	// Country that the addresses are published with, two letters; empty means that of the datacenter's place, and of owned ones none.
 	Country string `yaml:"country,omitempty" json:"country,omitempty"`
+}
+
+// Addresses are those of IPv4.
+func (d *Dedicated) Addresses() []netip.Addr {
+	if !d.Owned.IsValid() {
+		return []netip.Addr{d.IPv4}
+	}
+	var all []netip.Addr
+	for a := d.Owned.Masked().Addr(); d.Owned.Contains(a); a = a.Next() {
+		all = append(all, a)
+	}
+	return all
 }
 
 // VNet is a virtual network (SEMANTICS 3).
