@@ -129,16 +129,8 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 			err = errors.Join(err, r.closers.close())
 		}
 	}()
-	for _, w := range ways() {
-		r, err := b.open(ctx, w)
-		switch {
-		case err != nil && run.Lacks(err):
-			lacks[w.name] = err.Error()
-		case err != nil:
-			return nil, fmt.Errorf("%s: %w", w.name, err)
-		default:
-			rooms[w.name] = r
-		}
+	if err := b.openWays(ctx, rooms, lacks); err != nil {
+		return nil, err
 	}
 	for range b.Rounds {
 		for _, w := range ways() {
@@ -196,6 +188,22 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 		rows = append(rows, figure.Rate("dataplane.hub_pps_vs_route", 1e3/cost("hub_xdp"), "Mpps").Beside(what, 1e3/cost("route")).Times(goalHubPPS).Checked(sound("hub_xdp", "route")))
 	}
 	return rows, nil
+}
+
+// openWays brings all ways up that can be, and says of the others what lacks.
+func (b *Bench) openWays(ctx context.Context, rooms map[string]*room, lacks map[string]string) error {
+	for _, w := range ways() {
+		r, err := b.open(ctx, w)
+		switch {
+		case err != nil && run.Lacks(err):
+			lacks[w.name] = err.Error()
+		case err != nil:
+			return fmt.Errorf("%s: %w", w.name, err)
+		default:
+			rooms[w.name] = r
+		}
+	}
+	return nil
 }
 
 // open brings a way up and sends one packet there and back.
