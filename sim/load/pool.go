@@ -16,7 +16,25 @@ type pool struct {
 	country   string     // empty: all of the datacenter's shared ones
 	own       netip.Addr // an account's address, valid for such a pool
 	addresses int
-	servers   int // all of the datacenter's, which share them
+	servers   int // of the datacenter, that have slices of them
+	// served is the share of flows whose home has any: less than 1 where there are more
+	// servers than slices, and no other server takes over.
+	served float64
+}
+
+// fit divides a pool among the datacenter's servers. Each has equally many slices;
+// where there are not enough for all, as many servers as there are have one.
+func (m *Model) fit(p pool) pool {
+	p.servers, p.served = m.centers[p.center].Servers, 1
+	slices := p.addresses * (1<<16/m.slice() - 1)
+	if p.addresses == 0 || slices >= p.servers {
+		return p
+	}
+	if m.exhaustion() != hub.ExhaustionAnotherServer {
+		p.served = float64(slices) / float64(p.servers)
+	}
+	p.servers = slices
+	return p
 }
 
 // name is what reports call it.
@@ -48,7 +66,7 @@ func (p pool) together() int {
 // the country that they are published with (SEMANTICS 6.2).
 func (m *Model) makePools() {
 	for c := range m.centers {
-		all := pool{center: c, servers: m.centers[c].Servers}
+		all := pool{center: c}
 		by := map[string]int{}
 		for _, e := range m.centers[c].Egress {
 			if slices.Contains(e.Tags, egress.TagCDN) || e.Prefix.Addr().Is6() {
@@ -60,9 +78,9 @@ func (m *Model) makePools() {
 				by[e.Country] += n
 			}
 		}
-		m.pools = append(m.pools, all)
+		m.pools = append(m.pools, m.fit(all))
 		for _, country := range sortedKeys(by) {
-			m.tagged = append(m.tagged, pool{center: c, country: country, addresses: by[country], servers: m.centers[c].Servers})
+			m.tagged = append(m.tagged, m.fit(pool{center: c, country: country, addresses: by[country]}))
 		}
 	}
 }

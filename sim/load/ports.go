@@ -143,7 +143,9 @@ func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 	}
 	for i, b := range r.bins {
 		for mix := range w.mix {
-			r.ports.tries += parts[mix].total(i, pool) * w.mix[mix].share * (b.to - b.from)
+			n := parts[mix].total(i, pool) * w.mix[mix].share * (b.to - b.from)
+			r.ports.tries += n
+			r.unserved(p, w, i, n*(1-p.served))
 		}
 	}
 	for _, c := range all {
@@ -152,12 +154,27 @@ func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 	return all
 }
 
+// unserved counts flows of a bin whose home has no slice of any address.
+func (r *run) unserved(p pool, w *work, bin int, flows float64) {
+	if flows == 0 {
+		return
+	}
+	r.ports.perBin[bin] += flows
+	r.ports.refused += flows
+	r.ports.erlang += flows
+	r.ports.lost[p.center] += flows
+	r.ports.lostMinutes += flows * w.holding.mean / 60
+	if c := r.m.centers[p.center]; bin == 0 && len(r.out.why["blocked"]) < mostReasons {
+		r.because("blocked", "%s has %d slices for %d servers: the others have no port", c.ID, p.servers, c.Servers)
+	}
+}
+
 // contest is one with its rates.
 func (r *run) contest(pool, work, mix, rank int, d *demand) contest {
 	w, p := &r.m.works[work], r.m.pool(pool)
 	c := contest{pool: pool, work: work, mix: mix, rank: rank, rates: make([]float64, len(r.bins))}
 	for i, b := range r.bins {
-		c.rates[i] = d.toward(i, pool, rank, w.popular[rank]) * w.mix[mix].share
+		c.rates[i] = d.toward(i, pool, rank, w.popular[rank]) * w.mix[mix].share * p.served
 		c.load = max(c.load, c.rates[i]*w.mix[mix].port.mean/float64(p.servers))
 		c.flows += c.rates[i] * (b.to - b.from)
 	}
