@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -32,6 +33,10 @@ func TestCustomers(t *testing.T) {
 	}
 	if len(p.Customers) != 2 || len(p.Customers[0].Sessions) != 2 || p.Customers[0].ASN != 65010 || p.Customers[1].ASN != customerASN {
 		t.Fatalf("customers are %+v", p.Customers)
+	}
+	s.Routes[0].Prefix = prefix("fd00:8::/64")
+	if _, err := Compile(s); err == nil || !strings.Contains(err.Error(), "carry IPv4 alone") {
+		t.Errorf("a prefix of IPv6 is told: %v", err)
 	}
 	first := p.Customers[0].Origins[0]
 	if first.Prepend != 2 || !first.Tells(0) || first.Tells(1) || len(first.Communities) != 1 {

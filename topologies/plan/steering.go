@@ -155,6 +155,9 @@ func (b *builder) routable(path string, r *spec.Route, vnet hub.VNet, hop ramp) 
 	if hop.ID != 0 && !wan && !spec.IsPrivate(r.Prefix) {
 		b.fail(path+".prefix", "%v is not private, and %s has a private network: want a part of %s", r.Prefix, hop.Name, spec.PrivateRanges)
 	}
+	if wan && r.Source == string(route.BGP) && r.Prefix.Addr().Is6() {
+		b.fail(path+".prefix", "%v: sessions with customers' routers carry IPv4 alone", r.Prefix)
+	}
 	if !wan && r.Source == string(route.BGP) {
 		b.fail(path+".via", "%s does not speak BGP: want an on-ramp that a route can be learned by", cmp.Or(hop.Name, "null"))
 	}
