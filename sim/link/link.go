@@ -7,7 +7,6 @@
 package link
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -24,10 +23,11 @@ type Wire struct {
 	pool   *packet.Pool
 	line   *impair.Line  // nil for a plain wire
 	hop    time.Duration // what line leaves out: Hop while nothing is asked of it
-	// haste draws what packets take of a plain wire's that are not all equally fast,
-	// up to most; nil where each takes Hop.
-	haste  *rand.PCG
+	// most that a packet takes of a plain wire that is not always equally fast, drawn
+	// by seed for the idled-th one; 0 where each takes Hop.
 	most   time.Duration
+	seed   uint64
+	idled  uint64
 	timer  engine.Timer
 	flight flight
 	// down: nothing goes in, as of a cut cable.
@@ -62,16 +62,17 @@ func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Confi
 
 // Slow has each packet take another time where nothing is asked of the wire, between
 // Hop and most, as on a machine that has other things to do; none overtakes.
-func (w *Wire) Slow(most time.Duration, seed uint64) {
-	w.haste, w.most = rand.NewPCG(seed, uint64(w.stream[0])<<32|uint64(w.stream[1])), most
-}
+func (w *Wire) Slow(most time.Duration, seed uint64) { w.most, w.seed = most, seed }
 
 // idle is what the next packet takes where nothing is asked.
 func (w *Wire) idle() time.Duration {
-	if w.haste == nil {
+	if w.most == 0 {
 		return Hop
 	}
-	took := Hop + time.Duration(w.haste.Uint64()%uint64(w.most-Hop))
+	n := w.idled
+	w.idled++
+	x := impair.Philox([4]uint32{uint32(n), uint32(n >> 32), uint32(w.seed), uint32(w.seed >> 32)}, w.stream)
+	took := Hop + time.Duration(uint64(x[0])*uint64(w.most-Hop)>>32)
 	return max(took, w.flight.last.Sub(w.engine.Now()))
 }
 
