@@ -222,10 +222,15 @@ func (r *resolver) hintCode(code string, others []string) string {
 
 // country checks a code of two letters.
 func (r *resolver) country(path, code string) {
-	if code == "" || len(code) == 2 && strings.Trim(strings.ToLower(code), "abcdefghijklmnopqrstuvwxyz") == "" {
-		return
+	switch {
+	case code == "" || place.IsCountry(code):
+	case strings.EqualFold(code, "UK"): // reserved for who would write it (ISO 3166-1)
+		r.fail(path, `"GB"`, "no country %q", code)
+	case len(code) == 2 && strings.Trim(strings.ToLower(code), "abcdefghijklmnopqrstuvwxyz") == "":
+		r.fail(path, "", "no country %q: nobody lives there, and nobody can be served as if", code)
+	default:
+		r.fail(path, "", "country %q, want a code of two letters such as GB", clip(code))
 	}
-	r.fail(path, "", "country %q, want a code of two letters such as GB", clip(code))
 }
 
 // nears checks where everything is.

@@ -35,6 +35,21 @@ var people = sync.OnceValue(func() map[string]int {
 // (the World Bank's figures of 2018); 0 if that is not known.
 func People(country string) int { return people()[country] }
 
+// IsCountry says whether there is a country of that code of two letters (ISO 3166-1),
+// in lower or upper case: where somebody lives, or an airport is.
+func IsCountry(code string) bool { return countries()[strings.ToUpper(code)] }
+
+var countries = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{"AX": true} // counted as Finland in both tables
+	for _, p := range table() {
+		all[p.Country] = true
+	}
+	for code := range people() {
+		all[code] = true
+	}
+	return all
+})
+
 // City is a place where people live.
 type City struct {
 	Place

@@ -151,3 +151,11 @@ func TestAgainstTable(t *testing.T) {
 		t.Errorf("%d of %d places are missing and %d elsewhere", missing, n, far)
 	}
 }
+
+func TestIsCountry(t *testing.T) {
+	for code, want := range map[string]bool{"GB": true, "gb": true, "AX": true, "VA": true, "UK": false, "ZZ": false, "": false, "GBR": false} {
+		if place.IsCountry(code) != want {
+			t.Errorf("IsCountry(%q) is %v", code, !want)
+		}
+	}
+}
