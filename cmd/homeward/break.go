@@ -264,7 +264,11 @@ func mend(cmd *cobra.Command, lab *control.Lab, ids []string, all bool) error {
 		var b control.Broken
 		err := json.Unmarshal(raw, &b)
 		mended++
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is mended: all is as it was before\n", b.ID)
+		state := "mended: all is as it was before"
+		if slices.Contains([]string{spec.Move, spec.Release, spec.Allocate}, b.Do) {
+			state = "over: " + b.Address + " stays where it is now"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", b.ID, state)
 		return err
 	}})
 	if err == nil && mended == 0 {

@@ -112,8 +112,8 @@ func TestLiveRT7(t *testing.T) {
 // session hears comes to 170, which is after 160 and before 171.
 func TestLiveRT13(t *testing.T) {
 	const again = "faults:\n" +
-		"  - {id: west, at: 200ms, do: withdraw, on: west.1.wan, address: 10.9.0.0/24}\n" +
-		"  - {id: east, at: 200ms, do: withdraw, on: east.1.wan, address: 10.9.0.0/24, for: 300ms}\n"
+		"  - {id: west_ends, at: 200ms, do: withdraw, on: west.1.wan, address: 10.9.0.0/24}\n" +
+		"  - {id: east_again, at: 200ms, do: withdraw, on: east.1.wan, address: 10.9.0.0/24, for: 300ms}\n"
 	eachSpeaker(t, func(t *testing.T, kind speaker.Kind) {
 		for priority, want := range map[int]string{160: "", 171: both} {
 			r := toldBy(t, kind, fmt.Sprintf("  - {prefix: 10.9.0.0/24, priority: %d}\n", priority)+again)

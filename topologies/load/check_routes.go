@@ -117,7 +117,7 @@ func (r *resolver) dedicated(a accountAt) {
 	for i, d := range a.account.Dedicated {
 		path := fmt.Sprintf("%s.dedicated[%d]", a.path, i)
 		r.country(path+".country", d.Country)
-		if !d.IPv4.IsValid() && !d.Owned.IsValid() {
+		if !d.IPv4.IsValid() && !d.Owned.IsValid() && r.refused(path+".owned") == "" {
 			r.missing(path, "ipv4", "a dedicated address without ipv4 or owned")
 		}
 		if d.Datacenter == "" {
