@@ -30,10 +30,11 @@ func (e *Engine) power(h *Handle) error {
 		if err := e.take(h, "server "+s); err != nil {
 			return err
 		}
+		last := time.Now() // a killed process is seen to be dead some time after
 		if err := down(s); err != nil {
 			return err
 		}
-		e.silence(h, s)
+		e.silence(h, s, last)
 		h.undoes(func() error {
 			if err := up(s); err != nil {
 				return err
@@ -45,10 +46,10 @@ func (e *Engine) power(h *Handle) error {
 }
 
 // silence begins the time after which a server's datacenter notices that it gives
-// no sign of life.
-func (e *Engine) silence(h *Handle, server string) {
+// no sign of life. The last was at the given time.
+func (e *Engine) silence(h *Handle, server string, last time.Time) {
 	f := h.Fault
-	e.silent[server] = time.AfterFunc(e.plan.Detection, func() {
+	e.silent[server] = time.AfterFunc(time.Until(last.Add(e.plan.Detection)), func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if e.closed || e.silent[server] == nil {
