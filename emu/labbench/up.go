@@ -116,7 +116,7 @@ func (b *Bench) leastRow(ctx context.Context) (figure.Row, error) {
 	if err != nil {
 		return figure.Row{}, err
 	}
-	return figure.Row{ID: "lab.down1_ms", Value: empty[0].of(downTime), Unit: "ms"}, nil
+	return figure.Cost("lab.down1_ms", empty[0].of(downTime), "ms"), nil
 }
 
 // compete runs all ways in turns.

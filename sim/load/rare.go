@@ -114,7 +114,8 @@ func (s *splitting) run(t trial, todo []trial) []trial {
 
 // rise begins continuations for each mark that a trial has passed.
 func (s *splitting) rise(t *trial, todo []trial) []trial {
-	for now := s.region(t.level()); t.in < now; {
+	reached := s.region(t.level())
+	for t.in < reached {
 		t.in++
 		for range splitFactor - 1 {
 			s.out.Trials++
