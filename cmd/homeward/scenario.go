@@ -200,8 +200,9 @@ func environment(s *spec.Scenario, variants []string) check.EnvSpec {
 	}
 	env.Datacenters, env.Countries, env.Rules = departures(s)
 	env.Names = named(s)
+	env.Drops = map[string]string{}
 	for _, r := range drop.Reasons() {
-		env.Drops = append(env.Drops, r.String())
+		env.Drops[r.String()] = r.About()
 	}
 	return env
 }

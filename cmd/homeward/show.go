@@ -17,11 +17,12 @@ import (
 )
 
 type showFlags struct {
-	json    bool
-	all     bool
-	svg     string
-	variant string
-	sets    []string
+	json     bool
+	all      bool
+	measures bool
+	svg      string
+	variant  string
+	sets     []string
 }
 
 func newShow() *cobra.Command {
@@ -33,21 +34,26 @@ func newShow() *cobra.Command {
 is a pure function of the file: nothing is started and no privilege is needed.
 
 Rows that differ in their number alone are one, under the selector that means
-them all: shop.*.wan. --all writes each out, and adds every node and flow.`,
+them all: shop.*.wan. --all writes each out, and adds every node and flow.
+
+--measures lists instead what the file's checks can ask for, as in
+same.rtt_ms.p99 < 60 or drops.null_routed == 0.`,
 		Example: `  homeward show overlapping_branches
   homeward show overlapping_branches --variant routes_only --set shop.count=10
   homeward show hundred_branches --all | less
+  homeward show overlapping_branches --measures   # what checks can ask for
   homeward show virtual_networks --svg vn.svg     # a picture, for a browser or a page
   homeward show my.yaml --json | jq .flows`,
 		RunE: func(cmd *cobra.Command, args []string) error { return show(cmd, args[0], f) },
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.all, "all", false, "every row, node and flow")
+	fl.BoolVar(&f.measures, "measures", false, "what checks can ask for")
 	fl.BoolVar(&f.json, "json", false, "print the whole plan as JSON")
 	fl.StringVar(&f.svg, "svg", "", "write a picture of the network to this file; - is standard output")
 	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
 	fl.StringArrayVar(&f.sets, "set", nil, "change the file: SELECTOR=VALUE, may be repeated")
-	c.MarkFlagsMutuallyExclusive("json", "svg", "all")
+	c.MarkFlagsMutuallyExclusive("json", "svg", "all", "measures")
 	_ = c.RegisterFlagCompletionFunc("variant", completeVariants)
 	_ = c.MarkFlagFilename("svg", "svg")
 	return c
@@ -68,6 +74,9 @@ func show(cmd *cobra.Command, name string, f showFlags) error {
 	}
 	v, out := vs[0], cmd.OutOrStdout()
 	switch {
+	case f.measures:
+		showMeasures(out, v)
+		return nil
 	case f.json:
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")

@@ -11,79 +11,88 @@ import "fmt"
 type Reason uint8
 
 const (
-	None             Reason = iota
-	Malformed               // headers do not parse, or lie about their length
-	NotForUs                // no address of this server
-	UnknownTunnel           // GRE from an address that is no on-ramp
-	BadTunnel               // GRE flags, version or protocol we do not speak (RFC 2784 2.2, RFC 2890)
-	ForgedHandover          // hand-over from an address that is no server of ours
-	HopLimit                // handed over too often (SEMANTICS 5.2)
-	TTLExpired              // the inner packet's TTL ran out
-	Unsupported             // a protocol or packet this hub does not carry
-	Fragment                // a fragment that cannot be attributed
-	NoOwner                 // slice 0, or a slice no server owns (SU-4)
-	NoFlow                  // a reply nobody asked for, or one that came after the idle timer (ARR-14)
-	Orphan                  // a mid-flow packet whose state is not here (SEMANTICS 1.9)
-	NullRouted              // private destination, no route (SEMANTICS 2.3)
-	NoRoute                 // no route in this virtual network
-	TableFull               // the flow table is at its bound; live flows are never evicted
-	PortsExhausted          // no free egress port in the pool (EGRESS_PORT_ALLOCATION_ERROR)
-	TooBig                  // larger than the tunnel's MTU with DF set (RT-14)
-	PolicyDenied            // a firewall or network policy said no
-	SpoofedSource           // source address is one of the network's own, or one that may not leave its link
-	NoEgress                // the server has no egress address of the packet's family
-	ReassemblyFull          // a fragment, and no room to put its datagram together
-	Overlap                 // a fragment of a datagram whose fragments overlap (RFC 5722)
-	BadContext              // the first datagram of a connected tunnel says nothing valid (OX-1)
-	Unattached              // the device or connector is attached nowhere
-	ReverseCollision        // another flow has the same addresses and ports toward the same private host (SEMANTICS 1.5)
-	OffRampOnly             // a packet of its own from a private network that only answers
-	EgressDown              // the place that the flow has to leave from is down, and its policy names no other (SEMANTICS 6.2)
-	EgressSilent            // the server that the flow has to leave from did not answer
+	None Reason = iota
+	Malformed
+	NotForUs
+	UnknownTunnel
+	BadTunnel
+	ForgedHandover
+	HopLimit
+	TTLExpired
+	Unsupported
+	Fragment
+	NoOwner
+	NoFlow
+	Orphan
+	NullRouted
+	NoRoute
+	TableFull
+	PortsExhausted
+	TooBig
+	PolicyDenied
+	SpoofedSource
+	NoEgress
+	ReassemblyFull
+	Overlap
+	BadContext
+	Unattached
+	ReverseCollision
+	OffRampOnly
+	EgressDown
+	EgressSilent
 	reasons
 )
 
 // Count is the number of reasons, None included: the size of a counter array.
 const Count = int(reasons)
 
-var names = [Count]string{
-	None:             "none",
-	Malformed:        "malformed",
-	NotForUs:         "not_for_us",
-	UnknownTunnel:    "unknown_tunnel",
-	BadTunnel:        "bad_tunnel",
-	ForgedHandover:   "forged_handover",
-	HopLimit:         "hop_limit",
-	TTLExpired:       "ttl_expired",
-	Unsupported:      "unsupported",
-	Fragment:         "fragment",
-	NoOwner:          "no_owner",
-	NoFlow:           "no_flow",
-	Orphan:           "orphan",
-	NullRouted:       "null_routed",
-	NoRoute:          "no_route",
-	TableFull:        "table_full",
-	PortsExhausted:   "ports_exhausted",
-	TooBig:           "too_big",
-	PolicyDenied:     "policy_denied",
-	SpoofedSource:    "spoofed_source",
-	NoEgress:         "no_egress",
-	ReassemblyFull:   "reassembly_full",
-	Overlap:          "overlap",
-	BadContext:       "bad_context",
-	Unattached:       "unattached",
-	ReverseCollision: "arr_reverse_collision",
-	OffRampOnly:      "off_ramp_only",
-	EgressDown:       "egress_down",
-	EgressSilent:     "egress_silent",
+// words are each reason's metric label, and what it means.
+var words = [Count]struct{ label, about string }{
+	None:             {"none", "not dropped"},
+	Malformed:        {"malformed", "headers do not parse, or lie about their length"},
+	NotForUs:         {"not_for_us", "to no address of this server"},
+	UnknownTunnel:    {"unknown_tunnel", "GRE from an address that is no on-ramp"},
+	BadTunnel:        {"bad_tunnel", "GRE flags, version or protocol that are not spoken (RFC 2784 2.2, RFC 2890)"},
+	ForgedHandover:   {"forged_handover", "a hand-over from an address that is no server's"},
+	HopLimit:         {"hop_limit", "handed over too often (SEMANTICS 5.2)"},
+	TTLExpired:       {"ttl_expired", "the inner packet's TTL ran out"},
+	Unsupported:      {"unsupported", "a protocol or packet that servers do not carry"},
+	Fragment:         {"fragment", "a fragment that cannot be attributed"},
+	NoOwner:          {"no_owner", "to slice 0, or to a slice that no server owns (SU-4)"},
+	NoFlow:           {"no_flow", "a reply that nobody asked for, or that came after the idle timer (ARR-14)"},
+	Orphan:           {"orphan", "a mid-flow packet whose state is not here (SEMANTICS 1.9)"},
+	NullRouted:       {"null_routed", "to a private destination without a route (SEMANTICS 2.3)"},
+	NoRoute:          {"no_route", "no route in this virtual network"},
+	TableFull:        {"table_full", "the flow table is full; live flows are never evicted"},
+	PortsExhausted:   {"ports_exhausted", "no free egress port in the pool"},
+	TooBig:           {"too_big", "larger than the tunnel's MTU, and not to be fragmented (RT-14)"},
+	PolicyDenied:     {"policy_denied", "a firewall or network policy said no"},
+	SpoofedSource:    {"spoofed_source", "the source is an address of the network's own, or one that may not leave its link"},
+	NoEgress:         {"no_egress", "the server has no egress address of the packet's family"},
+	ReassemblyFull:   {"reassembly_full", "a fragment, and no room to put its datagram together"},
+	Overlap:          {"overlap", "a fragment of a datagram whose fragments overlap (RFC 5722)"},
+	BadContext:       {"bad_context", "the first datagram of a connected tunnel says nothing valid (OX-1)"},
+	Unattached:       {"unattached", "to a device or connector that is attached nowhere"},
+	ReverseCollision: {"arr_reverse_collision", "another flow looks the same to the private host (SEMANTICS 1.5)"},
+	OffRampOnly:      {"off_ramp_only", "a packet of its own from a private network that only answers"},
+	EgressDown:       {"egress_down", "the place that the flow has to leave from is down, and its policy names no other (SEMANTICS 6.2)"},
+	EgressSilent:     {"egress_silent", "the server that the flow has to leave from did not answer"},
 }
 
 // String is the metric label: lower case, words joined by underscores.
 func (r Reason) String() string {
 	if int(r) < Count {
-		return names[r]
+		return words[r].label
 	}
 	return fmt.Sprintf("reason_%d", uint8(r))
+}
+
+// About says what the reason means, in a few words.
+func (r Reason) About() string {
+	if int(r) < Count {
+		return words[r].about
+	}
+	return ""
 }
 
 // Reasons lists every reason but None, in order.
@@ -97,8 +106,8 @@ func Reasons() []Reason {
 
 // Parse is the inverse of String.
 func Parse(s string) (Reason, bool) {
-	for r, name := range names {
-		if name == s {
+	for r, w := range words {
+		if w.label == s {
 			return Reason(r), true
 		}
 	}

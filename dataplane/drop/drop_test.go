@@ -16,6 +16,9 @@ func TestNames(t *testing.T) {
 		if name == "" || seen[name] || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_0123456789") != "" {
 			t.Errorf("reason %d has the label %q", r, name)
 		}
+		if r.About() == "" {
+			t.Errorf("nothing says what %s means", name)
+		}
 		seen[name] = true
 		if back, ok := drop.Parse(name); !ok || back != r {
 			t.Errorf("%q is read as %v, %v", name, back, ok)

@@ -14,7 +14,7 @@ import (
 func env() EnvSpec {
 	return EnvSpec{
 		Traffic: []string{"same", "pings"}, Variants: []string{"base", "routes_only"},
-		Drops: []string{"no_flow", "null_routed"},
+		Drops: map[string]string{"no_flow": "a reply that nobody asked for", "null_routed": "no route"},
 	}
 }
 
@@ -174,6 +174,7 @@ func TestCompileErrors(t *testing.T) {
 		{"traffic", Input{Expr: "same.ok == 1 and\n  smae.ok == 1"}, []string{`check x: there is no traffic or measure "smae" (2:3); did you mean "same"?`}},
 		{"two at once", Input{Expr: "smae.ok == same.totl"}, []string{
 			`check x: there is no traffic or measure "smae" (1:1); did you mean "same"?`, `check x: same has no measure "totl" (1:17); did you mean "total"?`}},
+		{"a unit", Input{Expr: "same.rtt_ms.p99 < 60ms"}, []string{`check x: bad number syntax: "60m" (1:21); numbers have no unit; times are in ms, as in same.rtt_ms.p99 < 60`}},
 		{"far away", Input{Expr: "sessions.foobarbaz == 0"}, []string{`check x: sessions has no measure "foobarbaz" (1:10); known here: refused, total`}},
 		{"quantile", Input{Expr: "same.rtt_ms.p95 < 5"}, []string{`check x: same.rtt_ms has no measure "p95" (1:13); did you mean`}},
 		{"drop reason", Input{Expr: "drops.nul_routed == 0"}, []string{`check x: drops has no measure "nul_routed" (1:7); did you mean "null_routed"?`}},
@@ -247,13 +248,18 @@ func TestEveryMeasure(t *testing.T) {
 	e := env()
 	e.Traffic = []string{"same"}
 	r := run()
-	for _, c := range Counters() {
+	for c := range counters() {
 		r.Run.Metrics.Servers["lhr.1"][c] = 1
 	}
 	for _, kind := range Kinds() {
 		r.Run.Metrics.Config[kind] = 1
 	}
 	s := newSchema(e, true)
+	for name, d := range s {
+		if d.about == "" {
+			t.Errorf("%s: nothing says what it is", name)
+		}
+	}
 	v := measure(r, e)
 	v = v.with("vs.", measure(r, e))
 	for name, d := range s {

@@ -142,8 +142,11 @@ func (in Input) fault(err error) *CompileError {
 	if in.Expr == "" {
 		e.Msg = "the expression is empty"
 	}
-	if strings.Contains(fe.Message, `Operator("=")`) {
+	switch {
+	case strings.Contains(fe.Message, `Operator("=")`):
 		e.Hint = "equality is written =="
+	case strings.HasPrefix(fe.Message, "bad number"):
+		e.Hint = "numbers have no unit; times are in ms, as in same.rtt_ms.p99 < 60"
 	}
 	return e
 }

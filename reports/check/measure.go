@@ -11,9 +11,16 @@ import (
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
-// results are the outcomes of a flow, in the order reports show them.
-func results() []record.Result {
-	return []record.Result{record.OK, record.Misdelivered, record.Lost, record.Refused, record.Reset, record.Failed}
+// results are the outcomes of a flow, and what each says.
+func results() map[record.Result]string {
+	return map[record.Result]string{
+		record.OK:           "whose client got the whole of its own answer",
+		record.Misdelivered: "of which a packet reached a host that it was not for",
+		record.Lost:         "without an answer in time",
+		record.Refused:      "refused by the origin",
+		record.Reset:        "reset",
+		record.Failed:       "that could not be tried, or got a wrong answer",
+	}
 }
 
 // value is a measure's value, or why it has none.
@@ -150,7 +157,7 @@ func (v values) traffic(spec EnvSpec, id string, flows []record.Flow, misdeliver
 		}
 		consistent = consistent && oneNode(f, misdelivered)
 	}
-	for _, r := range results() {
+	for r := range results() {
 		v[id+"."+string(r)] = value{v: counts[r]}
 	}
 	for name, n := range map[string]int64{
@@ -322,10 +329,10 @@ func (v values) totals(run *record.Records, spec EnvSpec) {
 	}
 	v["route_lookups.returning"] = counted(int(run.Run.Metrics.ReturnRouteLookups))
 	v["drops.total"] = counted(drops)
-	for _, reason := range spec.Drops {
+	for reason := range spec.Drops {
 		v["drops."+reason] = counted(sums["drop."+reason]) // a reason that never happened may be left out
 	}
-	for _, name := range spec.counters() {
+	for name := range counters() {
 		v["hub."+name] = counted(sums[name])
 		if !known[name] {
 			v["hub."+name] = value{err: errors.New("no server recorded it")}

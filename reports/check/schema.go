@@ -13,10 +13,10 @@ type EnvSpec struct {
 	Traffic []string
 	// Variants are all variants, base included; Vs must be one of them.
 	Variants []string
-	// Drops are the names of all drop reasons: drops.<reason>, found in the
-	// records as server counter "drop.<reason>". Passed in because this package
-	// does not know the dataplane.
-	Drops []string
+	// Drops are all drop reasons by name, and what each means: drops.<reason>,
+	// found in the records as server counter "drop.<reason>". Passed in because
+	// this package does not know the dataplane.
+	Drops map[string]string
 	// Datacenters, Countries (in lower case) and Rules (ids of egress policies) are
 	// what flows may leave by, and datacenters what they may come in by:
 	// <traffic>.ingress.<datacenter> and .from.<datacenter>, .as.<country> and
@@ -24,15 +24,31 @@ type EnvSpec struct {
 	Datacenters, Countries, Rules []string
 	// Names are the hosts that some name stands for: <traffic>.at.<host>.
 	Names []string
-	// Counters are the server counters that hub.<counter> reaches, summed over
-	// servers; nil means Counters().
-	Counters []string
 }
 
-// Counters are the names of a hub's totals, as its counters are named in JSON.
-func Counters() []string {
-	return []string{"packets", "forwarded", "returned", "handed_over", "routed", "answered", "arr_failover", "probes", "held", "reassembly_timeouts", "relayed", "guests", "route_lookups",
-		"flows_started", "flows_ended", "flows"}
+// counters are a hub's totals, named as in JSON, which hub.<counter> sums over
+// servers.
+func counters() map[string]string {
+	return map[string]string{
+		"packets":             "packets that servers took",
+		"forwarded":           "from an on-ramp to the Internet or an off-ramp",
+		"returned":            "from the Internet or an off-ramp into an on-ramp",
+		"handed_over":         "handed to another server",
+		"delivered":           "decided by another server, into a tunnel attached here",
+		"routed":              "from on-ramp to on-ramp (ARR-8)",
+		"speaking":            "of BGP between a customer's router and the network",
+		"answered":            "consumed, or answered with an ICMP error or reset",
+		"arr_failover":        "moves of a flow to another on-ramp of its group (ARR-11)",
+		"probes":              "tunnel probes sent",
+		"held":                "fragments kept until their datagram is whole",
+		"reassembly_timeouts": "datagrams of which a fragment did not come in time",
+		"relayed":             "flows that another server was asked to open, for want of a port",
+		"guests":              "flows that leave by another server than their home",
+		"route_lookups":       "route look-ups for replies (ARR-2)",
+		"flows_started":       "flows set up",
+		"flows_ended":         "flows that ended",
+		"flows":               "flows now",
+	}
 }
 
 // Kinds are the kinds of objects that somebody writes into a network's
@@ -59,6 +75,8 @@ type def struct {
 	// of names the measure that this one is a part of, shown as "1 of 3".
 	of   string
 	unit string
+	// about says what is measured.
+	about string
 }
 
 // schema is every measure by its full dotted name.
@@ -72,27 +90,43 @@ func globals() []string {
 // trafficMeasures are those of a traffic id, and of all.
 func (e EnvSpec) trafficMeasures() schema {
 	s := schema{
-		"total": {typ: integer, grows: true}, "clients": {typ: integer, grows: true},
-		"served":   {typ: integer, grows: true, of: "clients"},
-		"bytes_up": {typ: integer, grows: true}, "bytes_down": {typ: integer, grows: true},
-		"egress_pairs":       {typ: integer, grows: true},
-		"dedicated":          {typ: integer, grows: true, of: "total"},
-		"elsewhere":          {typ: integer, grows: true, of: "total"},
-		"ruled":              {typ: integer, grows: true, of: "total"},
-		"consistent":         {typ: boolean, grows: true},
-		"misdelivered_share": {typ: number},
+		"total":              {typ: integer, grows: true, about: "flows"},
+		"clients":            {typ: integer, grows: true, about: "hosts that opened one"},
+		"served":             {typ: integer, grows: true, of: "clients", about: "clients with at least one flow that is ok"},
+		"bytes_up":           {typ: integer, grows: true, about: "payload that reached servers"},
+		"bytes_down":         {typ: integer, grows: true, about: "payload that reached clients"},
+		"egress_pairs":       {typ: integer, grows: true, about: "different egress addresses and ports"},
+		"dedicated":          {typ: integer, grows: true, of: "total", about: "left by an address of their account's own"},
+		"elsewhere":          {typ: integer, grows: true, of: "total", about: "left from another datacenter than they came in by"},
+		"ruled":              {typ: integer, grows: true, of: "total", about: "left by an egress policy"},
+		"consistent":         {typ: boolean, grows: true, about: "no flow's replies were seen on two nodes"},
+		"misdelivered_share": {typ: number, about: "misdelivered of total"},
 	}
-	for _, r := range results() {
-		s[string(r)] = def{typ: integer, grows: true, of: "total"}
+	for r, about := range results() {
+		s[string(r)] = def{typ: integer, grows: true, of: "total", about: about}
 	}
-	for prefix, names := range map[string][]string{"ingress.": e.Datacenters, "from.": e.Datacenters, "as.": e.Countries, "by.": e.Rules, "at.": e.Names} {
-		for _, name := range names {
-			s[prefix+name] = def{typ: integer, grows: true, of: "total"}
+	for _, part := range []struct {
+		prefix string
+		names  []string
+		about  string
+	}{
+		{"ingress.", e.Datacenters, "came in by this datacenter"},
+		{"from.", e.Datacenters, "left from this datacenter"},
+		{"as.", e.Countries, "left by an address of this country"},
+		{"by.", e.Rules, "left by this egress policy"},
+		{"at.", e.Names, "ended at this host of a name"},
+	} {
+		for _, name := range part.names {
+			s[part.prefix+name] = def{typ: integer, grows: true, of: "total", about: part.about}
 		}
 	}
-	for _, time := range []string{"rtt_ms", "time_ms", "stall_ms"} {
+	for time, about := range map[string]string{
+		"rtt_ms":   "round trip, in ms",
+		"time_ms":  "from start to end of flows that are ok, in ms",
+		"stall_ms": "longest time without payload, in ms",
+	} {
 		for _, q := range []string{"p50", "p90", "p99", "max", "mean"} {
-			s[time+"."+q] = def{typ: number, grows: q == "max", unit: " ms"}
+			s[time+"."+q] = def{typ: number, grows: q == "max", unit: " ms", about: about}
 		}
 	}
 	return s
@@ -101,18 +135,19 @@ func (e EnvSpec) trafficMeasures() schema {
 // newSchema lists the measures of spec; with vs, also those of another variant.
 func newSchema(spec EnvSpec, vs bool) schema {
 	s := schema{
-		"egress.port_outside_slice": {typ: integer, grows: true},
-		"egress.addresses":          {typ: integer, grows: true},
-		"egress.announced":          {typ: integer, grows: true},
-		"backbone.packets":          {typ: integer, grows: true},
-		"backbone.bytes":            {typ: integer, grows: true},
-		"sessions.total":            {typ: integer, grows: true},
-		"sessions.refused":          {typ: integer, grows: true},
-		"route_lookups.returning":   {typ: integer, grows: true},
-		"drops.total":               {typ: integer, grows: true},
+		"egress.port_outside_slice": {typ: integer, grows: true, about: "packets that left with a port outside their server's slice, as taps saw them (SU-1)"},
+		"egress.addresses":          {typ: integer, grows: true, about: "egress addresses in use"},
+		"egress.announced":          {typ: integer, grows: true, about: "addresses of the blocks announced for them"},
+		"backbone.packets":          {typ: integer, grows: true, about: "packets between datacenters"},
+		"backbone.bytes":            {typ: integer, grows: true, about: "bytes between datacenters"},
+		"sessions.total":            {typ: integer, grows: true, about: "records of the session log"},
+		"sessions.refused":          {typ: integer, grows: true, about: "sessions that were not set up"},
+		"route_lookups.returning":   {typ: integer, grows: true, about: "route look-ups for replies; none with ARR (ARR-2)"},
+		"drops.total":               {typ: integer, grows: true, about: "packets that servers dropped"},
+		"config.objects":            {typ: integer, grows: true, about: "all that somebody has to write"},
 	}
-	for _, kind := range append([]string{"objects"}, Kinds()...) {
-		s["config."+kind] = def{typ: integer, grows: true}
+	for _, kind := range Kinds() {
+		s["config."+kind] = def{typ: integer, grows: true, about: kind + " that somebody has to write"}
 	}
 	for _, id := range append([]string{"all"}, spec.Traffic...) {
 		for name, d := range spec.trafficMeasures() {
@@ -122,11 +157,11 @@ func newSchema(spec EnvSpec, vs bool) schema {
 			s[id+"."+name] = d
 		}
 	}
-	for _, reason := range spec.Drops {
-		s["drops."+reason] = def{typ: integer, grows: true}
+	for reason, about := range spec.Drops {
+		s["drops."+reason] = def{typ: integer, grows: true, about: about}
 	}
-	for _, c := range spec.counters() {
-		s["hub."+c] = def{typ: integer, grows: c != "flows"} // flows is how many there are now
+	for c, about := range counters() {
+		s["hub."+c] = def{typ: integer, grows: c != "flows", about: about} // flows is how many there are now
 	}
 	if vs {
 		for name, d := range maps.Clone(s) {
@@ -137,13 +172,6 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		}
 	}
 	return s
-}
-
-func (e EnvSpec) counters() []string {
-	if e.Counters == nil {
-		return Counters()
-	}
-	return e.Counters
 }
 
 // below lists the names that may follow prefix and a dot, sorted; the top
@@ -171,7 +199,7 @@ func suggest(word string, names []string) string {
 			best, least = n, d
 		}
 	}
-	const few = 12
+	const few = 32
 	switch {
 	case best != "":
 		return fmt.Sprintf("did you mean %q?", best)
