@@ -5,7 +5,7 @@ go 1.26.8
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // delays and stalls as distributions, in constant memory
 	github.com/cilium/ebpf v0.22.0 // loads and attaches the programs; bpf2go makes them
-	github.com/containernetworking/plugins v1.9.1 // namespaces; CNI for a host's way out
+	github.com/containernetworking/plugins v1.9.1 // namespaces in which eBPF is tried
 	github.com/expr-lang/expr v1.17.8 // checks, compiled against typed measures
 	github.com/gaissmai/bart v0.30.0 // longest prefix match
 	github.com/google/go-cmp v0.7.0 // tests: differences that can be read

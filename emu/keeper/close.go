@@ -67,8 +67,8 @@ func (l *Lab) close() error {
 	// Children of children: nobody else can be in a namespace without a name.
 	err = errors.Join(err, killInside(inodes))
 	all := slices.Collect(maps.Values(l.spaces))
-	err = errors.Join(err, wire.Each(context.Background(), len(all), func(i int) error {
-		hastenGoodbyes(all[i])
+	err = errors.Join(err, wire.Each(context.Background(), len(all), func(t *netns.Thread, i int) error {
+		hastenGoodbyes(t, all[i])
 		return nil
 	}, func(int) {}))
 	for _, ns := range all {

@@ -13,4 +13,6 @@ func Inode(space *netns.NS) (uint64, error) { return inode(space) }
 func SetPatience(l *Lab, d time.Duration) { l.patience = d }
 
 // HastenGoodbyes is what Close does to connections that nobody holds.
-func HastenGoodbyes(space *netns.NS) { hastenGoodbyes(space) }
+func HastenGoodbyes(space *netns.NS) error {
+	return netns.Tour(func(t *netns.Thread) error { hastenGoodbyes(t, space); return nil })
+}

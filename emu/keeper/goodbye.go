@@ -16,27 +16,23 @@ import (
 // hastenGoodbyes has TCP give up on connections that no process holds any more:
 // the kernel repeats their last data and FIN for minutes, and each keeps its
 // namespace. Best effort; a namespace that is closed already is on its own.
-func hastenGoodbyes(ns *netns.NS) {
-	_ = ns.Do(func() error {
-		if !anyTCP() {
-			return nil
-		}
-		// Where the kernel cannot end connections at once (INET_DIAG_DESTROY), it
-		// gives up when next it would repeat. 0 would stand for 8. It is of both
-		// families.
-		err := os.WriteFile("/proc/sys/net/ipv4/tcp_orphan_retries", []byte("1"), 0)
-		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-			all, listed := netlink.SocketDiagTCP(family)
-			err = errors.Join(err, listed)
-			for _, s := range all {
-				if s.State == netlink.TCP_TIME_WAIT || s.State == netlink.TCP_LISTEN {
-					continue // keeps nothing; ends with its process
-				}
-				err = errors.Join(err, destroy(s))
+func hastenGoodbyes(t *netns.Thread, ns *netns.NS) {
+	if t.Enter(ns) != nil || !anyTCP() {
+		return
+	}
+	// Where the kernel cannot end connections at once (INET_DIAG_DESTROY), it
+	// gives up when next it would repeat. 0 would stand for 8. It is of both
+	// families.
+	_ = os.WriteFile("/proc/sys/net/ipv4/tcp_orphan_retries", []byte("1"), 0)
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		all, _ := netlink.SocketDiagTCP(family)
+		for _, s := range all {
+			if s.State == netlink.TCP_TIME_WAIT || s.State == netlink.TCP_LISTEN {
+				continue // keeps nothing; ends with its process
 			}
+			_ = destroy(s)
 		}
-		return err
-	})
+	}
 }
 
 // anyTCP says whether the calling thread's namespace has TCP sockets, or might

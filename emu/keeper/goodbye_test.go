@@ -60,7 +60,9 @@ func goodbyesEnd(t *testing.T, network, at string) {
 	if got := connections(t, ns); got != 2 {
 		t.Fatalf("%d connections before, want both ends", got)
 	}
-	keeper.HastenGoodbyes(ns)
+	if err := keeper.HastenGoodbyes(ns); err != nil {
+		t.Fatal(err)
+	}
 	if got := connections(t, ns); got != 0 {
 		t.Errorf("%d connections are left, want none", got)
 	}

@@ -91,8 +91,8 @@ func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress)
 		ids = append(ids, wire.Middle)
 	}
 	made := make([]*netns.NS, len(ids))
-	err := wire.Each(ctx, len(made), func(i int) error {
-		ns, err := netns.New()
+	err := wire.Each(ctx, len(made), func(t *netns.Thread, i int) error {
+		ns, err := t.New()
 		if err == nil {
 			made[i] = ns
 			err = l.witness.watch(ns, i)

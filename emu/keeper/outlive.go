@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/rtnl"
 )
 
 // A keeper that is killed cannot look whether everything is gone. Somebody who
@@ -14,7 +15,7 @@ import (
 // Watch numbers all namespaces of the lab in the namespace of the calling
 // process, which is to outlive the lab.
 func (l *Lab) Watch() error {
-	conn, err := dial()
+	conn, err := rtnl.Dial()
 	if err != nil {
 		return err
 	}

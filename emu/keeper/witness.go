@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/rtnl"
 )
 
 // Attributes of linux/net_namespace.h.
@@ -26,7 +27,7 @@ const (
 // only way to see the end of something that has no name.
 type witness struct {
 	space *netns.NS
-	conn  *nl.SocketHandle
+	conn  *rtnl.Conn
 }
 
 // newWitness makes the namespace.
@@ -46,7 +47,7 @@ func newWitness() (*witness, error) {
 func witnessIn(space *netns.NS) (*witness, error) {
 	w := &witness{space: space}
 	err := space.Do(func() (err error) {
-		w.conn, err = dial()
+		w.conn, err = rtnl.Dial()
 		return err
 	})
 	if err != nil {
@@ -55,33 +56,16 @@ func witnessIn(space *netns.NS) (*witness, error) {
 	return w, nil
 }
 
-// dial opens a routing socket in the namespace of the calling thread.
-func dial() (*nl.SocketHandle, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
-	if err != nil {
-		return nil, fmt.Errorf("open routing socket: %w", err)
-	}
-	return &nl.SocketHandle{Socket: s}, nil
-}
-
 func (w *witness) close() error {
 	w.conn.Close()
 	return w.space.Close()
 }
 
-func (w *witness) request(kind, flags int) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(kind, flags)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: w.conn}
-	req.AddData(nl.NewRtGenMsg())
-	return req
-}
-
 // watch gives a namespace the number id.
 func (w *witness) watch(space *netns.NS, id int) error {
-	req := w.request(unix.RTM_NEWNSID, unix.NLM_F_ACK)
-	req.AddData(nl.NewRtAttr(netnsaFD, nl.Uint32Attr(uint32(space.Fd()))))
-	req.AddData(nl.NewRtAttr(netnsaID, nl.Uint32Attr(uint32(id))))
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+	_, err := w.conn.Ask(unix.RTM_NEWNSID, 0, nl.NewRtGenMsg(),
+		nl.NewRtAttr(netnsaFD, nl.Uint32Attr(uint32(space.Fd()))), nl.NewRtAttr(netnsaID, nl.Uint32Attr(uint32(id))))
+	if err != nil {
 		return fmt.Errorf("number namespace: %w", err)
 	}
 	return nil
@@ -91,7 +75,7 @@ func (w *witness) watch(space *netns.NS, id int) error {
 // Linux 6.18 ends its answer with what fits one message, 134 of them.
 func (w *witness) alive() ([]int, error) {
 	for {
-		msgs, err := w.request(unix.RTM_GETNSID, unix.NLM_F_DUMP).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWNSID)
+		msgs, err := w.conn.Ask(unix.RTM_GETNSID, unix.NLM_F_DUMP, nl.NewRtGenMsg())
 		if errors.Is(err, nl.ErrDumpInterrupted) {
 			continue // one went meanwhile
 		}

@@ -44,7 +44,7 @@ func OpenRoutes(ns *netns.NS) (*Routes, error) {
 // Close closes the socket. It is idempotent.
 func (r *Routes) Close() {
 	if r.conn != nil {
-		r.conn.close()
+		r.conn.Close()
 		r.conn = nil
 	}
 }
@@ -74,7 +74,7 @@ func (r *Routes) Replace(k plan.KernelRoute) error {
 		}
 		parts = append(parts, nl.NewRtAttr(unix.RTA_MULTIPATH, hops))
 	}
-	if _, err := r.conn.ask(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, parts...); err != nil {
+	if _, err := r.conn.Ask(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, parts...); err != nil {
 		return fmt.Errorf("route %v via %v: %w", k.To, k.Hops, err)
 	}
 	return nil
@@ -84,7 +84,7 @@ func (r *Routes) Replace(k plan.KernelRoute) error {
 func (r *Routes) Remove(k plan.KernelRoute) error {
 	m, parts := routeMessage(plan.KernelRoute{To: k.To})
 	m.Type, m.Scope = unix.RTN_UNSPEC, unix.RT_SCOPE_NOWHERE
-	if _, err := r.conn.ask(unix.RTM_DELROUTE, 0, parts...); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if _, err := r.conn.Ask(unix.RTM_DELROUTE, 0, parts...); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("remove route %v: %w", k.To, err)
 	}
 	return nil
@@ -118,7 +118,7 @@ func appendHop(b []byte, h hop) []byte {
 func (r *Routes) Follows(k plan.KernelRoute) error {
 	m := nl.NewRtMsg()
 	m.Family, m.Dst_len = family(k.To.Addr()), uint8(k.To.Addr().BitLen())
-	all, err := r.conn.ask(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, m, nl.NewRtAttr(unix.RTA_DST, k.To.Addr().AsSlice()))
+	all, err := r.conn.Ask(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, m, nl.NewRtAttr(unix.RTA_DST, k.To.Addr().AsSlice()))
 	if len(k.Hops) == 0 {
 		if err == nil {
 			return fmt.Errorf("route %v: want a black hole, got a way", k.To)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/emu/rtnl"
 )
 
 // vethInfoPeer is VETH_INFO_PEER of linux/veth.h: the other end, as an
@@ -19,50 +21,31 @@ const vethInfoPeer = 1
 // loopback is the ifindex of lo in every namespace.
 const loopback = 1
 
-// The library works out the byte order at its first use, unsafely for others at
-// the same time. This is that use, before there are others.
-var _ = nl.NativeEndian()
-
 // conn is a routing socket inside one namespace. It is safe for concurrent use.
 //
 // The messages are written out here, and not asked of the netlink library's
 // higher functions: those look links up by name before each change, cannot
 // number the far end of a veth, and know no nexthop objects.
-type conn struct {
-	sockets map[int]*nl.SocketHandle
-}
+type conn struct{ *rtnl.Conn }
 
 // dial opens a conn in the namespace of the calling thread.
 func dial() (*conn, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group
+	c, err := rtnl.Dial()
 	if err != nil {
-		return nil, fmt.Errorf("open routing socket: %w", err)
+		return nil, err
 	}
-	// The kernel then says in words what it refuses; without it, by number only.
-	_ = s.SetExtAck(true)
-	return &conn{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}}, nil
+	return &conn{c}, nil
 }
 
-func (c *conn) close() {
-	for _, s := range c.sockets {
-		s.Close()
-	}
+// creation asks for something that must not exist yet.
+func creation(kind int, parts ...nl.NetlinkRequestData) rtnl.Message {
+	return rtnl.Message{Kind: kind, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Parts: parts}
 }
 
-// ask sends one message and returns the kernel's answers.
-func (c *conn) ask(kind, flags int, parts ...nl.NetlinkRequestData) ([][]byte, error) {
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	req.Sockets = c.sockets
-	for _, p := range parts {
-		req.AddData(p)
-	}
-	return req.Execute(unix.NETLINK_ROUTE, 0)
-}
-
-// create is ask for something that must not exist yet.
-func (c *conn) create(kind int, parts ...nl.NetlinkRequestData) error {
-	_, err := c.ask(kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
-	return err
+// explained is a message whose refusal is told with what it was for.
+func explained(m rtnl.Message, format string, args ...any) rtnl.Message {
+	m.Explain = func(err error) error { return fmt.Errorf(format+": %w", append(args, err)...) }
+	return m
 }
 
 // header is a fixed message header as bytes.
@@ -115,10 +98,10 @@ func ifinfo(index int) *nl.IfInfomsg {
 	return m
 }
 
-// veth makes a pair in one message: a in the conn's namespace, b in that of
+// veth makes a pair in one message: a in the namespace that is asked, b in that of
 // the descriptor (or beside a, if it is negative). Names, numbers and MACs are
 // fixed from the first moment, and no end is ever anywhere else.
-func (c *conn) veth(a, b end, namespace int) error {
+func veth(a, b end, namespace int) rtnl.Message {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(unix.IFLA_INFO_DATA, nil).AddRtAttr(vethInfoPeer, nil)
@@ -130,12 +113,14 @@ func (c *conn) veth(a, b end, namespace int) error {
 		peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(namespace)))
 	}
 	parts := append([]nl.NetlinkRequestData{ifinfo(a.index)}, a.attributes()...)
-	return c.create(unix.RTM_NEWLINK, append(parts, info)...)
+	m := creation(unix.RTM_NEWLINK, append(parts, info)...)
+	m.Explain = vethError
+	return m
 }
 
 // named is the index of an interface; 0 if there is none of that name.
 func (c *conn) named(name string) (int, error) {
-	msgs, err := c.ask(unix.RTM_GETLINK, 0, ifinfo(0), text(unix.IFLA_IFNAME, name))
+	msgs, err := c.Ask(unix.RTM_GETLINK, 0, ifinfo(0), text(unix.IFLA_IFNAME, name))
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return 0, nil
@@ -145,13 +130,17 @@ func (c *conn) named(name string) (int, error) {
 	return int(nl.DeserializeIfInfomsg(msgs[0]).Index), nil
 }
 
+// change is a message that changes an interface.
+func change(m *nl.IfInfomsg, parts ...nl.NetlinkRequestData) rtnl.Message {
+	return rtnl.Message{Kind: unix.RTM_SETLINK, Parts: append([]nl.NetlinkRequestData{m}, parts...)}
+}
+
 // up raises an interface. The kernel refuses to raise both ends as it makes
 // them, so this is a message of its own.
-func (c *conn) up(index int) error {
+func up(index int) rtnl.Message {
 	m := ifinfo(index)
 	m.Flags, m.Change = unix.IFF_UP, unix.IFF_UP
-	_, err := c.ask(unix.RTM_SETLINK, 0, m)
-	return err
+	return change(m)
 }
 
 // Of linux/rtnetlink.h and linux/ip.h: where an interface's IPv4 parameters are
@@ -164,22 +153,20 @@ const (
 
 // ipv4 sets an IPv4 parameter of an interface, what sysctl(8) has under
 // net.ipv4.conf, without a file.
-func (c *conn) ipv4(index, parameter int, value uint32) error {
+func ipv4(index, parameter int, value uint32) rtnl.Message {
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
 	spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(iflaInetConf, nil).AddRtAttr(parameter, nl.Uint32Attr(value))
-	_, err := c.ask(unix.RTM_SETLINK, 0, ifinfo(index), spec)
-	return err
+	return change(ifinfo(index), spec)
 }
 
 // quiet has an interface ask nobody for neighbours and be a member of no group:
 // IPv6 would report each group that it joins (RFC 3810), the one of each address
 // among them. All neighbours are permanent, so that nothing is missed. It must
 // have neither addresses yet nor forwarding.
-func (c *conn) quiet(index int) error {
+func quiet(index int) rtnl.Message {
 	m := ifinfo(index)
 	m.Flags, m.Change = unix.IFF_NOARP, unix.IFF_NOARP|unix.IFF_MULTICAST
-	_, err := c.ask(unix.RTM_SETLINK, 0, m)
-	return err
+	return change(m)
 }
 
 // carrierPatience bounds the wait for the carrier of a pair whose ends are both up.
@@ -190,7 +177,7 @@ const carrierPatience = 2 * time.Second
 func (c *conn) ready(index int) error {
 	const want = unix.IFF_LOWER_UP | unix.IFF_RUNNING
 	for deadline := time.Now().Add(carrierPatience); ; time.Sleep(time.Millisecond) {
-		msgs, err := c.ask(unix.RTM_GETLINK, 0, ifinfo(index))
+		msgs, err := c.Ask(unix.RTM_GETLINK, 0, ifinfo(index))
 		if err != nil {
 			return err
 		}
@@ -210,7 +197,7 @@ func (c *conn) addressed(a netip.Addr) error {
 	for deadline := time.Now().Add(carrierPatience); ; time.Sleep(time.Millisecond) {
 		m := nl.NewRtMsg()
 		*m = nl.RtMsg{RtMsg: unix.RtMsg{Family: family(a), Dst_len: uint8(a.BitLen())}}
-		msgs, err := c.ask(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
+		msgs, err := c.Ask(unix.RTM_GETROUTE, 0, m, nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
 		if err == nil && len(msgs) == 1 && nl.DeserializeRtMsg(msgs[0]).Type == unix.RTN_LOCAL {
 			return nil
 		}
@@ -222,18 +209,18 @@ func (c *conn) addressed(a netip.Addr) error {
 
 // address gives an interface an address, usable at once (no duplicate address
 // detection) and without a broadcast address.
-func (c *conn) address(index int, p netip.Prefix) error {
+func address(index int, p netip.Prefix) rtnl.Message {
 	h := header{family(p.Addr()), byte(p.Bits()), unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE}
 	h = binary.NativeEndian.AppendUint32(h, uint32(index))
 	a := p.Addr().AsSlice()
-	return c.create(unix.RTM_NEWADDR, h, nl.NewRtAttr(unix.IFA_LOCAL, a), nl.NewRtAttr(unix.IFA_ADDRESS, a))
+	return creation(unix.RTM_NEWADDR, h, nl.NewRtAttr(unix.IFA_LOCAL, a), nl.NewRtAttr(unix.IFA_ADDRESS, a))
 }
 
 // neighbor says for good where an address is.
-func (c *conn) neighbor(index int, a netip.Addr, mac net.HardwareAddr) error {
+func neighbor(index int, a netip.Addr, mac net.HardwareAddr) rtnl.Message {
 	h := header{family(a), 0, 0, 0}
 	h = binary.NativeEndian.AppendUint32(h, uint32(index))
 	h = binary.NativeEndian.AppendUint16(h, unix.NUD_PERMANENT)
 	h = append(h, 0, unix.RTN_UNICAST)
-	return c.create(unix.RTM_NEWNEIGH, h, nl.NewRtAttr(unix.NDA_DST, a.AsSlice()), nl.NewRtAttr(unix.NDA_LLADDR, mac))
+	return creation(unix.RTM_NEWNEIGH, h, nl.NewRtAttr(unix.NDA_DST, a.AsSlice()), nl.NewRtAttr(unix.NDA_LLADDR, mac))
 }

@@ -54,14 +54,14 @@ func (r *Routes) muteBoth(name string, mute bool) error {
 
 func (r *Routes) muteOne(index int, mute bool) error {
 	if !mute {
-		_, err := r.conn.ask(unix.RTM_DELQDISC, 0, queue(index))
+		_, err := r.conn.Ask(unix.RTM_DELQDISC, 0, queue(index))
 		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EINVAL) {
 			return nil
 		}
 		return err
 	}
 	room := nl.NewRtAttr(nl.TCA_OPTIONS, binary.NativeEndian.AppendUint32(nil, 0)) // struct tc_fifo_qopt
-	_, err := r.conn.ask(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, queue(index), text(nl.TCA_KIND, "pfifo"), room)
+	_, err := r.conn.Ask(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, queue(index), text(nl.TCA_KIND, "pfifo"), room)
 	return err
 }
 
@@ -74,10 +74,7 @@ func (r *Routes) Shape(name string, c impair.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := r.conn.shape(index, c); err != nil {
-		return fmt.Errorf("rate %v on %s: %w", c.Rate, name, err)
-	}
-	return nil
+	return r.conn.Send(explained(shape(index, c), "rate %v on %s", c.Rate, name))
 }
 
 // Muted says whether the kernel has the interface send nothing.
@@ -86,7 +83,7 @@ func (r *Routes) Muted(name string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	all, err := r.conn.ask(unix.RTM_GETQDISC, unix.NLM_F_DUMP, queue(0))
+	all, err := r.conn.Ask(unix.RTM_GETQDISC, unix.NLM_F_DUMP, queue(0))
 	if err != nil {
 		return false, fmt.Errorf("queues of %s: %w", name, err)
 	}
@@ -114,7 +111,7 @@ func (r *Routes) SetMTU(name string, mtu int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.conn.ask(unix.RTM_SETLINK, 0, ifinfo(index), u32(unix.IFLA_MTU, uint32(mtu))); err != nil {
+	if _, err := r.conn.Ask(unix.RTM_SETLINK, 0, ifinfo(index), u32(unix.IFLA_MTU, uint32(mtu))); err != nil {
 		return fmt.Errorf("MTU %d of %s: %w", mtu, name, err)
 	}
 	return nil
@@ -126,7 +123,7 @@ func (r *Routes) MTU(name string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	all, err := r.conn.ask(unix.RTM_GETLINK, 0, ifinfo(index))
+	all, err := r.conn.Ask(unix.RTM_GETLINK, 0, ifinfo(index))
 	if err != nil || len(all) != 1 {
 		return 0, fmt.Errorf("MTU of %s: %d answers, %w", name, len(all), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/emu/rtnl"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -21,17 +22,17 @@ type hop struct {
 	via   netip.Addr // invalid: the destination itself is on the link
 }
 
-// router writes one namespace's routes.
+// router works out the messages for one namespace's routes.
 //
 // A route over several hops goes through a group of nexthop objects: when one
 // server's namespace goes, its hop leaves the group. A plain multipath route
 // would vanish whole.
 type router struct {
-	conn   *conn
-	index  map[string]int // of the node's interfaces
-	hops   map[hop]uint32 // nexthop objects so far
-	groups []group
-	last   uint32 // the latest nexthop id given
+	messages []rtnl.Message // so far, in the order in which the kernel is to have them
+	index    map[string]int // of the node's interfaces
+	hops     map[hop]uint32 // nexthop objects so far
+	groups   []group
+	last     uint32 // the latest nexthop id given
 }
 
 type group struct {
@@ -52,9 +53,7 @@ func (r *router) route(k plan.KernelRoute) error {
 		}
 		hops[i] = hop{index, h.Via}
 	}
-	if err := r.write(k, hops); err != nil {
-		return fmt.Errorf("route %v via %v: %w", k.To, k.Hops, err)
-	}
+	r.write(k, hops)
 	return nil
 }
 
@@ -81,7 +80,7 @@ func single(m *nl.RtMsg, h hop) []nl.NetlinkRequestData {
 	return append(parts, nl.NewRtAttr(unix.RTA_GATEWAY, h.via.AsSlice()))
 }
 
-func (r *router) write(k plan.KernelRoute, hops []hop) error {
+func (r *router) write(k plan.KernelRoute, hops []hop) {
 	m, parts := routeMessage(k)
 	switch len(hops) {
 	case 0:
@@ -89,29 +88,25 @@ func (r *router) write(k plan.KernelRoute, hops []hop) error {
 	case 1:
 		parts = append(parts, single(m, hops[0])...)
 	default:
-		id, err := r.group(hops, family(k.To.Addr()))
-		if err != nil {
-			return err
-		}
-		parts = append(parts, u32(rtaNexthop, id))
+		parts = append(parts, u32(rtaNexthop, r.group(hops, family(k.To.Addr()))))
 	}
-	return r.conn.create(unix.RTM_NEWROUTE, parts...)
+	r.add(creation(unix.RTM_NEWROUTE, parts...), "route %v via %v", k.To, k.Hops)
+}
+
+func (r *router) add(m rtnl.Message, format string, args ...any) {
+	r.messages = append(r.messages, explained(m, format, args...))
 }
 
 // group finds or makes the group of these hops.
-func (r *router) group(hops []hop, fam byte) (uint32, error) {
+func (r *router) group(hops []hop, fam byte) uint32 {
 	members := make([]uint32, len(hops))
 	for i, h := range hops {
-		id, err := r.hop(h, fam)
-		if err != nil {
-			return 0, err
-		}
-		members[i] = id
+		members[i] = r.hop(h, fam)
 	}
 	slices.Sort(members)
 	for _, g := range r.groups {
 		if slices.Equal(g.members, members) {
-			return g.id, nil
+			return g.id
 		}
 	}
 	// struct nexthop_grp: id, weight - 1, reserved.
@@ -121,19 +116,16 @@ func (r *router) group(hops []hop, fam byte) (uint32, error) {
 		grp = append(grp, 0, 0, 0, 0)
 	}
 	r.last++
-	err := r.conn.create(unix.RTM_NEWNEXTHOP, nexthop(unix.AF_UNSPEC, 0),
-		u32(unix.NHA_ID, r.last), nl.NewRtAttr(unix.NHA_GROUP, grp))
-	if err != nil {
-		return 0, fmt.Errorf("nexthop group: %w", err)
-	}
+	r.add(creation(unix.RTM_NEWNEXTHOP, nexthop(unix.AF_UNSPEC, 0),
+		u32(unix.NHA_ID, r.last), nl.NewRtAttr(unix.NHA_GROUP, grp)), "nexthop group of %v", hops)
 	r.groups = append(r.groups, group{r.last, members})
-	return r.last, nil
+	return r.last
 }
 
 // hop finds or makes the nexthop object of h.
-func (r *router) hop(h hop, fam byte) (uint32, error) {
+func (r *router) hop(h hop, fam byte) uint32 {
 	if id, ok := r.hops[h]; ok {
-		return id, nil
+		return id
 	}
 	r.last++
 	parts := []nl.NetlinkRequestData{nil, u32(unix.NHA_ID, r.last), u32(unix.NHA_OIF, uint32(h.index))}
@@ -143,11 +135,9 @@ func (r *router) hop(h hop, fam byte) (uint32, error) {
 	} else {
 		parts[0] = nexthop(fam, 0)
 	}
-	if err := r.conn.create(unix.RTM_NEWNEXTHOP, parts...); err != nil {
-		return 0, fmt.Errorf("nexthop %v: %w", h.via, err)
-	}
+	r.add(creation(unix.RTM_NEWNEXTHOP, parts...), "nexthop %v", h.via)
 	r.hops[h] = r.last
-	return r.last, nil
+	return r.last
 }
 
 // nexthop is struct nhmsg: family, scope, protocol, reserved, flags.

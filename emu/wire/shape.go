@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/rtnl"
 )
 
 const (
@@ -45,9 +46,9 @@ func bucket(c impair.Config) *nl.RtAttr {
 }
 
 // shape gives what an interface sends a rate.
-func (c *conn) shape(index int, s impair.Config) error {
+func shape(index int, s impair.Config) rtnl.Message {
 	m := &nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(index), Handle: bucketHandle, Parent: root}
-	return c.create(unix.RTM_NEWQDISC, m, text(nl.TCA_KIND, "tbf"), bucket(s))
+	return creation(unix.RTM_NEWQDISC, m, text(nl.TCA_KIND, "tbf"), bucket(s))
 }
 
 // Shaped is how many packets an interface with a rate has sent, and how many found
@@ -57,7 +58,7 @@ func (r *Routes) Shaped(name string) (sent, overflowed uint64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	all, err := r.conn.ask(unix.RTM_GETQDISC, unix.NLM_F_DUMP, &nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(index)})
+	all, err := r.conn.Ask(unix.RTM_GETQDISC, unix.NLM_F_DUMP, &nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(index)})
 	if err != nil {
 		return 0, 0, fmt.Errorf("rate of %s: %w", name, err)
 	}

@@ -49,7 +49,7 @@ func MakeSplice(l *plan.Link, at int, space func(node string) *netns.NS) (*Splic
 	if err != nil {
 		return nil, fmt.Errorf("splice %s: %w", l.ID, err)
 	}
-	defer inside.close()
+	defer inside.Close()
 	for i, e := range s.Cut.Ends() {
 		b := &s.ends[i]
 		b.space, b.node, b.name = space(e.Node), e.Node, e.Sees
@@ -77,19 +77,19 @@ func (b *beside) make(inner, mtu int, middle *netns.NS, inside *conn) error {
 		if err != nil {
 			return err
 		}
-		defer c.close()
+		defer c.Close()
 		b.end, b.sees = own.Index, extraName(own.Index)
 		outer := end{name: b.sees, mac: own.HardwareAddr, mtu: mtu}
-		if err := c.veth(outer, end{name: fmt.Sprintf("w%d", inner), index: inner, mtu: mtu}, middle.Fd()); err != nil {
-			return vethError(err)
+		if err := c.Send(veth(outer, end{name: fmt.Sprintf("w%d", inner), index: inner, mtu: mtu}, middle.Fd())); err != nil {
+			return err
 		}
 		if b.extra, err = netns.Index(b.sees); err != nil {
 			return err
 		}
-		if err := errors.Join(c.quiet(b.extra), StopOffloads(b.sees), redirect(b.extra, netlink.HANDLE_MIN_INGRESS, b.end, netlink.TCA_INGRESS_REDIR)); err != nil {
+		if err := errors.Join(c.Send(quiet(b.extra)), StopOffloads(b.sees), redirect(b.extra, netlink.HANDLE_MIN_INGRESS, b.end, netlink.TCA_INGRESS_REDIR)); err != nil {
 			return err
 		}
-		if err := errors.Join(c.up(b.extra), inside.up(inner)); err != nil {
+		if err := errors.Join(c.Send(up(b.extra)), inside.Send(up(inner))); err != nil {
 			return err
 		}
 		return errors.Join(c.ready(b.extra), inside.ready(inner))

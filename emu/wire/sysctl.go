@@ -64,7 +64,7 @@ func settings(n *plan.Node, withV6 bool) []setting {
 		s = append(s,
 			setting{"net.ipv4.fib_multipath_hash_policy", "3", false},
 			setting{"net.ipv4.fib_multipath_hash_fields", "55", false},
-			setting{"net.ipv4.fib_multipath_hash_seed", strconv.FormatUint(uint64(n.MultipathSeed()), 10), true}, // Linux 6.11; of IPv6 too
+			setting{multipathSeed, strconv.FormatUint(uint64(n.MultipathSeed()), 10), true}, // Linux 6.11; of IPv6 too
 		)
 		if withV6 {
 			s = append(s,
@@ -103,41 +103,56 @@ var forward6 = []setting{{"net.ipv6.conf.all.forwarding", "1", false}}
 // processor that whoever holds the lock may be waiting for.
 const impatient = "net.ipv6.conf.all.disable_ipv6"
 
+// multipathSeed is the one parameter whose value differs from node to node.
+const multipathSeed = "net.ipv4.fib_multipath_hash_seed"
+
 // apply writes the settings in the namespace of the calling thread: /proc/sys/net
 // is the opener's.
 func apply(ss []setting) error {
-	return applyInTurn(ss, func(write func() error) error { return write() })
-}
-
-// applyInTurn has turn make the write of what is impatient.
-func applyInTurn(ss []setting, turn func(write func() error) error) (err error) {
 	root, err := procfs()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unix.Close(root)) }()
 	for _, s := range ss {
-		write := func() error { return set(root, s.key, s.value) }
-		if s.key == impatient {
-			err = turn(write)
-		} else {
-			err = write()
-		}
-		gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrPermission)
-		if err != nil && !(s.optional && gone) {
-			return fmt.Errorf("set %s=%s: %w", s.key, s.value, err)
+		if e := s.unexcused(set(root, s.key, s.value)); e != nil {
+			err = errors.Join(err, e)
+			break
 		}
 	}
-	return nil
+	return errors.Join(err, unix.Close(root))
+}
+
+// unexcused says what could not be set, unless it may be missing.
+func (s setting) unexcused(err error) error {
+	gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, os.ErrPermission)
+	if err == nil || s.optional && gone {
+		return nil
+	}
+	return fmt.Errorf("set %s=%s: %w", s.key, s.value, err)
 }
 
 func set(root int, key, value string) error {
-	fd, err := unix.Openat(root, "sys/"+strings.ReplaceAll(key, ".", "/"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := openKey(root, key, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
 	_, err = unix.Write(fd, []byte(value))
 	return errors.Join(err, unix.Close(fd))
+}
+
+// get is the value of a parameter as the kernel writes it.
+func get(root int, key string) (string, error) {
+	fd, err := openKey(root, key, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	var b [256]byte
+	n, err := unix.Read(fd, b[:])
+	return strings.TrimSpace(string(b[:max(n, 0)])), errors.Join(err, unix.Close(fd))
+}
+
+func openKey(root int, key string, mode int) (fd int, err error) {
+	return unix.Openat(root, "sys/"+strings.ReplaceAll(key, ".", "/"), mode|unix.O_CLOEXEC, 0)
 }
 
 // procfs opens a fresh instance of procfs, mounted nowhere. In one instance the

@@ -21,10 +21,10 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/rtnl"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -54,12 +54,13 @@ func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS,
 	stages := []struct {
 		name  string
 		total int
-		do    func(i int) error
+		do    func(t *netns.Thread, i int) error
+		then  func(ctx context.Context) error // nil: nothing
 	}{
-		{StageNodes, len(b.places), b.node},
-		{StageLinks, len(b.links) + len(b.tunnels), b.pair},
+		{StageNodes, len(b.places), b.node, b.parameters.check},
+		{StageLinks, len(b.links) + len(b.tunnels), b.pair, b.carriers},
 		// Only now: a nexthop object needs the carrier of its link.
-		{StageRoutes, len(p.Nodes), b.routes},
+		{StageRoutes, len(p.Nodes), b.routes, nil},
 	}
 	for _, s := range stages {
 		tell := func(done int) {
@@ -67,16 +68,21 @@ func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS,
 				progress(s.name, done, s.total)
 			}
 		}
-		if err := Each(ctx, s.total, s.do, tell); err != nil {
+		err := Each(ctx, s.total, s.do, tell)
+		if err == nil && s.then != nil {
+			err = s.then(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Each runs do(0) … do(n-1) on as many workers as are of use to the kernel,
+// Each runs do(0) … do(n-1) on as many threads as are of use to the kernel,
 // until one fails or ctx ends, and tells how many are done, one call at a time.
-func Each(ctx context.Context, n int, do func(i int) error, tell func(done int)) error {
+// What a thread is in when do begins is what it was left in.
+func Each(ctx context.Context, n int, do func(t *netns.Thread, i int) error, tell func(done int)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	next, done := 0, 0
@@ -86,22 +92,23 @@ func Each(ctx context.Context, n int, do func(i int) error, tell func(done int))
 		next++
 		return next - 1
 	}
-	for range min(workers, n) {
-		g.Go(func() error {
-			for i := take(); i < n; i = take() {
-				if err := context.Cause(ctx); err != nil {
-					return context.Cause(ctx)
-				}
-				if err := do(i); err != nil {
-					return err
-				}
-				mu.Lock()
-				done++
-				tell(done)
-				mu.Unlock()
+	work := func(t *netns.Thread) error {
+		for i := take(); i < n; i = take() {
+			if err := context.Cause(ctx); err != nil {
+				return err
 			}
-			return nil
-		})
+			if err := do(t, i); err != nil {
+				return err
+			}
+			mu.Lock()
+			done++
+			tell(done)
+			mu.Unlock()
+		}
+		return nil
+	}
+	for range min(workers, n) {
+		g.Go(func() error { return netns.Tour(work) })
 	}
 	return g.Wait()
 }
@@ -144,14 +151,14 @@ type place struct {
 
 // builder holds a plan with every interface numbered.
 type builder struct {
-	places  []*place // as the plan's nodes, then the middle of impaired links if there are any
-	links   []pair   // as the plan's links, impaired ones as two halves
-	tunnels []pair
-	turn    sync.Mutex // held by the worker that wants the kernel's routing lock
+	places     []*place // as the plan's nodes, then the middle of impaired links if there are any
+	links      []pair   // as the plan's links, impaired ones as two halves
+	tunnels    []pair
+	parameters parameters
 }
 
 func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
-	b := &builder{}
+	b := &builder{parameters: parameters{kinds: make(map[string]*kind)}}
 	byID := make(map[string]*place, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
@@ -214,75 +221,70 @@ func (p *place) sees(addresses []netip.Prefix) {
 }
 
 func (b *builder) close() {
+	b.parameters.close()
 	for _, p := range b.places {
 		if p.conn != nil {
-			p.conn.close()
+			p.conn.Close()
 		}
 	}
 }
 
-// node writes a node's kernel parameters, before it has any interface to
-// inherit others, and opens its routing socket.
-func (b *builder) node(i int) error {
+// node opens a node's routing socket and writes its kernel parameters, before it
+// has any interface to inherit others.
+func (b *builder) node(t *netns.Thread, i int) error {
 	p := b.places[i]
-	err := p.space.Do(func() error {
-		var err error
-		if p.conn, err = dial(); err != nil {
-			return err
-		}
-		return applyInTurn(settings(p.plan, p.v6), func(write func() error) error {
-			b.turn.Lock()
-			defer b.turn.Unlock()
-			// A question that the kernel answers under its routing lock sleeps as long as
-			// somebody else has that.
-			if _, err := p.conn.ask(unix.RTM_GETLINK, 0, ifinfo(loopback)); err != nil {
-				return err
-			}
-			return write()
-		})
-	})
+	err := t.Enter(p.space)
+	if err == nil {
+		p.conn, err = dial()
+	}
+	if err == nil {
+		err = b.parameters.write(p)
+	}
 	if err != nil {
 		return fmt.Errorf("node %s: %w", p.plan.ID, err)
 	}
 	return nil
 }
 
-// pair makes the i-th veth, links first, and dresses both ends.
-func (b *builder) pair(i int) error {
-	var w *pair
+// of is the i-th pair, links first.
+func (b *builder) of(i int) *pair {
 	if i < len(b.links) {
-		w = &b.links[i]
-	} else {
-		w = &b.tunnels[i-len(b.links)]
+		return &b.links[i]
 	}
-	if err := w.make(); err != nil {
-		return fmt.Errorf("%s (%s/%s – %s/%s): %w", w.what,
-			w.a.node.plan.ID, w.a.name, w.b.node.plan.ID, w.b.name, err)
-	}
-	return nil
+	return &b.tunnels[i-len(b.links)]
 }
 
-func (w *pair) make() error {
-	if err := w.a.node.conn.veth(w.a.end, w.b.end, w.b.node.space.Fd()); err != nil {
-		return vethError(err)
+func (w *pair) explain(err error) error {
+	if err == nil {
+		return nil
 	}
-	if err := w.a.dress(w.b.end); err != nil {
-		return err
-	}
-	if err := w.b.dress(w.a.end); err != nil {
-		return err
-	}
-	if err := w.a.node.conn.ready(w.a.index); err != nil {
-		return fmt.Errorf("%s: %w", w.a.name, err)
-	}
-	if err := w.b.node.conn.ready(w.b.index); err != nil {
-		return fmt.Errorf("%s: %w", w.b.name, err)
-	}
-	return errors.Join(w.a.settle(), w.b.settle())
+	return fmt.Errorf("%s (%s/%s – %s/%s): %w", w.what, w.a.node.plan.ID, w.a.name, w.b.node.plan.ID, w.b.name, err)
 }
 
-// settle waits until the end's IPv6 addresses are in use.
+// pair makes the i-th veth and dresses both ends.
+func (b *builder) pair(t *netns.Thread, i int) error {
+	w := b.of(i)
+	err := w.a.dress(t, w.b.end, veth(w.a.end, w.b.end, w.b.node.space.Fd()))
+	if err == nil {
+		err = w.b.dress(t, w.a.end)
+	}
+	return w.explain(err)
+}
+
+// carriers waits until all links carry packets. The kernel makes them ready in
+// the background, meanwhile others are made.
+func (b *builder) carriers(ctx context.Context) error {
+	return Each(ctx, len(b.links)+len(b.tunnels), func(_ *netns.Thread, i int) error {
+		w := b.of(i)
+		return w.explain(errors.Join(w.a.settle(), w.b.settle()))
+	}, func(int) {})
+}
+
+// settle waits until the end's carrier is there and its IPv6 addresses are in use.
 func (s *side) settle() error {
+	if err := s.node.conn.ready(s.index); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
 	for _, a := range s.addresses {
 		if !a.Addr().Is6() {
 			continue
@@ -295,89 +297,92 @@ func (s *side) settle() error {
 }
 
 // dress gives an end its addresses, raises it, and tells it for good who is
-// behind the other end.
-func (s *side) dress(other end) error {
-	c := s.node.conn
-	if s.node.v6 {
-		if err := c.quiet(s.index); err != nil {
-			return fmt.Errorf("quieten %s: %w", s.name, err)
+// behind the other end, all in one system call with what is to be done before.
+// Only what rtnetlink has no message for takes one of its own.
+func (s *side) dress(t *netns.Thread, other end, before ...rtnl.Message) error {
+	ms := before
+	add := func(m rtnl.Message, format string, args ...any) {
+		ms = append(ms, explained(m, format+" "+s.name, args...))
+	}
+	// now has the kernel do all of that, and then does f in the namespace.
+	now := func(f func() error) error {
+		err := s.node.conn.Send(ms...)
+		ms = nil
+		if err == nil {
+			err = t.Enter(s.node.space)
 		}
+		if err != nil {
+			return err
+		}
+		return f()
+	}
+	if s.node.v6 {
+		add(quiet(s.index), "quieten")
 	}
 	if s.whole {
-		if err := s.node.space.Do(func() error { return StopOffloads(s.name) }); err != nil {
+		if err := now(func() error { return StopOffloads(s.name) }); err != nil {
 			return fmt.Errorf("whole packets on %s: %w", s.name, err)
 		}
 	}
 	if s.shape.Rate > 0 {
-		if err := c.shape(s.index, s.shape); err != nil {
-			return fmt.Errorf("rate %v on %s: %w", s.shape.Rate, s.name, err)
-		}
+		add(shape(s.index, s.shape), "rate %v on", s.shape.Rate)
 	}
 	if s.own {
-		if err := c.ipv4(s.index, acceptLocal, 1); err != nil {
-			return fmt.Errorf("accept the node's own addresses on %s: %w", s.name, err)
-		}
+		add(ipv4(s.index, acceptLocal, 1), "accept the node's own addresses on")
 	}
 	if s.deaf {
-		if err := s.deafen(); err != nil {
+		add(ipv4(s.index, forwarding, 0), "stop forwarding on")
+	}
+	if s.deaf && s.node.v6 {
+		if err := now(s.deafen6); err != nil {
 			return fmt.Errorf("stop forwarding on %s: %w", s.name, err)
 		}
 	}
 	for _, a := range s.addresses {
-		if err := c.address(s.index, a); err != nil {
-			return fmt.Errorf("address %v on %s: %w", a, s.name, err)
-		}
+		add(address(s.index, a), "address %v on", a)
 	}
-	if err := c.up(s.index); err != nil {
-		return fmt.Errorf("raise %s: %w", s.name, err)
-	}
+	add(up(s.index), "raise")
 	mac := other.mac
 	if s.neighborMAC != nil {
 		mac = s.neighborMAC
 	}
 	for _, a := range s.neighbors {
-		if err := c.neighbor(s.index, a, mac); err != nil {
-			return fmt.Errorf("neighbour %v (%v) on %s: %w", a, mac, s.name, err)
-		}
+		add(neighbor(s.index, a, mac), "neighbour %v (%v) on", a, mac)
 	}
-	return nil
+	return s.node.conn.Send(ms...)
 }
 
-// deafen has the kernel take and forward nothing that arrives. IPv6 forwards by
-// one setting for all links: this link has none of it.
-func (s *side) deafen() error {
-	if err := s.node.conn.ipv4(s.index, forwarding, 0); err != nil || !s.node.v6 {
-		return err
-	}
-	off := []setting{{"net.ipv6.conf." + s.name + ".disable_ipv6", "1", false}}
-	return s.node.space.Do(func() error { return apply(off) })
+// deafen6 takes IPv6 from the link: it forwards by one setting for all links.
+func (s *side) deafen6() error {
+	return apply([]setting{{key: "net.ipv6.conf." + s.name + ".disable_ipv6", value: "1"}})
 }
 
 // routes finishes the i-th node: loopback, then routes, whose preferred
 // sources may be loopback addresses.
-func (b *builder) routes(i int) error {
+func (b *builder) routes(t *netns.Thread, i int) error {
 	p := b.places[i]
-	if err := p.finish(); err != nil {
+	if err := p.finish(t); err != nil {
 		return fmt.Errorf("node %s: %w", p.plan.ID, err)
 	}
 	return nil
 }
 
-func (p *place) finish() error {
-	if err := p.conn.up(loopback); err != nil {
-		return fmt.Errorf("raise lo: %w", err)
-	}
+func (p *place) finish(t *netns.Thread) error {
+	r := router{index: p.index, hops: make(map[hop]uint32)}
+	r.add(up(loopback), "raise lo")
 	for _, a := range p.plan.Loopback {
-		if err := p.conn.address(loopback, a); err != nil {
-			return fmt.Errorf("address %v on lo: %w", a, err)
-		}
+		r.add(address(loopback, a), "address %v on lo", a)
 	}
 	if p.v6 && p.plan.Forward {
-		if err := p.space.Do(func() error { return apply(forward6) }); err != nil {
+		err := errors.Join(p.conn.Send(r.messages...), t.Enter(p.space))
+		if err == nil {
+			err = apply(forward6)
+		}
+		if err != nil {
 			return err
 		}
+		r.messages = nil
 	}
-	r := router{conn: p.conn, index: p.index, hops: make(map[hop]uint32)}
 	for _, k := range p.plan.Routes {
 		if k.Learned {
 			continue // its speaker brings it
@@ -386,5 +391,5 @@ func (p *place) finish() error {
 			return err
 		}
 	}
-	return nil
+	return p.conn.Send(r.messages...)
 }
