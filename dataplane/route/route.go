@@ -3,8 +3,8 @@
 // other (SEMANTICS 3).
 //
 // It decides by destination; it knows no flow, changes no packet and probes no
-// tunnel: health comes in as a penalty. A Table is what servers ask; VNets and
-// Scoped are what one is made of. Its law, checked against a walk over all
+// tunnel: health comes in as a penalty. A Table is what servers ask; In says
+// which routes a datacenter's has. Its law, checked against a walk over all
 // routes in the tests: the answer is a pure function of routes, domain,
 // destination and hash.
 package route

@@ -192,15 +192,14 @@ func newGroup(routes []Route) *group {
 		}
 	}
 	slices.SortFunc(g.hops, func(a, b hop) int { return cmp.Compare(a.nextHop, b.nextHop) })
-	best := g.best(nil, nil)
+	best := g.best(nil)
 	g.equal = len(best)
 	g.slots = weigh(best)
 	return g
 }
 
-// best appends to dst the hops with the least penalised priority, static before
-// BGP.
-func (g *group) best(dst []hop, penalty Penalty) []hop {
+// best are the hops with the least penalised priority, static before BGP.
+func (g *group) best(penalty Penalty) (best []hop) {
 	cost := func(h hop) int {
 		if penalty == nil {
 			return h.priority
@@ -215,10 +214,10 @@ func (g *group) best(dst []hop, penalty Penalty) []hop {
 	}
 	for _, h := range g.hops {
 		if cost(h) == cost(least) && h.static == least.static {
-			dst = append(dst, h)
+			best = append(best, h)
 		}
 	}
-	return dst
+	return best
 }
 
 // weigh spreads the next hops over slots in proportion to their weights, with
@@ -275,7 +274,7 @@ func (t *Table) Lookup(tenant ident.Tenant, vnet ident.VNet, dst netip.Addr, has
 	}
 	slots, equal := g.slots, g.equal
 	if penalty != nil {
-		best := g.best(nil, penalty)
+		best := g.best(penalty)
 		slots, equal = weigh(best), len(best)
 	}
 	d := Decision{Verdict: Via, NextHop: slots[hash%uint64(len(slots))], Equal: equal}
