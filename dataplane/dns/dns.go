@@ -18,10 +18,6 @@ import (
 // Port of name servers and resolvers (RFC 1035 section 4.2).
 const Port = 53
 
-// MaxMessage is the most that a message over UDP has without more being agreed
-// on (RFC 1035 section 4.2.1); all of ours are shorter.
-const MaxMessage = 512
-
 // Zone is a name and its addresses.
 type Zone struct {
 	Name string `json:"name"` // "cdn", without the dot of the root
@@ -65,12 +61,14 @@ type Config struct {
 	ClientSubnet bool `json:"client_subnet,omitempty"`
 }
 
-// maxPending bounds the questions that wait for somebody else's answer.
+// maxPending bounds the questions that wait for somebody else's answer. For one
+// more the oldest is forgotten: its answer got lost, or is late.
 const maxPending = 4096
 
 // Server answers. Not safe for concurrent use. Use NewServer.
 type Server struct {
-	config  *Config
+	config *Config
+	// pending are by the id that they were asked with, last the latest of those.
 	pending map[uint16]pending
 	last    uint16
 }
@@ -126,7 +124,7 @@ func (s *Server) asked(q Query, from, to netip.AddrPort) (Datagram, bool) {
 		return Datagram{to, from, a.Append(nil)}, true
 	}
 	for _, d := range s.config.Ask {
-		if d.Name == q.Name && len(s.pending) < maxPending {
+		if d.Name == q.Name {
 			return s.ask(q, from, to, netip.AddrPortFrom(d.Server, Port)), true
 		}
 	}
@@ -136,9 +134,8 @@ func (s *Server) asked(q Query, from, to netip.AddrPort) (Datagram, bool) {
 
 // ask makes a question of our own of somebody else's.
 func (s *Server) ask(q Query, from, to, server netip.AddrPort) Datagram {
-	for s.last++; s.pending[s.last].client.IsValid(); {
-		s.last++
-	}
+	s.last++
+	delete(s.pending, s.last-maxPending)
 	s.pending[s.last] = pending{q, from, to, server}
 	up := Query{ID: s.last, Name: q.Name, Type: q.Type}
 	if s.config.ClientSubnet {

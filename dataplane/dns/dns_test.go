@@ -86,6 +86,31 @@ func TestResolves(t *testing.T) {
 	}
 }
 
+// Questions whose answers get lost do not keep a resolver from asking later ones:
+// the oldest of them is forgotten.
+func TestLostAnswers(t *testing.T) {
+	r := NewServer(&Config{Ask: []Delegation{{"cdn", cdn.Addr()}}, Source: source})
+	var first, last Datagram
+	for n := range 1 << 17 { // beyond all ids
+		up, ok := r.Handle(Ask(uint16(n), "cdn", london).Append(nil), client, at)
+		if !ok || up.To != cdn {
+			t.Fatalf("question %d: %v, %v; want it to be asked", n+1, up, ok)
+		}
+		if last = up; n == 0 {
+			first = up
+		}
+	}
+	if len(r.pending) != maxPending {
+		t.Errorf("%d questions wait, want %d", len(r.pending), maxPending)
+	}
+	for name, up := range map[string]Datagram{"first": first, "last": last} {
+		down, _ := content().Handle(up.Payload, up.From, up.To)
+		if _, ok := r.Handle(down.Payload, down.From, down.To); ok != (name == "last") {
+			t.Errorf("the answer to the %s question is taken: %v", name, ok)
+		}
+	}
+}
+
 // What nobody knows is refused, and a name has no address of the other family.
 func TestUnknown(t *testing.T) {
 	if a := answer(t, content(), Ask(1, "web", london).Append(nil), client, cdn); a.Code == 0 || a.Address.IsValid() {
