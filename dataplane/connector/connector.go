@@ -245,7 +245,8 @@ func (n *NAT) complaint(now vt.Instant, packet []byte) drop.Reason {
 	if !m.Quoted(packet, q) {
 		return drop.NoFlow
 	}
-	asked := pkt.Meta{Src: q.Dst, Dst: q.Src, SrcPort: q.DstPort, DstPort: q.SrcPort, Proto: q.Proto}
+	asked := *q
+	asked.Turn()
 	key := flow.ForwardKey(0, 0, 0, &asked)
 	_, f := n.forward(now, &key)
 	if f == nil {

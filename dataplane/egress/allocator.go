@@ -84,7 +84,7 @@ func (a *Allocator) Proxy(local *Directory, server ident.Server) { a.collect(loc
 func (a *Allocator) collect(d *Directory, server ident.Server, proxied bool) {
 	for i := range d.addresses {
 		e := &d.addresses[i]
-		if e.private() {
+		if e.CDN() {
 			continue
 		}
 		var mine []part

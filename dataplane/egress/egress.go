@@ -5,6 +5,7 @@ package egress
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
 )
@@ -48,12 +49,5 @@ func (a *Address) Opens() *[Slices]ident.Server {
 // user's flow leaves by them.
 const TagCDN = "cdn"
 
-// private reports whether the address is no user's to leave by.
-func (a *Address) private() bool {
-	for _, tag := range a.Tags {
-		if tag == TagCDN {
-			return true
-		}
-	}
-	return false
-}
+// CDN reports whether the address has TagCDN.
+func (a *Address) CDN() bool { return slices.Contains(a.Tags, TagCDN) }

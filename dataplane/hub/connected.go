@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/flow"
@@ -295,6 +296,7 @@ func (h *Hub) seen(now vt.Instant, w *work) {
 
 // relearn drops what a new configuration has no place for.
 func (h *Hub) relearn() {
+	before := len(h.hangups)
 	for _, l := range h.lines.from {
 		if l.ramp == 0 {
 			continue
@@ -303,6 +305,7 @@ func (h *Hub) relearn() {
 			h.hangUp(l)
 		}
 	}
+	slices.Sort(h.hangups[before:])
 	for id := range h.attached {
 		if r := h.v.ramps[id]; r == nil || !r.connected() {
 			delete(h.attached, id)

@@ -248,3 +248,32 @@ func TestUnattached(t *testing.T) {
 		t.Errorf("%+v, drops %v", all, n.Counters().Drops)
 	}
 }
+
+// TestHangupOrder: tunnels inside the server that a configuration has no place for
+// are closed in the order of their ports, in every run.
+func TestHangupOrder(t *testing.T) {
+	const devices = 8
+	c := hubtest.Options{Devices: devices, Datacenters: 1, Servers: 1}.Config()
+	h, err := hub.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out hub.Out
+	var want []hub.Port
+	for i := range c.OnRamps {
+		if r := &c.OnRamps[i]; r.Kind == tunnel.Device {
+			want = append(want, hub.Port(len(want)+1))
+			h.HandlePacket(1, &hub.Packet{Data: hubtest.Context(r, 0), Port: want[len(want)-1]}, &out)
+		}
+	}
+	c.Routes = nil
+	c.OnRamps = slices.DeleteFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.Kind == tunnel.Device })
+	if err := h.Reconfigure(2, c); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	h.HandleTimer(2, &out)
+	if len(want) != devices || !slices.Equal(out.Hangup, want) {
+		t.Errorf("closed %v, want %v", out.Hangup, want)
+	}
+}

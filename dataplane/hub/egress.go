@@ -118,7 +118,7 @@ func (v *view) depart(a *egress.Address, nearest map[string]ident.Datacenter) {
 	case a.Tenant != 0:
 		e.owners[a.Addr] = live
 		e.own[a.Tenant] = append(e.own[a.Tenant], Own{a.Addr, e.away[a.Datacenter]})
-	case a.Country == "" || len(live) == 0 || slices.Contains(a.Tags, egress.TagCDN):
+	case a.Country == "" || len(live) == 0 || a.CDN():
 	default:
 		best, known := nearest[a.Country]
 		switch farther := cmp.Or(cmp.Compare(e.away[a.Datacenter], e.away[best]), cmp.Compare(a.Datacenter, best)); {
@@ -175,15 +175,15 @@ func (c *Config) Local(dc ident.Datacenter) (local []egress.Address) {
 		if a.Tenant == 0 || a.Addr.Is6() {
 			continue
 		}
-		one, k := egress.Address{Addr: a.Addr, Datacenter: dc, Tenant: a.Tenant}, 0
-		for _, s := range c.Servers {
-			if k++; s.Datacenter != dc || k >= egress.Slices {
-				k-- // another's, or one too many
-				continue
+		divided := egress.Address{Addr: a.Addr, Datacenter: dc, Tenant: a.Tenant}
+		last := 0
+		for i := range c.Servers {
+			if s := &c.Servers[i]; s.Datacenter == dc && last < egress.Owners {
+				last++
+				divided.Owner[last] = s.ID
 			}
-			one.Owner[k] = s.ID
 		}
-		local = append(local, one)
+		local = append(local, divided)
 	}
 	return local
 }

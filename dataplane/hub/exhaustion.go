@@ -25,14 +25,6 @@ import (
 // flow. Nobody is told of a refusal at the end of the ring: until the relays
 // are forgotten, 30 s later for TCP, the same tuple is tried there alone.
 
-func (o OnExhaustion) known() bool {
-	switch o {
-	case "", ExhaustionRefuse, ExhaustionAnotherAddress, ExhaustionAnotherServer:
-		return true
-	}
-	return false
-}
-
 // addSpare lists the servers that flows may be handed to.
 func (v *view) addSpare() {
 	for i := range v.cfg.Egress {

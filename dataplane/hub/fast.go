@@ -147,7 +147,7 @@ func (h *Hub) pass(w *work, to ident.Server) {
 
 // hasten notes a flow that a packet went by: it may be carried from now on.
 func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
-	if h.fast == nil || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 || h.remoteOf(i) != nil || !h.steered(f) {
+	if h.fast == nil || !h.carriable(i, f) || !h.steered(f) {
 		return
 	}
 	if h.paths.narrow && (h.v.cfg.Uplink > 0 || h.narrow(&h.v.ramps[f.Return].exit.encap)) {
@@ -156,12 +156,19 @@ func (h *Hub) hasten(i flow.Index, f *flow.Flow) {
 	h.fast.steady = append(h.fast.steady, i)
 }
 
+// carriable reports whether a flow is of the kind that is carried: to the Internet
+// from here, its replies into a stored on-ramp, and with nothing ahead but
+// flow.Progress.
+func (h *Hub) carriable(i flow.Index, f *flow.Flow) bool {
+	return f.Return != 0 && f.Steady() && h.leadsTo(i) == 0 && h.remoteOf(i) == nil
+}
+
 // install gives away the flows that were noted, as far as they still are what
 // they were.
 func (h *Hub) install() {
 	for _, i := range h.fast.steady {
 		f := h.flows.At(i)
-		if h.isCarried(i) || h.now < h.fast.again || f.Return == 0 || !f.Steady() || h.leadsTo(i) != 0 || h.remoteOf(i) != nil {
+		if h.isCarried(i) || h.now < h.fast.again || !h.carriable(i, f) {
 			continue
 		}
 		if !h.fast.Install(h.fastFlow(f)) {

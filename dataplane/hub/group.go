@@ -68,8 +68,9 @@ func (v *view) addGroup(c Group) error {
 		return fmt.Errorf("want a primary and a backup, got %d members", len(c.Members))
 	case c.Repin < 0 || c.HoldDown < 0:
 		return errors.New("want times of 0 or more")
-	case c.Failback != "" && c.Failback != FailbackImmediate && c.Failback != FailbackHoldDown && c.Failback != FailbackNever:
-		return fmt.Errorf("want failback %q, %q or %q, got %q", FailbackImmediate, FailbackHoldDown, FailbackNever, c.Failback)
+	}
+	if err := known("failback", c.Failback, FailbackImmediate, FailbackHoldDown, FailbackNever); err != nil {
+		return err
 	}
 	g := &group{Group: c}
 	first := v.ramps[c.Members[0]]

@@ -467,6 +467,8 @@ func TestNewRefuses(t *testing.T) {
 		{"timer", func(c *hub.Config) { c.Timers.UDP = -1 }, "want timers"},
 		{"flow key", func(c *hub.Config) { c.Tenants[0].FlowKey = "x" }, "flow_key"},
 		{"orphan", func(c *hub.Config) { c.Tenants[0].Orphan = "x" }, "orphan"},
+		{"collision", func(c *hub.Config) { c.Tenants[0].Collision = "x" }, "collision"},
+		{"on_exhaustion", func(c *hub.Config) { c.Tenants[0].OnExhaustion = "x" }, `on_exhaustion: want one of ["refuse" "another_address" "another_server"], got "x"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

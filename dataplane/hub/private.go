@@ -118,7 +118,7 @@ func (h *Hub) expected(now vt.Instant, w *work, r *onRamp, by ident.Server) bool
 	if h.v.sources[pkt.NumberOf(m.Src)] != 0 {
 		return true // the source says whose it is
 	}
-	m.Src, m.Dst, m.SrcPort, m.DstPort = m.Dst, m.Src, m.DstPort, m.SrcPort
+	m.Turn()
 	key := flow.ForwardKey(r.Tenant, r.scope, h.lines.of[r.ID].vnet, &m)
 	device := route.Reserves(w.meta.Src) // nobody else has its address: it came in elsewhere
 	return h.answers.Claim(now, &key, &m, by, device)

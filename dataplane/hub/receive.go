@@ -277,11 +277,20 @@ func (h *Hub) receiveInner(w *work) {
 // flow of the packet that it quotes, which was sent there.
 func (h *Hub) receiveComplaint(w *work) {
 	var q pkt.Meta
-	if !w.meta.Quoted(w.data, &q) || q.Src != w.meta.Dst {
-		return
+	if w.quoted(&q) {
+		h.identify(w, &q)
 	}
-	q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
-	h.identify(w, &q)
+}
+
+// quoted reads the packet that the ICMP error w quotes as its answer would be,
+// which comes from where the error does; false if w goes to somebody who did not
+// send it.
+func (w *work) quoted(q *pkt.Meta) bool {
+	if !w.meta.Quoted(w.data, q) || q.Src != w.meta.Dst {
+		return false
+	}
+	q.Turn()
+	return true
 }
 
 // identify finds the flow key of a packet that came by an on-ramp, and what
@@ -325,11 +334,10 @@ func (h *Hub) replyTo(w *work) {
 		w.key.SetReply(m)
 	case pkt.ICMPError:
 		var q pkt.Meta
-		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
+		if !w.quoted(&q) {
 			w.reason = drop.Unsupported
 			return
 		}
-		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
 		w.key.SetReply(&q)
 	case pkt.EchoRequest:
 		w.reason = drop.NoFlow // nobody here asked, and egress addresses are no hosts

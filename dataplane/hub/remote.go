@@ -134,11 +134,10 @@ func (h *Hub) receiveGuest(w *work) {
 		w.key.SetForward(0, 0, 0, m)
 	case pkt.ICMPError:
 		var q pkt.Meta
-		if !m.Quoted(w.data, &q) || q.Src != m.Dst {
+		if !w.quoted(&q) {
 			w.reason = drop.Unsupported
 			return
 		}
-		q.Src, q.Dst, q.SrcPort, q.DstPort = q.Dst, q.Src, q.DstPort, q.SrcPort
 		w.key.SetForward(0, 0, 0, &q)
 	default:
 		w.reason = drop.Unsupported

@@ -2,9 +2,11 @@ package hub
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
+	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -19,8 +21,8 @@ func (o *OnRamp) checkSpeaking() error {
 	switch {
 	case !o.BGP:
 		return nil
-	case o.Kind != "gre" && o.Kind != "interconnect":
-		return errors.New("BGP is spoken with routers, over gre and interconnect")
+	case o.Kind != tunnel.GRE && o.Kind != tunnel.Interconnect:
+		return fmt.Errorf("BGP is spoken with routers, over %s and %s", tunnel.GRE, tunnel.Interconnect)
 	case !o.Address.IsValid() || !o.Peer.IsValid() || o.Address.Is4() != o.Peer.Is4():
 		return errors.New("want an address of ours and of the peer's inside the tunnel, to speak BGP between")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gaissmai/bart"
@@ -236,22 +237,31 @@ func (v *view) addTenants() error {
 		if _, twice := v.tenants[t.ID]; twice || t.ID == 0 {
 			errs = append(errs, fmt.Errorf("tenant %q: want an id of its own, got %d", t.Name, t.ID))
 		}
-		switch {
-		case t.FlowKey != "" && t.FlowKey != FlowKeyOnRamp && t.FlowKey != FlowKeyTuple:
-			errs = append(errs, fmt.Errorf("tenant %q: want flow_key %q or %q, got %q", t.Name, FlowKeyOnRamp, FlowKeyTuple, t.FlowKey))
-		case t.Orphan != "" && t.Orphan != OrphanDrop && t.Orphan != OrphanReset:
-			errs = append(errs, fmt.Errorf("tenant %q: want orphan %q or %q, got %q", t.Name, OrphanDrop, OrphanReset, t.Orphan))
-		case !t.OnExhaustion.known():
-			errs = append(errs, fmt.Errorf("tenant %q: want on_exhaustion %q, %q or %q, got %q", t.Name, ExhaustionRefuse, ExhaustionAnotherAddress, ExhaustionAnotherServer, t.OnExhaustion))
-		}
 		v.tenants[t.ID] = t
 		p, err := newPolicies(t.Policies)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("tenant %q: %w", t.Name, err))
-		}
 		v.policies[t.ID] = p
+		for _, err := range []error{
+			known("flow_key", t.FlowKey, FlowKeyOnRamp, FlowKeyTuple),
+			known("orphan", t.Orphan, OrphanDrop, OrphanReset),
+			known("collision", t.Collision, CollisionReject, CollisionSNAT),
+			known("on_exhaustion", t.OnExhaustion, ExhaustionRefuse, ExhaustionAnotherAddress, ExhaustionAnotherServer),
+			err,
+		} {
+			if err != nil {
+				errs = append(errs, fmt.Errorf("tenant %q: %w", t.Name, err))
+			}
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// known refuses a word that is not among all that there are; an empty one stands
+// for the default.
+func known[T ~string](what string, got T, all ...T) error {
+	if got == "" || slices.Contains(all, got) {
+		return nil
+	}
+	return fmt.Errorf("%s: want one of %q, got %q", what, all, got)
 }
 
 func (v *view) addRoutes() error {

@@ -350,6 +350,12 @@ func (m *Meta) quotes() bool {
 	return false
 }
 
+// Turn exchanges source and destination, ports included: m is then the header of
+// an answer.
+func (m *Meta) Turn() {
+	m.Src, m.Dst, m.SrcPort, m.DstPort = m.Dst, m.Src, m.DstPort, m.SrcPort
+}
+
 // Quoted reads the packet quoted by the ICMP error m in b into q, whose
 // offsets are from the quote's own first byte. The quote starts at m.Payload.
 // ok is false if too little is there to tell whose it is.

@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -55,26 +56,19 @@ type Options struct {
 // All is the ARR option for every site.
 func All(int) bool { return true }
 
-func or(v, fallback int) int {
-	if v == 0 {
-		return fallback
-	}
-	return v
-}
-
 // Config is the configuration of such a network, for server 1.
 func (o Options) Config() hub.Config {
 	c := hub.Config{
 		Epoch: 1, Seed: 7, Self: 1, Tunnels: []netip.Addr{Tunnel, Tunnel6}, Trace: true,
 		Tenants: []hub.Tenant{{ID: 1, Name: "acme"}},
 	}
-	for dc := 1; dc <= or(o.Datacenters, 2); dc++ {
+	for dc := 1; dc <= cmp.Or(o.Datacenters, 2); dc++ {
 		var addresses []netip.Addr
 		var servers []ident.Server
-		for i := range or(o.Addresses, 1) {
+		for i := range cmp.Or(o.Addresses, 1) {
 			addresses = append(addresses, netip.AddrFrom4([4]byte{198, 51, byte(100 + dc), byte(1 + i)}))
 		}
-		for i := 1; i <= or(o.Servers, 2); i++ {
+		for i := 1; i <= cmp.Or(o.Servers, 2); i++ {
 			id := ident.Server(len(c.Servers) + 1)
 			servers = append(servers, id)
 			c.Servers = append(c.Servers, hub.Server{
@@ -93,7 +87,7 @@ func (o Options) Config() hub.Config {
 		}
 		c.Egress = append(c.Egress, assigned...)
 	}
-	for site := 1; site <= or(o.Sites, 2); site++ {
+	for site := 1; site <= cmp.Or(o.Sites, 2); site++ {
 		ramp := hub.OnRamp{
 			ID: ident.OnRamp(site), Name: "shop", Tenant: 1, VNet: 1, Scope: ident.Scope(site), Kind: tunnel.GRE,
 			Local: Tunnel, Remote: netip.AddrFrom4([4]byte{198, 18, byte(site >> 8), byte(site)}),
@@ -247,12 +241,7 @@ func (n *Net) probe(arrived []Arrival) {
 // FromSite sends an inner packet into the tunnel of a site and returns what
 // left the network because of it. The packet is copied.
 func (n *Net) FromSite(site ident.OnRamp, inner []byte) []Arrival {
-	for _, r := range n.Config.OnRamps {
-		if r.ID == site {
-			return n.Send(n.wrap(&r, inner))
-		}
-	}
-	panic("hubtest: no such site")
+	return n.Send(n.wrap(n.ramp(site), inner))
 }
 
 // Send puts a packet on the wire outside the network.

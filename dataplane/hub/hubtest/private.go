@@ -165,13 +165,8 @@ func (n *Net) arrival(packet []byte) Arrival {
 // listen notes what a server says of devices and connectors.
 func (n *Net) listen(server ident.Server, events []hub.Event) {
 	for _, e := range events {
-		switch e.Kind {
-		case hub.Attached:
-			n.news = append(n.news, hub.Attachment{OnRamp: e.OnRamp, Server: server, VNet: e.VNet, Since: e.At})
-		case hub.Detached:
-			n.news = append(n.news, hub.Attachment{OnRamp: e.OnRamp, Since: e.At})
-		case hub.Used:
-			n.news = append(n.news, hub.Attachment{Use: e.Use, Since: e.At})
+		if a, ok := e.Attachment(server); ok {
+			n.news = append(n.news, a)
 		}
 	}
 }
