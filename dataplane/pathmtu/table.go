@@ -16,6 +16,8 @@ const Age = 10 * time.Minute
 // value knows nothing.
 type Table struct {
 	paths map[pkt.Number]path
+	// wake is when the first of them is too old.
+	wake vt.Instant
 }
 
 type path struct {
@@ -35,6 +37,9 @@ func (t *Table) Learn(now vt.Instant, far pkt.Number, mtu int) bool {
 		t.paths = make(map[pkt.Number]path)
 	}
 	t.paths[far] = path{mtu, now.Add(Age)}
+	if len(t.paths) == 1 || old.until == t.wake { // all others are older than this one
+		t.schedule()
+	}
 	return !known || old.mtu != mtu
 }
 
@@ -46,7 +51,7 @@ func (t *Table) Len() int { return len(t.paths) }
 
 // Expire forgets what is too old, and reports whether anything was.
 func (t *Table) Expire(now vt.Instant) bool {
-	return t.forget(func(_ pkt.Number, p path) bool { return p.until <= now })
+	return now >= t.NextWake() && t.forget(func(_ pkt.Number, p path) bool { return p.until <= now })
 }
 
 // Keep forgets far ends that are none any more.
@@ -61,14 +66,21 @@ func (t *Table) forget(which func(pkt.Number, path) bool) bool {
 			delete(t.paths, n)
 		}
 	}
+	t.schedule()
 	return len(t.paths) != before
+}
+
+func (t *Table) schedule() {
+	t.wake = vt.Never
+	for _, p := range t.paths {
+		t.wake = min(t.wake, p.until)
+	}
 }
 
 // NextWake is when Expire has something to do; vt.Never if nothing is known.
 func (t *Table) NextWake() vt.Instant {
-	next := vt.Never
-	for _, p := range t.paths {
-		next = min(next, p.until)
+	if len(t.paths) == 0 {
+		return vt.Never
 	}
-	return next
+	return t.wake
 }

@@ -10,10 +10,6 @@ import (
 // ConnectedPort is the UDP port at the servers of connected tunnels from outside.
 const ConnectedPort = 2408
 
-// ConnectedOverhead is what a connected tunnel adds to a packet, bytes: its
-// first datagram says whose all others are (SEMANTICS 4.1).
-const ConnectedOverhead = 0
-
 // CheckConnected reports whether a datagram of a connected tunnel after its
 // first is exactly one bare IP packet (OX-1): drop.BadTunnel is one that is not
 // IP, another context among them; drop.Malformed one that is empty or not as

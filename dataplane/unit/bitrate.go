@@ -54,7 +54,10 @@ func (r BitRate) String() string { return print(int64(r), rateUnits) }
 func (r BitRate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText is ParseBitRate.
-func (r *BitRate) UnmarshalText(t []byte) (err error) {
-	*r, err = keep(*r)(ParseBitRate(string(t)))
+func (r *BitRate) UnmarshalText(text []byte) error {
+	v, err := ParseBitRate(string(text))
+	if err == nil {
+		*r = v
+	}
 	return err
 }

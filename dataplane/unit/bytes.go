@@ -38,7 +38,10 @@ func (b Bytes) String() string { return print(int64(b), byteUnits) }
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // UnmarshalText is ParseBytes.
-func (b *Bytes) UnmarshalText(t []byte) (err error) {
-	*b, err = keep(*b)(ParseBytes(string(t)))
+func (b *Bytes) UnmarshalText(text []byte) error {
+	v, err := ParseBytes(string(text))
+	if err == nil {
+		*b = v
+	}
 	return err
 }

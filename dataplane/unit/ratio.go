@@ -26,7 +26,7 @@ func ParseRatio(s string) (Ratio, error) {
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	switch {
-	case err != nil || !finite(f):
+	case err != nil: // beyond what a float64 can be
 		return 0, &Error{Text: s, Want: wantRatio}
 	case f > 1 && !percent:
 		return 0, &Error{Text: s, Want: wantRatio, Why: "more than 1 and no percent sign"}
@@ -51,7 +51,10 @@ func (r Ratio) String() string {
 func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText is ParseRatio.
-func (r *Ratio) UnmarshalText(t []byte) (err error) {
-	*r, err = keep(*r)(ParseRatio(string(t)))
+func (r *Ratio) UnmarshalText(text []byte) error {
+	v, err := ParseRatio(string(text))
+	if err == nil {
+		*r = v
+	}
 	return err
 }

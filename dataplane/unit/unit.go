@@ -13,7 +13,6 @@ package unit
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/big"
 	"strings"
 	"time"
@@ -140,20 +139,10 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText is ParseDuration.
-func (d *Duration) UnmarshalText(b []byte) (err error) {
-	*d, err = keep(*d)(ParseDuration(string(b)))
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := ParseDuration(string(text))
+	if err == nil {
+		*d = v
+	}
 	return err
 }
-
-// keep makes a failed parse leave the old value.
-func keep[T any](old T) func(T, error) (T, error) {
-	return func(v T, err error) (T, error) {
-		if err != nil {
-			return old, err
-		}
-		return v, nil
-	}
-}
-
-// finite reports whether f can be a ratio at all.
-func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
