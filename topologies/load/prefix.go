@@ -16,7 +16,7 @@ func prefixed(s *spec.Scenario, prefix string) *spec.Scenario {
 	if prefix == "" {
 		return s
 	}
-	p := &prefixer{prefix: prefix, things: map[string]bool{}, faults: map[string]bool{}, accounts: map[string]bool{}}
+	p := &prefixer{prefix: prefix, things: map[string]bool{}, transit: map[string]bool{}, faults: map[string]bool{}, accounts: map[string]bool{}}
 	p.collect(s)
 	p.objects(s)
 	p.network(s)
@@ -24,15 +24,18 @@ func prefixed(s *spec.Scenario, prefix string) *spec.Scenario {
 	return s
 }
 
-// prefixer renames ids. Things are what selectors name.
+// prefixer renames ids. Things are what selectors name, ASes of transit among them.
 type prefixer struct {
-	prefix                   string
-	things, faults, accounts map[string]bool
+	prefix                            string
+	things, transit, faults, accounts map[string]bool
 }
 
 func (p *prefixer) collect(s *spec.Scenario) {
 	for _, id := range objectIDs(s) {
 		p.things[id] = true
+	}
+	for _, id := range transitIDs(s) {
+		p.transit[id] = true
 	}
 	for _, f := range s.Faults {
 		p.faults[f.ID] = true
@@ -53,6 +56,20 @@ func (p *prefixer) mention(sel *string) {
 	if first, _, _ := strings.Cut(*sel, "."); p.things[first] {
 		*sel = p.prefix + *sel
 	}
+}
+
+// link prefixes the name of a link: a selector, or those of its ends joined by "-".
+// The routers of transit are called by their AS, or by a place that is nobody's own.
+func (p *prefixer) link(name *string) {
+	ends := strings.Split(*name, "-")
+	for i := range ends {
+		if as, ok := strings.CutPrefix(ends[i], "transit."); !ok {
+			p.mention(&ends[i])
+		} else if p.transit[as] {
+			ends[i] = "transit." + p.prefix + as
+		}
+	}
+	*name = strings.Join(ends, "-")
 }
 
 func (p *prefixer) mentions(sels []string) {
@@ -106,14 +123,23 @@ func (p *prefixer) objects(s *spec.Scenario) {
 		p.near(s.Connectors[i].Near)
 	}
 	for i := range s.Internet {
-		p.own(&s.Internet[i].ID)
-		p.near(s.Internet[i].Near)
+		o := &s.Internet[i]
+		p.own(&o.ID)
+		p.near(o.Near)
+		for view, host := range o.Resolves {
+			p.mention(&host)
+			o.Resolves[view] = host
+		}
+		for k := range o.AsksFrom {
+			p.mention(&o.AsksFrom[k].Datacenter)
+		}
 	}
 	for i := range s.Traffic {
 		t := &s.Traffic[i]
 		p.own(&t.ID)
 		p.mention(&t.From)
 		p.mention(&t.To)
+		p.mention(&t.Resolver)
 	}
 	for i := range s.Workload {
 		w := &s.Workload[i]
@@ -163,7 +189,7 @@ func (p *prefixer) network(s *spec.Scenario) {
 		p.mentions(s.Announce[i].To)
 	}
 	for i := range s.Impair {
-		p.mention(&s.Impair[i].On)
+		p.link(&s.Impair[i].On)
 	}
 	for i := range s.Uplink {
 		p.mention(&s.Uplink[i].Host)
@@ -172,31 +198,31 @@ func (p *prefixer) network(s *spec.Scenario) {
 		if renamed := key; !linkClasses[key] {
 			imp := s.Links[key]
 			delete(s.Links, key)
-			p.mention(&renamed)
+			p.link(&renamed)
 			s.Links[renamed] = imp
 		}
 	}
 }
 
 // expression takes an expression apart: text in quotes, numbers, members of a
-// compared variant, members of anything else, and words that begin a chain.
-var expression = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[0-9][a-z0-9_.]*|\bvs\.[a-z][a-z0-9_]*|\.\s*[a-z][a-z0-9_]*|[a-z][a-z0-9_]*`)
+// compared variant, members that are named after a datacenter or host, members of
+// anything else, and words that begin a chain.
+var expression = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[0-9][a-z0-9_.]*|\bvs\.[a-z][a-z0-9_]*|\.(?:ingress|from|at)\.[a-z][a-z0-9_]*|\.\s*[a-z][a-z0-9_]*|[a-z][a-z0-9_]*`)
 
 // judging renames faults and checks, and what they mention.
 func (p *prefixer) judging(s *spec.Scenario) {
 	for i := range s.Faults {
 		p.own(&s.Faults[i].ID)
-		p.mention(&s.Faults[i].On)
+		p.link(&s.Faults[i].On)
 		p.mention(&s.Faults[i].To)
 	}
-	rename := func(word string) string {
-		if other, ok := strings.CutPrefix(word, "vs."); ok && p.things[other] {
-			return "vs." + p.prefix + other
+	rename := func(chain string) string {
+		last := strings.LastIndexByte(chain, '.') + 1
+		front, word := chain[:last], chain[last:]
+		if p.things[word] && front != "." {
+			return front + p.prefix + word
 		}
-		if p.things[word] {
-			return p.prefix + word
-		}
-		return word
+		return chain
 	}
 	for i := range s.Checks {
 		c := &s.Checks[i]

@@ -105,7 +105,7 @@ func (s *Study) Check(doc *Doc) error {
 	}
 	for _, c := range s.Spec.Cases {
 		at := "cases." + c.Name
-		if c.Variant != "" && !contains(doc.Variants(), c.Variant) {
+		if c.Variant != "" && !slices.Contains(doc.Variants(), c.Variant) {
 			all = append(all, s.Unknown(at+".variant", "variant", c.Variant, doc.Variants()))
 			continue
 		}
@@ -127,15 +127,6 @@ func (s *Study) Check(doc *Doc) error {
 		knobs("sensitivity.knobs", t.Knobs)
 	}
 	return all.err()
-}
-
-func contains(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // translate puts a mistake of a setting where the study has the setting: at the

@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -94,7 +95,7 @@ func (s *Study) knobs(at string, list []spec.Knob) {
 // internetKnob refuses a knob of the study's own graph that there is not.
 func (s *Study) internetKnob(at, path string) {
 	known := []string{"internet.ases", "internet.ensemble", "internet.announcers", "internet.mrai"}
-	if InternetKnob(path) && !contains(known, path) {
+	if InternetKnob(path) && !slices.Contains(known, path) {
 		s.file.errs = append(s.file.errs, s.Unknown(at, "knob", path, known))
 	}
 }
@@ -135,7 +136,7 @@ func (s *Study) design() {
 	n := max(1, len(t.Cases))
 	if t.Design != "each" {
 		for _, k := range t.Vary {
-			if n *= max(1, len(k.Try())); n > maxStudyPoints {
+			if n *= min(max(1, k.Tries()), maxStudyPoints+1); n > maxStudyPoints {
 				s.fail("vary", "more than %d combinations", maxStudyPoints)
 				return
 			}
@@ -153,7 +154,7 @@ func (s *Study) cases() {
 			s.fail("cases."+c.Name, "case %q, want [a-z][a-z0-9_]*, and not %s", clip(c.Name), spec.NoneDown)
 		}
 	}
-	if c := s.Spec.Compare; c != "" && !contains(known, c) {
+	if c := s.Spec.Compare; c != "" && !slices.Contains(known, c) {
 		s.file.errs = append(s.file.errs, s.Unknown("compare", "case", c, known))
 	}
 	if s.Spec.Compare == spec.NoneDown && s.Spec.Failures == nil {

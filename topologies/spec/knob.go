@@ -11,12 +11,20 @@ func (k Knob) Name() string {
 	return cmp.Or(k.ID, k.Set[strings.LastIndexByte(k.Set, '.')+1:])
 }
 
+// Tries is how many values a knob takes in turn.
+func (k Knob) Tries() int {
+	if len(k.Values) > 0 {
+		return len(k.Values)
+	}
+	return cmp.Or(k.Steps, 5)
+}
+
 // Try are the values that a knob takes in turn: those listed, or steps of the range.
 func (k Knob) Try() []string {
 	if len(k.Values) > 0 {
 		return k.Values
 	}
-	steps := cmp.Or(k.Steps, 5)
+	steps := k.Tries()
 	out := make([]string, steps)
 	for i := range out {
 		out[i] = k.At(float64(i) / float64(steps-1))
