@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -27,14 +26,10 @@ const starCommand = "star"
 
 func newStar() *cobra.Command {
 	return &cobra.Command{
-		Use: starCommand + " NODES", Hidden: true, Args: cobra.ExactArgs(1),
+		Use: starCommand + " NODES [empty]", Hidden: true, Args: cobra.RangeArgs(1, 2),
 		Short: "Bring up a star and be killed (started by bench lab)",
 		RunE: func(_ *cobra.Command, args []string) error {
-			nodes, err := strconv.Atoi(args[0])
-			if err != nil {
-				return usage(err)
-			}
-			if err := labbench.StarMain(os.Stdin, os.Stdout, nodes); err != nil {
+			if err := labbench.StarMain(os.Stdin, os.Stdout, args); err != nil {
 				return judgeless(err)
 			}
 			return nil

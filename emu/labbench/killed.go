@@ -20,11 +20,23 @@ import (
 // killedPatience bounds the wait for the kernel to take a killed lab down.
 const killedPatience = 30 * time.Second
 
+// emptyWord asks for nodes with nothing in them.
+const emptyWord = "empty"
+
 // StarMain is the life of a process that is to be killed: it brings up a star of
-// so many nodes, says on out how long that took, and waits for the end of in.
-func StarMain(in io.Reader, out io.Writer, nodes int) (err error) {
+// as many nodes as args say, says on out how long that took, and waits for the end
+// of in.
+func StarMain(in io.Reader, out io.Writer, args []string) (err error) {
+	nodes, err := strconv.Atoi(args[0])
+	if err != nil {
+		return fmt.Errorf("nodes of a star: %w", err)
+	}
+	p := star(nodes)
+	if slices.Contains(args, emptyWord) {
+		p.Links = nil
+	}
 	began := time.Now()
-	l, err := keeper.Up(context.Background(), star(nodes), nil)
+	l, err := keeper.Up(context.Background(), p, nil)
 	if err != nil {
 		return err
 	}
@@ -40,30 +52,37 @@ func StarMain(in io.Reader, out io.Writer, nodes int) (err error) {
 	return err
 }
 
-// killedRow is what the kernel takes to clear up behind a keeper that was
-// killed, beside what that keeper took to bring its lab up.
-func (b *Bench) killedRow(ctx context.Context, nodes int) (r figure.Row, err error) {
-	var lives lives
-	for range b.Rounds {
-		one, err := b.killed(ctx, nodes)
-		if err != nil {
-			return r, fmt.Errorf("kill a lab: %w", err)
-		}
-		lives = append(lives, one)
+// killedRows are what the kernel takes to clear up behind a keeper that was
+// killed, beside what that keeper took to bring its lab up; and, as what no lab can
+// be faster than, behind one of as many namespaces with nothing in them. Each round
+// of its clean-up waits for all processors twice, some 30 ms at 250 ticks a second,
+// and whichever namespaces are closed when a round begins wait for the next one.
+func (b *Bench) killedRows(ctx context.Context, nodes int) ([]figure.Row, error) {
+	dying := func(words ...string) kind {
+		return func(ctx context.Context, nodes int) (life, error) { return b.killed(ctx, nodes, words) }
 	}
-	r = figure.Cost("lab.killed"+strconv.Itoa(nodes)+"_ms", lives.of(downTime), "ms")
-	return r.Beside("its own up time", lives.of(upTime)).Times(1).Checked(true), nil // or there was an error
+	all, err := compete(ctx, nodes, b.Rounds, []kind{dying(), dying(emptyWord)})
+	if err != nil {
+		return nil, fmt.Errorf("kill a lab: %w", err)
+	}
+	whole, empty := all[0], all[1]
+	id := "lab.killed" + strconv.Itoa(nodes)
+	r := figure.Cost(id+"_ms", whole.of(downTime), "ms")
+	return []figure.Row{
+		r.Beside("its own up time", whole.of(upTime)).Times(1).Checked(true), // or there was an error
+		figure.Cost(id+"_empty_ms", empty.of(downTime), "ms"),
+	}, nil
 }
 
 // killed is one such life. The process is started in a namespace of ours, in
 // which it numbers those of its lab: so we see them go.
-func (b *Bench) killed(ctx context.Context, nodes int) (one life, err error) {
+func (b *Bench) killed(ctx context.Context, nodes int, words []string) (one life, err error) {
 	space, err := netns.New()
 	if err != nil {
 		return one, err
 	}
 	defer func() { err = errors.Join(err, space.Close()) }()
-	cmd := exec.CommandContext(ctx, b.Pump.Exe, slices.Concat(b.Star, []string{strconv.Itoa(nodes)})...)
+	cmd := exec.CommandContext(ctx, b.Pump.Exe, slices.Concat(b.Star, []string{strconv.Itoa(nodes)}, words)...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
