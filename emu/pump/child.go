@@ -93,18 +93,26 @@ func (p *pumps) add(k *link, of int) error {
 		c       impair.Config
 	}{{k.A, k.B, k.AB}, {k.B, k.A, k.BA}} {
 		w, err := p.openWay(k, impair.Direction(d), side.in, side.out, side.c, vt.Instant(now), of)
-		if err == nil && p.started {
-			err = errors.Join(l.do(func() { err = l.add(w) }), err)
-		} else if err == nil {
-			err = l.add(w)
-		}
 		if err != nil {
+			return fmt.Errorf("link %s: %w", k.ID, err)
+		}
+		if err := p.carry(l, w); err != nil {
 			return fmt.Errorf("link %s: %w", k.ID, err)
 		}
 		pair[d], p.of[w] = w, l
 	}
 	p.wires[k.ID], p.order = pair, append(p.order, pair[:]...)
 	return nil
+}
+
+// carry gives a way to a loop, which may be running.
+func (p *pumps) carry(l *loop, w *way) error {
+	if !p.started {
+		return l.add(w)
+	}
+	var refused error
+	err := l.do(func() { refused = l.add(w) })
+	return errors.Join(err, refused)
 }
 
 // openWay opens both ends of one direction of one of so many links.
