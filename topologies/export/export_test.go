@@ -2,7 +2,11 @@ package export_test
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -130,6 +134,59 @@ func TestMermaid(t *testing.T) {
 		if len(known) != len(p.Nodes) || links != len(p.Links)+tunnelsOf(p) || open != 0 {
 			t.Errorf("%s: %d nodes, %d links, %d open subgraphs", p.Scenario, len(known), links, open)
 		}
+	}
+}
+
+// mermaidBundle is where `make tools` puts Mermaid.
+const mermaidBundle = "/usr/local/share/homeward-judges/mermaid-11.12.2.min.js"
+
+// Mermaid's own parser reads all of it, and finds every node, group and edge, and
+// the words as they were.
+func TestMermaidReadsIt(t *testing.T) {
+	node := need.Tool(t, "node")
+	if _, err := os.Stat(mermaidBundle); err != nil {
+		need.Proven(t, "tools", fmt.Errorf("mermaid (make tools): %w", err))
+	}
+	dir, args := t.TempDir(), []string{"testdata/mermaid.mjs", mermaidBundle}
+	all := plans(t)
+	for i, p := range all {
+		args = append(args, filepath.Join(dir, fmt.Sprintf("%d.mmd", i)))
+		if err := os.WriteFile(args[len(args)-1], []byte(write(t, "mermaid", p)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bad := filepath.Join(dir, "bad.mmd") // that the judge can say no
+	if err := os.WriteFile(bad, []byte("flowchart LR\n  a --> end\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(node, append(args, bad)...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	type found struct {
+		Error, Type    string
+		Edges          int
+		Groups, Labels []string
+	}
+	d := json.NewDecoder(bytes.NewReader(out))
+	for _, p := range all {
+		var f found
+		if err := d.Decode(&f); err != nil {
+			t.Fatal(err)
+		}
+		if f.Error != "" || f.Type != "flowchart-v2" || len(f.Labels) != len(p.Nodes) || f.Edges != len(p.Links)+tunnelsOf(p) {
+			t.Errorf("%s: %s %q, %d nodes and %d edges, want %d and %d", p.Scenario, f.Type, f.Error, len(f.Labels), f.Edges, len(p.Nodes), len(p.Links)+tunnelsOf(p))
+		}
+		if len(f.Groups) == 0 || slices.ContainsFunc(f.Labels, func(l string) bool { return l == "" }) {
+			t.Errorf("%s: groups %q, labels %q", p.Scenario, f.Groups, f.Labels)
+		}
+	}
+	var f found
+	if err := d.Decode(&f); err != nil || f.Error == "" {
+		t.Errorf("a node called end: %+v, %v, want an error of the parser", f, err)
 	}
 }
 
