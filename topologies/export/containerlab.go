@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +43,7 @@ type clabLink struct {
 // MTUs, addresses, routes and GRE tunnels.
 func Containerlab(w io.Writer, p *plan.Plan) error {
 	c := clab{Name: p.Scenario, Topology: clabTopology{Nodes: map[string]clabNode{}}}
-	exec := map[string][]string{}
+	exec, made := map[string][]string{}, map[string]bool{}
 	add := func(node, format string, a ...any) { exec[node] = append(exec[node], fmt.Sprintf(format, a...)) }
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
@@ -57,16 +58,21 @@ func Containerlab(w io.Writer, p *plan.Plan) error {
 		l := &p.Links[i]
 		c.Topology.Links = append(c.Topology.Links, clabLink{[]string{l.A.Node + ":" + l.A.Interface, l.B.Node + ":" + l.B.Interface}})
 		for _, e := range []*plan.Endpoint{&l.A, &l.B} {
+			made[e.Node+":"+e.Interface] = true
 			add(e.Node, "ip link set dev %s mtu %d up", e.Interface, l.MTU)
 			for _, a := range e.Addresses {
 				add(e.Node, "ip address add %s dev %s", a, e.Interface)
 			}
 		}
 	}
-	tunnels(p, add)
+	tunnels(p, func(node, device string) { made[node+":"+device] = true }, add)
 	for i := range p.Nodes {
+		id := p.Nodes[i].ID
 		for _, r := range p.Nodes[i].Routes {
-			add(p.Nodes[i].ID, "ip route add %s", routeArgs(&r))
+			// Tunnels of devices and connectors are this program's own, and so is the way into them.
+			if !slices.ContainsFunc(r.Hops, func(h plan.Hop) bool { return !made[id+":"+h.Interface] }) {
+				add(id, "ip route add %s", routeArgs(&r))
+			}
 		}
 	}
 	for i := range p.Nodes {
@@ -91,7 +97,7 @@ func Containerlab(w io.Writer, p *plan.Plan) error {
 }
 
 // tunnels makes the GRE tunnels of branches; others are this program's own.
-func tunnels(p *plan.Plan, add func(node, format string, a ...any)) {
+func tunnels(p *plan.Plan, makes func(node, device string), add func(node, format string, a ...any)) {
 	for i := range p.Branches {
 		b := &p.Branches[i]
 		for _, t := range b.Tunnels {
@@ -102,6 +108,7 @@ func tunnels(p *plan.Plan, add func(node, format string, a ...any)) {
 			if t.Key != nil {
 				key = fmt.Sprintf(" key %d", *t.Key)
 			}
+			makes(b.Node, t.Interface)
 			add(b.Node, "ip tunnel add %s mode gre local %s remote %s%s", t.Interface, t.Local, t.Remote, key)
 			add(b.Node, "ip link set dev %s mtu %d up", t.Interface, t.MTU)
 			if t.Inner.IsValid() {
