@@ -32,7 +32,7 @@ func (r *resolver) check() {
 	r.datacenters()
 	r.sites()
 	r.accounts(ix)
-	r.nears()
+	r.nears(ix)
 	r.transit()
 	r.traffic(ix)
 	r.population()

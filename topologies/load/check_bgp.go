@@ -16,9 +16,13 @@ func (r *resolver) reserved(path string, t *spec.Route) {
 	}
 }
 
-// asTrans stands for a number of four bytes where there is room for two (RFC 6793
-// section 9); nobody's routers have it.
-const asTrans = 23456
+// Numbers that are nobody's: the one that stands for four bytes where there is room
+// for two (RFC 6793 section 9), and the last of two and of four bytes (RFC 7300).
+const (
+	asTrans = 23456
+	lastAS2 = 1<<16 - 1
+	lastAS4 = 1<<32 - 1
+)
 
 // asn refuses numbers with which a site's router could have no session of eBGP with
 // the network (SEMANTICS 2.7).
@@ -28,6 +32,8 @@ func (r *resolver) asn(path string, asn uint32) {
 		r.fail(path+".asn", "", "AS %d is the network's own, want another: sessions are between two ASes", asn)
 	case asTrans:
 		r.fail(path+".asn", "", "AS %d is nobody's (RFC 6793), want another", asn)
+	case lastAS2, lastAS4:
+		r.fail(path+".asn", "", "AS %d is nobody's (RFC 7300), want another", asn)
 	}
 }
 

@@ -86,6 +86,9 @@ func (r *resolver) dedicatedRule(path string, a *spec.Account, p *spec.Policy) {
 
 // geofence checks that at least one egress address could pass.
 func (r *resolver) geofence(path string, countries []string) {
+	if len(countries) == 0 {
+		return
+	}
 	served := map[string]bool{}
 	for _, d := range r.s.Datacenters {
 		for _, e := range d.Egress {
@@ -103,7 +106,7 @@ func (r *resolver) geofence(path string, countries []string) {
 	for i, c := range countries {
 		r.twoLetters(fmt.Sprintf("%s[%d]", path, i), c)
 	}
-	if len(countries) > 0 && !slices.ContainsFunc(countries, func(c string) bool { return served[strings.ToUpper(c)] }) {
+	if !slices.ContainsFunc(countries, func(c string) bool { return served[strings.ToUpper(c)] }) {
 		r.fail(path, "", "no egress address is published with %s: nobody could ever pass", oneOf(countries))
 	}
 }

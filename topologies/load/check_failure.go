@@ -144,8 +144,9 @@ func checkFault(f *spec.Fault, given func(word string) bool, fail, missing func(
 		fail("mtu", fmt.Sprintf("mtu %d, want %d to %d", f.MTU, minMTU, maxMTU))
 	}
 	if f.Do == spec.Withdraw && f.Address != "" && f.Address != spec.TunnelAddress {
-		_, err := netip.ParseAddr(f.Address)
-		if _, prefix := netip.ParsePrefix(f.Address); err != nil && (prefix != nil || f.Do == spec.Move) {
+		_, noAddr := netip.ParseAddr(f.Address)
+		_, noPrefix := netip.ParsePrefix(f.Address)
+		if noAddr != nil && noPrefix != nil {
 			fail("address", fmt.Sprintf("address %q, want one such as 198.51.100.1, or tunnel, or the prefix of a learned route", clip(f.Address)))
 		}
 	}

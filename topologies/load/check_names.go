@@ -8,26 +8,20 @@ import (
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
-// internet finds a host of the Internet by its id.
-func (r *resolver) internet(id string) *spec.InternetHost {
-	for i := range r.s.Internet {
-		if o := &r.s.Internet[i]; id == instance("internet", o.ID, o.Instance)[len("internet."):] {
-			return o
-		}
-	}
-	return nil
-}
-
 // resolves checks what a host says as a name server, and whom a resolver asks
 // from where.
-func (r *resolver) resolves(path string, o *spec.InternetHost) {
+func (r *resolver) resolves(ix *names, path string, o *spec.InternetHost) {
+	r.askers(path, o)
+	if len(o.Resolves) == 0 {
+		return
+	}
 	hosts := each(r.s.Internet, func(h spec.InternetHost) string { return h.ID })
 	for _, country := range slices.Sorted(maps.Keys(o.Resolves)) {
 		at := path + ".resolves." + country
 		if country != spec.DefaultView {
 			r.country(at, country)
 		}
-		switch to := r.internet(o.Resolves[country]); {
+		switch to := ix.internet[o.Resolves[country]]; {
 		case to == nil:
 			r.fail(at, suggest(o.Resolves[country], hosts), "no host %q in internet%s", clip(o.Resolves[country]), wantOne(hosts))
 		case len(to.Resolves) > 0:
@@ -36,10 +30,9 @@ func (r *resolver) resolves(path string, o *spec.InternetHost) {
 			r.fail(at, "", "%s is of another address family than %s", to.ID, o.ID)
 		}
 	}
-	if _, ok := o.Resolves[spec.DefaultView]; len(o.Resolves) > 0 && !ok && r.refused(path+".resolves") == "" {
+	if _, ok := o.Resolves[spec.DefaultView]; !ok && r.refused(path+".resolves") == "" {
 		r.missing(path+".resolves", spec.DefaultView, "no default, want the host that everybody else is sent to, such as default: web")
 	}
-	r.askers(path, o)
 }
 
 // askers checks the words of a resolver.
@@ -75,17 +68,17 @@ func (r *resolver) askers(path string, o *spec.InternetHost) {
 }
 
 // asks checks whom a traffic asks for the names among its targets.
-func (r *resolver) asks(path string, t *spec.Traffic, to []string) {
+func (r *resolver) asks(ix *names, path string, t *spec.Traffic, to []string) {
 	named := ""
 	for _, id := range to {
-		if o := r.internet(id); o != nil && len(o.Resolves) > 0 {
+		if o := ix.internet[id]; o != nil && len(o.Resolves) > 0 {
 			named = id
 		}
 	}
 	resolvers := []string{}
 	for _, o := range r.s.Internet {
 		if slices.Contains(o.Serve, spec.DNS) {
-			resolvers = append(resolvers, instance("internet", o.ID, o.Instance)[len("internet."):])
+			resolvers = append(resolvers, called(o.ID, o.Instance))
 		}
 	}
 	switch {

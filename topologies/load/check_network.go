@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/homeward-lab/homeward/topologies/place"
@@ -53,7 +54,7 @@ func (r *resolver) addresses() {
 	}
 	for i := range r.s.Internet {
 		h := &r.s.Internet[i]
-		add(instance("internet", h.ID, h.Instance)+".address", "address of "+strings.TrimPrefix(instance("", h.ID, h.Instance), "."), single(h.Address))
+		add(instance("internet", h.ID, h.Instance)+".address", "address of "+called(h.ID, h.Instance), single(h.Address))
 		for j, a := range h.AsksFrom {
 			add(fmt.Sprintf("%s.asks_from[%d].address", instance("internet", h.ID, h.Instance), j), "address of "+h.ID, single(a.Address))
 		}
@@ -119,11 +120,14 @@ func notUnicast(p netip.Prefix) string {
 }
 
 // instance is the path of a site or host.
-func instance(list, id string, n int) string {
+func instance(list, id string, n int) string { return list + "." + called(id, n) }
+
+// called is what selectors call an object: by its id, and its number if it has one.
+func called(id string, n int) string {
 	if n == 0 {
-		return list + "." + id
+		return id
 	}
-	return fmt.Sprintf("%s.%s.%d", list, id, n)
+	return id + "." + strconv.Itoa(n)
 }
 
 func (r *resolver) datacenters() {
@@ -234,7 +238,7 @@ func (r *resolver) country(path, code string) {
 }
 
 // nears checks where everything is.
-func (r *resolver) nears() {
+func (r *resolver) nears(ix *names) {
 	located := datacenterIDs(r.s)
 	dcs := append(slices.Clone(located), transitIDs(r.s)...) // a host may hang on an AS by name
 	check := func(path string, near spec.Near) {
@@ -248,8 +252,9 @@ func (r *resolver) nears() {
 	}
 	for i := range r.s.Devices {
 		o := &r.s.Devices[i]
-		check(instance("devices", o.ID, o.Instance), o.Near)
-		r.country(instance("devices", o.ID, o.Instance)+".country", o.Country)
+		path := instance("devices", o.ID, o.Instance)
+		check(path, o.Near)
+		r.country(path+".country", o.Country)
 	}
 	// As the file has them, before instances are dealt out.
 	for _, o := range r.file.spec.Sites {
@@ -260,10 +265,11 @@ func (r *resolver) nears() {
 	}
 	for i := range r.s.Internet {
 		o := &r.s.Internet[i]
-		check(instance("internet", o.ID, o.Instance), o.Near)
-		r.country(instance("internet", o.ID, o.Instance)+".country", o.Country)
-		r.geofence(instance("internet", o.ID, o.Instance)+".geofence", o.Geofence)
-		r.resolves(instance("internet", o.ID, o.Instance), o)
+		path := instance("internet", o.ID, o.Instance)
+		check(path, o.Near)
+		r.country(path+".country", o.Country)
+		r.geofence(path+".geofence", o.Geofence)
+		r.resolves(ix, path, o)
 	}
 	for _, o := range r.s.Transit {
 		for _, p := range o.Near {

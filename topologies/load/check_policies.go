@@ -3,7 +3,6 @@ package load
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -100,7 +99,7 @@ func (r *resolver) match(path string, m *spec.Match, a *spec.Account) {
 		r.vnet(at("vnet", i), v, a)
 	}
 	hosts := each(r.s.Internet, func(o spec.InternetHost) string {
-		return strings.TrimPrefix(instance("", o.ID, o.Instance), ".")
+		return called(o.ID, o.Instance)
 	})
 	for i, h := range m.Host {
 		if !slices.ContainsFunc(hosts, func(id string) bool { return spec.Matches(h, id) }) {

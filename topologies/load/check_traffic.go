@@ -26,7 +26,7 @@ func (r *resolver) traffic(ix *names) {
 		from := r.end(ix, path, "from", t.From)
 		to := r.end(ix, path, "to", t.To)
 		r.translated(ix, path+".from", from)
-		r.asks(path, t, to)
+		r.asks(ix, path, t, to)
 		r.protocol(path, t)
 		r.amounts(path, t)
 		r.begins(path, t, len(to))

@@ -14,7 +14,7 @@ import (
 // reservedASN says whether a number is the network's own, or means something else
 // than an AS (RFC 6793, RFC 7300).
 func reservedASN(n uint32) bool {
-	return n == route.NetworkASN || n == 23456 || n == 65535 || n == 1<<32-1
+	return n == route.NetworkASN || n == asTrans || n == lastAS2 || n == lastAS4
 }
 
 // transit checks ASes, their relations and what is announced.

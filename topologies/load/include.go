@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -72,10 +73,6 @@ func (in *includer) include(f *file, i int, inc spec.Include) {
 		fail("file", "%v", err)
 		return
 	}
-	if len(data) > maxFile {
-		fail("file", "%v", tooLarge(path, int64(len(data))))
-		return
-	}
 	in.open[path] = true
 	child := in.read(newSource(path, data), data, nil)
 	delete(in.open, path)
@@ -94,7 +91,9 @@ func (in *includer) include(f *file, i int, inc spec.Include) {
 // timers, bounds and variants stay its own.
 func merge(into, from *spec.Scenario) {
 	for _, need := range from.Needs {
-		into.Needs = appendNew(into.Needs, need)
+		if !slices.Contains(into.Needs, need) {
+			into.Needs = append(into.Needs, need)
+		}
 	}
 	if into.Account == nil {
 		into.Account = from.Account
@@ -118,13 +117,4 @@ func merge(into, from *spec.Scenario) {
 		list := a.FieldByName(name)
 		list.Set(reflect.AppendSlice(list, b.FieldByName(name)))
 	}
-}
-
-func appendNew(list []string, s string) []string {
-	for _, old := range list {
-		if old == s {
-			return list
-		}
-	}
-	return append(list, s)
 }

@@ -72,6 +72,7 @@ func File(path string, options ...Option) (*Doc, error) {
 	return Bytes(path, data, options...)
 }
 
+// readFile reads a file of at most maxFile bytes.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -91,6 +92,9 @@ func readFile(path string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("scenario: %w", err)
+	}
+	if len(data) > maxFile { // what is no regular file does not say its size
+		return nil, tooLarge(path, int64(len(data)))
 	}
 	return data, nil
 }

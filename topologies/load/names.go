@@ -31,12 +31,14 @@ type names struct {
 	kinds map[string]kind
 	first map[string][]string // first segment → canonical ids, in file order
 	all   []string
+	// internet are the hosts of the Internet.
+	internet map[string]*spec.InternetHost
 	// translated are the hosts behind connectors that translate sources, with the connector.
 	translated map[string]string
 }
 
 func newNames(s *spec.Scenario) *names {
-	ix := &names{kinds: map[string]kind{}, first: map[string][]string{}, translated: map[string]string{}}
+	ix := &names{kinds: map[string]kind{}, first: map[string][]string{}, internet: map[string]*spec.InternetHost{}, translated: map[string]string{}}
 	for _, d := range s.Datacenters {
 		ix.add(kindOther, d.ID)
 		ix.add(kindOther, d.ID, "edge")
@@ -72,12 +74,14 @@ func newNames(s *spec.Scenario) *names {
 			}
 		}
 	}
-	for _, o := range s.Internet {
+	for i := range s.Internet {
+		o := &s.Internet[i]
 		if o.Instance == 0 {
 			ix.add(kindHost, o.ID)
 		} else {
 			ix.add(kindHost, o.ID, strconv.Itoa(o.Instance))
 		}
+		ix.internet[called(o.ID, o.Instance)] = o
 	}
 	return ix
 }

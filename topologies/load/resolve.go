@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"strings"
 
@@ -235,47 +236,34 @@ func (r *resolver) unknown(s setting, w *wrong) {
 	r.errs = append(r.errs, s.src.mistake(s.key.Line, s.key.Column, msg, hint))
 }
 
-// write writes Count out into instances.
+// write writes Count out into instances. Of Internet hosts each has the next address;
+// where addresses run out it is invalid.
 func (r *resolver) write() {
-	var sites []spec.Site
-	for _, site := range r.s.Sites {
-		n := max(site.Count, 1)
-		site.Count = 0
-		for i := 1; i <= n; i++ {
-			one := copyOf(reflect.ValueOf(site)).Interface().(spec.Site)
-			one.Instance = i
-			sites = append(sites, one)
+	r.s.Sites = instances(r.s.Sites, func(o *spec.Site) *int { return &o.Count }, func(o *spec.Site, n int) { o.Instance = max(n, 1) })
+	r.s.Devices = instances(r.s.Devices, func(o *spec.Device) *int { return &o.Count }, func(o *spec.Device, n int) { o.Instance = max(n, 1) })
+	var next netip.Addr
+	r.s.Internet = instances(r.s.Internet, func(o *spec.InternetHost) *int { return &o.Count }, func(o *spec.InternetHost, n int) {
+		if n > 1 {
+			o.Address = next
+		}
+		o.Instance, next = n, o.Address.Next()
+	})
+}
+
+// instances are copies of each object, as many as its count says, numbered from 1;
+// without a count it is one, number 0.
+func instances[T any](list []T, count func(*T) *int, number func(o *T, n int)) []T {
+	var all []T
+	for _, o := range list {
+		n := max(*count(&o), 0)
+		*count(&o) = 0
+		for i := min(n, 1); i <= n; i++ {
+			one := copyOf(reflect.ValueOf(o)).Interface().(T)
+			number(&one, i)
+			all = append(all, one)
 		}
 	}
-	r.s.Sites = sites
-	var devices []spec.Device
-	for _, device := range r.s.Devices {
-		n := max(device.Count, 1)
-		device.Count = 0
-		for i := 1; i <= n; i++ {
-			one := copyOf(reflect.ValueOf(device)).Interface().(spec.Device)
-			one.Instance = i
-			devices = append(devices, one)
-		}
-	}
-	r.s.Devices = devices
-	var hosts []spec.InternetHost
-	for _, host := range r.s.Internet {
-		n := host.Count
-		host.Count = 0
-		if n < 1 {
-			hosts = append(hosts, host)
-			continue
-		}
-		addr := host.Address
-		for i := 1; i <= n; i++ {
-			one := copyOf(reflect.ValueOf(host)).Interface().(spec.InternetHost)
-			one.Instance, one.Address = i, addr
-			hosts = append(hosts, one)
-			addr = addr.Next()
-		}
-	}
-	r.s.Internet = hosts
+	return all
 }
 
 // deal gives each instance its one place, share by share.

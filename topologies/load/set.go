@@ -106,8 +106,9 @@ type navigator struct {
 	wrong   *wrong
 }
 
-// stars and length are how specific a path is once its object's instances are
-// written explicitly: "shop.lan" counts as "sites.shop.*.lan".
+// rank is how specific a path is once its object's instances are written
+// explicitly: "shop.lan" counts as "sites.shop.*.lan". Fewer stars are more, and of
+// equally many the longer path is.
 type rank struct{ stars, length int }
 
 // find follows a selector from the top.

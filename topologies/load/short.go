@@ -135,8 +135,8 @@ func decodeDelay(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
 	return true
 }
 
-// decodeTrace reads the file that is named; none, written "", takes back what a
-// the file of a variant says.
+// decodeTrace reads the file that is named; none, written "" in a variant, takes
+// back the one that the file names.
 func decodeTrace(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
 	name, _, ok := d.scalar(n, "a file in Mahimahi's format")
 	if !ok {
@@ -181,7 +181,7 @@ func decodeAddr(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
 
 // decodePrefix reads a prefix without host bits.
 func decodePrefix(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
-	prefix, ok := d.prefix(n, v.Type() == reflect.TypeFor[spec.Egress]())
+	prefix, ok := d.prefix(n, false)
 	if ok {
 		v.Set(reflect.ValueOf(prefix))
 	}
@@ -209,6 +209,7 @@ func decodePrefixes(d *decoder, n *yaml.Node, v reflect.Value, depth int) bool {
 	return ok
 }
 
+// prefix reads a prefix; where an address may be one, it stands for itself alone.
 func (d *decoder) prefix(n *yaml.Node, address bool) (netip.Prefix, bool) {
 	s, _, ok := d.scalar(n, "a prefix such as 10.0.1.0/24")
 	if !ok {
