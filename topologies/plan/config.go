@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"net/netip"
 	"time"
 
@@ -70,7 +71,8 @@ func (b *builder) servers() {
 	}
 }
 
-// scaled is a time, or what stands for it if it is not given, times the scale.
+// scaled is a time, or what stands for it if it is not given, times the scale; the
+// longest duration where that is more.
 func scaled(t spec.Timers, d unit.Duration, standard time.Duration) time.Duration {
 	scale := t.Scale
 	if scale == 0 {
@@ -79,8 +81,11 @@ func scaled(t spec.Timers, d unit.Duration, standard time.Duration) time.Duratio
 	if d != 0 {
 		standard = d.D()
 	}
-	// Zero would mean the default again.
-	return max(time.Duration(float64(standard)*scale), 1)
+	ns := float64(standard) * scale
+	if ns >= math.MaxInt64 { // what a conversion makes of it differs by processor
+		return math.MaxInt64
+	}
+	return max(time.Duration(ns), 1) // zero would mean the default again
 }
 
 // timers fills in the defaults of SEMANTICS 1.9 and 5.5 and scales them.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -103,6 +104,10 @@ func TestTimersScale(t *testing.T) {
 	}
 	if got := timers(spec.Timers{Scale: 1e-15}); got.DNS != 1 {
 		t.Errorf("DNS scaled to nothing is %v, want 1ns: zero would be the default", got.DNS)
+	}
+	// Beyond what a duration can say it is the longest, on every processor.
+	if got := timers(spec.Timers{Scale: 1000, TCPEstablished: unit.Duration(200 * 365 * 24 * time.Hour)}); got.TCPEstablished != math.MaxInt64 {
+		t.Errorf("200 years a thousand times are %v, want the longest", got.TCPEstablished)
 	}
 }
 

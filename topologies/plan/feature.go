@@ -2,12 +2,12 @@ package plan
 
 import (
 	"cmp"
-	"github.com/homeward-lab/homeward/dataplane/egress"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/topologies/spec"

@@ -63,23 +63,13 @@ func specific(name string) int {
 	return literal(name)
 }
 
-// names says whether a selector names a link: by its two ends joined by "-", by
-// the node that it connects to the rest, or by an on-ramp that crosses it.
+// names says whether a selector names a link, as Plan.LinksNamed does.
 func (b *builder) names(l *Link, selector string) bool {
-	if x, y, both := strings.Cut(selector, "-"); both {
-		return spec.Matches(x, l.A.Node) && spec.Matches(y, l.B.Node) || spec.Matches(x, l.B.Node) && spec.Matches(y, l.A.Node)
+	var crossing []string
+	if r := b.byNode[l.A.Node]; r != nil {
+		crossing = r.crossing[l]
 	}
-	switch l.Class {
-	case ClassTransit, ClassBackbone:
-		return false
-	case ClassAccess:
-		for _, onramp := range b.byNode[l.A.Node].crossing[l] {
-			if spec.Matches(selector, onramp) {
-				return true
-			}
-		}
-	}
-	return spec.Matches(selector, l.A.Node)
+	return l.named(selector, crossing)
 }
 
 // over puts what im asks for over what is there.

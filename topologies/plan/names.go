@@ -81,21 +81,6 @@ func (b *builder) query(t *spec.Traffic, path string, c, d *machine) *Query {
 	return q
 }
 
-// drawQuery gives a question its source port.
-func (b *builder) drawQuery(used *bindings, f *Flow, path string) {
-	const size = portLast - portFirst + 1
-	first := b.random("query", f.Traffic, f.Client, f.N) % size
-	for i := range uint64(size) {
-		k := binding{f.Client, UDP, uint16(portFirst + (first+i)%size), f.Query.Resolver}
-		if used.free(k) {
-			used.take(k, f.Traffic)
-			f.Query.Src = netip.AddrPortFrom(f.Query.Src.Addr(), k.port)
-			return
-		}
-	}
-	b.fail(path+".flows", "no source port left toward %v", f.Query.Resolver)
-}
-
 // nameServices are name servers and resolvers.
 func (b *builder) nameServices() {
 	var ask []dns.Delegation
@@ -128,8 +113,8 @@ func (b *builder) zone(m *machine) dns.Zone {
 		return netip.Addr{}
 	}
 	views := map[string]string{}
-	for country, id := range m.spec.Resolves {
-		views[strings.ToUpper(country)] = id
+	for _, country := range sortedKeys(m.spec.Resolves) {
+		views[strings.ToUpper(country)] = m.spec.Resolves[country]
 	}
 	z := dns.Zone{Name: m.logical(), Other: address(m.spec.Resolves[spec.DefaultView])}
 	add := func(a netip.Addr, country string) {

@@ -436,6 +436,6 @@ func (b *builder) near(path string, near spec.Near) (*town, position, string) {
 	if !pos.known {
 		b.fail(path+".near", "%q is neither a datacenter nor a place with a known position", code)
 	}
-	best := slices.MinFunc(b.towns, func(x, y *town) int { return int(delay(pos, x.pos) - delay(pos, y.pos)) })
+	best := slices.MinFunc(b.towns, func(x, y *town) int { return cmp.Compare(delay(pos, x.pos), delay(pos, y.pos)) })
 	return best, pos, code
 }

@@ -94,10 +94,10 @@ func (b *builder) traffic() {
 	for i := range b.p.Flows {
 		f := &b.p.Flows[i]
 		if f.Src.Port() == 0 {
-			b.draw(used, f, where[f.Traffic])
+			f.Src = b.draw(used, "port", f, f.Proto, f.Src.Addr(), f.Dst, where[f.Traffic])
 		}
-		if f.Query != nil {
-			b.drawQuery(used, f, where[f.Traffic])
+		if q := f.Query; q != nil {
+			q.Src = b.draw(used, "query", f, UDP, q.Src.Addr(), q.Resolver, where[f.Traffic])
 		}
 		for f.Nonce = b.random("nonce", f.Traffic, f.Client, f.N); nonces[f.Nonce]; {
 			f.Nonce++
@@ -146,22 +146,22 @@ func (b *builder) takeTurns() {
 	}
 }
 
-// draw gives f a source port: the first free one from a place that the flow's
-// name and the seed decide.
-func (b *builder) draw(used *bindings, f *Flow, path string) {
+// draw gives a socket of f's client toward dst a source port: the first free one
+// from a place that the purpose, the flow's name and the seed decide.
+func (b *builder) draw(used *bindings, purpose string, f *Flow, proto Proto, src netip.Addr, dst netip.AddrPort, path string) netip.AddrPort {
 	const size = portLast - portFirst + 1
 	// Without this, each flow too many would search the whole range in vain.
-	full := used.toward[binding{f.Client, f.Proto, 0, f.Dst}] >= size
-	start := b.random("port", f.Traffic, f.Client, f.N) % size
+	full := used.toward[binding{f.Client, proto, 0, dst}] >= size
+	start := b.random(purpose, f.Traffic, f.Client, f.N) % size
 	for i := uint64(0); i < size && !full; i++ {
-		k := binding{f.Client, f.Proto, uint16(portFirst + (start+i)%size), f.Dst}
+		k := binding{f.Client, proto, uint16(portFirst + (start+i)%size), dst}
 		if used.free(k) {
 			used.take(k, f.Traffic)
-			f.Src = netip.AddrPortFrom(f.Src.Addr(), k.port)
-			return
+			return netip.AddrPortFrom(src, k.port)
 		}
 	}
-	b.fail(path+".flows", "no source port left toward %v: want at most %d flows of each client", f.Dst, size)
+	b.fail(path+".flows", "no source port left toward %v: want at most %d flows of each client", dst, size)
+	return netip.AddrPort{}
 }
 
 // random is 64 bits that depend on the seed, the purpose and the flow alone, so
