@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -203,18 +205,19 @@ func (b *bird) stop() error {
 // birdConfig says to BIRD what policies says to GoBGP.
 func birdConfig(s *plan.Speaker, origins []bgp.Origin, hold time.Duration) string {
 	var w strings.Builder
-	seconds := int(hold / time.Second)
 	fmt.Fprintf(&w, "log stderr all;\nrouter id %v;\nprotocol device { scan time 1; }\n", s.ID)
-	w.WriteString("protocol kernel { ipv4 { import none; export where source = RTS_BGP; }; }\n")
-	w.WriteString("protocol static own { ipv4;\n")
-	told := map[string]bool{}
-	for _, o := range origins {
-		if p := o.Prefix.String(); !told[p] {
-			fmt.Fprintf(&w, "\troute %s blackhole;\n", p)
-			told[p] = true
+	for _, f := range birdFamilies(s) {
+		fmt.Fprintf(&w, "protocol kernel { %s { import none; export where source = RTS_BGP; }; }\nprotocol static { %s;\n", f, f)
+		told := map[netip.Prefix]bool{}
+		for _, o := range origins {
+			if !told[o.Prefix] && f == birdFamily(o.Prefix) {
+				fmt.Fprintf(&w, "\troute %v blackhole;\n", o.Prefix)
+				told[o.Prefix] = true
+			}
 		}
+		w.WriteString("}\n")
 	}
-	w.WriteString("}\n")
+	seconds := int(hold / time.Second)
 	for i := range s.Sessions {
 		n := &s.Sessions[i]
 		fmt.Fprintf(&w, "protocol bgp s%d {\n\tdebug { states, events };\n\tlocal %v as %d;\n\tneighbor %v as %d;\n\tinterface \"%s\";\n", i, n.Local, s.ASN, n.Remote, n.ASN, n.Interface)
@@ -223,32 +226,67 @@ func birdConfig(s *plan.Speaker, origins []bgp.Origin, hold time.Duration) strin
 		if !n.Dials() {
 			w.WriteString("\tpassive on;\n")
 		}
-		fmt.Fprintf(&w, "\tipv4 {\n\t\timport filter {\n\t\t\tbgp_med = %d;\n\t\t\tif %s ~ bgp_community then bgp_local_pref = %d; else bgp_local_pref = %d;\n\t\t\taccept;\n\t\t};\n",
-			n.Cost, pair(uint32(bgp.GracefulShutdown)), n.Relation.Preference(true), n.Relation.Preference(false))
-		w.WriteString("\t\texport filter {\n\t\t\tif source = RTS_STATIC then {\n")
-		for k := range origins {
-			o := &origins[k]
-			if !o.Tells(i) {
-				continue
-			}
-			fmt.Fprintf(&w, "\t\t\t\tif net = %v then {", o.Prefix)
-			for range o.Prepend {
-				fmt.Fprintf(&w, " bgp_path.prepend(%d);", s.ASN)
-			}
-			for _, c := range o.Communities {
-				fmt.Fprintf(&w, " bgp_community.add(%s);", pair(uint32(c)))
-			}
-			w.WriteString(" accept; }\n")
+		for _, f := range birdFamilies(s) {
+			birdChannel(&w, s, i, origins, f)
 		}
-		fmt.Fprintf(&w, "\t\t\t\treject;\n\t\t\t}\n\t\t\tif source != RTS_BGP then reject;\n\t\t\tif %s ~ bgp_community || %s ~ bgp_community then reject;\n", pair(uint32(bgp.NoExport)), pair(uint32(bgp.NoAdvertise)))
-		for _, from := range []bgp.Relation{bgp.Customer, bgp.Peer, bgp.Provider} {
-			if bgp.Exports(from, n.Relation) {
-				fmt.Fprintf(&w, "\t\t\tif bgp_local_pref = %d || bgp_local_pref = %d then accept;\n", from.Preference(false), from.Preference(true))
-			}
-		}
-		w.WriteString("\t\t\treject;\n\t\t};\n\t};\n}\n")
+		w.WriteString("}\n")
 	}
 	return w.String()
+}
+
+// BIRD's names of the families.
+const (
+	birdFour = "ipv4"
+	birdSix  = "ipv6"
+)
+
+func birdFamily(p netip.Prefix) string {
+	if p.Addr().Is6() {
+		return birdSix
+	}
+	return birdFour
+}
+
+// birdFamilies are those that a speaker's sessions carry.
+func birdFamilies(s *plan.Speaker) []string {
+	if slices.ContainsFunc(s.Sessions, func(n plan.Session) bool { return n.Local6.IsValid() }) {
+		return []string{birdFour, birdSix}
+	}
+	return []string{birdFour}
+}
+
+// birdChannel is what a session carries of a family: what its neighbour's paths are
+// worth, and what that is told.
+func birdChannel(w *strings.Builder, s *plan.Speaker, session int, origins []bgp.Origin, family string) {
+	n := &s.Sessions[session]
+	fmt.Fprintf(w, "\t%s {\n", family)
+	if family == birdSix {
+		fmt.Fprintf(w, "\t\tnext hop address %v;\n", n.Local6)
+	}
+	fmt.Fprintf(w, "\t\timport filter {\n\t\t\tbgp_med = %d;\n\t\t\tif %s ~ bgp_community then bgp_local_pref = %d; else bgp_local_pref = %d;\n\t\t\taccept;\n\t\t};\n",
+		n.Cost, pair(uint32(bgp.GracefulShutdown)), n.Relation.Preference(true), n.Relation.Preference(false))
+	w.WriteString("\t\texport filter {\n\t\t\tif source = RTS_STATIC then {\n")
+	for k := range origins {
+		o := &origins[k]
+		if !o.Tells(session) || birdFamily(o.Prefix) != family {
+			continue
+		}
+		fmt.Fprintf(w, "\t\t\t\tif net = %v then {", o.Prefix)
+		for range o.Prepend {
+			fmt.Fprintf(w, " bgp_path.prepend(%d);", s.ASN)
+		}
+		for _, c := range o.Communities {
+			fmt.Fprintf(w, " bgp_community.add(%s);", pair(uint32(c)))
+		}
+		w.WriteString(" accept; }\n")
+	}
+	fmt.Fprintf(w, "\t\t\t\treject;\n\t\t\t}\n\t\t\tif source != RTS_BGP then reject;\n\t\t\tif %s ~ bgp_community || %s ~ bgp_community then reject;\n", pair(uint32(bgp.NoExport)), pair(uint32(bgp.NoAdvertise)))
+	for _, from := range []bgp.Relation{bgp.Customer, bgp.Peer, bgp.Provider} {
+		if bgp.Exports(from, n.Relation) {
+			fmt.Fprintf(w, "\t\t\tif bgp_local_pref = %d || bgp_local_pref = %d then accept;\n", from.Preference(false), from.Preference(true))
+		}
+	}
+	w.WriteString("\t\t\treject;\n\t\t};\n\t};\n")
 }
 
 // pair is a community as BIRD writes it.

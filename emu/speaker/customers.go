@@ -164,7 +164,7 @@ func (f *Fleet) unheard() error {
 // listens has a relay's child tell what each session says; nothing is told there.
 func (g *gobgp) listens(paths []*apiutil.Path, _ time.Time) {
 	for _, p := range paths {
-		i := slices.IndexFunc(g.Speaker.Sessions, func(s plan.Session) bool { return s.Remote == p.PeerAddress })
+		i := g.Speaker.By(p.PeerAddress)
 		to, err := netip.ParsePrefix(p.Nlri.String())
 		if i < 0 || err != nil {
 			continue

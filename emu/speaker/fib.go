@@ -63,7 +63,7 @@ func (f *fib) take(s *plan.Speaker, u *netlink.RouteUpdate) (Move, bool) {
 	gone := u.Type == unix.RTM_DELROUTE
 	neighbor := ""
 	if via, ok := netip.AddrFromSlice(u.Route.Gw); ok {
-		if i := slices.IndexFunc(s.Sessions, func(x plan.Session) bool { return x.Remote == via.Unmap() }); i >= 0 {
+		if i := s.By(via.Unmap()); i >= 0 {
 			neighbor = s.Sessions[i].Node
 		}
 	}

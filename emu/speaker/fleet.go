@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"slices"
 	"sync"
 	"time"
 
@@ -155,8 +154,7 @@ func (f *Fleet) differs() error {
 			if !r.Learned {
 				continue
 			}
-			k := slices.IndexFunc(s.Sessions, func(x plan.Session) bool { return x.Remote == r.Hops[0].Via })
-			want[r.To.String()] = s.Sessions[k].Node
+			want[r.To.String()] = s.Sessions[s.By(r.Hops[0].Via)].Node
 		}
 		if err := f.fibs[s.Node].differs(want); err != nil {
 			return fmt.Errorf("%s: %w", s.Node, err)

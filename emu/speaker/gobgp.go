@@ -144,8 +144,21 @@ func (g *gobgp) peer(s *plan.Session) *api.Peer {
 		Timers: &api.Timers{Config: &api.TimersConfig{
 			HoldTime: hold, KeepaliveInterval: max(hold/3, 1), ConnectRetry: 1, IdleHoldTimeAfterReset: 1,
 		}},
-		AfiSafis: []*api.AfiSafi{{Config: &api.AfiSafiConfig{Family: &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST}, Enabled: true}}},
+		AfiSafis: families(s),
 	}
+}
+
+// families are those that a session carries.
+func families(s *plan.Session) []*api.AfiSafi {
+	all := []api.Family_Afi{api.Family_AFI_IP}
+	if s.Local6.IsValid() {
+		all = append(all, api.Family_AFI_IP6)
+	}
+	var carried []*api.AfiSafi
+	for _, afi := range all {
+		carried = append(carried, &api.AfiSafi{Config: &api.AfiSafiConfig{Family: &api.Family{Afi: afi, Safi: api.Family_SAFI_UNICAST}, Enabled: true}})
+	}
+	return carried
 }
 
 // announce gives the server a path for each prefix, and takes back what is no more.
@@ -209,11 +222,18 @@ func localPath(p netip.Prefix) (*apiutil.Path, error) {
 	if err != nil {
 		return nil, err
 	}
-	hop, err := packet.NewPathAttributeNextHop(netip.IPv4Unspecified())
+	family := packet.RF_IPv4_UC
+	var hop packet.PathAttributeInterface
+	if p.Addr().Is6() {
+		family = packet.RF_IPv6_UC
+		hop, err = packet.NewPathAttributeMpReachNLRI(family, []packet.PathNLRI{{NLRI: nlri}}, netip.IPv6Unspecified())
+	} else {
+		hop, err = packet.NewPathAttributeNextHop(netip.IPv4Unspecified())
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &apiutil.Path{Family: packet.RF_IPv4_UC, Nlri: nlri, Attrs: []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}}, nil
+	return &apiutil.Path{Family: family, Nlri: nlri, Attrs: []packet.PathAttributeInterface{packet.NewPathAttributeOrigin(0), hop}}, nil
 }
 
 // repeat tells all neighbours again what they may use. Two paths of one prefix that
@@ -229,14 +249,11 @@ func (g *gobgp) repeat() {
 func (g *gobgp) best(paths []*apiutil.Path, _ time.Time) {
 	g.calm.Reset(calmAfter)
 	for _, p := range paths {
-		if p.Family != packet.RF_IPv4_UC {
-			continue
-		}
 		to, err := netip.ParsePrefix(p.Nlri.String())
 		if err != nil {
 			continue
 		}
-		from := slices.IndexFunc(g.Speaker.Sessions, func(s plan.Session) bool { return s.Remote == p.PeerAddress })
+		from := g.Speaker.By(p.PeerAddress)
 		if p.Withdrawal {
 			from = bgp.None
 		} else if from < 0 {
@@ -251,7 +268,7 @@ func (g *gobgp) best(paths []*apiutil.Path, _ time.Time) {
 
 // session tells the parent of a session that began or ended.
 func (g *gobgp) session(e *apiutil.WatchEventMessage_PeerEvent, _ time.Time) {
-	i := slices.IndexFunc(g.Speaker.Sessions, func(s plan.Session) bool { return s.Remote == e.Peer.State.NeighborAddress })
+	i := g.Speaker.By(e.Peer.State.NeighborAddress)
 	if i < 0 || e.Type != apiutil.PEER_EVENT_STATE {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/osrg/gobgp/v4/api"
 
@@ -49,6 +50,9 @@ func (g *gobgp) policies(ctx context.Context) error {
 		}
 		if !g.Relay {
 			out.Statements = append(out.Statements, exports(i, s)...)
+		}
+		if s.Local6.IsValid() {
+			out.Statements = slices.Insert(out.Statements, 0, nextHop6(i, s))
 		}
 	}
 	r.Policies = []*api.Policy{in, out}
@@ -103,6 +107,18 @@ func (g *gobgp) origin(i, k int, o *bgp.Origin) *api.Statement {
 	return &api.Statement{Name: fmt.Sprintf("out%d-origin%d", i, k), Actions: a, Conditions: &api.Conditions{
 		NeighborSet: anyOf(neighborSet(i)), PrefixSet: anyOf(fmt.Sprintf("origin%d", k)), RouteType: api.Conditions_ROUTE_TYPE_LOCAL,
 	}}
+}
+
+// nextHop6 has a neighbour go by this router's own address of IPv6: the session's is
+// of IPv4, which GoBGP would write in the form of the other family.
+func nextHop6(i int, s *plan.Session) *api.Statement {
+	return &api.Statement{
+		Name: fmt.Sprintf("out%d-hop6", i),
+		Conditions: &api.Conditions{
+			NeighborSet: anyOf(neighborSet(i)), AfiSafiIn: []*api.Family{{Afi: api.Family_AFI_IP6, Safi: api.Family_SAFI_UNICAST}},
+		},
+		Actions: &api.Actions{Nexthop: &api.NexthopAction{Address: s.Local6.String()}},
+	}
 }
 
 // exports tell a neighbour what it may know of what others told.

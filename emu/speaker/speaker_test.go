@@ -48,7 +48,8 @@ func generated(seed uint64) *spec.Scenario {
 	s := &spec.Scenario{Version: 1, Name: fmt.Sprintf("generated%d", seed), Seed: seed, Timers: spec.Timers{BGPHold: 1}}
 	for i := range 2 + r.IntN(2) {
 		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32)
-		s.Datacenters = append(s.Datacenters, spec.Datacenter{ID: "dc" + strconv.Itoa(i), Place: places[i], Egress: []spec.Egress{{Prefix: p}}})
+		p6 := netip.MustParsePrefix(fmt.Sprintf("2001:db8:10%d::/64", i))
+		s.Datacenters = append(s.Datacenters, spec.Datacenter{ID: "dc" + strconv.Itoa(i), Place: places[i], Egress: []spec.Egress{{Prefix: p}, {Prefix: p6}}})
 	}
 	n := 4 + r.IntN(4)
 	for i := range n {
@@ -88,7 +89,12 @@ func generated(seed uint64) *spec.Scenario {
 	if len(s.Datacenters) > 2 {
 		s.Announce = append(s.Announce, spec.Announce{Prefix: "tunnel", From: []string{"dc2"}, Prepend: r.IntN(2)})
 	}
-	s.Internet = []spec.InternetHost{{ID: "web", Address: netip.MustParseAddr("203.0.113.9"), Near: spec.Near{{Code: "as" + strconv.Itoa(r.IntN(n)), Share: 1}}}}
+	six := spec.Announce{Prefix: "2001:db8:100::/64", From: []string{"dc0"}, Prepend: r.IntN(3)}
+	if r.IntN(3) == 0 {
+		six.Communities = []string{"graceful_shutdown"}
+	}
+	s.Announce = append(s.Announce, six, spec.Announce{Prefix: "2001:db8:100::/64", From: []string{"dc1"}})
+	s.Internet = []spec.InternetHost{{ID: "six", Address: netip.MustParseAddr("2001:db8:9::9"), Near: spec.Near{{Code: "as" + strconv.Itoa(r.IntN(n)), Share: 1}}}, {ID: "web", Address: netip.MustParseAddr("203.0.113.9"), Near: spec.Near{{Code: "as" + strconv.Itoa(r.IntN(n)), Share: 1}}}}
 	return s
 }
 
@@ -128,23 +134,33 @@ func expected(t *testing.T, p *plan.Plan, withdrawn string) map[string]map[strin
 	return all
 }
 
-// catchments is where packets for a prefix end that enter at each AS, following
-// the routers' tables.
-func catchments(tables map[string]map[string]string, prefix string) string {
+// Whose catchments are compared: of the address of all tunnels, and of a prefix of
+// IPv6 that datacenters announce each in its own way.
+const (
+	tunnel = "198.18.0.1/32"
+	egress = "2001:db8:100::/64"
+)
+
+// catchments is where packets for each end that enter at each AS, following the
+// routers' tables.
+func catchments(tables map[string]map[string]string) string {
 	var all []string
-	for _, at := range slices.Sorted(maps.Keys(tables)) {
-		if !strings.HasPrefix(at, "transit.") {
-			continue
-		}
-		end := at
-		for range tables {
-			next, ok := tables[end][prefix]
-			if !ok {
-				break
+	for _, prefix := range []string{tunnel, egress} {
+		all = append(all, prefix+":")
+		for _, at := range slices.Sorted(maps.Keys(tables)) {
+			if !strings.HasPrefix(at, "transit.") {
+				continue
 			}
-			end = next
+			end := at
+			for range tables {
+				next, ok := tables[end][prefix]
+				if !ok {
+					break
+				}
+				end = next
+			}
+			all = append(all, strings.TrimPrefix(at, "transit.")+"→"+strings.TrimSuffix(end, ".edge"))
 		}
-		all = append(all, strings.TrimPrefix(at, "transit.")+"→"+strings.TrimSuffix(end, ".edge"))
 	}
 	return strings.Join(all, " ")
 }
@@ -189,8 +205,7 @@ func TestCatchmentsAgree(t *testing.T) {
 			for _, kind := range speaker.Kinds() {
 				seen[string(kind)] = live(t, p, kind)
 			}
-			tunnel := p.Speakers[len(p.Speakers)-1].Origins[0].Prefix.String()
-			want := catchments(expected(t, p, ""), tunnel) + "; " + catchments(expected(t, p, "dc0.edge"), tunnel)
+			want := catchments(expected(t, p, "")) + "; " + catchments(expected(t, p, "dc0.edge"))
 			for kind, got := range seen {
 				if got != want {
 					t.Errorf("catchments\n%s: %s\nsim: %s", kind, got, want)
@@ -226,7 +241,6 @@ func live(t *testing.T, p *plan.Plan, kind speaker.Kind) string {
 	}
 	const away = "dc0.edge"
 	s, _ := p.Speaker(away)
-	tunnel := p.Speakers[len(p.Speakers)-1].Origins[0].Prefix.String()
 	before := agree(t, kind, f, p, expected(t, p, ""), 0)
 	if err := f.Announce(away, nil); err != nil {
 		t.Fatal(err)
@@ -236,7 +250,7 @@ func live(t *testing.T, p *plan.Plan, kind speaker.Kind) string {
 		t.Fatal(err)
 	}
 	agree(t, kind, f, p, expected(t, p, ""), 10*time.Second)
-	return catchments(before, tunnel) + "; " + catchments(after, tunnel)
+	return catchments(before) + "; " + catchments(after)
 }
 
 func start(t *testing.T, p *plan.Plan, lab *keeper.Lab, kind speaker.Kind) *speaker.Fleet {

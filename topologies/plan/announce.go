@@ -156,10 +156,6 @@ func (b *builder) announce(entries []netip.Prefix) {
 
 // datacenterOrigins are a datacenter's announcements of a prefix.
 func (b *builder) datacenterOrigins(d *dc, p netip.Prefix) {
-	if p.Addr().Is6() {
-		b.fail(d.path, "%v: transit carries IPv4 alone", p)
-		return
-	}
 	spoken := false
 	for i := range b.s.Announce {
 		a := &b.s.Announce[i]

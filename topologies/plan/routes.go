@@ -14,7 +14,7 @@ import (
 func (b *builder) kernelRoutes() {
 	anycast := fourOf(b.p.anycast())
 	if len(b.s.Transit) > 0 {
-		b.learnedRoutes(anycast)
+		b.learnedRoutes()
 	} else {
 		for _, t := range b.towns {
 			b.transitRoutes(t, anycast)

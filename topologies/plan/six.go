@@ -177,7 +177,9 @@ func (b *builder) kernelRoutes6() {
 		}
 	}
 	for _, t := range b.towns {
-		b.transitRoutes6(t, anycast)
+		if t.as == nil { // an AS learns them (learnedRoutes)
+			b.transitRoutes6(t, anycast)
+		}
 	}
 	for _, d := range b.dcs {
 		b.edgeRoutes6(d, anycast)
@@ -230,7 +232,9 @@ func (b *builder) edgeRoutes6(d *dc, anycast []netip.Prefix) {
 		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: p})
 	}
 	everything := defaultOf(labRange6.Addr())
-	d.edge.Routes = append(d.edge.Routes, KernelRoute{To: everything, Hops: b.hop6(d.edge, d.town.node)})
+	if len(b.s.Transit) == 0 {
+		d.edge.Routes = append(d.edge.Routes, KernelRoute{To: everything, Hops: b.hop6(d.edge, d.town.node)})
+	}
 	for _, s := range d.servers {
 		s.node.Routes = append(s.node.Routes, KernelRoute{To: everything, Hops: b.hop6(s.node, d.edge)})
 	}

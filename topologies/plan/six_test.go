@@ -108,6 +108,27 @@ func checkSix(t fataler, p *Plan) {
 	}
 }
 
+// ASes carry both families over their sessions, and each by the neighbour's address
+// of that family (RFC 4760); what datacenters announce of IPv6 obeys announce.
+func TestSixByBGP(t *testing.T) {
+	s := withSix(two())
+	s.Sites = s.Sites[:1]
+	s.Announce = []spec.Announce{{Prefix: "2001:db8:100::/64", From: []string{"cdg"}}}
+	p := compile(t, s)
+	checkLinks(t, p)
+	checkConfigs(t, p)
+	checkSix(t, p)
+	carrier, _ := p.Node("transit.carrier")
+	session, _ := p.Speaker("transit.carrier")
+	want := map[string]string{"2001:db8:100::/64": "transit.fr", "2001:db8:200::/64": "transit.uk", "198.51.100.0/31": "transit.uk"}
+	for to, by := range want {
+		i := slices.IndexFunc(carrier.Routes, func(r KernelRoute) bool { return r.To == prefix(to) && r.Learned })
+		if i < 0 || session.Sessions[session.By(carrier.Routes[i].Hops[0].Via)].Node != by || carrier.Routes[i].Hops[0].Via.Is6() != prefix(to).Addr().Is6() {
+			t.Errorf("the carrier's routes are %v, want %s by %s", carrier.Routes, to, by)
+		}
+	}
+}
+
 // Nothing of the lab is IPv6 where nothing of the scenario is.
 func TestNoSixWithoutIt(t *testing.T) {
 	p := compile(t, overlapping())

@@ -29,15 +29,29 @@ type Session struct {
 	Node string `json:"node"` // the neighbour's
 	// OnRamp is what a session between a customer's router and the network goes
 	// through; 0 of all others.
-	OnRamp       ident.OnRamp `json:"onramp,omitempty"`
-	Interface    string       `json:"interface,omitempty"`
-	Local        netip.Addr   `json:"local"`
-	Remote       netip.Addr   `json:"remote"`
-	bgp.Neighbor              // whose
+	OnRamp    ident.OnRamp `json:"onramp,omitempty"`
+	Interface string       `json:"interface,omitempty"`
+	Local     netip.Addr   `json:"local"`
+	Remote    netip.Addr   `json:"remote"`
+	// Local6 and Remote6 are the next hops of IPv6, which the session carries too (RFC
+	// 4760); invalid where it does not.
+	Local6       netip.Addr `json:"local6,omitzero"`
+	Remote6      netip.Addr `json:"remote6,omitzero"`
+	bgp.Neighbor            // whose
 }
 
-// Hop is the next hop of what the session's neighbour is best for.
-func (s *Session) Hop() Hop { return Hop{Interface: s.Interface, Via: s.Remote} }
+// Hop is the next hop to a prefix that the session's neighbour is best for.
+func (s *Session) Hop(to netip.Prefix) Hop {
+	if to.Addr().Is6() {
+		return Hop{Interface: s.Interface, Via: s.Remote6}
+	}
+	return Hop{Interface: s.Interface, Via: s.Remote}
+}
+
+// By finds the session whose neighbour is a next hop; -1 if there is none.
+func (s *Speaker) By(hop netip.Addr) int {
+	return slices.IndexFunc(s.Sessions, func(x Session) bool { return hop.IsValid() && (x.Remote == hop || x.Remote6 == hop) })
+}
 
 // Dials says whether this end opens the connection: one alone does, so that no two
 // collide. Customers' routers do: the network's end is wherever their tunnel lands.
@@ -246,10 +260,14 @@ func (b *builder) session(l *Link, relation bgp.Relation) {
 	y, _ := b.p.Speaker(l.B.Node)
 	cost := uint32(l.Geo / time.Microsecond)
 	add := func(s, far *Speaker, own, other *Endpoint, r bgp.Relation) {
-		s.Sessions = append(s.Sessions, Session{
+		n := Session{
 			Node: far.Node, Interface: own.Interface, Local: own.Addresses[0].Addr(), Remote: other.Addresses[0].Addr(),
 			Neighbor: bgp.Neighbor{ASN: far.ASN, ID: far.ID, Relation: r, Cost: cost},
-		})
+		}
+		if b.six != nil {
+			n.Local6, n.Remote6 = own.Addresses[1].Addr(), other.Addresses[1].Addr()
+		}
+		s.Sessions = append(s.Sessions, n)
 	}
 	add(x, y, &l.A, &l.B, relation)
 	add(y, x, &l.B, &l.A, relation.Reverse())
@@ -257,7 +275,7 @@ func (b *builder) session(l *Link, relation bgp.Relation) {
 
 // learnedRoutes are the routes of ASes and edges: what is on their own links, and
 // what BGP brings once everything is told.
-func (b *builder) learnedRoutes(anycast []netip.Prefix) {
+func (b *builder) learnedRoutes() {
 	for _, t := range b.towns {
 		b.ownRoutes(t)
 	}
@@ -271,7 +289,7 @@ func (b *builder) learnedRoutes(anycast []netip.Prefix) {
 		n := b.nodes[s.Node]
 		for _, p := range routers[i].Prefixes() {
 			if best := routers[i].Best(p); best >= 0 {
-				n.Routes = append(n.Routes, KernelRoute{To: p, Hops: []Hop{s.Sessions[best].Hop()}, Learned: true})
+				n.Routes = append(n.Routes, KernelRoute{To: p, Hops: []Hop{s.Sessions[best].Hop(p)}, Learned: true})
 			}
 		}
 	}
@@ -305,10 +323,8 @@ func (b *builder) ownRoutes(t *town) {
 			}
 		}
 	}
-	for i, m := range b.origin {
+	for _, m := range b.origin {
 		switch {
-		case m.addr.Is6():
-			b.fail(at("internet", i)+".address", "%v: transit carries IPv4 alone", m.addr)
 		case m.replica: // behind the edge, which tells where its resolver asks from
 			if edge, ok := b.p.Speaker(m.node.Datacenter + ".edge"); ok && m.town == t && m.asks.IsValid() {
 				edge.Origins = append(edge.Origins, bgp.Origin{Prefix: host(m.asks)})

@@ -143,7 +143,6 @@ func TestTransitMistakes(t *testing.T) {
 		"a site without a way": {func(s *spec.Scenario) {
 			s.Transit[0].Providers, s.Transit[0].Customers, s.Transit[1].Customers = nil, nil, []string{"lhr", "cdg"}
 		}, "shop.1.router hangs on uk, which no path leads from to a datacenter"},
-		"IPv6":     {func(s *spec.Scenario) { s.Internet[0].Address = addr("2001:db8::9") }, "transit carries IPv4 alone"},
 		"nobody's": {func(s *spec.Scenario) { s.Announce = []spec.Announce{{Prefix: "192.0.2.0/24"}} }, "holds no egress address"},
 		"the network's": {func(s *spec.Scenario) {
 			s.Announce = []spec.Announce{{Prefix: "198.51.100.0/24", From: []string{"uk"}}}
