@@ -62,7 +62,7 @@ func Assign(dc ident.Datacenter, addresses []netip.Addr, servers []ident.Server)
 		switch {
 		case groups == 0:
 		case addr.Is6():
-			assigned[i].own(servers[six%len(servers)])
+			assigned[i].Own(servers[six%len(servers)])
 			six++
 		default:
 			first := four % groups * Owners
@@ -73,8 +73,8 @@ func Assign(dc ident.Datacenter, addresses []netip.Addr, servers []ident.Server)
 	return assigned, nil
 }
 
-// own gives a server all slices, but for the well-known ports.
-func (a *Address) own(server ident.Server) {
+// Own gives a server all slices, but for the well-known ports.
+func (a *Address) Own(server ident.Server) {
 	for k := 1; k < Slices; k++ {
 		a.Owner[k] = server
 	}

@@ -132,6 +132,8 @@ type Engine struct {
 	withdrawn map[plan.Announcement]int
 	out       map[string]bool
 	applied   map[string]map[netip.Prefix]plan.KernelRoute
+	// learned are the steps of addresses that moved, so far.
+	learned []plan.MoveStep
 	// untold are routes that customers' routers have withdrawn, by so many faults;
 	// relay is what the datacenters know of what they tell.
 	untold map[plan.Learned]int

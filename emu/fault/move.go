@@ -59,6 +59,8 @@ func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held) ([]hub.Held,
 		}
 		s.Apply(c, told)
 	})
+	e.learned = append(e.learned, *s)
+	err = errors.Join(err, e.reroute())
 	e.tell(&h.Fault, "step", s.Text(&h.Fault))
 	if !s.Hands {
 		return held, err

@@ -217,7 +217,7 @@ func (e *Engine) announce() error {
 // wanted are the routes of a node that differ from the plan's.
 func (e *Engine) wanted(n *plan.Node) map[netip.Prefix]plan.KernelRoute {
 	all := map[netip.Prefix]plan.KernelRoute{}
-	for _, r := range e.plan.Rerouted(n, e.unannounced(), func(server string) bool { return e.out[server] }) {
+	for _, r := range e.plan.Rerouted(n, e.unannounced(), func(server string) bool { return e.out[server] }, e.learned) {
 		all[r.To] = r
 	}
 	return all

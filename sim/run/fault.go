@@ -30,6 +30,8 @@ type faults struct {
 	untold  map[plan.Learned]int
 	relay   *plan.Relay
 	applied map[string][]plan.KernelRoute // by node: what differs from the plan
+	// learned are the steps of addresses that moved, so far.
+	learned []plan.MoveStep
 	end     vt.Instant                    // when the last has happened and healed
 }
 

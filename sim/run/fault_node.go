@@ -22,6 +22,8 @@ func (f *faults) move(b *breakage) error {
 			s.Apply(c, b.toldTo(s))
 		}
 	})
+	f.learned = append(f.learned, *s)
+	err = errors.Join(err, f.reroute())
 	f.tell(b, "step", s.Text(b.plan))
 	if !s.Hands {
 		return err
@@ -149,7 +151,7 @@ func (f *faults) reroute() error {
 	})
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		wanted := p.Rerouted(n, withdrawn, out)
+		wanted := p.Rerouted(n, withdrawn, out, f.learned)
 		m := f.world.nodes[n.ID]
 		for _, old := range f.applied[n.ID] {
 			if err := m.restore(old.To); err != nil {

@@ -160,7 +160,7 @@ func (r *resolver) slices(path string, d *spec.Datacenter) {
 		}
 		bits := e.Prefix.Addr().BitLen() - e.Prefix.Bits()
 		if e.Spare {
-			r.spare(at, e)
+			r.spare(at, e, max(d.Servers, 1))
 			continue
 		}
 		if e.Prefix.Addr().Is4() {
@@ -188,11 +188,10 @@ func (r *resolver) slices(path string, d *spec.Datacenter) {
 
 // spare checks addresses that are nobody's yet: they are divided when they are
 // allocated.
-func (r *resolver) spare(path string, e spec.Egress) {
+func (r *resolver) spare(path string, e spec.Egress, servers int) {
 	if e.Prefix.Addr().Is6() {
-		r.fail(path+".spare", "", "spare addresses are of IPv4, of IPv6 every server has enough")
-	}
-	if len(e.Slices) > 0 {
+		r.egress6(path, e, servers)
+	} else if len(e.Slices) > 0 {
 		r.fail(path+".slices", "", "a spare address has no owners: want slices or spare")
 	}
 }

@@ -22,6 +22,9 @@ import (
 //
 // Without drain flows that have it end as soon as their server learns of the move,
 // and new ones begin when all know.
+//
+// An address of IPv6 is one server's whole, before and after, and what each edge
+// routes to it goes along with what its datacenter knows (learnedTo).
 
 // MoveStep is what the servers of one datacenter learn of an address that moves.
 type MoveStep struct {
@@ -66,8 +69,8 @@ func (d *Fault) onAddress(p *Plan) error {
 	case d.Do == spec.Allocate && (old == nil || !d.free(p, old)):
 		return fmt.Errorf("%v is neither a spare address of this network nor released before", addr)
 	case d.Do == spec.Allocate:
-	case old == nil || !addr.Is4() || old.Datacenter != from.ID && !d.moved(p, addr, from.ID):
-		return fmt.Errorf("%v is no IPv4 egress address of %s", addr, from.Name)
+	case old == nil || old.Datacenter != from.ID && !d.moved(p, addr, from.ID):
+		return fmt.Errorf("%v is no egress address of %s", addr, from.Name)
 	}
 	for _, dc := range []*Datacenter{from, to} {
 		if dc != nobody {
@@ -122,12 +125,72 @@ func (p *Plan) divided(a *egress.Address, d *Datacenter) egress.Address {
 		return next
 	}
 	next.Datacenter, next.Owner = d.ID, [egress.Slices]ident.Server{}
+	var servers []ident.Server
 	for _, s := range p.Servers {
 		if s.Datacenter == d.Name && s.Index < egress.Slices {
 			next.Owner[s.Index] = s.Config.Self
+			servers = append(servers, s.Config.Self)
 		}
 	}
+	if a.Addr.Is6() {
+		next.Own(servers[p.turn(a.Addr)%len(servers)])
+	}
 	return next
+}
+
+// turn is the number of an address of IPv6 among those of its prefix, by which they
+// are dealt to servers.
+func (p *Plan) turn(a netip.Addr) (n int) {
+	of := p.rangeOf(a)
+	for _, e := range p.Servers[0].Config.Egress {
+		if of.Contains(e.Addr) && e.Addr.Less(a) {
+			n++
+		}
+	}
+	return n
+}
+
+// learnedTo is where an edge routes the addresses of IPv6 that its datacenter has
+// learned of in these steps, the last of which counts: to whom flows may begin with
+// it, or begin soon, or still are; else nowhere.
+func (p *Plan) learnedTo(edge *Node, steps []MoveStep) []KernelRoute {
+	var all []KernelRoute
+	for i := range steps {
+		e := &steps[i].Entry
+		if steps[i].Datacenter != edge.Datacenter || !e.Addr.Is6() {
+			continue
+		}
+		r := KernelRoute{To: host(e.Addr)}
+		if k := slices.IndexFunc(p.Servers, func(s Server) bool { return s.Config.Self == cmp.Or(e.Opens()[1], e.Owner[1], e.Was[1]) }); k >= 0 {
+			next := p.Servers[k].Node
+			if dc := p.Servers[k].Datacenter; dc != edge.Datacenter {
+				next = dc + ".edge"
+			}
+			r.Hops = p.hops6(edge.ID, next)
+		}
+		all = append(slices.DeleteFunc(all, func(old KernelRoute) bool { return old.To == r.To }), r)
+	}
+	return all
+}
+
+// hops6 is the next hop of IPv6 from a router to its neighbour.
+func (p *Plan) hops6(from, to string) []Hop {
+	for i := range p.Links {
+		l := &p.Links[i]
+		own, other := &l.A, &l.B
+		if other.Node == from {
+			own, other = other, own
+		}
+		if own.Node != from || other.Node != to {
+			continue
+		}
+		for _, a := range own.Neighbors {
+			if a.Is6() {
+				return []Hop{{Interface: own.Interface, Via: a}}
+			}
+		}
+	}
+	return nil
 }
 
 // steps are what each datacenter learns, and when.
@@ -183,7 +246,8 @@ func (s *MoveStep) Concerns(p *Plan, self ident.Server) bool {
 	return slices.ContainsFunc(p.Servers, func(x Server) bool { return x.Config.Self == self && x.Datacenter == s.Datacenter })
 }
 
-// Apply gives a server's configuration what the step says; held is what was told.
+// Apply gives a server's configuration what the step says; held is what was told
+// of the address.
 func (s *MoveStep) Apply(c *hub.Config, held []hub.Held) {
 	c.Egress = slices.Clone(c.Egress)
 	for i := range c.Egress {
@@ -191,9 +255,9 @@ func (s *MoveStep) Apply(c *hub.Config, held []hub.Held) {
 			c.Egress[i] = s.Entry
 		}
 	}
-	c.Held = held
-	if s.Done {
-		c.Held = nil
+	c.Held = slices.DeleteFunc(slices.Clone(c.Held), func(h hub.Held) bool { return h.Egress.Addr() == s.Entry.Addr })
+	if !s.Done {
+		c.Held = append(c.Held, held...)
 	}
 }
 

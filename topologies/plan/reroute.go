@@ -29,11 +29,12 @@ func (p *Plan) Silent(out func(server string) bool) []Announcement {
 }
 
 // Rerouted are the routes of a transit router or edge that differ from the
-// plan's, in order, when datacenters have withdrawn announcements and edges route
-// nothing to the servers that are out. The next nearest datacenter that announces
+// plan's, in order, when datacenters have withdrawn announcements, edges route
+// nothing to the servers that are out, and datacenters have learned of addresses
+// that moved, in the order of steps. The next nearest datacenter that announces
 // a prefix takes what is sent there; if none does, it is dropped where it enters
 // the Internet.
-func (p *Plan) Rerouted(n *Node, withdrawn []Announcement, out func(server string) bool) []KernelRoute {
+func (p *Plan) Rerouted(n *Node, withdrawn []Announcement, out func(server string) bool, steps []MoveStep) []KernelRoute {
 	switch n.Kind {
 	case KindTransit:
 		if len(p.Speakers) > 0 {
@@ -41,7 +42,7 @@ func (p *Plan) Rerouted(n *Node, withdrawn []Announcement, out func(server strin
 		}
 		return p.landing(n, withdrawn)
 	case KindEdge:
-		return p.without(n, out)
+		return p.without(n, out, p.learnedTo(n, steps))
 	}
 	return nil
 }
@@ -84,18 +85,30 @@ func (p *Plan) lands(node string, prefix netip.Prefix, withdrawn []Announcement)
 	return r, differs // nobody does: a black hole
 }
 
-func (p *Plan) without(n *Node, out func(server string) bool) []KernelRoute {
+// without are the routes of an edge that go to a server that is out, or moved.
+func (p *Plan) without(n *Node, out func(server string) bool, moved []KernelRoute) []KernelRoute {
 	gone := map[string]bool{}
 	for i := range p.Links {
 		if l := &p.Links[i]; l.Class == ClassServer && l.B.Node == n.ID && out(l.A.Node) {
 			gone[l.B.Interface] = true
 		}
 	}
-	var all []KernelRoute
-	for _, r := range n.Routes {
+	alive := func(r KernelRoute) (KernelRoute, bool) {
 		left := slices.DeleteFunc(slices.Clone(r.Hops), func(h Hop) bool { return gone[h.Interface] })
-		if len(left) < len(r.Hops) {
-			r.Hops = left
+		differs := len(left) < len(r.Hops)
+		r.Hops = left
+		return r, differs
+	}
+	var all []KernelRoute
+	for _, r := range moved {
+		r, _ = alive(r)
+		all = append(all, r)
+	}
+	for _, r := range n.Routes {
+		if slices.ContainsFunc(moved, func(m KernelRoute) bool { return m.To == r.To }) {
+			continue
+		}
+		if r, differs := alive(r); differs {
 			all = append(all, r)
 		}
 	}

@@ -143,6 +143,9 @@ func (b *builder) assign6(d *dc, servers []ident.Server) {
 			continue
 		}
 		for _, entry := range dealt {
+			if e.Spare {
+				entry.Owner = [egress.Slices]ident.Server{}
+			}
 			entry.Country, entry.Tags = strings.ToUpper(e.Country), e.Tags
 			d.directory = append(d.directory, entry)
 		}
@@ -216,7 +219,7 @@ func (b *builder) edgeRoutes6(d *dc, anycast []netip.Prefix) {
 	for _, e := range b.dcs {
 		for i := range e.directory {
 			a := &e.directory[i]
-			if !a.Addr.Is6() {
+			if !a.Addr.Is6() || a.Owner[1] == 0 {
 				continue
 			}
 			next := owner[a.Owner[1]].node

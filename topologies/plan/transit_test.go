@@ -130,7 +130,7 @@ func TestAnnounceWithoutTransit(t *testing.T) {
 			t.Errorf("from Paris %v goes by %v, want to London, which alone announces it", r.To, r.Hops)
 		}
 	}
-	if got := p.Rerouted(n, []Announcement{{Datacenter: "lhr", Prefix: prefix("198.51.100.2/31")}}, nil); len(got) != 1 || len(got[0].Hops) != 0 {
+	if got := p.Rerouted(n, []Announcement{{Datacenter: "lhr", Prefix: prefix("198.51.100.2/31")}}, nil, nil); len(got) != 1 || len(got[0].Hops) != 0 {
 		t.Errorf("withdrawn there too it goes to %v, want nowhere", got)
 	}
 }

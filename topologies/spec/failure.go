@@ -56,7 +56,7 @@ type Fault struct {
 	// tunnel know; of a link nobody, before it is told by ICMP). To nodes: partition (what is selected reaches each other and nothing else), pause (a server stands still, a router
 	// forwards nothing), kill (a server or router loses its power and its state; when it heals, it starts anew), restart (it is
 	// killed and starts anew at once, or after For). To a datacenter: withdraw (Address is no longer announced from there), drain (it
-	// withdraws from ingress, waits, and then its servers stop in order), move (the IPv4 egress address Address leaves it for To; with Wait
+	// withdraws from ingress, waits, and then its servers stop in order), move (the egress address Address leaves it for To; with Wait
 	// flows that have it may go on for so long, without they end at once; every datacenter knows after its propagation), release (no flow begins with the IPv4
 	// egress address Address of the datacenter any more; with Wait those that have it may go on for so long), allocate (it takes Address, a
 	// spare or released one), freeze (it hears no
