@@ -32,7 +32,7 @@ type faults struct {
 	applied map[string][]plan.KernelRoute // by node: what differs from the plan
 	// learned are the steps of addresses that moved, so far.
 	learned []plan.MoveStep
-	end     vt.Instant                    // when the last has happened and healed
+	end     vt.Instant // when the last has happened and healed
 }
 
 // breakage is one fault.
