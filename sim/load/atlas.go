@@ -19,6 +19,7 @@ type Atlas struct {
 	mu     sync.Mutex
 	worlds map[string]func() (*catchment.World, error)
 	nets   map[string]func() (*network, error)
+	tables map[string]func() (*homes, error)
 }
 
 // network is an anycast network over an Internet.
@@ -26,6 +27,7 @@ type network struct {
 	world  *catchment.World
 	sites  []catchment.Site
 	finder *catchment.Finder
+	metres [][]float64 // from each of the world's places to each site
 }
 
 // world is the Internet of a population.
@@ -54,7 +56,7 @@ func (a *Atlas) network(p *spec.Population, ids []string, places []place.Place) 
 			return nil, err
 		}
 		f, err := catchment.NewFinder(w, sites)
-		return &network{w, sites, f}, err
+		return &network{w, sites, f, distances(w.Places, places)}, err
 	})
 }
 

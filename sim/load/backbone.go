@@ -54,7 +54,9 @@ func (r *run) backbone() error {
 			r.out.Backbone = append(r.out.Backbone, Pair{r.id(k / peak.n), r.id(k % peak.n), peak.got[k] / 1e9, wanted / 1e9})
 		}
 	}
-	slices.SortStableFunc(r.out.Backbone, func(a, b Pair) int { return cmp.Compare(b.Wanted, a.Wanted) })
+	slices.SortFunc(r.out.Backbone, func(a, b Pair) int {
+		return cmp.Or(cmp.Compare(b.Wanted, a.Wanted), cmp.Compare(a.A, b.A), cmp.Compare(a.B, b.B))
+	})
 	for _, p := range r.out.Backbone[:min(mostReasons, len(r.out.Backbone))] {
 		r.because("backbone", "%s-%s: %.3g Gbit/s of %.3g wanted", p.A, p.B, p.Gbps, p.Wanted)
 	}

@@ -178,7 +178,7 @@ func (r *run) replies(name string, sites []branch, t *route.Table, servers int) 
 	}
 	ports := egress.NewAllocator(seed, directory, 1)
 	g := &Group{Servers: servers, Hash: seed}
-	buckets := g.table()
+	buckets := g.home().table
 	homes = make([]int, servers)
 	web := remote()
 	for i, s := range sites {

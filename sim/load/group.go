@@ -2,7 +2,6 @@ package load
 
 import (
 	"cmp"
-	"container/heap"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -53,6 +52,8 @@ type Group struct {
 	Only int
 	// alone is the number of the one server that is played, from 1; 0 has no such.
 	alone int
+	// homes of flows, where they are known: they follow from Servers, First and Hash.
+	homes *homes
 }
 
 // Played is what a Group did.
@@ -66,31 +67,6 @@ type Played struct {
 	Share float64
 	// Busy is the mean number of ports taken, over all servers.
 	Busy float64
-}
-
-// again is a refused flow that tries later.
-type again struct {
-	at  float64
-	n   uint64
-	try int
-	// client is 48 bits of chance: its address and port.
-	client uint64
-	hold   float64
-}
-
-type waiting []again
-
-func (w waiting) Len() int { return len(w) }
-func (w waiting) Less(i, k int) bool {
-	return w[i].at < w[k].at || w[i].at == w[k].at && w[i].n < w[k].n
-}
-func (w waiting) Swap(i, k int) { w[i], w[k] = w[k], w[i] }
-func (w *waiting) Push(x any)   { *w = append(*w, x.(again)) }
-func (w *waiting) Pop() any {
-	old := *w
-	x := old[len(old)-1]
-	*w = old[:len(old)-1]
-	return x
 }
 
 // game is a Group while it is played.
@@ -145,8 +121,9 @@ func (g *Group) game() (*game, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.buckets = g.table()
-	for i, share := range g.shares(p.buckets) {
+	homes := g.home()
+	p.buckets = homes.table
+	for i, share := range homes.shares {
 		id := p.first + ident.Server(i)
 		p.ring = append(p.ring, id)
 		if g.alone == i+1 || g.alone == 0 && i < p.played {
@@ -172,23 +149,12 @@ func (g *Group) game() (*game, error) {
 	return p, nil
 }
 
-// table is which buckets are whose.
-func (g *Group) table() *steer.Table {
-	var live []steer.Server
-	for i := range max(g.Servers, 1) {
-		live = append(live, steer.Server{ID: cmp.Or(g.First, 1) + ident.Server(i), Live: true})
+// home is where flows are at home.
+func (g *Group) home() *homes {
+	if g.homes == nil {
+		return newHomes(g.Hash, cmp.Or(g.First, 1), max(g.Servers, 1))
 	}
-	return steer.New(g.Hash, live)
-}
-
-// shares are the parts of all flows whose home each server is. Rendezvous hashing
-// deals buckets out by chance, so that they are not quite equal.
-func (g *Group) shares(t *steer.Table) []float64 {
-	all := make([]float64, max(g.Servers, 1))
-	for b := range uint64(steer.Buckets) {
-		all[t.Home(b*(1<<64/steer.Buckets))-cmp.Or(g.First, 1)] += 1.0 / steer.Buckets
-	}
-	return all
+	return g.homes
 }
 
 // Formula is the share of flows that Erlang's formula B refuses at a rate, by the
@@ -196,7 +162,7 @@ func (g *Group) shares(t *steer.Table) []float64 {
 // serve all of its flows.
 func (g *Group) Formula(rate float64, ports int) float64 {
 	b := 0.0
-	for _, share := range g.shares(g.table()) {
+	for _, share := range g.home().shares {
 		if share > 0 {
 			b += share * stat.ErlangB(ports, rate*share*g.Mean)
 		}
@@ -309,7 +275,7 @@ func (p *game) begin() {
 // retry lets those try again whose time has come.
 func (p *game) retry(now float64, interval int) {
 	for len(p.later) > 0 && p.later[0].at <= now {
-		p.try(heap.Pop(&p.later).(again), interval)
+		p.try(p.later.pop(), interval)
 	}
 }
 
@@ -336,7 +302,7 @@ func (p *game) try(a again, interval int) {
 	_, x := p.chance.words(forRetry, a.n<<5+uint64(a.try))
 	a.at += wait * (0.5 + 0.5*unitOf(x))
 	a.try++
-	heap.Push(&p.later, a)
+	p.later.push(a)
 }
 
 // flow is one of any client, whose home is played; a retry has another source port.

@@ -101,13 +101,24 @@ func (m *Model) land(f lander, down []bool, p asgraph.Preference) (*settled, err
 }
 
 // distances are metres from each zone to each datacenter, by zone.
-func (m *Model) distances() [][]float64 {
-	all := make([][]float64, len(m.zones))
-	for z, from := range m.zones {
-		all[z] = make([]float64, len(m.centers))
-		for c := range m.centers {
-			all[z][c] = place.Distance(from, m.centers[c].at)
+func distances(zones, centers []place.Place) [][]float64 {
+	all := make([][]float64, len(zones))
+	for z, from := range zones {
+		all[z] = make([]float64, len(centers))
+		for c, to := range centers {
+			all[z][c] = place.Distance(from, to)
 		}
 	}
 	return all
+}
+
+func (m *Model) distances() [][]float64 {
+	if m.net != nil {
+		return m.net.metres
+	}
+	var centers []place.Place
+	for _, c := range m.centers {
+		centers = append(centers, c.at)
+	}
+	return distances(m.zones, centers)
 }

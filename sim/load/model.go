@@ -35,6 +35,7 @@ type Model struct {
 	Splitting bool
 
 	s       *spec.Scenario
+	atlas   *Atlas
 	centers []center
 	net     *network // nil without a population
 	hosts   *hosts   // nil with one, and where no host has a workload
@@ -103,7 +104,7 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 	if a == nil {
 		a = &Atlas{}
 	}
-	m := &Model{s: s, timers: plan.Timers(s.Timers), hold: plan.BGPHold(s.Timers)}
+	m := &Model{s: s, atlas: a, timers: plan.Timers(s.Timers), hold: plan.BGPHold(s.Timers)}
 	if len(s.Workload) == 0 && (s.Population != nil || len(s.Sites) < 2) {
 		return nil, &Unsupported{"workload", "the scenario has no workload, which the flow level plays; want one such as workload: [{id: work, from: population, to: internet, rate: 0.1}]"}
 	}

@@ -223,6 +223,7 @@ func (r *run) group(c contest) *Group {
 		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
 		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center), Together: p.together(),
 	}
+	g.homes = m.atlas.homes(g.Hash, g.First, max(g.Servers, 1))
 	if m.hosts != nil {
 		g.Residual = nil // hosts begin with nothing, as they do with packets
 	}

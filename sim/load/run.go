@@ -223,7 +223,7 @@ const (
 func (r *run) networks(end *settled) {
 	m := r.m
 	order := slices.Clone(m.sources)
-	slices.SortStableFunc(order, func(a, b source) int { return cmp.Compare(b.users, a.users) })
+	slices.SortFunc(order, func(a, b source) int { return cmp.Or(cmp.Compare(b.users, a.users), cmp.Compare(a.node, b.node)) })
 	for _, s := range order[:min(mostASes, len(order))] {
 		at := m.zones[s.zone]
 		l := end.land[s.node]

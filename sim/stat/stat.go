@@ -195,9 +195,15 @@ func Warmup(values []float64) (int, error) {
 // chance, load of them in the mean time of one, and leave if refused. It does not
 // depend on how long calls are but in the mean (Erlang 1917, Sevastyanov 1957).
 func ErlangB(places int, load float64) float64 {
-	inverse := 1.0
-	for k := 1; k <= places; k++ {
-		inverse = 1 + inverse*float64(k)/load
+	// 1/B = Σ places!/(places-k)!/load^k. The terms fall as soon as fewer places are left
+	// than the load, and what no longer counts is left out.
+	term, inverse := 1.0, 1.0
+	for k := float64(places); k >= 1; k-- {
+		term *= k / load
+		inverse += term
+		if k < load && term < inverse*1e-17 {
+			break
+		}
 	}
 	return 1 / inverse
 }
