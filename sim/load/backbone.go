@@ -170,20 +170,27 @@ func (r *run) share(l *lines) error {
 	return nil
 }
 
-// elsewhere is the share of flows that leave where they did not land.
+// elsewhere is the share of flows that leave where they did not land, and how far
+// that is.
 func (r *run) elsewhere() {
-	n, away, all := len(r.m.centers), 0.0, 0.0
+	n, away, far, all := len(r.m.centers), 0.0, 0.0, 0.0
+	ways := make([]float64, n*n)
 	for i, b := range r.bins {
 		for w, parts := range r.exits.pairs {
 			for k := range parts {
 				for place := range n * n {
 					x := parts[k].total(i, place) * r.m.works[w].mix[k].share * (b.to - b.from)
-					if all += x; place/n != place%n {
-						away += x
+					if all += x; x == 0 || place/n == place%n {
+						continue
 					}
+					if ways[place] == 0 {
+						ways[place] = roundTrip(r.m.centers[place/n].at, r.m.centers[place%n].at)
+					}
+					away, far = away+x, far+x*ways[place]
 				}
 			}
 		}
 	}
 	r.set("elsewhere", ratio(away, all))
+	r.set("detour", ratio(far, all))
 }

@@ -57,7 +57,7 @@ func (m *Model) leave() error {
 		}
 		for _, addr := range d.Addresses() {
 			l.pool[addr] = len(m.pools) + len(m.tagged)
-			m.tagged = append(m.tagged, m.fit(pool{center: c, own: addr, addresses: 1}))
+			m.tagged = append(m.tagged, m.dedicated(c, addr))
 			for at := range m.centers {
 				l.own[at] = append(l.own[at], hub.Own{Addr: addr, Away: place.Delay(m.centers[at].at, m.centers[c].at)})
 			}

@@ -143,7 +143,9 @@ func New(s *spec.Scenario, a *Atlas) (*Model, error) {
 		m.works = append(m.works, w)
 		m.end = max(m.end, seconds(w.For.D()))
 	}
-	m.makePools()
+	if err := m.makePools(); err != nil {
+		return nil, err
+	}
 	if err := m.leave(); err != nil {
 		return nil, err
 	}

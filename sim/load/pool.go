@@ -3,11 +3,11 @@ package load
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // pool is addresses that flows leave by, and the servers that have their ports.
@@ -17,24 +17,10 @@ type pool struct {
 	own       netip.Addr // an account's address, valid for such a pool
 	addresses int
 	servers   int // of the datacenter, that have slices of them
+	slices    int // of each of these
 	// served is the share of flows whose home has any: less than 1 where there are more
 	// servers than slices, and no other server takes over.
 	served float64
-}
-
-// fit divides a pool among the datacenter's servers. Each has equally many slices;
-// where there are not enough for all, as many servers as there are have one.
-func (m *Model) fit(p pool) pool {
-	p.servers, p.served = m.centers[p.center].Servers, 1
-	slices := p.addresses * (1<<16/m.slice() - 1)
-	if p.addresses == 0 || slices >= p.servers {
-		return p
-	}
-	if m.exhaustion() != hub.ExhaustionAnotherServer {
-		p.served = float64(slices) / float64(p.servers)
-	}
-	p.servers = slices
-	return p
 }
 
 // name is what reports call it.
@@ -62,45 +48,30 @@ func (p pool) together() int {
 	return 0
 }
 
-// makePools finds those of the scenario: of each datacenter all of its addresses, and by
-// the country that they are published with (SEMANTICS 6.2).
-func (m *Model) makePools() {
-	for c := range m.centers {
-		all := pool{center: c}
-		by := map[string]int{}
-		for _, e := range m.centers[c].Egress {
-			if slices.Contains(e.Tags, egress.TagCDN) || e.Prefix.Addr().Is6() {
-				continue
-			}
-			n := 1 << (e.Prefix.Addr().BitLen() - e.Prefix.Bits())
-			all.addresses += n
-			if e.Country != "" {
-				by[e.Country] += n
-			}
-		}
-		m.pools = append(m.pools, m.fit(all))
-		for _, country := range sortedKeys(by) {
-			m.tagged = append(m.tagged, m.fit(pool{center: c, country: country, addresses: by[country]}))
-		}
-	}
-}
-
 // poolOf is the pool by which users of a country leave who land at a datacenter, of
 // those of datacenters that are up: an address with the country of who asks, here
 // if there is one here, otherwise from the nearest datacenter that has one; and
-// where nobody has one, by any here (SEMANTICS 6.2).
+// where nobody has one, by any here (SEMANTICS 6.2). Where a country has one owner,
+// its flows fail while that is down.
 func (m *Model) poolOf(at int, country string, out func(center int) bool, metres func(a, b int) float64) int {
-	best := -1
+	best, one := -1, m.s.Bounds.Design == spec.DesignOneOwner
 	for i, p := range m.tagged {
-		if p.own.IsValid() || p.country != country || p.center != at && out(p.center) {
+		if one && p.country == country {
+			best = i
+			break
+		}
+		if p.own.IsValid() || p.country != country && !one || p.center != at && out(p.center) {
 			continue
 		}
 		if best < 0 || metres(at, p.center) < metres(at, m.tagged[best].center) {
 			best = i
 		}
 	}
-	if best < 0 {
+	switch {
+	case best < 0:
 		return at
+	case out(m.tagged[best].center) && m.tagged[best].center != at:
+		return failed
 	}
 	return len(m.pools) + best
 }
@@ -119,12 +90,6 @@ func (m *Model) slice() int {
 		return m.s.Bounds.Slice
 	}
 	return egress.SliceSize
-}
-
-// slicesOf is how many slices each server of a pool has.
-func (m *Model) slicesOf(p pool) int {
-	owners := 1<<16/m.slice() - 1
-	return p.addresses / max((p.servers+owners-1)/owners, 1)
 }
 
 // exhaustion is the account's policy.

@@ -48,9 +48,9 @@ type contest struct {
 func (r *run) slices() error {
 	m := r.m
 	r.ports = portTotals{utilisation: make([]float64, len(m.centers)), lost: make([]float64, len(m.centers)), perBin: make([]float64, len(r.bins))}
-	for _, p := range m.pools {
-		r.values["addresses"] += float64(p.addresses)
-	}
+	addresses, announced := m.used()
+	r.set("addresses", addresses)
+	r.set("announced", announced)
 	exits := r.poolDemands()
 	r.failing(exits)
 	r.exits = exits
@@ -102,7 +102,7 @@ func (r *run) failing(x *exits) {
 // is counted here.
 func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 	m, w, p := r.m, &r.m.works[work], r.m.pool(pool)
-	ports := m.slicesOf(p) * m.slice()
+	ports := p.slices * m.slice()
 	if m.exhaustion() == hub.ExhaustionRefuse {
 		ports = min(ports, m.slice()) // of one address
 	}
@@ -127,7 +127,7 @@ func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 			}
 			load := c.load
 			if m.exhaustion() == hub.ExhaustionRefuse {
-				load /= float64(max(m.slicesOf(p), 1))
+				load /= float64(max(p.slices, 1))
 			}
 			mark := load*uneven + near*math.Sqrt(load)
 			quiet = quiet && mark < float64(ports)/4
@@ -184,7 +184,7 @@ func (r *run) contest(pool, work, mix, rank int, d *demand) contest {
 // contend plays one, with a share of its servers.
 func (r *run) contend(c contest, share float64) error {
 	m, p := r.m, r.m.pool(c.pool)
-	if m.slicesOf(p) == 0 {
+	if p.slices == 0 {
 		r.because("blocked", "%s has no address for each of its servers", m.centers[p.center].ID)
 		all := whole(c, r.bins)
 		return r.count(c, nil, (&Played{Flows: all, Tries: all, Refused: all, Lost: all, Ports: 1, Share: 1}).certain())
@@ -219,7 +219,7 @@ func (r *run) group(c contest) *Group {
 	name := fmt.Sprintf("%s %s %s.%d %s", m.centers[p.center].ID, p.key(), w.ID, c.rank+1, w.mix[c.mix].name)
 	seed, _ := newStream(r.seed, name).words(forSite, 0)
 	g := &Group{
-		Servers: p.servers, Addresses: m.slicesOf(p) * ((p.servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
+		Servers: p.servers, Addresses: p.slices * ((p.servers + owners - 1) / owners), Slice: m.slice(), OnExhaustion: m.exhaustion(),
 		Holding: port.draw, Residual: port.residual, Mean: port.mean, Rate: c.rates,
 		Retries: w.Retries, Backoff: seconds(w.Backoff.D()), Seed: seed, Hash: m.hash(), First: m.first(p.center), Together: p.together(),
 	}
@@ -274,7 +274,7 @@ func (r *run) formula(c contest, g *Group, bin int) float64 {
 	if g == nil {
 		return 1
 	}
-	each, rate := r.m.slicesOf(r.m.pool(c.pool)), c.rates[bin]
+	each, rate := r.m.pool(c.pool).slices, c.rates[bin]
 	switch {
 	case rate == 0:
 		return 0

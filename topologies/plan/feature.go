@@ -77,6 +77,7 @@ func (b *builder) topologyFeatures() {
 	b.useIf(b.s.Population != nil, "population", "population")
 	b.useIf(b.s.Datapath == spec.DatapathProxy, "datapath.proxy", "datapath")
 	b.useIf(b.s.Bounds.Slice != 0 && b.s.Bounds.Slice != egress.SliceSize, "bounds.slice", "bounds.slice")
+	b.useIf(b.s.Bounds.Design != "" && b.s.Bounds.Design != spec.DesignSlices, "bounds.design", "bounds.design")
 	for i, d := range b.s.Datacenters {
 		for j, e := range d.Egress {
 			b.v6(e.Prefix.Addr(), at(at("datacenters", i)+".egress", j))

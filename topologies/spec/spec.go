@@ -112,7 +112,20 @@ type Bounds struct {
 	// Slice is the ports of a slice, a power of two from 64 to 16384, for the flow level alone, to ask what other sizes would do; 0
 	// means 2048, which servers have.
 	Slice int `yaml:"slice,omitempty" json:"slice,omitempty"`
+	// Design is how servers divide egress addresses, for the flow level alone, to ask what other ways would do: slices, of addresses that
+	// are announced everywhere, which servers have; unicast, the same slices, each datacenter's addresses announced there alone, as blocks
+	// of 256; per_server, all addresses of a datacenter once for each of its servers; one_owner, one address for each country, which one
+	// server has. Empty means slices.
+	Design string `yaml:"design,omitempty" json:"design,omitempty" jsonschema:"enum=slices,enum=unicast,enum=per_server,enum=one_owner"`
 }
+
+// Ways to divide egress addresses among servers.
+const (
+	DesignSlices    = "slices"
+	DesignUnicast   = "unicast"
+	DesignPerServer = "per_server"
+	DesignOneOwner  = "one_owner"
+)
 
 // Datacenter is a place with edge servers.
 type Datacenter struct {
