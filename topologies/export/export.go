@@ -1,8 +1,9 @@
 // Package export writes the network of a plan for other tools: containerlab,
-// Graphviz and Mermaid.
+// Graphviz and Mermaid, and as nftables scripts that do the servers' work.
 //
 // It writes what those tools can hold: nodes, links, addresses, routes, tunnels.
-// Servers there are routers without a brain, and nobody sends traffic. The law:
+// Servers there are routers without a brain, but for nftables, and nobody sends
+// traffic. The law:
 // the same plan gives the same bytes, and what is written is what the tool's own
 // language allows, whatever names and titles say.
 package export

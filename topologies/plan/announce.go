@@ -20,11 +20,12 @@ func announced(a *spec.Announce) netip.Prefix {
 	return p
 }
 
-// announcedAs is the prefix that an egress address is announced in, the longest.
+// announcedAs is the longest prefix that an egress address is announced in; not
+// valid if it is in none.
 func (p *Plan) announcedAs(a netip.Addr) netip.Prefix {
-	best := host(a)
-	for i, e := range p.anycast() {
-		if e.Contains(a) && (i == 0 || best == host(a) || e.Bits() > best.Bits()) {
+	best := netip.Prefix{}
+	for _, e := range p.anycast() {
+		if e.Contains(a) && (!best.IsValid() || e.Bits() > best.Bits()) {
 			best = e
 		}
 	}
@@ -55,7 +56,7 @@ func (b *builder) announces(d *dc, p netip.Prefix) bool {
 // hosts.
 func (b *builder) announcements() {
 	var entries []netip.Prefix // the network's own
-	systems := map[string]netip.Prefix{}
+	var systems []origin
 	for i := range b.s.Announce {
 		a := &b.s.Announce[i]
 		path := at("announce", i)
@@ -66,7 +67,7 @@ func (b *builder) announcements() {
 		case len(from) > 1 || len(from) == 1 && own:
 			b.fail(path+".from", "%s is announced by an AS: want no one else beside it", a.Prefix)
 		case len(from) == 1:
-			b.foreign(path, a, from[0], systems)
+			systems = b.foreign(path, a, from[0], systems)
 		case !b.egresses(p):
 			b.fail(path+".prefix", "%s holds no egress address: want tunnel, an egress prefix, or one that holds some or is a part of one", a.Prefix)
 		case !slices.Contains(entries, p):
@@ -92,20 +93,26 @@ func (b *builder) announcers(a *spec.Announce) (systems []*town, own bool) {
 	return systems, own
 }
 
-// foreign has an AS announce a prefix. Two that announce parts of one are a
-// conflict, and so is one that announces the network's own.
-func (b *builder) foreign(path string, a *spec.Announce, t *town, of map[string]netip.Prefix) {
+// origin is a prefix that an AS announces.
+type origin struct {
+	as     *town
+	prefix netip.Prefix
+}
+
+// foreign has an AS announce a prefix, beside what was before it. Two that announce
+// parts of one are a conflict, and so is one that announces the network's own.
+func (b *builder) foreign(path string, a *spec.Announce, t *town, before []origin) []origin {
 	p := announced(a)
 	if b.egresses(p) || p.Contains(tunnelAddr) {
 		b.fail(path+".prefix", "%v is the network's own: want it from a datacenter, not from %s", p, t.as.ID)
 	}
-	for _, id := range sortedKeys(of) {
-		if o := of[id]; o.Overlaps(p) && id != t.as.ID {
-			b.fail(path+".prefix", "%v overlaps %v of %s: want each address from one AS", p, o, id)
+	for _, o := range before {
+		if o.prefix.Overlaps(p) && o.as != t {
+			b.fail(path+".prefix", "%v overlaps %v of %s: want each address from one AS", p, o.prefix, o.as.as.ID)
 		}
 	}
-	of[t.as.ID] = p
 	b.originate(t.node, path, p, a)
+	return append(before, origin{t, p})
 }
 
 // egresses says whether a prefix has to do with the address of all tunnels or any

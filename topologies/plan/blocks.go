@@ -27,12 +27,7 @@ func (p *Plan) Blocks() map[netip.Addr]Block {
 		if !a.Addr.Is4() {
 			continue
 		}
-		known := netip.Prefix{}
-		for _, e := range p.anycast() {
-			if e.Contains(a.Addr) && (!known.IsValid() || e.Bits() > known.Bits()) {
-				known = e
-			}
-		}
+		known := p.announcedAs(a.Addr)
 		var from []string
 		for _, d := range p.Datacenters {
 			if !slices.Contains(p.Withheld, Announcement{d.Name, known}) {

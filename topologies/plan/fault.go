@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -378,13 +377,14 @@ func (d *Fault) onDatacenters(p *Plan) error {
 		return nil
 	}
 	a, err := netip.ParseAddr(d.Address)
-	if err != nil || !slices.ContainsFunc(p.anycast(), func(e netip.Prefix) bool { return e.Contains(a) }) {
-		return errors.New("address " + d.Address + " is no egress address of this network")
+	announced := p.announcedAs(a)
+	switch {
+	case err != nil || !announced.IsValid():
+		return fmt.Errorf("address %s is no egress address of this network", d.Address)
+	case len(p.Speakers) == 0:
+		announced = host(a) // the nearest of the others takes it by itself
 	}
-	d.Prefixes = []netip.Prefix{host(a)}
-	if len(p.Speakers) > 0 {
-		d.Prefixes[0] = p.announcedAs(a)
-	}
+	d.Prefixes = []netip.Prefix{announced}
 	return nil
 }
 

@@ -117,6 +117,21 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
+// An egress address that stands in several announcements goes by the longest,
+// whichever the file has first.
+func TestAnnouncedAs(t *testing.T) {
+	for _, order := range [][]string{{"198.51.100.0/24", "198.51.100.0/32"}, {"198.51.100.0/32", "198.51.100.0/24"}} {
+		s := two()
+		for _, p := range order {
+			s.Announce = append(s.Announce, spec.Announce{Prefix: p})
+		}
+		s.Faults = []spec.Fault{{Do: spec.Withdraw, On: "lhr", Address: "198.51.100.0"}}
+		if got := compile(t, s).Faults[0].Prefixes; len(got) != 1 || got[0] != prefix("198.51.100.0/32") {
+			t.Errorf("announced as %v: %v is withdrawn, want the /32", order, got)
+		}
+	}
+}
+
 // Without ASes a prefix goes to the nearest of those that announce it.
 func TestAnnounceWithoutTransit(t *testing.T) {
 	s := two()
@@ -148,7 +163,7 @@ func TestTransitMistakes(t *testing.T) {
 			s.Announce = []spec.Announce{{Prefix: "198.51.100.0/24", From: []string{"uk"}}}
 		}, "is the network's own: want it from a datacenter, not from uk"},
 		"of two ASes": {func(s *spec.Scenario) {
-			s.Announce = []spec.Announce{{Prefix: "203.0.113.0/24", From: []string{"uk"}}, {Prefix: "203.0.113.0/25", From: []string{"fr"}}}
+			s.Announce = []spec.Announce{{Prefix: "203.0.113.0/24", From: []string{"uk"}}, {Prefix: "203.0.112.0/24", From: []string{"uk"}}, {Prefix: "203.0.113.0/25", From: []string{"fr"}}}
 		}, "overlaps 203.0.113.0/24 of uk"},
 		"of an AS and more": {func(s *spec.Scenario) {
 			s.Announce = []spec.Announce{{Prefix: "203.0.113.0/24", From: []string{"uk", "lhr"}}}
