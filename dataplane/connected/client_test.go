@@ -42,24 +42,27 @@ func newClient(first tunnel.Context, later ...reconnect) (*Client, error) {
 
 const ms = vt.Instant(time.Millisecond)
 
-// A client's life as a list of steps: what happens at an instant, and what it
-// sends then.
-func TestClient(t *testing.T) {
-	first, second := datagram(t, contextOf(1)), datagram(t, contextOf(2))
+// life is a client's: what happens at each instant, and what it sends then.
+type life struct {
+	name  string
+	steps []step
+}
+
+type step struct {
+	at      vt.Instant
+	receive []byte
+	verdict Verdict
+	begin   bool   // traffic starts at this instant
+	sends   []byte // in the end
+	state   State
+	wake    vt.Instant
+}
+
+// lives are of a client that begins with the first datagram, and a second after
+// traffic starts with the second.
+func lives(first, second []byte) []life {
 	packet := []byte{0x45, 0, 0, 20, 19: 0}
-	type step struct {
-		at      vt.Instant
-		receive []byte
-		verdict Verdict
-		begin   bool   // traffic starts at this instant
-		sends   []byte // in the end
-		state   State
-		wake    vt.Instant
-	}
-	cases := []struct {
-		name  string
-		steps []step
-	}{
+	return []life{
 		{"the context is sent again until it is answered", []step{
 			{at: 0, sends: first, state: Asking, wake: 250 * ms},
 			{at: 100 * ms, state: Asking, wake: 250 * ms},
@@ -104,14 +107,16 @@ func TestClient(t *testing.T) {
 			{at: 1100 * ms, sends: second, state: Asking, wake: 1350 * ms},
 		}},
 	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			s := contextOf(2)
-			k, err := newClient(contextOf(1), reconnect{time.Second, s})
+}
+
+func TestClient(t *testing.T) {
+	for _, l := range lives(datagram(t, contextOf(1)), datagram(t, contextOf(2))) {
+		t.Run(l.name, func(t *testing.T) {
+			k, err := newClient(contextOf(1), reconnect{time.Second, contextOf(2)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, s := range c.steps {
+			for i, s := range l.steps {
 				if s.begin {
 					k.Begin(s.at)
 				}

@@ -49,82 +49,103 @@ func egressOf(n int) netip.AddrPort {
 // else.
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		const bound, universe = 100, 160
-		table := New(rapid.Uint64().Draw(rt, "seed"), bound, timeouts)
-		model := make(map[int]Index)
-		due := make(map[int]vt.Instant)
-		now := vt.Instant(0)
-		number := rapid.IntRange(0, universe-1)
-		rt.Repeat(map[string]func(*rapid.T){
-			"insert": func(rt *rapid.T) {
-				n := number.Draw(rt, "flow")
-				i, f := table.Insert(now, udpKey(n), egressOf(n))
-				_, there := model[n]
-				if (f != nil) != (!there && len(model) < bound) {
-					rt.Fatalf("inserted %v, there %v, %d flows", f != nil, there, len(model))
-				}
-				if f != nil {
-					model[n], due[n] = i, now.Add(300*time.Second)
-				}
-			},
-			"touch": func(rt *rapid.T) {
-				n := number.Draw(rt, "flow")
-				if i, there := model[n]; there {
-					table.Outbound(now, i, table.At(i), &pkt.Meta{Kind: pkt.UDP, PayloadLen: 1})
-					due[n] = now.Add(300 * time.Second)
-				}
-			},
-			"remove": func(rt *rapid.T) {
-				n := number.Draw(rt, "flow")
-				if i, there := model[n]; there {
-					table.Remove(i)
-					delete(model, n)
-					delete(due, n)
-				}
-			},
-			"time": func(rt *rapid.T) {
-				now = now.Add(time.Duration(rapid.Int64Range(0, int64(400*time.Second)).Draw(rt, "ahead")))
-				table.Expire(now, func(i Index, f *Flow) {
-					n := int(f.egressPort)
-					if model[n] != i || due[n] > now {
-						rt.Fatalf("flow %d ended at %v, due %v", n, now, due[n])
-					}
-					table.Remove(i)
-					delete(model, n)
-					delete(due, n)
-				})
-				for n, at := range due {
-					if at <= now-1<<tickShift {
-						rt.Fatalf("flow %d was due at %v and lives at %v", n, at, now)
-					}
-				}
-			},
-			"": func(rt *rapid.T) {
-				if table.Len() != len(model) {
-					rt.Fatalf("%d flows, want %d", table.Len(), len(model))
-				}
-				for n := range universe {
-					k := udpKey(n)
-					i, f := table.Forward(&k, Hash(table.seed, &k))
-					r := ReverseKey(pkt.ProtoUDP, egressOf(n), k.Destination())
-					j, g := table.Reverse(&r, Hash(table.seed, &r))
-					want, there := model[n]
-					if (f != nil) != there || (g != nil) != there || there && (i != want || j != want) || table.Taken(&r) != there {
-						rt.Fatalf("flow %d: forward %v, reverse %v, want %v", n, f != nil, g != nil, there)
-					}
-				}
-				wake := table.NextWake()
-				for _, at := range due {
-					if wake > at+1<<tickShift {
-						rt.Fatalf("wakes at %v, a flow is due at %v", wake, at)
-					}
-				}
-				if len(due) == 0 && wake != vt.Never {
-					rt.Fatalf("an empty table wakes at %v", wake)
-				}
-			},
-		})
+		m := &tableModel{
+			table: New(rapid.Uint64().Draw(rt, "seed"), modelBound, timeouts),
+			flows: make(map[int]Index), due: make(map[int]vt.Instant),
+		}
+		rt.Repeat(map[string]func(*rapid.T){"insert": m.insert, "touch": m.touch, "remove": m.remove, "time": m.time, "": m.check})
 	})
+}
+
+// tableModel is a table of UDP flows by number, and beside it a map that knows
+// which are there and when they are due.
+type tableModel struct {
+	table *Table
+	flows map[int]Index
+	due   map[int]vt.Instant
+	now   vt.Instant
+}
+
+const modelBound, modelUniverse = 100, 160
+
+func (m *tableModel) draw(rt *rapid.T) int {
+	return rapid.IntRange(0, modelUniverse-1).Draw(rt, "flow")
+}
+
+func (m *tableModel) insert(rt *rapid.T) {
+	n := m.draw(rt)
+	i, f := m.table.Insert(m.now, udpKey(n), egressOf(n))
+	_, there := m.flows[n]
+	if (f != nil) != (!there && len(m.flows) < modelBound) {
+		rt.Fatalf("inserted %v, there %v, %d flows", f != nil, there, len(m.flows))
+	}
+	if f != nil {
+		m.flows[n], m.due[n] = i, m.now.Add(300*time.Second)
+	}
+}
+
+func (m *tableModel) touch(rt *rapid.T) {
+	n := m.draw(rt)
+	if i, there := m.flows[n]; there {
+		m.table.Outbound(m.now, i, m.table.At(i), &pkt.Meta{Kind: pkt.UDP, PayloadLen: 1})
+		m.due[n] = m.now.Add(300 * time.Second)
+	}
+}
+
+func (m *tableModel) remove(rt *rapid.T) {
+	n := m.draw(rt)
+	if i, there := m.flows[n]; there {
+		m.forget(n, i)
+	}
+}
+
+func (m *tableModel) forget(n int, i Index) {
+	m.table.Remove(i)
+	delete(m.flows, n)
+	delete(m.due, n)
+}
+
+func (m *tableModel) time(rt *rapid.T) {
+	m.now = m.now.Add(time.Duration(rapid.Int64Range(0, int64(400*time.Second)).Draw(rt, "ahead")))
+	m.table.Expire(m.now, func(i Index, f *Flow) {
+		n := int(f.egressPort)
+		if m.flows[n] != i || m.due[n] > m.now {
+			rt.Fatalf("flow %d ended at %v, due %v", n, m.now, m.due[n])
+		}
+		m.forget(n, i)
+	})
+	for n, at := range m.due {
+		if at <= m.now-1<<tickShift {
+			rt.Fatalf("flow %d was due at %v and lives at %v", n, at, m.now)
+		}
+	}
+}
+
+// check holds after each step: a flow is found by both of its keys while it is
+// there and by nothing else, and the table wakes when the first is due.
+func (m *tableModel) check(rt *rapid.T) {
+	if m.table.Len() != len(m.flows) {
+		rt.Fatalf("%d flows, want %d", m.table.Len(), len(m.flows))
+	}
+	for n := range modelUniverse {
+		k := udpKey(n)
+		i, f := m.table.Forward(&k, Hash(m.table.seed, &k))
+		r := ReverseKey(pkt.ProtoUDP, egressOf(n), k.Destination())
+		j, g := m.table.Reverse(&r, Hash(m.table.seed, &r))
+		want, there := m.flows[n]
+		if (f != nil) != there || (g != nil) != there || there && (i != want || j != want) || m.table.Taken(&r) != there {
+			rt.Fatalf("flow %d: forward %v, reverse %v, want %v", n, f != nil, g != nil, there)
+		}
+	}
+	wake := m.table.NextWake()
+	for _, at := range m.due {
+		if wake > at+1<<tickShift {
+			rt.Fatalf("wakes at %v, a flow is due at %v", wake, at)
+		}
+	}
+	if len(m.due) == 0 && wake != vt.Never {
+		rt.Fatalf("an empty table wakes at %v", wake)
+	}
 }
 
 // TestSharedReverseKey: two flows never get one reverse key.

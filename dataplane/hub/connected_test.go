@@ -71,81 +71,107 @@ func TestConnectedHandshake(t *testing.T) {
 	}
 }
 
+// inside is a server by itself, with sockets of devices inside it.
+type inside struct {
+	c   hub.Config
+	h   *hub.Hub
+	out hub.Out
+}
+
+func newInside(t *testing.T) *inside {
+	t.Helper()
+	s := &inside{c: hubtest.Options{Devices: 2, Datacenters: 1, Servers: 1}.Config()}
+	var err error
+	if s.h, err = hub.New(s.c); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// send gives the server a datagram of a socket; port 0 is its uplink.
+func (s *inside) send(port hub.Port, data []byte) {
+	s.out.Reset()
+	s.h.HandlePacket(1, &hub.Packet{Data: bytes.Clone(data), Port: port}, &s.out)
+}
+
+func (s *inside) ramp(id ident.OnRamp) hub.OnRamp {
+	return s.c.OnRamps[slices.IndexFunc(s.c.OnRamps, func(o hub.OnRamp) bool { return o.ID == id })]
+}
+
 // TestOX1: of a connected tunnel the first datagram is never a packet, and the
 // second is one. What is wrong with a first datagram closes that tunnel alone.
 // SEMANTICS 4.5.
 func TestOX1(t *testing.T) {
-	c := hubtest.Options{Devices: 2, Datacenters: 1, Servers: 1}.Config()
-	h, err := hub.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ramp := func(id ident.OnRamp) *hub.OnRamp {
-		return &c.OnRamps[slices.IndexFunc(c.OnRamps, func(o hub.OnRamp) bool { return o.ID == id })]
-	}
+	s := newInside(t)
+	r := s.ramp(device)
 	packet := hubtest.IP{Src: netip.AddrPortFrom(hubtest.DeviceAddr(device), 1), Dst: hubtest.Web}.UDP()
-	var out hub.Out
-	send := func(port hub.Port, data []byte) {
-		out.Reset()
-		h.HandlePacket(1, &hub.Packet{Data: bytes.Clone(data), Port: port}, &out)
+	first := hubtest.Context(&r, 0)
+	r.Tenant = 7
+	bad := map[string][]byte{
+		"empty": nil, "a packet": packet, "garbage": []byte("garbage"), "cut off": first[:len(first)-1], "unknown tenant": hubtest.Context(&r, 0),
 	}
-	first := hubtest.Context(ramp(device), 0)
-	bad := map[string][]byte{"empty": nil, "a packet": packet, "garbage": []byte("garbage"), "cut off": first[:len(first)-1], "unknown tenant": func() []byte {
-		r := *ramp(device)
-		r.Tenant = 7
-		return hubtest.Context(&r, 0)
-	}()}
-	send(1, first)
-	if len(out.Send) != 0 || len(out.Hangup) != 0 || len(out.Events) != 1 || out.Events[0].Kind != hub.Attached || out.Events[0].OnRamp != device {
+	s.send(1, first)
+	if out := &s.out; len(out.Send) != 0 || len(out.Hangup) != 0 || len(out.Events) != 1 || out.Events[0].Kind != hub.Attached || out.Events[0].OnRamp != device {
 		t.Fatalf("the first datagram: %+v", out)
 	}
 	port := hub.Port(2)
 	for name, datagram := range bad {
-		send(port, datagram)
-		if len(out.Send) != 0 || !slices.Equal(out.Hangup, []hub.Port{port}) {
-			t.Errorf("%s first: sent %d, hung up %v", name, len(out.Send), out.Hangup)
+		s.send(port, datagram)
+		if len(s.out.Send) != 0 || !slices.Equal(s.out.Hangup, []hub.Port{port}) {
+			t.Errorf("%s first: sent %d, hung up %v", name, len(s.out.Send), s.out.Hangup)
 		}
-		send(port, packet) // before the driver has closed it
-		if len(out.Send) != 0 || len(out.Hangup) != 0 {
-			t.Errorf("%s, after it: sent %d, hung up %v", name, len(out.Send), out.Hangup)
+		s.send(port, packet) // before the driver has closed it
+		if len(s.out.Send) != 0 || len(s.out.Hangup) != 0 {
+			t.Errorf("%s, after it: sent %d, hung up %v", name, len(s.out.Send), s.out.Hangup)
 		}
 		port++
 	}
-	send(1, packet)
-	if len(out.Send) != 1 || len(out.Hangup) != 0 {
-		t.Fatalf("the second datagram of the good tunnel: %+v", out)
+	s.send(1, packet)
+	if len(s.out.Send) != 1 || len(s.out.Hangup) != 0 {
+		t.Fatalf("the second datagram of the good tunnel: %+v", s.out)
 	}
-	egress := hubtest.Decode(out.Send[0].Data).Src
-	send(1, first)
-	if len(out.Send) != 0 || h.Counters().Drops[drop.BadTunnel] != 1 {
-		t.Errorf("a context later: sent %d, drops %v", len(out.Send), h.Counters().Drops)
+	s.send(1, first)
+	if len(s.out.Send) != 0 || s.h.Counters().Drops[drop.BadTunnel] != 1 {
+		t.Errorf("a context later: sent %d, drops %v", len(s.out.Send), s.h.Counters().Drops)
 	}
-	reply := hubtest.IP{Src: hubtest.Web, Dst: egress}.UDP()
-	send(0, reply)
-	if len(out.Send) != 1 || out.Send[0].Port != 1 || !out.Send[0].Encap.IsZero() {
-		t.Fatalf("the reply: %+v", out.Send)
+}
+
+// TestAnotherSocket: replies go into the socket that a device opened last, which
+// closes the one before; and nowhere when that is closed too.
+func TestAnotherSocket(t *testing.T) {
+	s := newInside(t)
+	r := s.ramp(device)
+	first := hubtest.Context(&r, 0)
+	s.send(1, first)
+	s.send(1, hubtest.IP{Src: netip.AddrPortFrom(hubtest.DeviceAddr(device), 1), Dst: hubtest.Web}.UDP())
+	if len(s.out.Send) != 1 {
+		t.Fatalf("a packet: %+v", s.out)
 	}
-	// The same device from another socket: the first is closed.
-	send(port, first)
-	out2 := hub.Out{}
-	h.HandleTimer(1, &out2)
-	if !slices.Equal(out2.Hangup, []hub.Port{1}) {
-		t.Errorf("the first tunnel: hung up %v", out2.Hangup)
+	reply := hubtest.IP{Src: hubtest.Web, Dst: hubtest.Decode(s.out.Send[0].Data).Src}.UDP()
+	s.send(0, reply)
+	if len(s.out.Send) != 1 || s.out.Send[0].Port != 1 || !s.out.Send[0].Encap.IsZero() {
+		t.Fatalf("the reply: %+v", s.out.Send)
 	}
-	out.Reset()
-	h.Closed(1, 1, &out)
-	send(0, reply)
-	if len(out.Send) != 1 || out.Send[0].Port != port {
-		t.Errorf("the reply: %+v", out.Send)
+	s.send(2, first)
+	s.out.Reset()
+	s.h.HandleTimer(1, &s.out)
+	if !slices.Equal(s.out.Hangup, []hub.Port{1}) {
+		t.Errorf("the first tunnel: hung up %v", s.out.Hangup)
 	}
-	out.Reset()
-	h.Closed(2, port, &out)
-	if len(out.Events) != 1 || out.Events[0].Kind != hub.Detached {
-		t.Errorf("closed: %+v", out.Events)
+	s.out.Reset()
+	s.h.Closed(1, 1, &s.out)
+	s.send(0, reply)
+	if len(s.out.Send) != 1 || s.out.Send[0].Port != 2 {
+		t.Errorf("the reply: %+v", s.out.Send)
 	}
-	send(0, reply)
-	if len(out.Send) != 0 || h.Counters().Drops[drop.Unattached] != 1 {
-		t.Errorf("a reply to nobody: %+v", out.Send)
+	s.out.Reset()
+	s.h.Closed(2, 2, &s.out)
+	if len(s.out.Events) != 1 || s.out.Events[0].Kind != hub.Detached {
+		t.Errorf("closed: %+v", s.out.Events)
+	}
+	s.send(0, reply)
+	if len(s.out.Send) != 0 || s.h.Counters().Drops[drop.Unattached] != 1 {
+		t.Errorf("a reply to nobody: %+v", s.out.Send)
 	}
 }
 

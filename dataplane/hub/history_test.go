@@ -35,8 +35,6 @@ func privateHistory(t *testing.T, seed uint64) {
 		ARR: hubtest.All, Sites: 3, Devices: 2, Connectors: 2, Interconnects: 2, Translate: seed%3 == 0,
 		Edit: func(c *hub.Config) { c.Tenants[0].Collision = collision },
 	})
-	askers := []ident.OnRamp{1, 2, 3, plainLink, plainLink + 1, device, device + 1}
-	targets := []netip.AddrPort{hubtest.Web, hubtest.Host, netip.AddrPortFrom(hubtest.DeviceAddr(device), 22), netip.AddrPortFrom(hubtest.DeviceAddr(device+1), 22)}
 	answered := 0
 	for step := range 600 {
 		n.Now = n.Now.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
@@ -52,57 +50,62 @@ func privateHistory(t *testing.T, seed uint64) {
 			n.Now = n.Now.Add(time.Hour)
 			n.Timer()
 		}
-		asker, to := askers[r.IntN(len(askers))], targets[r.IntN(len(targets))]
-		src := netip.AddrPortFrom(hubtest.Till.Addr(), 40000+uint16(r.IntN(3)))
-		if asker >= device {
-			src = netip.AddrPortFrom(hubtest.DeviceAddr(asker), src.Port())
-		}
-		if src.Addr() == to.Addr() {
-			continue
-		}
-		payload := binary.BigEndian.AppendUint32(nil, uint32(step))
-		for _, a := range n.FromSite(asker, hubtest.IP{Src: src, Dst: to, Payload: payload}.UDP()) {
-			v := hubtest.Decode(a.Packet)
-			if v.Src.Addr() != to.Addr() || !bytes.Equal(v.Payload, payload) {
-				continue // the question, on its way
-			}
-			if a.Site != asker {
-				t.Fatalf("step %d: on-ramp %d asked %v, and %d got the answer", step, asker, to, a.Site)
-			}
-			answered++
-		}
+		answered += question(t, n, r, step)
 	}
 	if answered < 300 {
 		t.Errorf("%d of 600 answered: drops %v", answered, n.Counters().Drops)
 	}
 	n.Now = n.Now.Add(24 * time.Hour)
 	n.Timer()
+	startedAndEnded(t, n.Events)
+	if c := n.Counters(); accounted(&c) != c.Packets {
+		t.Errorf("%d packets and %d counted", c.Packets, accounted(&c))
+	}
+}
+
+// question has somebody send a datagram to somebody, and counts the answers. One that
+// comes to anybody else fails the test.
+func question(t *testing.T, n *hubtest.Net, r *rand.Rand, step int) (answered int) {
+	t.Helper()
+	askers := []ident.OnRamp{1, 2, 3, plainLink, plainLink + 1, device, device + 1}
+	targets := []netip.AddrPort{hubtest.Web, hubtest.Host, netip.AddrPortFrom(hubtest.DeviceAddr(device), 22), netip.AddrPortFrom(hubtest.DeviceAddr(device+1), 22)}
+	asker, to := askers[r.IntN(len(askers))], targets[r.IntN(len(targets))]
+	src := netip.AddrPortFrom(hubtest.Till.Addr(), 40000+uint16(r.IntN(3)))
+	if asker >= device {
+		src = netip.AddrPortFrom(hubtest.DeviceAddr(asker), src.Port())
+	}
+	if src.Addr() == to.Addr() {
+		return 0
+	}
+	payload := binary.BigEndian.AppendUint32(nil, uint32(step))
+	for _, a := range n.FromSite(asker, hubtest.IP{Src: src, Dst: to, Payload: payload}.UDP()) {
+		v := hubtest.Decode(a.Packet)
+		if v.Src.Addr() != to.Addr() || !bytes.Equal(v.Payload, payload) {
+			continue // the question, on its way
+		}
+		if a.Site != asker {
+			t.Fatalf("step %d: on-ramp %d asked %v, and %d got the answer", step, asker, to, a.Site)
+		}
+		answered++
+	}
+	return answered
+}
+
+// startedAndEnded fails the test unless every session did so once.
+func startedAndEnded(t *testing.T, events []hub.Event) {
+	t.Helper()
 	counts := map[[16]byte][2]int{}
-	for _, e := range n.Events {
-		x := counts[sessionOf(e)]
-		switch e.Kind {
-		case hub.FlowStart:
-			x[0]++
-		case hub.FlowEnd:
-			x[1]++
-		default:
+	for _, e := range events {
+		if e.Kind != hub.FlowStart && e.Kind != hub.FlowEnd {
 			continue
 		}
-		counts[sessionOf(e)] = x
+		x := counts[e.Session.ID]
+		x[e.Kind-hub.FlowStart]++
+		counts[e.Session.ID] = x
 	}
 	for id, x := range counts {
 		if x != [2]int{1, 1} {
 			t.Errorf("session %x started and ended %v times", id, x)
 		}
 	}
-	if c := n.Counters(); accounted(&c) != c.Packets {
-		t.Errorf("%d packets and %d counted", c.Packets, accounted(&c))
-	}
-}
-
-func sessionOf(e hub.Event) [16]byte {
-	if e.Session == nil {
-		return [16]byte{}
-	}
-	return e.Session.ID
 }
