@@ -163,8 +163,14 @@ func (l *Line) Steadily(now vt.Instant, size int) (at vt.Instant, passed bool) {
 		l.count.Overflowed++
 		return 0, false
 	}
-	l.order = max(l.order, leaves.Add(l.config.Delay))
-	return l.order, true
+	if at = leaves + vt.Instant(l.config.Delay); at < leaves {
+		at = vt.Never
+	}
+	if at < l.order {
+		at = l.order
+	}
+	l.order = at
+	return at, true
 }
 
 // overtakes says whether the n-th packet takes no delay.

@@ -435,3 +435,19 @@ func TestHeaderSound(t *testing.T) {
 		}
 	})
 }
+
+// TestDecTTL4 lowers the TTL of headers of every checksum as DecTTL does, to the
+// bit: also where the sum is 0.
+func TestDecTTL4(t *testing.T) {
+	for sum := range 1 << 16 {
+		var a, b [pkt.IPv4Header]byte
+		a[0], a[8] = 0x45, 64
+		binary.BigEndian.PutUint16(a[10:], uint16(sum))
+		b = a
+		m := pkt.Meta{Version: 4, TTL: 64}
+		m.DecTTL(a[:])
+		if pkt.DecTTL4(&b); a != b {
+			t.Fatalf("checksum %04x: %x, want %x", sum, b, a)
+		}
+	}
+}

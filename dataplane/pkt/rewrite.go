@@ -183,10 +183,13 @@ func (m *Meta) DecTTL(b []byte) {
 	apply(b[sumOffset4:], hopDelta)
 }
 
-// DecTTL4 is DecTTL of an IPv4 packet that was not parsed.
-func DecTTL4(b []byte) {
+// DecTTL4 is DecTTL of an IPv4 header that was not parsed. To lower the high byte
+// of a word by one adds 0x100 to the checksum, and 0x101 less one when that
+// carries (RFC 1624 section 4: the sum of 0 is never written as 0xffff).
+func DecTTL4(b *[IPv4Header]byte) {
 	b[ttlOffset4]--
-	apply(b[sumOffset4:], hopDelta)
+	sum := uint32(binary.BigEndian.Uint16(b[sumOffset4:])) + 0x101
+	binary.BigEndian.PutUint16(b[sumOffset4:], uint16(sum+sum>>16-1))
 }
 
 // ClampMSS lowers every MSS option of a TCP SYN to at most mss and reports

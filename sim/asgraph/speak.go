@@ -75,16 +75,16 @@ func (d *Dynamics) Path(v Node) []Node {
 // Handle is the engine's.
 func (d *Dynamics) Handle(e engine.Event) {
 	id := int32(e.Entity())
-	switch e.Kind {
+	switch e.Kind() {
 	case told:
 		s := &d.sessions[id]
-		d.hear(s.to, s.back, int32(e.Arg)-1)
+		d.hear(s.to, s.back, int32(e.Arg())-1)
 	case ready:
 		s := &d.sessions[id]
 		s.armed = false
 		d.tell(d.sessions[s.back].to, id)
 	case turn:
-		d.made[id] = e.Arg == 1
+		d.made[id] = e.Arg() == 1
 		d.weigh(d.all[id].To)
 	}
 }

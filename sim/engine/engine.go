@@ -46,23 +46,30 @@ const (
 	never = 1<<64 - 1
 )
 
-// Event is something that happens at an instant: 24 bytes, a value. It has four
-// fields: those of a struct with more the compiler keeps in memory, and copies
-// them in pieces that a processor cannot take from what it has just stored.
+// Event is something that happens at an instant: a value of three words, which
+// stay in registers.
 type Event struct {
 	At    vt.Instant
 	order uint64
-	// Arg is the World's: an index, a packet's place in a slab.
-	Arg  uint32
-	Kind Kind
+	what  uint64 // kind and argument
 }
 
-// MaxKind is the highest Kind. What is above it says that Arg is a timer of the
-// engine's, which decides whether the event is due.
+// MaxKind is the highest Kind. What is above it says that the argument is a timer
+// of the engine's, which decides whether the event is due.
 const (
-	MaxKind   Kind = timerKind - 1
-	timerKind      = 1 << 15
+	MaxKind  Kind = 1<<15 - 1
+	kindBits      = 32 // of an argument, below the kind
+	isTimer       = uint64(MaxKind+1) << kindBits
 )
+
+// what is a kind and an argument in one word.
+func what(kind Kind, arg uint32) uint64 { return uint64(kind)<<kindBits | uint64(arg) }
+
+// Arg is the World's: an index, a packet's place in a slab.
+func (e Event) Arg() uint32 { return uint32(e.what) }
+
+// Kind is what the event means.
+func (e Event) Kind() Kind { return Kind(e.what >> kindBits) }
 
 // Entity is who the event is of.
 func (e Event) Entity() Entity { return Entity(e.order>>sequenceBits) & MaxEntity }
@@ -161,7 +168,7 @@ const Horizon = vt.Instant(1 << 62)
 
 // At schedules an event. at must not be before Now: the past does not change.
 func (e *Engine) At(at vt.Instant, class Class, entity Entity, kind Kind, arg uint32) {
-	e.push(at, e.place(class, entity, kind), kind, arg)
+	e.push(at, e.place(class, entity, kind), what(kind, arg))
 }
 
 // place is where the order of an entity's events of a class begins. The entity's
@@ -176,7 +183,8 @@ func (e *Engine) place(class Class, entity Entity, kind Kind) uint64 {
 	return uint64(class)<<(sequenceBits+entityBits) | uint64(entity)<<sequenceBits
 }
 
-func (e *Engine) push(at vt.Instant, place uint64, kind Kind, arg uint32) uint64 {
+// push schedules an event, whose order it returns: never of one that never happens.
+func (e *Engine) push(at vt.Instant, place, what uint64) uint64 {
 	n := &e.sequence[place>>sequenceBits&uint64(MaxEntity)]
 	if at > Horizon {
 		return never
@@ -184,12 +192,14 @@ func (e *Engine) push(at vt.Instant, place uint64, kind Kind, arg uint32) uint64
 	if at < e.now || *n > maxSequence {
 		e.refuse(at, place, *n)
 	}
-	ev := Event{At: at, order: place | *n, Arg: arg, Kind: kind}
+	ev := Event{at, place | *n, what}
 	*n++
-	if e.ladder != nil {
-		e.ladder.Push(ev)
-	} else {
+	if l := e.ladder; l == nil {
 		e.queue.Push(ev)
+	} else if l.short() {
+		l.insert(ev)
+	} else {
+		l.place(ev)
 	}
 	return ev.order
 }
@@ -224,23 +234,23 @@ func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error)
 		} else if ev = e.popUntil(end); ev.order == never {
 			return false, nil
 		}
-		if ev.Kind >= timerKind {
-			t := e.due(ev)
-			if t == nil {
-				continue
+		if ev.what >= isTimer {
+			t := &e.timers[ev.Arg()]
+			if t.generation != ev.order {
+				continue // overtaken
 			}
-			ev.Arg, ev.Kind = t.arg, t.kind
+			t.generation = never
+			ev.what = t.what
+		}
+		if e.handled >= e.budget {
+			return false, fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
 		}
 		if ev.At > e.now {
-			e.atOnce = 0
+			e.now, e.atOnce = ev.At, 1
+		} else if err := e.again(ev); err != nil {
+			return false, err
 		}
-		if e.atOnce++; e.atOnce > e.instant || e.handled >= e.budget {
-			return false, e.bound(ev)
-		}
-		if ev.At <= e.now && (ev.At < e.now || ev.order == e.last) && e.handled > 0 {
-			e.disorder(ev)
-		}
-		e.now, e.last = ev.At, ev.order
+		e.last = ev.order
 		e.handled++
 		e.print.add(ev)
 		w.Handle(ev)
@@ -252,20 +262,16 @@ func (e *Engine) Steps(w World, end vt.Instant, n uint64) (more bool, err error)
 	return true, nil
 }
 
-// disorder is of an event that does not come after the last one in the total
-// order.
-//
-//go:noinline
-func (e *Engine) disorder(ev Event) {
-	panic(fmt.Sprintf("engine: event %+v after one of order %x at %v: two of one order, or a queue that mixes them up", ev, e.last, e.now))
-}
-
-// bound is which bound an event breaks.
-func (e *Engine) bound(ev Event) error {
-	if e.atOnce > e.instant {
+// again is of one more event at an instant, or of one that does not come after the
+// last one in the total order.
+func (e *Engine) again(ev Event) error {
+	if e.atOnce++; e.atOnce > e.instant {
 		return fmt.Errorf("%w: %d events at %v, the last of entity %d", ErrZeno, e.instant, ev.At, ev.Entity())
 	}
-	return fmt.Errorf("%w: %d, at %v", ErrBudget, e.budget, ev.At)
+	if (ev.At < e.now || ev.order == e.last) && e.handled > 0 {
+		panic(fmt.Sprintf("engine: event %+v after one of order %x at %v: two of one order, or a queue that mixes them up", ev, e.last, e.now))
+	}
+	return nil
 }
 
 // popUntil takes the first event out of any queue, unless it is after end: then,

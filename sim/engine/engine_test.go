@@ -142,7 +142,7 @@ type counter struct {
 }
 
 func (c *counter) Handle(ev engine.Event) {
-	c.seen = append(c.seen, fmt.Sprintf("%d@%d", ev.Arg, ev.At))
+	c.seen = append(c.seen, fmt.Sprintf("%d@%d", ev.Arg(), ev.At))
 	if c.do != nil {
 		c.do(c, ev)
 	}

@@ -17,6 +17,6 @@ func (f *Fingerprint) add(e Event) {
 	h := uint64(*f) ^ uint64(e.At)*m1
 	h = bits.RotateLeft64(h, 31) * m2
 	h ^= e.order
-	h = bits.RotateLeft64(h, 27)*m1 + (uint64(e.Kind)<<32 | uint64(e.Arg))
+	h = bits.RotateLeft64(h, 27)*m1 + e.what
 	*f = Fingerprint(h ^ h>>29)
 }

@@ -12,7 +12,6 @@ import (
 // spread over the buckets of a rung, crowded buckets over a finer rung, and only
 // the few that are next are sorted. Use NewLadder.
 type Ladder struct {
-	used int
 	// top holds what is from topStart on.
 	top            []Event
 	topStart       vt.Instant
@@ -59,7 +58,13 @@ const (
 func NewLadder() *Ladder { return &Ladder{rungs: make([]rung, maxRungs)} }
 
 // Len implements Queue.
-func (l *Ladder) Len() int { return l.used }
+func (l *Ladder) Len() int {
+	n := len(l.top) + len(l.bottom) - l.next
+	for i := range l.rungs[:l.depth] {
+		n += l.rungs[i].used
+	}
+	return n
+}
 
 // end is where the buckets of the rung end.
 func (r *rung) end() vt.Instant { return r.start + r.width*vt.Instant(len(r.heads)) }
@@ -69,12 +74,16 @@ func (r *rung) now() vt.Instant { return r.start + r.width*vt.Instant(r.current)
 
 // Push implements Queue.
 func (l *Ladder) Push(e Event) {
-	if l.used++; l.used <= few && l.depth == 0 && len(l.top) == 0 {
-		l.topStart = max(l.topStart, e.At+1)
+	if l.short() {
 		l.insert(e)
-		return
+	} else {
+		l.place(e)
 	}
-	l.place(e)
+}
+
+// short reports whether all events are sorted, and few.
+func (l *Ladder) short() bool {
+	return len(l.bottom)-l.next < few && l.depth == 0 && len(l.top) == 0
 }
 
 // place puts an event where its time is: the top, a rung, or the sorted ones.
@@ -134,24 +143,44 @@ func (l *Ladder) put(r *rung, e Event) {
 }
 
 // insert puts an event among the sorted ones. Most of what is scheduled goes near
-// the front, and some to the end: those places are looked at first.
+// the front, where those before it make room toward the front, and some to the end.
 func (l *Ladder) insert(e Event) {
-	i, n := l.next, len(l.bottom)
-	if i == 0 || i+near < n && l.bottom[i+near].before(e) {
+	i := l.next - 1
+	if uint(i) >= uint(len(l.bottom)) {
 		l.insertFar(e)
 		return
 	}
-	b := l.bottom[i-1:]
-	for i = 1; i < len(b) && b[i].before(e); i++ {
+	b := l.bottom[i:]
+	if len(b) > near && b[near].before(e) {
+		l.insertFar(e)
+		return
 	}
-	copy(b, b[1:i])
-	b[i-1] = e
-	l.next--
+	l.next = i
+	for len(b) > 4 && b[4].before(e) { // four at a time
+		c := (*[5]Event)(b)
+		c[0] = c[1]
+		c[1] = c[2]
+		c[2] = c[3]
+		c[3] = c[4]
+		b = b[4:]
+	}
+	j := 1
+	for ; j < len(b) && b[j].before(e); j++ {
+		b[j-1] = b[j]
+	}
+	b[j-1] = e
+	if j == len(b) {
+		l.topStart = max(l.topStart, e.At+1)
+	}
 }
 
 // insertFar is insert by halves.
 func (l *Ladder) insertFar(e Event) {
+	l.topStart = max(l.topStart, e.At+1)
 	lo, hi := l.next, len(l.bottom)
+	if lo < hi && l.bottom[hi-1].before(e) {
+		lo = hi
+	}
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
 		if l.bottom[mid].before(e) {
@@ -191,7 +220,6 @@ func (l *Ladder) ready(end vt.Instant) bool {
 func (l *Ladder) take() Event {
 	e := l.bottom[l.next]
 	l.next++
-	l.used--
 	return e
 }
 

@@ -9,17 +9,15 @@ type Timer uint32
 type timer struct {
 	place uint64 // of its events' order
 	at    vt.Instant
-	kind  Kind
-	armed bool
-	arg   uint32
-	// generation is the order of the event that counts.
+	what  uint64 // its events mean
+	// generation is the order of the event that counts; never while none does.
 	generation uint64
 }
 
 // NewTimer returns a stopped timer, whose events will be of this class, entity,
 // kind and argument.
 func (e *Engine) NewTimer(class Class, entity Entity, kind Kind, arg uint32) Timer {
-	t := timer{place: e.place(class, entity, kind), kind: kind, arg: arg}
+	t := timer{place: e.place(class, entity, kind), what: what(kind, arg), generation: never}
 	if n := len(e.idle); n > 0 {
 		id := e.idle[n-1]
 		e.idle = e.idle[:n-1]
@@ -34,28 +32,18 @@ func (e *Engine) NewTimer(class Class, entity Entity, kind Kind, arg uint32) Tim
 // to. It goes off once.
 func (e *Engine) Arm(id Timer, at vt.Instant) {
 	t := &e.timers[id]
-	if t.armed && t.at == at {
+	if t.at == at && t.generation != never {
 		return
 	}
-	t.armed, t.at = true, at
-	t.generation = e.push(at, t.place, t.kind|timerKind, uint32(id))
+	t.at = at
+	t.generation = e.push(at, t.place, isTimer|uint64(id))
 }
 
 // Stop disarms the timer.
-func (e *Engine) Stop(id Timer) { e.timers[id].armed = false }
+func (e *Engine) Stop(id Timer) { e.timers[id].generation = never }
 
 // Free gives the timer back. It must not be used again.
 func (e *Engine) Free(id Timer) {
-	e.timers[id] = timer{}
+	e.Stop(id)
 	e.idle = append(e.idle, id)
-}
-
-// due is the timer whose event it is, if that still counts.
-func (e *Engine) due(ev Event) *timer {
-	t := &e.timers[ev.Arg]
-	if !t.armed || t.generation != ev.order {
-		return nil
-	}
-	t.armed = false
-	return t
 }

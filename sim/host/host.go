@@ -138,7 +138,7 @@ func (v *Env) Break(node, reason string) {
 }
 
 // Handle takes an event of kind Wake.
-func (v *Env) Handle(ev engine.Event) { v.tasks[ev.Arg].wake(ev.At) }
+func (v *Env) Handle(ev engine.Event) { v.tasks[ev.Arg()].wake(ev.At) }
 
 // timer gives a task a timer of the stack's.
 func (v *Env) timer(s *Stack, t task) engine.Timer {

@@ -75,9 +75,9 @@ func (e end) Send(h packet.Handle) {
 }
 
 func (c *cable) Handle(ev engine.Event) {
-	switch ev.Kind {
+	switch ev.Kind() {
 	case kindArrive:
-		f := c.flying[ev.Arg]
+		f := c.flying[ev.Arg()]
 		c.nodes[f.to].Input(f.h)
 	case kindBreak:
 		c.env.Break("client", "broken by a test")

@@ -41,21 +41,36 @@ func (f *flight) overtaken() bool {
 	return len(f.early) > 0 && (f.head == f.tail || f.early[0].before(f.slot(f.head)))
 }
 
-// push adds a packet, and reports whether it is the next.
-func (f *flight) push(at vt.Instant, h packet.Handle) bool {
+// follow adds a packet behind others, if that is where it goes and there is room:
+// nearly always.
+func (f *flight) follow(at vt.Instant, h packet.Handle) bool {
+	if f.head == f.tail || at < f.last || int(f.tail-f.head) == len(f.ring) {
+		return false
+	}
 	f.count++
-	n := f.tail - f.head
-	if n != 0 && at < f.last {
-		f.overtake(arrival{at, f.count, h})
-		return f.overtaken() && f.early[0].n == f.count
-	}
-	if int(n) == len(f.ring) {
-		f.grow()
-	}
 	*f.slot(f.tail) = arrival{at, f.count, h}
 	f.tail++
 	f.last = at
-	return n == 0 && !f.overtaken()
+	return true
+}
+
+// push adds a packet, and reports whether it is the next.
+func (f *flight) push(at vt.Instant, h packet.Handle) bool {
+	if f.follow(at, h) {
+		return false
+	}
+	f.count++
+	if f.head != f.tail && at < f.last {
+		return f.overtake(arrival{at, f.count, h})
+	}
+	if int(f.tail-f.head) == len(f.ring) {
+		f.grow()
+	}
+	first := f.head == f.tail
+	*f.slot(f.tail) = arrival{at, f.count, h}
+	f.tail++
+	f.last = at
+	return first && !f.overtaken()
 }
 
 // grow doubles the ring.
@@ -69,39 +84,36 @@ func (f *flight) grow() {
 	}
 }
 
-// next is the next packet; without one it has no handle.
-func (f *flight) next() arrival {
+// next is the next packet, nil without one.
+func (f *flight) next() *arrival {
 	switch {
 	case f.overtaken():
-		return f.early[0]
+		return &f.early[0]
 	case f.head == f.tail:
-		return arrival{}
+		return nil
 	}
-	return *f.slot(f.head)
+	return f.slot(f.head)
 }
 
-// pop takes the next packet out; there is one. next is the one behind it.
-func (f *flight) pop() (h packet.Handle, next arrival) {
-	if len(f.early) > 0 {
-		if f.overtaken() {
-			h = f.popEarly()
-		} else {
-			h = f.slot(f.head).h
-			f.head++
-		}
-		return h, f.next()
+// pop takes the next packet out; there is one. next is the one behind it, nil
+// without one.
+func (f *flight) pop() (h packet.Handle, next *arrival) {
+	if f.overtaken() {
+		h = f.popEarly()
+	} else {
+		h = f.slot(f.head).h
+		f.head++
 	}
-	h = f.slot(f.head).h
-	if f.head++; f.head != f.tail {
-		next = *f.slot(f.head)
-	}
-	return h, next
+	return h, f.next()
 }
 
-// overtake adds a packet to the heap.
+// several reports whether more than one packet is under way and none overtook.
+func (f *flight) several() bool { return len(f.early) == 0 && f.tail-f.head > 1 }
+
+// overtake adds a packet to the heap, and reports whether it is the next.
 //
 //go:noinline
-func (f *flight) overtake(a arrival) {
+func (f *flight) overtake(a arrival) bool {
 	i := len(f.early)
 	f.early = append(f.early, a)
 	for i > 0 {
@@ -113,6 +125,7 @@ func (f *flight) overtake(a arrival) {
 		i = parent
 	}
 	f.early[i] = a
+	return i == 0 && f.overtaken()
 }
 
 func (f *flight) popEarly() packet.Handle {

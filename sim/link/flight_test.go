@@ -37,8 +37,8 @@ func TestFlightOrder(t *testing.T) {
 				if got != want[0].h {
 					t.Fatalf("seed %d: packet %d, want %d", seed, got, want[0].h)
 				}
-				if want = want[1:]; len(want) == 0 && next.h != 0 || len(want) > 0 && next.h != want[0].h {
-					t.Fatalf("seed %d: packet %d is behind, want %v", seed, next.h, want)
+				if want = want[1:]; (next == nil) != (len(want) == 0) || next != nil && next.h != want[0].h {
+					t.Fatalf("seed %d: packet %+v is behind, want %v", seed, next, want)
 				}
 			}
 		}
@@ -47,7 +47,7 @@ func TestFlightOrder(t *testing.T) {
 				t.Fatalf("seed %d: packet %d, want %d", seed, got, w.h)
 			}
 		}
-		if f.next().h != 0 || f.len() != 0 {
+		if f.next() != nil || f.len() != 0 {
 			t.Errorf("seed %d: %d packets are left", seed, f.len())
 		}
 	}

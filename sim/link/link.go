@@ -139,8 +139,7 @@ func (w *Wire) Send(h packet.Handle) {
 	case w.line == nil:
 		w.push(now.Add(w.idle()), h)
 		return
-	}
-	if !w.line.Steady() {
+	case !w.line.Steady():
 		w.chance(now, h)
 		return
 	}
@@ -149,13 +148,15 @@ func (w *Wire) Send(h packet.Handle) {
 		w.lose(h)
 		return
 	}
-	at = at.Add(w.hop)
+	if w.hop != 0 {
+		at = at.Add(w.hop)
+	}
 	if took := int64(at.Sub(now)); took != w.took {
 		w.record(took)
 	}
 	w.same++
-	if w.flight.push(at, h) {
-		w.engine.Arm(w.timer, at)
+	if !w.flight.follow(at, h) {
+		w.push(at, h)
 	}
 }
 
@@ -188,13 +189,19 @@ func (w *Wire) push(at vt.Instant, h packet.Handle) {
 // Receive is the packet that comes out now, when the timer has gone off; more
 // says that another does too. It is the caller's.
 func (w *Wire) Receive() (h packet.Handle, more bool) {
-	h, next := w.flight.pop()
-	if next.h != 0 {
-		if next.at <= w.engine.Now() {
-			return h, true
-		}
-		w.pool.Touch(next.h)
-		w.engine.Arm(w.timer, next.at)
+	f := &w.flight
+	var next *arrival
+	if f.several() { // nearly always
+		h = f.slot(f.head).h
+		f.head++
+		next = f.slot(f.head)
+	} else if h, next = f.pop(); next == nil {
+		return h, false
 	}
+	if next.at <= w.engine.Now() {
+		return h, true
+	}
+	w.pool.Touch(next.h)
+	w.engine.Arm(w.timer, next.at)
 	return h, false
 }

@@ -36,16 +36,16 @@ const (
 )
 
 func (w *world) Handle(ev engine.Event) {
-	switch ev.Kind {
+	switch ev.Kind() {
 	case kindSend:
 		h, b := w.pool.New(1000)
-		binary.BigEndian.PutUint32(b, ev.Arg)
+		binary.BigEndian.PutUint32(b, ev.Arg())
 		w.wire.Send(h)
-		if ev.Arg+1 < w.left {
-			w.e.At(ev.At+w.gap, 0, 1, kindSend, ev.Arg+1)
+		if ev.Arg()+1 < w.left {
+			w.e.At(ev.At+w.gap, 0, 1, kindSend, ev.Arg()+1)
 		}
 	case kindCut:
-		w.wire.SetDown(ev.Arg == 1)
+		w.wire.SetDown(ev.Arg() == 1)
 	case kindArrive:
 		for more := true; more; {
 			var h packet.Handle

@@ -33,7 +33,7 @@ type queue struct {
 }
 
 func (q *queue) Handle(ev engine.Event) {
-	if ev.Kind == kindSend {
+	if ev.Kind() == kindSend {
 		h, _ := q.pool.New(q.size(q.rand))
 		q.at[h] = ev.At
 		q.wire.Send(h)

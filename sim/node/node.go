@@ -61,6 +61,7 @@ type Node struct {
 	own     map[netip.Addr]bool
 	table   bart.Table[*route]
 	recent  [recent]recently
+	lately  netip.Addr // of own, that a packet was for last
 	// Address is where the node's own errors come from, by family.
 	address, address6 netip.Addr
 	count             [Drops]uint64
@@ -77,8 +78,8 @@ const recent = 16
 
 // recently is the one port toward an IPv4 address that is not the node's own.
 type recently struct {
-	to   uint32
-	port Port // nil: nothing is remembered
+	to   uint32 // as its bytes lie
+	port Port   // nil: nothing is remembered
 }
 
 // New returns a node without addresses. seed chooses among equal routes.
@@ -121,8 +122,8 @@ func (n *Node) DeleteRoute(to netip.Prefix) {
 	n.forget()
 }
 
-// forget drops what is remembered of routes, because they changed.
-func (n *Node) forget() { n.recent = [recent]recently{} }
+// forget drops what is remembered of routes and addresses, because they changed.
+func (n *Node) forget() { n.recent, n.lately = [recent]recently{}, netip.Addr{} }
 
 // Count is how many packets were freed for a reason.
 func (n *Node) Count(d Drop) uint64 { return n.count[d] }
@@ -134,20 +135,28 @@ func (n *Node) drop(h packet.Handle, d Drop) {
 
 // Input takes a packet that came in.
 func (n *Node) Input(h packet.Handle) {
-	head, size := n.pool.HeadLen(h)
+	head, size := n.pool.Header4(h)
+	if head == nil {
+		head, size = n.pool.BodyHeader4(h)
+	}
 	if p := n.quick(head, size); p != nil {
 		pkt.DecTTL4(head)
 		p.Send(h)
 		return
 	}
-	m, data := &n.meta, n.pool.Data(h)
-	m.Parse(data)
+	n.look(h)
+}
+
+// look is Input of a packet that has to be looked at.
+func (n *Node) look(h packet.Handle) {
+	m := &n.meta
+	data := n.read(h, m)
 	if m.Version == 0 { // beyond the IP header a router looks at ports alone
 		n.drop(h, Junk)
 		return
 	}
 	n.pool.Keep(h, 0, m.Len)
-	if n.own[m.Dst] {
+	if n.ours(m.Dst) {
 		if m.Kind == pkt.Malformed {
 			n.drop(h, Junk)
 			return
@@ -180,19 +189,58 @@ func (n *Node) Input(h packet.Handle) {
 	n.leave(h, m, p)
 }
 
+// read reads a packet into m, and returns its first bytes. A payload of zeros that
+// is a number stays one: nothing of it is read.
+func (n *Node) read(h packet.Handle, m *pkt.Meta) []byte {
+	head := n.pool.Head(h)
+	if b, size := n.pool.BodyHeader4(h); len(head) < size && plain(b, head, size) {
+		m.ParseFirst(head)
+		return head
+	}
+	data := n.pool.Data(h)
+	m.Parse(data)
+	return data
+}
+
+// plain reports whether b begins a whole packet of size bytes, of TCP or UDP over
+// IPv4 without options, of which head has the headers.
+func plain(b *[pkt.IPv4Header]byte, head []byte, size int) bool {
+	if b == nil || b[0] != 0x45 || (b[6]&0x3f)|b[7] != 0 || int(binary.BigEndian.Uint16(b[2:])) != size || !pkt.Sound4(b) {
+		return false
+	}
+	switch b[9] {
+	case pkt.ProtoUDP:
+		const length = pkt.IPv4Header + 4
+		return len(head) >= pkt.IPv4Header+pkt.UDPHeader && int(binary.BigEndian.Uint16(head[length:])) == size-pkt.IPv4Header
+	case pkt.ProtoTCP:
+		const offset = pkt.IPv4Header + 12
+		return len(head) >= pkt.IPv4Header+pkt.TCPHeader && len(head) >= pkt.IPv4Header+int(head[offset]>>4)*4
+	}
+	return false
+}
+
+// ours reports whether an address is the node's own. Most packets for it are for
+// the one that the last was for.
+func (n *Node) ours(a netip.Addr) bool {
+	if a == n.lately {
+		return true
+	}
+	if !n.own[a] {
+		return false
+	}
+	n.lately = a
+	return true
+}
+
 // quick is the port of a packet that is nothing but sent on: a sound IPv4
 // header without options, time to live, a destination that is remembered, and a
 // size that fits. It is nil for any other, which Input looks at closely. Both
 // come to the same.
-func (n *Node) quick(head []byte, size int) Port {
-	if len(head) < pkt.IPv4Header {
+func (n *Node) quick(b *[pkt.IPv4Header]byte, size int) Port {
+	if b == nil || b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != size {
 		return nil
 	}
-	b := (*[pkt.IPv4Header]byte)(head)
-	if b[0] != 0x45 || b[8] <= 1 || int(binary.BigEndian.Uint16(b[2:])) != size {
-		return nil
-	}
-	to := binary.BigEndian.Uint32(b[16:])
+	to := binary.LittleEndian.Uint32(b[16:])
 	r := &n.recent[slot(to)]
 	if r.to != to || r.port == nil || !pkt.Sound4(b) || size > r.port.MTU() {
 		return nil
@@ -206,7 +254,7 @@ func (n *Node) remember(m *pkt.Meta, p Port) {
 		return
 	}
 	a := m.Dst.As4()
-	to := binary.BigEndian.Uint32(a[:])
+	to := binary.LittleEndian.Uint32(a[:])
 	n.recent[slot(to)] = recently{to, p}
 }
 
@@ -215,13 +263,17 @@ func slot(to uint32) uint32 { return to * 0x9e3779b1 >> 28 & (recent - 1) }
 
 // Output sends a packet of the node's own.
 func (n *Node) Output(h packet.Handle) {
-	if p := n.quick(n.pool.HeadLen(h)); p != nil {
+	head, size := n.pool.Header4(h)
+	if head == nil {
+		head, size = n.pool.BodyHeader4(h)
+	}
+	if p := n.quick(head, size); p != nil {
 		p.Send(h)
 		return
 	}
 	m := &n.meta
 	m.Parse(n.pool.Data(h))
-	if n.own[m.Dst] {
+	if n.ours(m.Dst) {
 		n.local(h, m)
 		return
 	}

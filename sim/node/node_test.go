@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -242,5 +244,59 @@ func TestWrapIsAppend(t *testing.T) {
 			}
 			pool.Free(h)
 		}
+	}
+}
+
+// listener keeps what a node says of packets for itself.
+type listener struct {
+	pool *packet.Pool
+	seen []pkt.Meta
+}
+
+func (l *listener) Receive(h packet.Handle, m *pkt.Meta) {
+	l.seen = append(l.seen, *m)
+	l.pool.Free(h)
+}
+
+// A packet whose payload is a number is read as one with all of its bytes, sound
+// or not.
+func TestReadIsParse(t *testing.T) {
+	var pool packet.Pool
+	n, _, _ := machine(&pool, 1500)
+	l := &listener{pool: &pool}
+	n.SetStack(l)
+	to := netip.AddrPortFrom(router, 443)
+	zeros := make([]byte, 900)
+	good := [][]byte{
+		hubtest.IP{Src: web, Dst: to, Payload: zeros}.UDP(),
+		hubtest.IP{Src: web, Dst: to, Payload: zeros}.TCP(hubtest.Flags{ACK: true}, 1, 1, 0),
+		hubtest.IP{Src: web, Dst: to, Payload: zeros}.Ping(),
+	}
+	all := slices.Clone(good)
+	for _, b := range good {
+		for _, at := range []int{0, 2, 3, 6, 7, 9, 10, 24, 32} { // version, length, fragment, protocol, checksum, lengths of headers
+			damaged := bytes.Clone(b)
+			damaged[at] ^= 0x20
+			if at != 10 { // a sound checksum of an odd header
+				damaged[10], damaged[11] = 0, 0
+				sum := ^checksum.Checksum(damaged[:20], 0)
+				damaged[10], damaged[11] = byte(sum>>8), byte(sum)
+			}
+			all = append(all, damaged)
+		}
+	}
+	for _, b := range all {
+		l.seen = nil
+		before := n.Count(node.Junk)
+		n.Input(pool.Make(b))
+		h, head := pool.NewZero(len(b), 60)
+		copy(head, b)
+		n.Input(h)
+		if d := n.Count(node.Junk) - before; d == 1 || len(l.seen) == 2 && l.seen[0] != l.seen[1] || len(l.seen) == 1 {
+			t.Errorf("%x…: %d of two are junk, read as %+v", b[:40], d, l.seen)
+		}
+	}
+	if pool.Live() != 0 {
+		t.Errorf("%d packets are left", pool.Live())
 	}
 }

@@ -24,6 +24,7 @@ const (
 	// short packets, and headers, fit a slot; what is longer has a body.
 	short = slotLen - headroom
 
+	header4   = 20
 	chunkBits = 8
 	chunkSize = 1 << chunkBits
 	bodyBits  = 6
@@ -34,7 +35,7 @@ const (
 // in its body; those beyond the first held are zeros that are not there.
 type packet struct {
 	flow           uint32
-	body           uint32 // + 1; 0 is none
+	body           uint32 // 0 is none
 	at, size, held uint16
 	used           bool
 	buf            [slotLen]byte
@@ -46,13 +47,12 @@ type body [headroom + Size]byte
 // Pool holds packets. The zero value is empty and ready. It is not safe for
 // concurrent use.
 type Pool struct {
-	chunks [][]packet
+	chunks []*[chunkSize]packet // a handle counts on over all: 0 is of none
 	free   []Handle
 	next   Handle // the last handle ever given
 	live   int
-	warm   uint32
 
-	bodies     [][]body
+	bodies     []*[bodyChunk]body // likewise
 	freeBodies []uint32
 	nextBody   uint32
 }
@@ -98,10 +98,10 @@ func (p *Pool) take() Handle {
 		p.free = p.free[:n-1]
 		return h
 	}
-	if int(p.next)>>chunkBits == len(p.chunks) {
-		p.chunks = append(p.chunks, make([]packet, chunkSize))
-	}
 	p.next++
+	if int(p.next)>>chunkBits == len(p.chunks) || len(p.chunks) == 0 {
+		p.chunks = append(p.chunks, new([chunkSize]packet))
+	}
 	return p.next
 }
 
@@ -111,20 +111,20 @@ func (p *Pool) takeBody() uint32 {
 		p.freeBodies = p.freeBodies[:n-1]
 		return b
 	}
-	if int(p.nextBody)>>bodyBits == len(p.bodies) {
-		p.bodies = append(p.bodies, make([]body, bodyChunk))
-	}
 	p.nextBody++
+	if int(p.nextBody)>>bodyBits == len(p.bodies) || len(p.bodies) == 0 {
+		p.bodies = append(p.bodies, new([bodyChunk]body))
+	}
 	return p.nextBody
 }
 
-func (p *Pool) of(h Handle) *packet { return &p.chunks[(h-1)>>chunkBits][(h-1)%chunkSize] }
+func (p *Pool) of(h Handle) *packet { return &p.chunks[h>>chunkBits][h%chunkSize] }
 
 func (p *Pool) room(x *packet) []byte {
 	if x.body == 0 {
 		return x.buf[:]
 	}
-	return p.bodies[(x.body-1)>>bodyBits][(x.body-1)&(bodyChunk-1)][:]
+	return p.bodies[x.body>>bodyBits][x.body%bodyChunk][:]
 }
 
 func (p *Pool) head(x *packet) []byte { return p.room(x)[x.at : x.at+x.held] }
@@ -176,10 +176,26 @@ func (p *Pool) Len(h Handle) int { return int(p.of(h).size) }
 // with.
 func (p *Pool) Head(h Handle) []byte { return p.head(p.of(h)) }
 
-// HeadLen is Head and Len.
-func (p *Pool) HeadLen(h Handle) ([]byte, int) {
+// Header4 are the first of the packet's bytes, as many as an IPv4 header without
+// options has, and Len. It is nil of a packet that is not in its slot, for which
+// there is BodyHeader4, or was made with fewer.
+func (p *Pool) Header4(h Handle) (b *[header4]byte, size int) {
 	x := p.of(h)
-	return p.head(x), int(x.size)
+	if x.held < header4 || x.body != 0 || x.at > slotLen-header4 {
+		return nil, 0
+	}
+	return (*[header4]byte)(x.buf[x.at:]), int(x.size)
+}
+
+// BodyHeader4 is Header4 of any packet, in more words.
+//
+//go:noinline
+func (p *Pool) BodyHeader4(h Handle) (b *[header4]byte, size int) {
+	x := p.of(h)
+	if x.held < header4 {
+		return nil, 0
+	}
+	return (*[header4]byte)(p.head(x)), int(x.size)
 }
 
 // Push makes room for n bytes before the packet, which belong to it from then on,
@@ -218,9 +234,14 @@ func (p *Pool) Keep(h Handle, from, to int) {
 	x.at, x.size = x.at+uint16(from), uint16(to-from)
 }
 
-// Touch has the processor bring a packet near that will be looked at soon: with
-// thousands under way, each look would wait for memory.
-func (p *Pool) Touch(h Handle) { p.warm += p.of(h).flow }
+// Touch makes sure that a packet is somebody's that will be looked at soon. The
+// processor brings it near by that: with thousands under way, each look would wait
+// for memory.
+func (p *Pool) Touch(h Handle) {
+	if !p.of(h).used {
+		panic("packet: freed while it was under way")
+	}
+}
 
 // Flow is who asked for the packet, as its maker marked it: a mark beside the
 // bytes, which no translation changes. 0 is nobody.

@@ -303,9 +303,9 @@ func (w *world) service(s *plan.Service) error {
 
 // Handle implements engine.World.
 func (w *world) Handle(ev engine.Event) {
-	switch ev.Kind {
+	switch ev.Kind() {
 	case kindWire:
-		x := w.wires[ev.Arg]
+		x := w.wires[ev.Arg()]
 		for more := true; more; {
 			var h packet.Handle
 			h, more = x.Receive()
@@ -323,27 +323,27 @@ func (w *world) Handle(ev engine.Event) {
 			x.to.receive(h)
 		}
 	case kindServer:
-		w.servers[ev.Arg].wake()
+		w.servers[ev.Arg()].wake()
 	case kindLearn:
-		w.learn(ev.Arg)
+		w.learn(ev.Arg())
 	case kindConnected:
-		w.connected[ev.Arg].wake(ev.At)
+		w.connected[ev.Arg()].wake(ev.At)
 	case kindRouter:
-		w.routers[ev.Arg].wake(ev.At)
+		w.routers[ev.Arg()].wake(ev.At)
 	case kindHost:
 		w.hosts.Handle(ev)
 	case kindFault:
-		w.faults.handle(ev.Arg)
+		w.faults.handle(ev.Arg())
 	case kindMissed:
-		w.faults.missed(w.servers[ev.Arg])
+		w.faults.missed(w.servers[ev.Arg()])
 	case kindUpdate:
-		w.halves[ev.Arg].arrive()
+		w.halves[ev.Arg()].arrive()
 	case kindHold:
-		w.halves[ev.Arg].expire()
+		w.halves[ev.Arg()].expire()
 	case kindCustomer:
-		w.customers[ev.Arg].wake()
+		w.customers[ev.Arg()].wake()
 	case kindRelay:
-		w.relays[ev.Arg].wake()
+		w.relays[ev.Arg()].wake()
 	}
 }
 

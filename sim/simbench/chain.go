@@ -113,20 +113,20 @@ func datagram(from, to netip.Addr, src, dst uint16) []byte {
 
 // Handle implements engine.World.
 func (c *chain) Handle(ev engine.Event) {
-	switch ev.Kind {
+	switch ev.Kind() {
 	case kindWire:
-		for more := true; more; {
-			var h packet.Handle
-			h, more = c.wires[ev.Arg].Receive()
-			c.nodes[ev.Arg+1].Input(h)
+		w, to := c.wires[ev.Arg()], c.nodes[ev.Arg()+1]
+		h, more := w.Receive()
+		for to.Input(h); more; to.Input(h) {
+			h, more = w.Receive()
 		}
 	case kindSend:
-		f := &c.flows[ev.Arg]
+		f := &c.flows[ev.Arg()]
 		h, b := c.pool.NewZero(chainSize, len(f.template))
 		copy(b, f.template)
 		c.nodes[0].Output(h)
 		if f.sent++; f.sent < c.packets {
-			c.engine.At(ev.At+vt.Instant(len(c.flows))*vt.Instant(time.Microsecond), ev.Class(), ev.Entity(), kindSend, ev.Arg)
+			c.engine.At(ev.At+vt.Instant(len(c.flows))*vt.Instant(time.Microsecond), ev.Class(), ev.Entity(), kindSend, ev.Arg())
 		}
 	}
 }

@@ -51,21 +51,21 @@ const (
 
 // Handle implements engine.World.
 func (u *upload) Handle(ev engine.Event) {
-	if ev.Kind == kindHost {
+	if ev.Kind() == kindHost {
 		u.hosts.Handle(ev)
 		return
 	}
-	w := u.wires[ev.Arg]
+	w := u.wires[ev.Arg()]
 	for more := true; more; {
 		var h packet.Handle
 		h, more = w.Receive()
-		if ev.Arg == 2 && len(u.pool.Data(h)) > 1400 {
+		if ev.Arg() == 2 && len(u.pool.Data(h)) > 1400 {
 			if u.full++; slices.Contains(u.lost, any(u.full)) {
 				u.pool.Free(h)
 				continue
 			}
 		}
-		u.nodes[u.ends[ev.Arg]].Input(h)
+		u.nodes[u.ends[ev.Arg()]].Input(h)
 	}
 }
 
