@@ -158,8 +158,16 @@ func TestConsistent(t *testing.T) {
 		{"another flow's", record.Flow{DeliveredTo: "a", SessionID: "s"}, record.Event{Kind: "misdelivered", SessionID: "t", Peer: "b"}, true},
 	}
 	for _, tt := range tests {
-		if got := oneNode(tt.flow, misdeliveries([]record.Event{tt.event})); got != tt.want {
-			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		// Whichever is known first, the flow or that a packet of it was seen.
+		before, after := newAccount(EnvSpec{}), newAccount(EnvSpec{})
+		before.event(&tt.event)
+		before.flow(&tt.flow)
+		after.flow(&tt.flow)
+		after.event(&tt.event)
+		for _, a := range []*account{before, after} {
+			if got := !a.traffic[anyTraffic].scattered; got != tt.want {
+				t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+			}
 		}
 	}
 }

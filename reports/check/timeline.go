@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,38 +87,61 @@ func counted(e *record.Event) bool {
 	return false
 }
 
-// at is what is known at an instant: flows, sessions and events that came to
-// their end since the window began. Of the servers' totals it has what events
-// tell.
-func (w window) at(now int64) *record.Records {
-	in := func(at int64) bool { return at > w.from && at <= now }
-	r := &record.Records{}
-	for _, f := range w.run.Flows {
-		if in(f.EndNs) {
-			r.Flows = append(r.Flows, f)
+// playback adds up what became known in a window, moment by moment.
+type playback struct {
+	*account
+	// Records that are still to come, in the order of time.
+	flows    []*record.Flow
+	sessions []*record.Session
+	events   []*record.Event
+	// totals are of the servers' what events tell.
+	totals map[string]int64
+}
+
+func (w window) playback(spec EnvSpec) *playback {
+	p := &playback{account: newAccount(spec), totals: map[string]int64{moves: 0}}
+	in := func(at int64) bool { return at > w.from && at <= w.to }
+	for i := range w.run.Flows {
+		if f := &w.run.Flows[i]; in(f.EndNs) {
+			p.flows = append(p.flows, f)
 		}
 	}
-	for _, s := range w.run.Sessions {
-		if in(s.EndNs) {
-			r.Sessions = append(r.Sessions, s)
+	for i := range w.run.Sessions {
+		if s := &w.run.Sessions[i]; in(s.EndNs) {
+			p.sessions = append(p.sessions, s)
 		}
 	}
-	totals := map[string]int64{moves: 0}
 	for i := range w.run.Events {
-		e := &w.run.Events[i]
-		if !in(e.AtNs) || !counted(e) {
-			continue
+		if e := &w.run.Events[i]; in(e.AtNs) && counted(e) {
+			p.events = append(p.events, e)
 		}
-		r.Events = append(r.Events, *e)
+	}
+	slices.SortStableFunc(p.flows, func(a, b *record.Flow) int { return cmp.Compare(a.EndNs, b.EndNs) })
+	slices.SortStableFunc(p.sessions, func(a, b *record.Session) int { return cmp.Compare(a.EndNs, b.EndNs) })
+	slices.SortStableFunc(p.events, func(a, b *record.Event) int { return cmp.Compare(a.AtNs, b.AtNs) })
+	return p
+}
+
+// at are the measures that are used, of what is known at an instant: flows, sessions
+// and events that came to their end since the window began. now never goes back.
+func (p *playback) at(now int64, used []string) values {
+	for ; len(p.flows) > 0 && p.flows[0].EndNs <= now; p.flows = p.flows[1:] {
+		p.flow(p.flows[0])
+	}
+	for ; len(p.sessions) > 0 && p.sessions[0].EndNs <= now; p.sessions = p.sessions[1:] {
+		p.session(p.sessions[0])
+	}
+	for ; len(p.events) > 0 && p.events[0].AtNs <= now; p.events = p.events[1:] {
+		e := p.events[0]
+		p.event(e)
 		switch e.Kind {
 		case "moved":
-			totals[moves]++
+			p.totals[moves]++
 		case "drop":
-			totals["drop."+e.Reason] += max(e.Count, 1)
+			p.totals["drop."+e.Reason] += max(e.Count, 1)
 		}
 	}
-	r.Run.Metrics.Servers = map[string]map[string]int64{"all": totals}
-	return r
+	return p.values(&record.Run{Metrics: record.Metrics{Servers: map[string]map[string]int64{"all": p.totals}}}, used)
 }
 
 // moves is the counter of flows that moved to another on-ramp of their group.
@@ -127,7 +151,7 @@ const moves = "arr_failover"
 func (s schema) timed(name string) bool {
 	head, rest, _ := strings.Cut(name, ".")
 	switch head {
-	case "config", "route_lookups":
+	case "config", "route_lookups", "backbone":
 		return false
 	case "hub":
 		return rest == moves
@@ -156,8 +180,9 @@ func (c *Check) overWindow(run *record.Records) judged {
 	var last values
 	var unknown error
 	known := false
+	p := w.playback(c.spec)
 	for _, now := range moments {
-		v := measure(w.at(now), c.spec)
+		v := p.at(now, c.used)
 		got, err := vm.Run(c.program, v.environment())
 		holds, ok := got.(bool)
 		if err != nil || !ok {

@@ -74,6 +74,7 @@ func TestOverTimeMistakes(t *testing.T) {
 	}{
 		{Input{Kind: Eventually, Expr: "hub.handed_over > 0"}, "hub.handed_over is known at the end of the run alone"},
 		{Input{Kind: Expect, Expr: "config.routes == 0", After: "cut1"}, "config.routes is known at the end of the run alone"},
+		{Input{Kind: Expect, Expr: "backbone.packets == 0", After: "cut1"}, "backbone.packets is known at the end of the run alone"},
 		{Input{Kind: Never, Expr: "egress.port_outside_slice > 0", After: "cut1"}, "egress.port_outside_slice is known"},
 		{Input{Kind: Expect, Expr: "same.ok < vs.same.ok", After: "cut1", Vs: "base"}, "vs compares whole runs"},
 	}
@@ -82,6 +83,26 @@ func TestOverTimeMistakes(t *testing.T) {
 		if len(errs) != 1 || !strings.Contains(errs[0].Error(), tt.want) {
 			t.Errorf("%s: got %v, want %s", tt.in.Expr, errs, tt.want)
 		}
+	}
+}
+
+// What a moment costs does not grow with how much was known before: of ten thousand
+// flows each moment would look at all. Allocations are counted, because they are the
+// same on every machine.
+func TestOverTimeIsLinear(t *testing.T) {
+	const flows = 10_000
+	r := &record.Records{}
+	for i := range flows {
+		r.Flows = append(r.Flows, record.Flow{Traffic: "same", N: i + 1, Client: "shop.1.till", Result: record.OK, EndNs: int64(i + 1), DeliveredTo: "shop.1.till"})
+	}
+	c := compileOne(t, Input{ID: "x", Kind: Eventually, Expr: fmt.Sprintf("same.ok > %d", flows)})
+	n := testing.AllocsPerRun(1, func() {
+		if got := evaluate(c, r, nil); got.Verdict != record.Fail {
+			t.Errorf("got %+v, want a failure", got)
+		}
+	})
+	if n > 1000*flows {
+		t.Errorf("%.0f allocations for %d moments, want at most 1,000 for each", n, flows)
 	}
 }
 

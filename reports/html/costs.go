@@ -74,7 +74,7 @@ func costOf(rec *record.Records) cost {
 			rtt = append(rtt, f.RTTNs)
 		}
 	}
-	c.Used, c.Announced = len(used), check.Announced(rec, used)
+	c.Used, c.Announced = len(used), check.Announced(&rec.Run, used)
 	if slices.Sort(rtt); len(rtt) > 0 {
 		c.RTTNs = rtt[(len(rtt)-1)/2]
 	}
