@@ -3,11 +3,13 @@ package topologies_test
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"testing"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/topologies"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 func TestList(t *testing.T) {
@@ -27,6 +29,10 @@ func TestList(t *testing.T) {
 		}
 		if doc.Spec.Description == "" || len(doc.Spec.Checks) == 0 && !s.FlowLevel {
 			t.Errorf("%s has no description or no checks", s.Name)
+		}
+		own := func(c spec.Check) bool { return c.Always == "egress.port_outside_slice == 0" }
+		if !s.FlowLevel && !slices.ContainsFunc(doc.Spec.Checks, own) {
+			t.Errorf("%s does not check that no packet leaves by a port of another server's (SU-3)", s.Name)
 		}
 	}
 	if !names["overlapping_branches"] {

@@ -176,13 +176,15 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 	m := l.r.manifest
 	l.r.raising.Unlock()
 	m.WallMs = time.Since(l.r.start).Milliseconds()
-	m.Metrics.Servers, m.Metrics.PortOutsideSlice, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0, 0
+	m.Metrics.Servers, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0
+	m.Metrics.PortsSeen, m.Metrics.PortOutsideSlice = 0, 0
 	looks, err := l.Look(ctx)
 	var unknown error
 	m.Metrics.Wires, unknown = l.r.measured()
 	m.Partial = err != nil || unknown != nil
 	for i, s := range l.r.plan.Servers {
-		m.Metrics.PortOutsideSlice += l.r.egress[i].Count().Outside
+		ports := l.r.egress[i].Count()
+		m.Metrics.PortsSeen, m.Metrics.PortOutsideSlice = m.Metrics.PortsSeen+ports.Checked, m.Metrics.PortOutsideSlice+ports.Outside
 		if look, ok := looks[s.Node]; ok {
 			m.Metrics.Servers[s.Node] = Totals(look.Final)
 			m.Metrics.ReturnRouteLookups += m.Metrics.Servers[s.Node]["route_lookups"]

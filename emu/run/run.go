@@ -314,6 +314,7 @@ func (r *runner) stop() error {
 // slices notes what the tap beside a server saw of its ports (SU-3). A tap that
 // did not see every packet proves nothing: that is an error.
 func (r *runner) slices(server string, c probe.EgressCount, flows int) error {
+	r.manifest.Metrics.PortsSeen += c.Checked
 	r.manifest.Metrics.PortOutsideSlice += c.Outside
 	if c.Outside > 0 {
 		r.event(record.Event{Kind: "error", Node: server, Count: c.Outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", c.Outside, c.First)})

@@ -42,6 +42,8 @@ type scenario struct {
 	// Decisions and Written are empty where they would say nothing.
 	Decisions []decision
 	Marks     []mark
+	Full      bool // some slice came near its end
+	Ports     []ports
 	Written   []written
 	Costs     []cost
 	Wires     []wires
@@ -216,7 +218,8 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 	}
 	s.Timings, s.Stalls = timings(recs, s.Traffic), stalled(recs, s.Traffic)
 	s.Drops, s.Counters = drops(recs), counters(recs)
-	s.Marks, s.Costs = marks(recs), costs(recs)
+	s.Ports, s.Costs = portsOf(recs), costs(recs)
+	s.Marks, s.Full = marks(recs)
 	s.Decisions, s.Written, s.Wires = decisions(recs), configurations(recs), impaired(recs)
 	return nil
 }

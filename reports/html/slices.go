@@ -35,11 +35,9 @@ const (
 	tellingPorts = slicePorts / 4
 )
 
-// marks are the high-water marks of slices. It is empty where no run came near
-// the end of one.
-func marks(recs []*record.Records) []mark {
-	var all []mark
-	telling := false
+// marks are the high-water marks of slices; they tell something where some run came
+// near the end of one.
+func marks(recs []*record.Records) (all []mark, telling bool) {
 	for _, rec := range recs {
 		one := marksOf(rec)
 		for i := range one {
@@ -48,10 +46,7 @@ func marks(recs []*record.Records) []mark {
 		}
 		all = append(all, one[:min(len(one), marksShown)]...)
 	}
-	if !telling {
-		return nil
-	}
-	return all
+	return all, telling
 }
 
 // tally follows how many of something are open.
@@ -124,6 +119,22 @@ func marksOf(rec *record.Records) []mark {
 	slices.SortFunc(all, func(a, b mark) int {
 		return cmp.Or(cmp.Compare(b.Most, a.Most), cmp.Compare(a.Server, b.Server), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Destination, b.Destination))
 	})
+	return all
+}
+
+// ports are what was seen on a run's wires of the ports that packets left by.
+type ports struct {
+	Run           string
+	Seen, Outside int64
+}
+
+// portsOf are those of runs in which anything left.
+func portsOf(recs []*record.Records) (all []ports) {
+	for _, rec := range recs {
+		if m := &rec.Run.Metrics; m.PortsSeen > 0 || m.PortOutsideSlice > 0 {
+			all = append(all, ports{runName(rec, recs), m.PortsSeen, m.PortOutsideSlice})
+		}
+	}
 	return all
 }
 

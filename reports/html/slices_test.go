@@ -23,8 +23,8 @@ func TestMarks(t *testing.T) {
 		session("lhr.1", "shop.1.wan", 5, 9), // one ends as it begins
 		session("lhr.2", "shop.2.wan", 1, 2),
 	}
-	if got := marks([]*record.Records{rec}); got != nil {
-		t.Errorf("%v, want nothing of slices that are nearly empty", got)
+	if got, telling := marks([]*record.Records{rec}); telling || len(got) != 2 {
+		t.Errorf("%v, telling %v, want both servers', and that they are nearly empty", got, telling)
 	}
 	late, first := session("", "shop.1.wan", 8, 8), session("", "shop.2.wan", 6, 6)
 	late.Refused, first.Refused = "ports_exhausted", "ports_exhausted"
@@ -36,7 +36,12 @@ func TestMarks(t *testing.T) {
 		{Run: "base", Server: "lhr.1", Address: "198.51.100.1", Destination: "TCP 203.0.113.9:443", Most: 3, AtNs: 4, Site: "shop.1", SiteMost: 2, Refused: 2, FirstNs: 6, Cause: "EGRESS_PORT_ALLOCATION_ERROR"},
 		{Run: "base", Server: "lhr.2", Address: "198.51.100.1", Destination: "TCP 203.0.113.9:443", Most: 1, AtNs: 1, Site: "shop.2", SiteMost: 1, Refused: 2, FirstNs: 6, Cause: "EGRESS_PORT_ALLOCATION_ERROR"},
 	}
-	if diff := cmp.Diff(want, marks([]*record.Records{rec})); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	got, telling := marks([]*record.Records{rec})
+	if diff := cmp.Diff(want, got); diff != "" || !telling {
+		t.Errorf("telling %v, (-want +got):\n%s", telling, diff)
+	}
+	rec.Run.Metrics = record.Metrics{PortsSeen: 70, PortOutsideSlice: 1}
+	if diff := cmp.Diff([]ports{{"base", 70, 1}}, portsOf([]*record.Records{rec, {}})); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
 	}
 }

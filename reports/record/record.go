@@ -190,7 +190,10 @@ type Run struct {
 type Metrics struct {
 	// Counters by server name, then by counter name; drops as "drop.<reason>".
 	Servers map[string]map[string]int64 `json:"servers"`
-	// PortOutsideSlice counts packets that left with a port outside the sender's slice (SU-3), as seen on the wire.
+	// PortsSeen counts packets with an egress address that were seen on the wire to
+	// leave servers for the Internet, superpackets as one; PortOutsideSlice those of
+	// them with a port outside the sender's slice (SU-3).
+	PortsSeen        int64 `json:"ports_seen"`
 	PortOutsideSlice int64 `json:"port_outside_slice"`
 	// ReturnRouteLookups counts route look-ups for replies: none where all on-ramps have ARR (ARR-2).
 	ReturnRouteLookups int64 `json:"return_route_lookups"`

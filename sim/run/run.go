@@ -254,6 +254,7 @@ func (r *runner) stop() error {
 		}
 		m.Servers[s.plan.Node] = s.past
 		m.ReturnRouteLookups += s.past["route_lookups"]
+		m.PortsSeen += s.checked
 		if m.PortOutsideSlice += s.outside; s.outside > 0 {
 			r.event(record.Event{Kind: "error", Node: s.plan.Node, Count: s.outside, Text: fmt.Sprintf("%d packets left with a port outside the server's slices, the first from %s", s.outside, s.firstOutside)})
 		}
