@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -163,7 +164,7 @@ func (f *sweepFlags) add(fl *pflag.FlagSet) {
 }
 
 // start is what carries tasks, and how it ends.
-func (f *sweepFlags) start(ctx context.Context, text *studyText, o *openedStudy, errs interface{ Write([]byte) (int, error) }) (sweep.Sweep, func(), error) {
+func (f *sweepFlags) start(ctx context.Context, text *studyText, o *openedStudy, errs io.Writer) (sweep.Sweep, func(), error) {
 	switch {
 	case f.workers < 0 || f.workers > 1000:
 		return nil, nil, usagef("--workers %d, want 1 to 1000", f.workers)
@@ -187,7 +188,7 @@ func (f *sweepFlags) start(ctx context.Context, text *studyText, o *openedStudy,
 			return nil, nil, err
 		}
 		if f.listen != "" {
-			fmt.Fprintf(errs, "workers join with: homeward worker --nats %s\n", b.URL)
+			f.invite(errs, b)
 		}
 		if conn, err = b.Connect(); err == nil && f.workers > 0 {
 			team, err = startTeam(ctx, f.workers, b, errs)
@@ -212,6 +213,21 @@ func (f *sweepFlags) start(ctx context.Context, text *studyText, o *openedStudy,
 	var told sync.Once
 	r.Waiting = func() { told.Do(func() { fmt.Fprintln(errs, "waiting for workers to join") }) }
 	return r, func() { _ = r.Close(); conn.Close(); end() }, nil
+}
+
+// invite says how workers join. A token that nobody chose is for this machine alone.
+func (f *sweepFlags) invite(errs io.Writer, b *sweep.Broker) {
+	join := "homeward worker --nats " + b.URL
+	switch given, _ := f.nats.token(); {
+	case given == "":
+		join = tokenEnv + "=" + b.Token + " " + join
+	case f.nats.tokenFile != "":
+		join += " --token-file " + f.nats.tokenFile
+	}
+	if f.tlsCert != "" {
+		join += " --tls-ca AUTHORITY"
+	}
+	fmt.Fprintf(errs, "workers join with: %s\n", join)
 }
 
 // broker is the server inside, on the loopback interface unless --listen says more.
@@ -246,7 +262,7 @@ type team struct {
 	group sync.WaitGroup
 }
 
-func startTeam(ctx context.Context, n int, b *sweep.Broker, errs interface{ Write([]byte) (int, error) }) (*team, error) {
+func startTeam(ctx context.Context, n int, b *sweep.Broker, errs io.Writer) (*team, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, judgeless(err)
