@@ -2,9 +2,11 @@ package load
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/sim/asgraph"
 	"github.com/homeward-lab/homeward/sim/catchment"
 	"github.com/homeward-lab/homeward/topologies/place"
@@ -20,6 +22,19 @@ type hosts struct {
 	// landing by node.
 	landing []catchment.Landing
 	centers []center
+	// countries of addresses, as the plan's servers know them.
+	countries []hub.Country
+}
+
+// country of an address, by the longest prefix.
+func (h *hosts) country(a netip.Addr) (code string) {
+	bits := -1
+	for _, c := range h.countries {
+		if c.Prefix.Contains(a) && c.Prefix.Bits() > bits {
+			code, bits = c.Code, c.Prefix.Bits()
+		}
+	}
+	return code
 }
 
 // Land implements lander: who lands at a datacenter that is down lands at the
@@ -55,6 +70,9 @@ func (m *Model) settleHosts() error {
 		return &Unsupported{"faults", "where hosts land after a fault is BGP's where the file has transit, and the flow level has no sessions; want a population, or no transit"}
 	}
 	m.hosts = &hosts{centers: m.centers}
+	if len(p.Servers) > 0 {
+		m.hosts.countries = p.Servers[0].Config.Countries
+	}
 	for _, kind := range []plan.Kind{plan.KindHost, plan.KindOrigin} {
 		for _, n := range p.Nodes {
 			if n.Kind == kind {

@@ -25,6 +25,8 @@ type leaving struct {
 	// pool of an address of the account's.
 	pool map[netip.Addr]int
 	seed uint64
+	// byDestination says that some rule asks where a flow goes.
+	byDestination bool
 }
 
 // leave makes ready how the account's flows leave: its policies are compiled as a
@@ -41,12 +43,18 @@ func (m *Model) leave() error {
 	if err != nil {
 		return err
 	}
-	for i, r := range policies.Egress {
-		if x := r.Match; len(x.Destination)+len(x.Country)+len(x.User)+len(x.VNet)+len(x.OnRamp) > 0 || len(x.Source) > 0 && m.hosts == nil {
-			return &Unsupported{fmt.Sprintf("account.policies.egress[%d].match", i), "the flow level decides by protocol, port and source_country, and by source where the file has hosts"}
-		}
-	}
 	l := &leaving{own: make([][]hub.Own, len(m.centers)), pool: map[netip.Addr]int{}, seed: m.hash()}
+	for i, r := range policies.Egress {
+		x, path := r.Match, fmt.Sprintf("account.policies.egress[%d].match", i)
+		ends := len(x.Source)+len(x.Destination)+len(x.Country) > 0
+		switch {
+		case len(x.User)+len(x.VNet)+len(x.OnRamp) > 0:
+			return &Unsupported{path, "the flow level knows no users, virtual networks and on-ramps: it decides by protocol, port, source_country, and in a file with hosts by source, destination and country"}
+		case ends && m.hosts == nil:
+			return &Unsupported{path, "users of a population and the destinations that they draw have no addresses: the flow level decides by protocol, port and source_country; want hosts instead of a population"}
+		}
+		l.byDestination = l.byDestination || len(x.Destination)+len(x.Country) > 0
+	}
 	if l.rules, err = policy.Compile(policies); err != nil {
 		return err
 	}
@@ -90,11 +98,16 @@ func (m *Model) policies() (policy.Policies, error) {
 	return p.Servers[0].Config.Tenants[0].Policies, nil
 }
 
-// leaver is who asks for a way out: where it landed, from which zone, by what.
+// leaver is who asks for a way out: where it landed, from which zone, by what, and to
+// which node, where that matters.
 type leaver struct {
 	phase, at, zone int
 	mix             string
+	to              int
 }
+
+// anywhere is where a flow goes as long as no rule asks.
+const anywhere = -1
 
 // leaves says by which pool flows leave; -1 is by none, -2 that they fail because
 // the place of the address that they have to leave by is down.
@@ -108,6 +121,10 @@ func (r *run) leaves(of leaver, metres func(a, b int) float64) int {
 	country := m.zones[of.zone].Country
 	if l := m.leaving; l != nil && hub.Dedicable(&meta) {
 		sub := policy.Subject{Src: netip.AddrPortFrom(m.source(of.zone), 0), Dst: netip.AddrPortFrom(remote().Addr(), meta.DstPort), Proto: number, SourceCountry: country, VNet: ident.VNet(1)}
+		if of.to != anywhere {
+			a := m.hosts.nodes[of.to].Address
+			sub.Dst, sub.Country = netip.AddrPortFrom(a, meta.DstPort), m.hosts.country(a)
+		}
 		addr, ok := hub.Leave(l.rules.Egress(&sub).Rule, l.own[of.at], flow.Mix(l.seed^uint64(of.zone)), func(a netip.Addr) bool {
 			return !out(m.pool(l.pool[a]).center)
 		})
@@ -170,8 +187,8 @@ func (r *run) poolDemands() *exits {
 				pools = append(pools, r.demands[i])
 				continue
 			}
-			leaves := func(phase, at, zone int) int {
-				of := leaver{phase, at, zone, part.name}
+			leaves := func(phase, at, zone, to int) int {
+				of := leaver{phase, at, zone, part.name, to}
 				to, ok := known[of]
 				if !ok {
 					to = r.leaves(of, metres)
@@ -181,9 +198,9 @@ func (r *run) poolDemands() *exits {
 			}
 			// One place more has those that fail.
 			last := len(m.pools) + len(m.tagged)
-			d := m.demand(w, r.bins, r.phases, last+1, func(phase, at, zone int) int {
-				if to := leaves(phase, at, zone); to != failed {
-					return to
+			d := r.leavingDemand(w, last+1, func(phase, at, zone, to int) int {
+				if by := leaves(phase, at, zone, to); by != failed {
+					return by
 				}
 				return last
 			})
@@ -191,9 +208,9 @@ func (r *run) poolDemands() *exits {
 				x.failed[b] += d.total(b, last) * part.share
 			}
 			pools = append(pools, d)
-			pairs = append(pairs, m.demand(w, r.bins, r.phases, n*n, func(phase, at, zone int) int {
-				if to := leaves(phase, at, zone); to >= 0 {
-					return at*n + m.pool(to).center
+			pairs = append(pairs, r.leavingDemand(w, n*n, func(phase, at, zone, to int) int {
+				if by := leaves(phase, at, zone, to); by >= 0 {
+					return at*n + m.pool(by).center
 				}
 				return noAnswer
 			}))
@@ -201,4 +218,30 @@ func (r *run) poolDemands() *exits {
 		x.pools, x.pairs = append(x.pools, pools), append(x.pairs, pairs)
 	}
 	return x
+}
+
+// leavingDemand is what a workload wants of so many places, found for each destination
+// by itself where a rule asks for it.
+func (r *run) leavingDemand(w *work, places int, place func(phase, at, zone, to int) int) demand {
+	find := func(to int) demand {
+		return r.m.demand(w, r.bins, r.phases, places, func(phase, at, zone int) int { return place(phase, at, zone, to) })
+	}
+	if r.m.leaving == nil || !r.m.leaving.byDestination {
+		return find(anywhere)
+	}
+	sum := demand{rate: make([][]float64, len(r.bins)), extra: make([]map[int][]float64, len(r.bins))}
+	for b := range sum.rate {
+		sum.rate[b], sum.extra[b] = make([]float64, places), map[int][]float64{}
+	}
+	for rank, to := range w.origins {
+		one := find(to)
+		for b := range sum.extra {
+			all := make([]float64, places)
+			for at := range all {
+				all[at] = one.toward(b, at, rank, w.popular[rank])
+			}
+			sum.extra[b][rank+1] = all
+		}
+	}
+	return sum
 }
