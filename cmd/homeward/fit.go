@@ -23,7 +23,8 @@ func newFit() *cobra.Command {
 		Long: `Fit reads a Network Session Log (sessions.jsonl of a run, or a network's own export in
 the same fields) and prints a workload for a scenario: how many flows begin, by which
 protocols, how long they last and what they carry, as the distribution that is
-nearest to what was logged. The distance is the greatest difference of cumulative
+nearest to what was logged. How long they last is asked of TCP alone, where there is
+any: the others' sessions last until their timers have run out. The distance is the greatest difference of cumulative
 shares. With --cdf what was logged is written to files that a workload can use as it
 is: holding: file(PREFIX.holding.txt).`,
 		Example: `  homeward fit out/DIR/merger/base/sim/sessions.jsonl
@@ -37,6 +38,7 @@ is: holding: file(PREFIX.holding.txt).`,
 // logged is what a session log says of flows.
 type logged struct {
 	holding, size []float64 // seconds, bytes
+	untilIdle     []float64 // seconds of sessions that ended by their timers
 	mix           map[string]int
 	client        int // closed first by the client
 	closed        int
@@ -82,6 +84,9 @@ func readLogged(path string) (*logged, error) {
 		}
 		l.add(&s)
 	}
+	if len(l.holding) == 0 { // nothing better
+		l.holding = l.untilIdle
+	}
 	return l, lines.Err()
 }
 
@@ -101,8 +106,12 @@ func (l *logged) add(s *record.Session) {
 		word = "dns"
 	}
 	l.mix[word]++
-	if took := float64(s.SessionEndTime-s.SessionStartTime) / 1e9; took > 0 {
+	switch took := float64(s.SessionEndTime-s.SessionStartTime) / 1e9; {
+	case took <= 0:
+	case word == "tcp":
 		l.holding = append(l.holding, took)
+	default:
+		l.untilIdle = append(l.untilIdle, took)
 	}
 	if s.BytesReceived > 0 {
 		l.size = append(l.size, float64(s.BytesReceived))

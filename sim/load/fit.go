@@ -59,8 +59,17 @@ func Fit(values []float64) ([]Fitted, error) {
 	for _, d := range draws {
 		all = append(all, Fitted{d, distance(sorted, d)})
 	}
-	slices.SortStableFunc(all, func(a, b Fitted) int { return cmp.Compare(a.Distance, b.Distance) })
+	slices.SortStableFunc(all, func(a, b Fitted) int { return cmp.Compare(a.rank(n), b.rank(n)) })
 	return all, nil
+}
+
+// rank is the distance, and as much more for a second number as it gains by chance: a
+// Weibull distribution of the shape 1 is an exponential one.
+func (f Fitted) rank(n float64) float64 {
+	if f.Draw.B == 0 {
+		return f.Distance
+	}
+	return f.Distance + 0.1/math.Sqrt(n)
 }
 
 // weibull finds the shape whose likelihood is greatest by halving, and its scale.
