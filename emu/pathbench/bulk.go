@@ -57,18 +57,19 @@ var one, oneAndFour = []int{1}, []int{1, 4}
 // courses are all ways; those that lead through labs are handed over on their way,
 // but for direct.
 func courses() []course {
-	through := func(name string, d run.Dataplane, handed bool) func(context.Context, *Bench) (*path, error) {
-		return func(ctx context.Context, b *Bench) (*path, error) { return b.lab(ctx, name, d, handed) }
+	through := func(name string, d run.Dataplane, handed, peer bool) func(context.Context, *Bench) (*path, error) {
+		return func(ctx context.Context, b *Bench) (*path, error) { return b.lab(ctx, name, d, handed, peer) }
 	}
 	return []course{
 		{"route", chain{routers: labRouters}.open, oneAndFour},
 		{"often", chain{routers: labCrossings - 1}.open, oneAndFour},
 		{"masquerade", chain{routers: labRouters, server: translate}.open, oneAndFour},
 		{"redirect", chain{routers: labRouters, server: redirect}.open, oneAndFour},
-		{"diy", through("diy", run.NFTables, false), oneAndFour},
-		{"hub", through("hub", run.Hub, true), oneAndFour},
-		{"ebpf", through("ebpf", run.EBPF, true), oneAndFour},
-		{"direct", through("direct", run.EBPF, false), one},
+		{"diy", through("diy", run.NFTables, false, false), oneAndFour},
+		{"hub", through("hub", run.Hub, true, false), oneAndFour},
+		{"ebpf", through("ebpf", run.EBPF, true, false), oneAndFour},
+		{"ebpf_peer", through("ebpf_peer", run.EBPF, true, true), oneAndFour},
+		{"direct", through("direct", run.EBPF, false, true), one},
 		{"short", chain{routers: tunnelRouters}.open, one},
 		{"onramp", chain{routers: tunnelRouters, tunnel: true}.open, one},
 	}
@@ -83,13 +84,14 @@ type compared struct {
 func comparisons() []compared {
 	const plain = "plain kernel routing over as many links"
 	return []compared{
-		{"arr", "ebpf", "route", plain, goalBulk},
-		{"arr", "ebpf", "often", "plain kernel routing over as many links as the hand-over crosses", nil},
+		{"arr", "ebpf_peer", "route", plain, goalBulk},
+		{"arr_queued", "ebpf", "route", plain, nil},
+		{"arr", "ebpf_peer", "often", "plain kernel routing over as many links as the hand-over crosses", nil},
 		{"hub", "hub", "route", plain, goalHubBulk},
 		{"diy", "diy", "route", plain, nil},
 		{"masquerade", "masquerade", "route", plain, nil},
 		{"redirect", "redirect", "route", plain, nil},
-		{"handover", "ebpf", "direct", "the same, at home where it lands", nil},
+		{"handover", "ebpf_peer", "direct", "the same, at home where it lands", nil},
 		{"onramp", "onramp", "short", plain, goalOnRamp},
 	}
 }
@@ -147,15 +149,16 @@ func (b *Bench) bulkRows(ctx context.Context) (rows []figure.Row, err error) {
 }
 
 // lab is the whole network with servers of that kind, two of them, so that what
-// lands at one may be at home on the other; handed says whether it should.
-func (b *Bench) lab(ctx context.Context, name string, d run.Dataplane, handed bool) (*path, error) {
+// lands at one may be at home on the other; handed says whether it should, peer
+// whether servers pass by the queues of their links, which nothing shapes here.
+func (b *Bench) lab(ctx context.Context, name string, d run.Dataplane, handed, peer bool) (*path, error) {
 	p, err := b.Compile(2)
 	if err != nil {
 		return nil, err
 	}
 	quiet(p)
 	o := b.Lab
-	o.Dataplane, o.Unwatched = d, true
+	o.Dataplane, o.Unwatched, o.Peer = d, true, peer
 	if d == run.NFTables {
 		if o.Script, err = b.Script(p); err != nil {
 			return nil, err
