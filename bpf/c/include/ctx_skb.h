@@ -3,6 +3,8 @@
  * checksums partial. */
 #pragma once
 
+#include <bpf/bpf_core_read.h>
+
 #include "outer.h"
 #include "translate.h"
 
@@ -19,17 +21,38 @@ static __always_inline void open_skb(struct __sk_buff *skb, struct packet *p)
 	p->gso = skb->gso_size;
 }
 
+/* What is looked at of the kernel's own buffer, wherever the running kernel has it. */
+struct sk_buff {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *skb) __ksym;
+
+/* Values of ip_summed (include/linux/skbuff.h). */
+#define CHECKSUM_COMPLETE 2
+#define CHECKSUM_PARTIAL 3
+
+/* mend_skb changes the transport's checksum: in place, which costs a fraction of the
+ * helpers. A sum of the whole packet, by a device, is changed with it by these. */
+static __always_inline bool mend_skb(struct __sk_buff *skb, const struct packet *p, const struct change *c)
+{
+	const struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
+	__u64 mangled = c->udp ? BPF_F_MARK_MANGLED_0 : 0;
+	__u8 summed = BPF_CORE_READ_BITFIELD(kernel, ip_summed);
+
+	if (summed != CHECKSUM_COMPLETE)
+		return mend_checksum(p, c, summed == CHECKSUM_PARTIAL);
+	if (c->pseudo && bpf_l4_csum_replace(skb, c->at, 0, c->address, BPF_F_PSEUDO_HDR | mangled))
+		return false;
+	return !bpf_l4_csum_replace(skb, c->at, c->from, c->to, 2 | mangled);
+}
+
 static __always_inline bool rewrite_skb(struct __sk_buff *skb, const struct verdict *v)
 {
 	struct packet p = { .data = (void *)(long)skb->data, .end = (void *)(long)skb->data_end };
-	__u64 mangled = v->in.kind == KIND_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	struct change c;
 
-	if (!translate(&p, v, &c))
-		return false;
-	if (c.pseudo && bpf_l4_csum_replace(skb, c.at, 0, c.address, BPF_F_PSEUDO_HDR | mangled))
-		return false;
-	return !bpf_l4_csum_replace(skb, c.at, c.from, c.to, 2 | mangled);
+	return translate(&p, v, &c) && mend_skb(skb, &p, &c);
 }
 
 /* resize makes room for the outer header, or takes it away. One that is there

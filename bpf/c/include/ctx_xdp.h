@@ -15,29 +15,13 @@ static __always_inline void open_xdp(struct xdp_md *ctx, struct packet *p)
 	p->gso = 0;
 }
 
-/* mend_checksum changes a complete checksum (RFC 1624). UDP's 0 is none, and one
- * that comes out as 0 is sent as -0 (RFC 768). */
-static __always_inline bool mend_checksum(const struct packet *p, const struct change *c)
-{
-	__u16 *sum = p->data + at_most(127, c->at);
-
-	if ((void *)(sum + 1) > p->end)
-		return false;
-	if (c->udp && !*sum)
-		return true;
-	*sum = ~fold16((__u64)(__u16)~*sum + (c->pseudo ? c->address : 0) + (__u16)~c->from + c->to);
-	if (c->udp && !*sum)
-		*sum = 0xffff;
-	return true;
-}
-
 static __always_inline bool rewrite_xdp(struct xdp_md *ctx, const struct verdict *v)
 {
 	struct packet p;
 	struct change c;
 
 	open_xdp(ctx, &p);
-	return translate(&p, v, &c) && mend_checksum(&p, &c);
+	return translate(&p, v, &c) && mend_checksum(&p, &c, false);
 }
 
 /* change_xdp is change_skb. */

@@ -76,3 +76,24 @@ static __always_inline bool translate(const struct packet *p, const struct verdi
 	c->at = in->l4 + (echo ? 2 : c->udp ? 6 : offsetof(struct tcphdr, check));
 	return true;
 }
+
+/* mend_checksum changes a transport checksum by difference (RFC 1624). One that is
+ * partial is the pseudo header's sum alone, which the sender's kernel or device
+ * will add the rest to. UDP's 0 is none, and one that comes out as 0 is sent as -0
+ * (RFC 768). */
+static __always_inline bool mend_checksum(const struct packet *p, const struct change *c, bool partial)
+{
+	__u16 *sum = p->data + at_most(127, c->at);
+
+	if ((void *)(sum + 1) > p->end)
+		return false;
+	if (c->udp && !*sum)
+		return true;
+	if (!partial)
+		*sum = ~fold16((__u64)(__u16)~*sum + (c->pseudo ? c->address : 0) + (__u16)~c->from + c->to);
+	else if (c->pseudo)
+		*sum = fold16((__u64)*sum + c->address);
+	if (c->udp && !*sum)
+		*sum = 0xffff;
+	return true;
+}
