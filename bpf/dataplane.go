@@ -60,6 +60,8 @@ type Dataplane struct {
 	links   []link.Link
 	spec    Spec
 	network network
+	// places and tunnels are the programs' tables of these.
+	places, tunnels table
 	// memory is the maps returns and hashed; flows and index are the same by place.
 	memory [][]byte
 	flows  []dataplaneFlow
@@ -110,6 +112,9 @@ func (d *Dataplane) load(object func() (*ebpf.CollectionSpec, error)) error {
 	if d.index, err = mapped[uint64](d, d.objects.Hashed); err != nil {
 		return err
 	}
+	o := &d.objects
+	d.places = table{entries: o.Places, halves: o.Halves, number: dataplaneTableTABLE_PLACES}
+	d.tunnels = table{entries: o.Tunnels, halves: o.Halves, number: dataplaneTableTABLE_TUNNELS}
 	d.network = makeNetwork(&d.spec, len(d.flows))
 	return d.Configure(d.spec.Config)
 }
@@ -143,6 +148,8 @@ func (s *Spec) setKnobs(spec *ebpf.CollectionSpec) error {
 	for name, value := range map[string]any{
 		dataplaneVarSeed:           s.Config.Seed,
 		dataplaneVarIndexMask:      s.indexed() - 1,
+		dataplaneVarPlaceMask:      tableSize(s.addresses()) - 1,
+		dataplaneVarTunnelMask:     tableSize(s.onRamps()) - 1,
 		dataplaneVarSelf:           uint16(s.Config.Self),
 		dataplaneVarTrace:          flag(s.Config.Trace),
 		dataplaneVarPeerRedirect:   flag(s.Peer),
@@ -173,6 +180,17 @@ func (s *Spec) slots() int {
 	return max(ours, 1) * s.PortSlots
 }
 
+// addresses and onRamps are how many there can be.
+func (s *Spec) addresses() uint32 {
+	c := &s.Config
+	return more(len(c.Egress) + len(c.Servers) + len(c.Tunnels) + len(s.Own))
+}
+
+func (s *Spec) onRamps() uint32 { return more(len(s.Config.OnRamps)) }
+
+// more leaves room for what a configuration adds later.
+func more(n int) uint32 { return uint32(n + n/2 + 16) }
+
 func (s *Spec) indexed() uint32 { return indexSize(min(s.slots(), s.Flows)) }
 
 // size makes the maps as large as the plan needs.
@@ -186,7 +204,6 @@ func (s *Spec) size(spec *ebpf.CollectionSpec) {
 	for i := range c.Servers {
 		servers = max(servers, c.Servers[i].ID)
 	}
-	more := func(n int) uint32 { return uint32(n + n/2 + 16) }
 	for name, entries := range map[string]uint32{
 		dataplaneMapForwards: uint32(s.Flows),
 		dataplaneMapFurther:  uint32(s.Flows),
@@ -194,8 +211,8 @@ func (s *Spec) size(spec *ebpf.CollectionSpec) {
 		dataplaneMapReturns:  uint32(s.slots()),
 		dataplaneMapHashed:   s.indexed(),
 		dataplaneMapEgresses: uint32(s.slots() / sliceSlots),
-		dataplaneMapPlaces:   more(len(c.Egress) + len(c.Servers) + len(c.Tunnels) + len(s.Own)),
-		dataplaneMapTunnels:  more(len(c.OnRamps)),
+		dataplaneMapPlaces:   2 * tableSize(s.addresses()),
+		dataplaneMapTunnels:  2 * tableSize(s.onRamps()),
 		dataplaneMapOnramps:  more(int(highest) + 1),
 		dataplaneMapServers:  more(int(servers) + 1),
 	} {
@@ -249,7 +266,7 @@ func (d *Dataplane) loadXDP(object func() (*ebpf.CollectionSpec, error)) error {
 func (d *Dataplane) maps() map[string]*ebpf.Map {
 	o := &d.objects
 	return map[string]*ebpf.Map{
-		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapEgresses: o.Egresses, dataplaneMapHashed: o.Hashed, dataplaneMapForwards: o.Forwards,
+		dataplaneMapBuckets: o.Buckets, dataplaneMapCounters: o.Counters, dataplaneMapEgresses: o.Egresses, dataplaneMapHalves: o.Halves, dataplaneMapHashed: o.Hashed, dataplaneMapForwards: o.Forwards,
 		dataplaneMapFurther: o.Further, dataplaneMapOnramps: o.Onramps, dataplaneMapOutcomes: o.Outcomes,
 		dataplaneMapPassed: o.Passed, dataplaneMapPlaces: o.Places, dataplaneMapReturns: o.Returns, dataplaneMapServers: o.Servers, dataplaneMapTunnels: o.Tunnels,
 	}

@@ -135,6 +135,7 @@ const (
 
 type dataplanePlace struct {
 	_        structs.HostLayout
+	Address  dataplaneAddress
 	Kind     uint8
 	HasSlots uint8
 	Mask     uint16
@@ -148,13 +149,22 @@ type dataplanePlaceRef struct {
 	Slot uint32
 }
 
-type dataplaneTunnelKey struct {
+type dataplaneTable uint32
+
+const (
+	dataplaneTableTABLE_PLACES  dataplaneTable = 0
+	dataplaneTableTABLE_TUNNELS dataplaneTable = 1
+	dataplaneTableTABLES        dataplaneTable = 2
+)
+
+type dataplaneTunnelEntry struct {
 	_      structs.HostLayout
 	Src    uint32
 	Dst    uint32
 	Key    uint32
 	HasKey uint8
 	Zero   [3]uint8
+	Ramp   uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -166,6 +176,7 @@ const (
 	dataplaneMapEgresses       = "egresses"
 	dataplaneMapForwards       = "forwards"
 	dataplaneMapFurther        = "further"
+	dataplaneMapHalves         = "halves"
 	dataplaneMapHashed         = "hashed"
 	dataplaneMapOnramps        = "onramps"
 	dataplaneMapOutcomes       = "outcomes"
@@ -179,9 +190,11 @@ const (
 	dataplaneVarFrameAddresses = "frame_addresses"
 	dataplaneVarIndexMask      = "index_mask"
 	dataplaneVarPeerRedirect   = "peer_redirect"
+	dataplaneVarPlaceMask      = "place_mask"
 	dataplaneVarSeed           = "seed"
 	dataplaneVarSelf           = "self"
 	dataplaneVarTrace          = "trace"
+	dataplaneVarTunnelMask     = "tunnel_mask"
 )
 
 // loadDataplane returns the embedded CollectionSpec for dataplane.
@@ -239,6 +252,7 @@ type dataplaneMapSpecs struct {
 	Egresses *ebpf.MapSpec `ebpf:"egresses"`
 	Forwards *ebpf.MapSpec `ebpf:"forwards"`
 	Further  *ebpf.MapSpec `ebpf:"further"`
+	Halves   *ebpf.MapSpec `ebpf:"halves"`
 	Hashed   *ebpf.MapSpec `ebpf:"hashed"`
 	Onramps  *ebpf.MapSpec `ebpf:"onramps"`
 	Outcomes *ebpf.MapSpec `ebpf:"outcomes"`
@@ -256,9 +270,11 @@ type dataplaneVariableSpecs struct {
 	FrameAddresses *ebpf.VariableSpec `ebpf:"frame_addresses"`
 	IndexMask      *ebpf.VariableSpec `ebpf:"index_mask"`
 	PeerRedirect   *ebpf.VariableSpec `ebpf:"peer_redirect"`
+	PlaceMask      *ebpf.VariableSpec `ebpf:"place_mask"`
 	Seed           *ebpf.VariableSpec `ebpf:"seed"`
 	Self           *ebpf.VariableSpec `ebpf:"self"`
 	Trace          *ebpf.VariableSpec `ebpf:"trace"`
+	TunnelMask     *ebpf.VariableSpec `ebpf:"tunnel_mask"`
 }
 
 // dataplaneObjects contains all objects after they have been loaded into the kernel.
@@ -286,6 +302,7 @@ type dataplaneMaps struct {
 	Egresses *ebpf.Map `ebpf:"egresses"`
 	Forwards *ebpf.Map `ebpf:"forwards"`
 	Further  *ebpf.Map `ebpf:"further"`
+	Halves   *ebpf.Map `ebpf:"halves"`
 	Hashed   *ebpf.Map `ebpf:"hashed"`
 	Onramps  *ebpf.Map `ebpf:"onramps"`
 	Outcomes *ebpf.Map `ebpf:"outcomes"`
@@ -303,6 +320,7 @@ func (m *dataplaneMaps) Close() error {
 		m.Egresses,
 		m.Forwards,
 		m.Further,
+		m.Halves,
 		m.Hashed,
 		m.Onramps,
 		m.Outcomes,
@@ -321,9 +339,11 @@ type dataplaneVariables struct {
 	FrameAddresses *ebpf.Variable `ebpf:"frame_addresses"`
 	IndexMask      *ebpf.Variable `ebpf:"index_mask"`
 	PeerRedirect   *ebpf.Variable `ebpf:"peer_redirect"`
+	PlaceMask      *ebpf.Variable `ebpf:"place_mask"`
 	Seed           *ebpf.Variable `ebpf:"seed"`
 	Self           *ebpf.Variable `ebpf:"self"`
 	Trace          *ebpf.Variable `ebpf:"trace"`
+	TunnelMask     *ebpf.Variable `ebpf:"tunnel_mask"`
 }
 
 // dataplanePrograms contains all programs after they have been loaded into the kernel.

@@ -57,6 +57,7 @@ var mutants = []mutant{
 	{"a context that is none", "ingress.h", "context & CONTEXT_UNUSED ||", ""},
 	{"GRE flags ignored", "ingress.h", "g->flags & ~bpf_htons(GRE_KEY) ||", ""},
 	{"one family says the other", "ingress.h", "type != inner_type(v)", "false"},
+	{"any address that is near", "table.h", "if (same_address(&e->address, a))", "if (1)"},
 	{"any key", "ingress.h", "t->key = t->has_key ? g->key : 0;", ""},
 	{"fragments taken for whole", "parse.h", "ip->frag_off & bpf_htons(IP_FRAGMENT_MASK)", "false"},
 	{"a header whose checksum is wrong", "parse.h", "&& ipv4_sound(ip)", ""},

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"sync/atomic"
 
@@ -40,7 +41,7 @@ const (
 // network is what the maps hold of a configuration, so that another can replace it.
 type network struct {
 	places  map[dataplaneAddress]dataplanePlace
-	tunnels map[dataplaneTunnelKey]uint32
+	tunnels map[dataplaneTunnelEntry]uint32 // on-ramps by what is else in their entries
 	ramps   map[ident.OnRamp]dataplaneOnramp
 	servers map[uint32]uint32
 	// slots are where the flows of each egress address of this server begin, free
@@ -133,9 +134,16 @@ func (d *Dataplane) setPlaces() error {
 	for _, a := range d.spec.Own {
 		want[address(a)] = dataplanePlace{Kind: placeKernel}
 	}
-	errs = append(errs, replace(d.objects.Places, d.network.places, want))
+	if maps.Equal(want, d.network.places) {
+		return errors.Join(errs...)
+	}
+	entries := make([]dataplanePlace, 0, len(want))
+	for a, p := range want {
+		p.Address = a
+		entries = append(entries, p)
+	}
 	d.network.places = want
-	return errors.Join(errs...)
+	return errors.Join(append(errs, write(&d.places, entries, (*dataplanePlace).hash))...)
 }
 
 // nameSlots says whose the places of an egress address are.
@@ -204,7 +212,7 @@ func (d *Dataplane) egressPlace(a *egress.Address) dataplanePlace {
 func (d *Dataplane) setOnRamps() error {
 	c := &d.spec.Config
 	ramps := make(map[ident.OnRamp]dataplaneOnramp)
-	tunnels := make(map[dataplaneTunnelKey]uint32)
+	tunnels := make(map[dataplaneTunnelEntry]uint32)
 	for i := range c.OnRamps {
 		o := &c.OnRamps[i]
 		if o.Kind != tunnel.GRE && o.Kind != tunnel.Interconnect {
@@ -213,7 +221,7 @@ func (d *Dataplane) setOnRamps() error {
 		r := d.onRamp(o)
 		ramps[o.ID] = r
 		if r.Flags&rampGRE != 0 {
-			tunnels[dataplaneTunnelKey{Src: r.Remote, Dst: r.Local, Key: r.Key, HasKey: r.HasKey}] = uint32(o.ID)
+			tunnels[dataplaneTunnelEntry{Src: r.Remote, Dst: r.Local, Key: r.Key, HasKey: r.HasKey}] = uint32(o.ID)
 		}
 	}
 	for _, g := range c.Groups {
@@ -234,7 +242,14 @@ func (d *Dataplane) setOnRamps() error {
 			errs = append(errs, put(d.objects.Onramps, uint32(id), &dataplaneOnramp{}))
 		}
 	}
-	errs = append(errs, replace(d.objects.Tunnels, d.network.tunnels, tunnels))
+	if !maps.Equal(tunnels, d.network.tunnels) {
+		entries := make([]dataplaneTunnelEntry, 0, len(tunnels))
+		for e, ramp := range tunnels {
+			e.Ramp = ramp
+			entries = append(entries, e)
+		}
+		errs = append(errs, write(&d.tunnels, entries, (*dataplaneTunnelEntry).hash))
+	}
 	d.network.ramps, d.network.tunnels = ramps, tunnels
 	return errors.Join(errs...)
 }
@@ -320,22 +335,4 @@ func put(m *ebpf.Map, key, value any) error {
 		return fmt.Errorf("%v: put %v: %w", m, key, err)
 	}
 	return nil
-}
-
-// replace makes a map that holds have hold want.
-func replace[K, V comparable](m *ebpf.Map, have, want map[K]V) error {
-	var errs []error
-	for k, v := range want {
-		if old, ok := have[k]; !ok || old != v {
-			errs = append(errs, put(m, &k, &v))
-		}
-	}
-	for k := range have {
-		if _, ok := want[k]; !ok {
-			if err := m.Delete(&k); err != nil {
-				errs = append(errs, fmt.Errorf("%v: delete %v: %w", m, k, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -5,6 +5,7 @@
 
 #include "onramp.h"
 #include "reply.h"
+#include "table.h"
 
 #define IPV6_GROUP 0xff /* first byte of a multicast address (RFC 4291 2.7) */
 
@@ -32,7 +33,7 @@ static __always_inline struct place *place_of(const struct packet *p, bool *kern
 		/* By groups neighbours are found. */
 		*kernel = ip6->daddr.s6_addr[0] == IPV6_GROUP;
 	}
-	at = bpf_map_lookup_elem(&places, &to);
+	at = find_place(&to);
 	if (at && at->kind == PLACE_KERNEL)
 		*kernel = true;
 	return at;
@@ -68,7 +69,6 @@ static __always_inline __u32 ramp_of(const struct packet *p)
 	const struct iphdr *ip = p->data + ETH_HLEN;
 	const struct gre_header *g = (const void *)(ip + 1);
 	struct tunnel_key t = {};
-	__u32 *ramp;
 
 	if ((void *)(g + 1) > p->end || ethernet_type(p) != bpf_htons(ETH_P_IP) || ip->protocol != IPPROTO_GRE)
 		return 0;
@@ -76,8 +76,7 @@ static __always_inline __u32 ramp_of(const struct packet *p)
 	t.dst = ip->daddr;
 	t.has_key = !!(g->flags & bpf_htons(GRE_KEY));
 	t.key = t.has_key ? g->key : 0;
-	ramp = bpf_map_lookup_elem(&tunnels, &t);
-	return ramp ? *ramp : 0;
+	return find_tunnel(&t);
 }
 
 /* from_peer reads what another server says of a packet that it handed over. */
@@ -88,7 +87,7 @@ static __always_inline enum outcome from_peer(const struct tunnel_key *t, struct
 	struct place *at;
 
 	map_address(&src, t->src);
-	at = bpf_map_lookup_elem(&places, &src);
+	at = seek_place(&src);
 	if (!at || at->kind != PLACE_PEER)
 		return dropped(DROP_FORGED_HANDOVER);
 	a->hops = CONTEXT_HOPS(context);
@@ -156,7 +155,7 @@ static __always_inline enum outcome decide(const struct packet *p, struct verdic
 	if (a.ramp)
 		return from_onramp(v, &a);
 	if (v->head)
-		at = bpf_map_lookup_elem(&places, &v->in.dst);
+		at = seek_place(&v->in.dst);
 	if (!at) /* also an egress address that moves, of which only the hub knows */
 		return LEFT_ELSEWHERE;
 	if (at->kind != PLACE_EGRESS)

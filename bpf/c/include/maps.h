@@ -5,8 +5,17 @@
 
 #include "types.h"
 
+/* Tables that are written as a whole. */
+enum table {
+	TABLE_PLACES,
+	TABLE_TUNNELS,
+	TABLES,
+};
+
 volatile const __u64 seed;         /* of flow.Hash */
 volatile const __u32 index_mask;   /* entries of hashed less one */
+volatile const __u32 place_mask;   /* entries of a half of places less one */
+volatile const __u32 tunnel_mask;  /* and of tunnels */
 volatile const __u16 self;         /* this server's number */
 volatile const __u8 trace;         /* packets whose fate the hub would tell are the hub's */
 volatile const __u8 peer_redirect; /* hand packets to the uplink's other end at once, see leave_by */
@@ -71,22 +80,31 @@ struct {
 	__type(value, struct flow);
 } further SEC(".maps");
 
-/* The network's addresses. */
+/* The network's addresses, and on-ramps by outer header: tables that are written as
+ * a whole, see table.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 10);
-	__type(key, struct address);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 << 6);
+	__type(key, __u32);
 	__type(value, struct place);
 } places SEC(".maps");
 
-/* On-ramps by outer header, and by number. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1 << 10);
-	__type(key, struct tunnel_key);
-	__type(value, __u32);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2 << 6);
+	__type(key, __u32);
+	__type(value, struct tunnel_entry);
 } tunnels SEC(".maps");
 
+/* The half of each table that is in force. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TABLES);
+	__type(key, enum table);
+	__type(value, __u32);
+} halves SEC(".maps");
+
+/* On-ramps by number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1 << 10);

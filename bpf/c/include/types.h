@@ -93,16 +93,17 @@ enum place_kind {
 #define SLICES 32
 #define SLICE_SHIFT 11 /* 2048 ports (SEMANTICS 5.1) */
 
-/* place is one address. Of an egress address, slots of returns from base on are
+/* place is one address, in places. Of an egress address, slots of returns from base on are
  * its ports under mask; without any, its flows are all in further. */
 struct place {
-	__u8 kind;
+	struct address address;
+	__u8 kind; /* PLACE_NONE: there is none here */
 	__u8 has_slots;
 	__u16 mask;
 	__u32 base;
 	__u16 owner[SLICES]; /* server of each slice, 0 nobody */
 };
-_Static_assert(sizeof(struct place) == 72, "place must be 72 bytes");
+_Static_assert(sizeof(struct place) == 88, "place must be 88 bytes");
 
 /* tunnel_key is the outer header of what comes from a GRE on-ramp. */
 struct tunnel_key {
@@ -112,6 +113,15 @@ struct tunnel_key {
 	__u8 zero[3];
 };
 _Static_assert(sizeof(struct tunnel_key) == 16, "tunnel_key must be 16 bytes");
+
+/* tunnel_entry is whose a tunnel is, in tunnels. */
+struct tunnel_entry {
+	__be32 src, dst, key;
+	__u8 has_key;
+	__u8 zero[3];
+	__u32 ramp; /* 0: there is none here */
+};
+_Static_assert(sizeof(struct tunnel_entry) == 20, "tunnel_entry must be 20 bytes");
 
 /* Flags of an on-ramp. */
 #define RAMP_KNOWN 1   /* there is one with this number */
