@@ -39,8 +39,8 @@ and servers made of conntrack, marks and rules, beside plain routing in
 namespaces of its own; the programs by themselves. It needs root. arr is the mean
 of both directions, out of the GRE tunnel and translated, and back into it, while
 what is routed has no tunnel; up and down are each; redirect_peer is the least that
-any program at the uplink could do, and helpers what the kernel's own functions to
-push and pop a tunnel's header and to mend checksums add to that. hub_xdp and
+any program at the uplink could do with the same packets, and helpers what the
+kernel's own functions to push and pop a tunnel's header add to that. hub_xdp and
 hub_pps are the hub by AF_XDP. Queued is what does not pass by the queue of the
 server's link, as arr does. Of TCP, often is routing over as many links as a
 hand-over makes them, and handover is a flow that is handed over beside one at home

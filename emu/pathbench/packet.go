@@ -58,6 +58,8 @@ type way struct {
 	attach func(ifindex int, frame [12]byte) (func() error, error)
 	// translated says that sources become the server's.
 	translated bool
+	// both has packets in GRE measured too, as if it had flows.
+	both bool
 }
 
 func shell(text string) func(*Bench, *plan.Plan) ([]byte, error) {
@@ -91,8 +93,8 @@ func ways() []way {
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
 		{name: "handed", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true, handed: true},
 		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
-		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer)},
-		{name: "helpers", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachHelpers},
+		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer), both: true},
+		{name: "helpers", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachHelpers, both: true},
 	}
 }
 
@@ -289,8 +291,9 @@ func (r *room) wire(p *plan.Plan) error {
 		inner = hubtest.IP{Src: netip.AddrPortFrom(hubtest.Till.Addr(), port), Dst: target(), Payload: make([]byte, payload)}.UDP()
 	}
 	r.packet = inner
+	wrapped := hubtest.GRE(ramp.Remote, ramp.Local, ramp.Key, inner)
 	if r.way.tunnelled {
-		r.packet = hubtest.GRE(ramp.Remote, ramp.Local, ramp.Key, inner)
+		r.packet = wrapped
 	}
 	err := r.lab.NS(edge).Do(func() error {
 		link, err := netlink.LinkByName(r.edge)
@@ -318,6 +321,11 @@ func (r *room) wire(p *plan.Plan) error {
 		r.closers = append(r.closers, out.Close)
 		r.tx = afpacket.NewSender(out, own, other)
 		r.frame, r.index = append(append(bytes.Clone(other), own...), 8, 0), first.Attrs().Index // IPv4
+		if r.way.both {
+			if err := r.repeat(wrapped); err != nil {
+				return err
+			}
+		}
 		return r.repeat(r.packet)
 	})
 	if err != nil {

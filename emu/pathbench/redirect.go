@@ -10,8 +10,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-
-	"github.com/homeward-lab/homeward/emu/afpacket"
 )
 
 // redirectBy puts the least that a server could do at an uplink: other MAC
@@ -48,20 +46,14 @@ func sendTo(ifindex int, macs [12]byte, helper asm.BuiltinFunc) asm.Instructions
 }
 
 // attachHelpers is what redirect_peer is, and what no program can do without that
-// takes packets out of GRE and puts them into it, and translates them, by Linux's
-// helpers: room for the outer header, given and taken away again, and for each of
-// these an address and a port in a checksum, which are not changed. Half of what
-// that takes more is the least of one direction.
+// takes packets out of GRE and puts them into it: room for the outer header, given
+// and taken away again. Half of what that takes more is the least of one direction.
 func attachHelpers(ifindex int, macs [12]byte) (func() error, error) {
 	const (
-		room       = 24                               // IPv4 and GRE
-		keep       = 1<<0 | 1<<5                      // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
-		push       = keep | 1<<1 | 1<<3               // _ENCAP_L3_IPV4, _ENCAP_L4_GRE
-		atMAC      = 1                                // BPF_ADJ_ROOM_MAC
-		checksum   = afpacket.EthernetHeader + 20 + 6 // UDP's
-		address    = 1<<4 | 1<<5 | 4                  // BPF_F_PSEUDO_HDR, BPF_F_MARK_MANGLED_0, bytes
-		port       = 1<<5 | 2
-		directions = 2
+		room  = 24                 // IPv4 and GRE
+		keep  = 1<<0 | 1<<5        // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
+		push  = keep | 1<<1 | 1<<3 // _ENCAP_L3_IPV4, _ENCAP_L4_GRE
+		atMAC = 1                  // BPF_ADJ_ROOM_MAC
 	)
 	code := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1)}
 	adjust := func(by, flags int32) {
@@ -69,11 +61,6 @@ func attachHelpers(ifindex int, macs [12]byte) (func() error, error) {
 	}
 	adjust(room, push)
 	adjust(-room, keep)
-	for range directions {
-		for _, flags := range []int32{address, port} {
-			code = append(code, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, checksum), asm.Mov.Imm(asm.R3, 0), asm.Mov.Imm(asm.R4, 0), asm.Mov.Imm(asm.R5, flags), asm.FnL4CsumReplace.Call())
-		}
-	}
 	code = append(code, asm.Mov.Reg(asm.R1, asm.R6))
 	return attachTCX(ifindex, append(code, sendTo(ifindex, macs, asm.FnRedirectPeer)...))
 }
