@@ -69,7 +69,7 @@ func (f Fitted) rank(n float64) float64 {
 	if f.Draw.B == 0 {
 		return f.Distance
 	}
-	return f.Distance + 0.1/math.Sqrt(n)
+	return f.Distance + 0.5/math.Sqrt(n)
 }
 
 // weibull finds the shape whose likelihood is greatest by halving, and its scale.
