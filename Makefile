@@ -20,7 +20,7 @@ tools: ## independent peers that tests use as judges (Debian packages)
 generate: ## eBPF objects, schema, place table: committed; CI regenerates and compares
 	$(GO) generate ./...
 
-soak: build ## long repetitions: labs in a row, SIGKILL at random moments
+soak: build ## long repetitions: labs in a row, SIGKILL at random moments; soak.sh says how to split it and how long it takes
 	./internal/ci/soak.sh
 
 vm: ## labs on Debian's kernel in an emulated machine: netem, no tcx

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +26,32 @@ import (
 func soak() bool { return os.Getenv("HOMEWARD_SOAK") != "" }
 
 // times is how often something is repeated: a short form for every run of the
-// tests, the long one for soak.
+// tests, the long one for soak, or as often as HOMEWARD_SOAK_ROUNDS says.
 func times(short, long int) int {
-	if soak() {
-		return long
+	if !soak() {
+		return short
 	}
-	return short
+	if n, err := strconv.Atoi(os.Getenv("HOMEWARD_SOAK_ROUNDS")); err == nil && n > 0 {
+		return n
+	}
+	return long
+}
+
+// soaked are the scenarios that soak is about: all that are shipped, or those that
+// HOMEWARD_SOAK_SCENARIOS names.
+func soaked(t *testing.T) []string {
+	t.Helper()
+	all := shipped(t)
+	names := strings.Fields(os.Getenv("HOMEWARD_SOAK_SCENARIOS"))
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			t.Fatalf("HOMEWARD_SOAK_SCENARIOS: no scenario %q is shipped", name)
+		}
+	}
+	if len(names) == 0 {
+		return all
+	}
+	return names
 }
 
 // machine is what a lab could leave behind: links of the host and its network's

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -205,7 +206,7 @@ func killAll(t *testing.T, script *exec.Cmd) {
 	}
 }
 
-// Which repetitions are made, "FROM-TO" with FROM counted from 0, so that what was
+// Which repetitions are made: how many, or "FROM-TO" with FROM counted from 0, so that what was
 // interrupted goes on, and what takes long is split over several processes (of which
 // each wants a copy of the test binary: what is left behind is looked for by that).
 const (
@@ -220,8 +221,10 @@ func repeat(t *testing.T, env string, short, long int, f func(i int, random *ran
 	t.Helper()
 	from, to := 0, times(short, long)
 	if span := os.Getenv(env); span != "" {
-		if n, err := fmt.Sscanf(span, "%d-%d", &from, &to); n != 2 || err != nil || from < 0 || to <= from {
-			t.Fatalf("%s=%s: want FROM-TO, as in 20-200", env, span)
+		if n, err := strconv.Atoi(span); err == nil && n > 0 {
+			from, to = 0, n
+		} else if n, err := fmt.Sscanf(span, "%d-%d", &from, &to); n != 2 || err != nil || from < 0 || to <= from {
+			t.Fatalf("%s=%s: want how many, or FROM-TO as in 20-200", env, span)
 		}
 	}
 	var took []time.Duration

@@ -22,7 +22,7 @@ type labRun struct{ scenario, variant, engine string }
 func labRuns(t *testing.T) func(i int) labRun {
 	t.Helper()
 	var all []labRun
-	for _, name := range shipped(t) {
+	for _, name := range soaked(t) {
 		v, _, err := oneVariant(name, spec.Base, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -81,8 +81,8 @@ func TestSoakAgreement(t *testing.T) {
 	need.Root(t)
 	before := machine(t)
 	args, names := []string{"--variant", spec.Base}, agreeInBrief()
-	if os.Getenv("HOMEWARD_SOAK") != "" {
-		args, names = nil, shipped(t)
+	if soak() {
+		args, names = nil, soaked(t)
 	}
 	for i := range times(1, 20) {
 		left := names

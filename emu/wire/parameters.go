@@ -148,7 +148,7 @@ func (p *parameters) set(pl *place, root int, s setting) error {
 func (p *parameters) check(context.Context) error {
 	return netns.Tour(func(t *netns.Thread) error {
 		for _, name := range slices.Sorted(maps.Keys(p.kinds)) {
-			if err := p.kinds[name].check(t); err != nil {
+			if err := p.kinds[name].check(t, p.roots[len(p.roots)-1]); err != nil {
 				return err
 			}
 		}
@@ -156,12 +156,12 @@ func (p *parameters) check(context.Context) error {
 	})
 }
 
-func (k *kind) check(t *netns.Thread) error {
-	first, err := k.nodes[0].parameters(t)
+func (k *kind) check(t *netns.Thread, root int) error {
+	first, err := k.nodes[0].parameters(t, root)
 	if err != nil {
 		return err
 	}
-	last, err := k.nodes[len(k.nodes)-1].parameters(t)
+	last, err := k.nodes[len(k.nodes)-1].parameters(t, root)
 	if err != nil || maps.Equal(first, last) {
 		return err
 	}
@@ -178,12 +178,8 @@ func (k *kind) check(t *netns.Thread) error {
 }
 
 // parameters reads what a node has, of all that is the same in its kind.
-func (p *place) parameters(t *netns.Thread) (all map[string]string, err error) {
+func (p *place) parameters(t *netns.Thread, root int) (all map[string]string, err error) {
 	if err := t.Enter(p.space); err != nil {
-		return nil, err
-	}
-	root, err := procfs()
-	if err != nil {
 		return nil, err
 	}
 	all = make(map[string]string)
@@ -197,5 +193,5 @@ func (p *place) parameters(t *netns.Thread) (all map[string]string, err error) {
 			err = errors.Join(err, fmt.Errorf("read %s: %w", s.key, e))
 		}
 	}
-	return all, errors.Join(err, unix.Close(root))
+	return all, err
 }

@@ -3,17 +3,24 @@
 # process at 200 random moments, after each of which the machine must be as it was
 # and the next run work; and 200 labs of the shipped scenarios without a false
 # failure, runs in a row and at once with equal verdicts, 20 agreements of simulator
-# and labs on all of them, a million flows over 31 slices. Hours; the tests have a short form of each.
+# and labs on all of them, a million flows over 31 slices. The tests have a short
+# form of each. On two processors the kills take some three hours, the labs one, an
+# agreement of everything a quarter of an hour, the flows a minute.
 #
-# HOMEWARD_SOAK_KILL=20-200 and HOMEWARD_SOAK_RUNS=20-200 take up again what was
-# interrupted: each line says how. HOMEWARD_SOAK_ONLY=kill, labs or agree makes one part.
+#   HOMEWARD_SOAK_ONLY=kill, labs or agree   one part
+#   HOMEWARD_SOAK_KILL=20-200                these kills, counted from 0: each line says
+#   HOMEWARD_SOAK_RUNS=20-200                what is left, so that it can be taken up again;
+#                                            a number alone is how many
+#   HOMEWARD_SOAK_ROUNDS=1                   how many rows of equal verdicts, and agreements
+#   HOMEWARD_SOAK_SCENARIOS="merger geofence"   these alone
+#   HOMEWARD_TOPOLOGIES=3                    how many drawn topologies BGP has to agree on
 set -eu
 cd "$(dirname "$0")/../.."
 GO=${GO:-go}
 only=${HOMEWARD_SOAK_ONLY:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools} HOMEWARD_SOAK=1 HOMEWARD_TOPOLOGIES=20
+export HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools} HOMEWARD_SOAK=1 HOMEWARD_TOPOLOGIES=${HOMEWARD_TOPOLOGIES:-20}
 $GO test -c -o "$work/kill" ./cmd/homeward
 $GO test -c -o "$work/routes" ./emu/speaker
 $GO test -c -o "$work/flows" ./emu/agent
