@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// NilUUID stands in a record for no rule (SEMANTICS 6.4, EgressRuleID).
+// NilUUID stands in a record where no rule or tunnel is meant (SEMANTICS 6.4).
 const NilUUID = "00000000-0000-0000-0000-000000000000"
 
 // RuleUUID is the id under which records know a tenant's rule: NilUUID for the
@@ -28,6 +28,11 @@ func RuleUUID(tenant, rule string) string {
 	h.Sum(b[:0])
 	b[6] = b[6]&0x0f | 0x80 // version 8
 	b[8] = b[8]&0x3f | 0x80 // variant 10
+	return UUID(b)
+}
+
+// UUID writes 16 bytes in the five groups of RFC 9562.
+func UUID(b [16]byte) string {
 	text := hex.EncodeToString(b[:])
 	return strings.Join([]string{text[:8], text[8:12], text[12:16], text[16:20], text[20:]}, "-")
 }

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,12 +78,7 @@ func list(run *record.Records, query string, found []record.Flow) string {
 	return b.String()
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "an unknown on-ramp"
-	}
-	return s
-}
+func orUnknown(onramp string) string { return cmp.Or(onramp, "an unknown on-ramp") }
 
 // suggestions says what could have been asked for.
 func suggestions(run *record.Records, query string) string {

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -77,7 +78,7 @@ func (t *teller) start(s step) {
 	if r := t.rules(); r != "" {
 		t.add(step{node: s.node, text: "lets it pass", why: "the first policy of each stage that matches: " + r})
 	}
-	at := firstOf(f.EgressServer, f.HomeServer)
+	at := cmp.Or(f.EgressServer, f.HomeServer)
 	switch e := t.egress(); {
 	case t.session != nil && t.session.OffRamp != "":
 		t.add(t.private(at, e))
@@ -150,13 +151,6 @@ func (t *teller) cameBy() string {
 // siteOf is "shop.1" of "shop.1.wan".
 func siteOf(onRamp string) string { return onRamp[:max(strings.LastIndexByte(onRamp, '.'), 0)] }
 
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // slice says whose port it is: slices are aligned blocks of 2048 ports,
 // and a server's own are in its texts.
 func (t *teller) slice() string {
@@ -193,7 +187,7 @@ func (t *teller) handover(reason string, reply bool) string {
 // returned is the on-ramp that the reply left by.
 func (t *teller) returned(e record.Event) string {
 	// The flow's line joins what all servers saw; the event may name the arrival.
-	return firstOf(t.flow.ReturnOnRamp, e.OnRamp)
+	return cmp.Or(t.flow.ReturnOnRamp, e.OnRamp)
 }
 
 // wayBack explains how the on-ramp of the reply was chosen.
@@ -205,7 +199,7 @@ func (t *teller) wayBack(reason string) string {
 	case reason == "route":
 		return "route: the return path is looked up in the route table; no return routing is stored with the flow"
 	case arr || reason == "ARR" || reason == "stored on-ramp":
-		return fmt.Sprintf("automatic return routing: the flow stores the on-ramp %s; the destination address is not looked at", firstOf(t.flow.ReturnOnRamp, "it came from"))
+		return fmt.Sprintf("automatic return routing: the flow stores the on-ramp %s; the destination address is not looked at", cmp.Or(t.flow.ReturnOnRamp, "it came from"))
 	}
 	return reason
 }
@@ -243,7 +237,7 @@ func (t *teller) arrival() {
 	s := step{}
 	switch f.Result {
 	case record.OK:
-		s.node, s.text = firstOf(f.DeliveredTo, f.Client), "gets its answer: the reply came home"
+		s.node, s.text = cmp.Or(f.DeliveredTo, f.Client), "gets its answer: the reply came home"
 		s.at, s.timed = f.EndNs, true
 	case record.Misdelivered:
 		if f.DeliveredTo == f.Client {

@@ -68,21 +68,14 @@ func marksOf(rec *record.Records) []mark {
 		by int
 		s  *record.Session
 	}
-	sites := map[string]string{}
-	for _, l := range rec.Run.Topology.Links {
-		for _, n := range rec.Run.Topology.Nodes {
-			if n.ID == l.A && l.Kind != "" {
-				sites[l.ID] = cmp.Or(n.Site, n.ID)
-			}
-		}
-	}
+	sites := sitesOf(rec)
 	var changes []change
-	var refused []*record.Session
+	refused := map[string][]*record.Session{} // by destination
 	for i := range rec.Sessions {
 		s := &rec.Sessions[i]
 		switch {
 		case s.Refused == "ports_exhausted" || s.Refused == "no_egress":
-			refused = append(refused, s)
+			refused[destination(s)] = append(refused[destination(s)], s)
 		case s.Refused == "" && s.EgressIP != "" && s.EgressServer != "":
 			changes = append(changes, change{s.StartNs, 1, s})
 			if s.EndNs > 0 {
@@ -113,7 +106,7 @@ func marksOf(rec *record.Records) []mark {
 				m.Site, m.SiteMost = site, own.most
 			}
 		}
-		m.refusals(refused)
+		m.refusals(refused[m.Destination])
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b mark) int {
@@ -143,11 +136,23 @@ func destination(s *record.Session) string {
 	return fmt.Sprintf("%s %s:%d", s.Protocol, s.OriginIP, s.OriginPort)
 }
 
+// sitesOf are the sites of on-ramps, or the nodes where there is no site.
+func sitesOf(rec *record.Records) map[string]string {
+	of, sites := map[string]string{}, map[string]string{}
+	for _, n := range rec.Run.Topology.Nodes {
+		of[n.ID] = cmp.Or(n.Site, n.ID)
+	}
+	for _, l := range rec.Run.Topology.Links {
+		if site := of[l.A]; site != "" && l.Kind != "" {
+			sites[l.ID] = site
+		}
+	}
+	return sites
+}
+
+// refusals counts the sessions that got no port toward the destination.
 func (m *mark) refusals(refused []*record.Session) {
 	for _, s := range refused {
-		if destination(s) != m.Destination {
-			continue
-		}
 		if m.Refused == 0 || s.StartNs < m.FirstNs {
 			m.FirstNs, m.Cause = s.StartNs, s.ConnectionCloseReason
 		}

@@ -216,10 +216,10 @@ func drops(recs []*record.Records) grid {
 		g.Columns = append(g.Columns, runName(rec, recs))
 		for _, counters := range rec.Run.Metrics.Servers {
 			for name, n := range counters {
-				if len(name) <= len(dropPrefix) || name[:len(dropPrefix)] != dropPrefix || n == 0 {
+				reason, ok := strings.CutPrefix(name, dropPrefix)
+				if !ok || n == 0 {
 					continue
 				}
-				reason := name[len(dropPrefix):]
 				if sums[reason] == nil {
 					sums[reason] = make([]int64, len(recs))
 				}
@@ -244,7 +244,7 @@ func counters(recs []*record.Records) grid {
 	for _, rec := range recs {
 		for _, counters := range rec.Run.Metrics.Servers {
 			for name, n := range counters {
-				if n != 0 && (len(name) <= len(dropPrefix) || name[:len(dropPrefix)] != dropPrefix) {
+				if n != 0 && !strings.HasPrefix(name, dropPrefix) {
 					used[name] = true
 				}
 			}

@@ -16,9 +16,6 @@ import (
 // noTLS is the version of TLS that was not spoken (SEMANTICS 6.4).
 const noTLS = "none"
 
-// nilUUID stands where no rule, tunnel or network is meant (SEMANTICS 6.4).
-const nilUUID = "00000000-0000-0000-0000-000000000000"
-
 // sessionID is the session log's form: 32 hex digits.
 func sessionID(s *hub.Session) string { return hex.EncodeToString(s.ID[:]) }
 
@@ -63,7 +60,7 @@ func (j *Journal) Session(server string, s *hub.Session) record.Session {
 		EndNs:                 int64(s.End),
 	}
 	if o := n.ramps[s.OnRamp]; o != nil && o.Kind == tunnel.Device {
-		r.DeviceID, r.DeviceName, r.Email, r.RegistrationID = uuid(o.Registration), o.Name, o.User, uuid(o.Registration)
+		r.DeviceID, r.DeviceName, r.Email, r.RegistrationID = policy.UUID(o.Registration), o.Name, o.User, policy.UUID(o.Registration)
 		r.SourceInternalIP = "" // of a GRE or IPsec tunnel alone
 		r.UserID = policy.RuleUUID(r.AccountID, o.User)
 	}
@@ -138,20 +135,12 @@ func (n *names) offRamp(id ident.OnRamp) string {
 // tunnelID is the connector that a flow goes to.
 func (n *names) tunnelID(s *hub.Session) string {
 	if o := n.ramps[s.OffRamp]; o != nil && o.Kind == tunnel.Connector {
-		return uuid(o.Registration)
+		return policy.UUID(o.Registration)
 	}
-	return nilUUID
-}
-
-// uuid writes a registration as one.
-func uuid(r hub.Registration) string {
-	b := hex.EncodeToString(r[:])
-	return b[:8] + "-" + b[8:12] + "-" + b[12:16] + "-" + b[16:20] + "-" + b[20:]
+	return policy.NilUUID
 }
 
 // vnetID writes a virtual network as a UUID: the default one is number 1.
 func vnetID(v ident.VNet) string {
-	id := []byte(nilUUID)
-	hex.Encode(id[len(id)-4:], []byte{byte(v >> 8), byte(v)})
-	return string(id)
+	return policy.UUID([16]byte{14: byte(v >> 8), 15: byte(v)})
 }

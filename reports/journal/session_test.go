@@ -6,6 +6,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/policy"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -33,12 +34,12 @@ func TestSessionNamesItsEnds(t *testing.T) {
 		on, off             ident.OnRamp
 		onType, offType, to string
 	}{
-		{1, 0, "MAGIC", "INTERNET", nilUUID},
+		{1, 0, "MAGIC", "INTERNET", policy.NilUUID},
 		{2, 5, "MAGIC", "CFD_TUNNEL", vault},
 		{3, 4, "CF1_CLIENT", "MESH", office},
-		{4, 3, "MESH", "WARP", nilUUID},
-		{3, 1, "CF1_CLIENT", "MAGIC", nilUUID},
-		{9, 9, "OTHER", "", nilUUID},
+		{4, 3, "MESH", "WARP", policy.NilUUID},
+		{3, 1, "CF1_CLIENT", "MAGIC", policy.NilUUID},
+		{9, 9, "OTHER", "", policy.NilUUID},
 	} {
 		r := j.Session("lhr.1", &hub.Session{Tenant: 1, VNet: 2, OnRamp: c.on, OffRamp: c.off})
 		if r.OnrampType != c.onType || r.Offramp != c.offType || r.DestinationTunnelID != c.to {
