@@ -1,4 +1,5 @@
-// Package spec is the scenario language as Go types: plain data, no behaviour.
+// Package spec is the scenario language as Go types: plain data, and the small
+// grammars of its values (selectors, quantities, conditions, draws).
 //
 // A Scenario is what a file says. topologies/load fills it and finds every
 // mistake, topologies/plan turns it into everything that has to exist. Field

@@ -30,8 +30,8 @@ func DeviceAddr(id ident.OnRamp) netip.Addr {
 	return netip.AddrFrom4([4]byte{100, 96, 0, byte(id - FirstDevice + 1)})
 }
 
-// SourceOf is the network's own source of a server.
-func SourceOf(server ident.Server) netip.Addr {
+// sourceOf is the network's own source of a server.
+func sourceOf(server ident.Server) netip.Addr {
 	return netip.AddrFrom4([4]byte{100, 64, 0, byte(server)})
 }
 
@@ -45,7 +45,7 @@ func (o Options) private(c *hub.Config) {
 	c.Unconnected = []netip.Addr{Unconnected}
 	c.Tenants[0].Secret = Secret
 	for _, s := range c.Servers {
-		c.Sources = append(c.Sources, hub.Source{Addr: SourceOf(s.ID), Server: s.ID})
+		c.Sources = append(c.Sources, hub.Source{Addr: sourceOf(s.ID), Server: s.ID})
 	}
 	ramp := func(id ident.OnRamp, kind tunnel.Kind) *hub.OnRamp {
 		c.OnRamps = append(c.OnRamps, hub.OnRamp{
