@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -62,15 +60,11 @@ func write(w io.Writer, text string) error {
 // open reads the run that dir and query mean, and returns the query without
 // the variant.
 func open(dir, query string) (*record.Records, string, error) {
-	if _, err := os.Stat(filepath.Join(dir, record.ManifestFile)); err == nil {
-		run, err := record.ReadRun(dir)
-		return run, query, err
-	}
-	all, err := record.Read(dir)
+	all, err := runsIn(dir)
 	if err != nil {
 		return nil, "", err
 	}
-	runs, unknown := all.Runs, ""
+	runs, unknown := all, ""
 	if variant, rest, ok := strings.Cut(query, ":"); ok && !strings.ContainsAny(variant, " .") {
 		if some := slices.DeleteFunc(slices.Clone(runs), func(r *record.Records) bool { return r.Run.Variant != variant }); len(some) > 0 {
 			runs, query = some, strings.TrimSpace(rest)
@@ -92,7 +86,7 @@ func open(dir, query string) (*record.Records, string, error) {
 		names = append(names, r.Run.Variant+":"+query)
 		dirs = append(dirs, r.Dir)
 	}
-	if len(all.Runs) == len(runs) && distinct(names) {
+	if len(all) == len(runs) && distinct(names) {
 		return nil, "", fmt.Errorf("%s: %w: %ssay which variant: %s", dir, ErrManyRuns, unknown, strings.Join(names, ", "))
 	}
 	return nil, "", fmt.Errorf("%s: %w: give the directory of one: %s", dir, ErrManyRuns, strings.Join(dirs, ", "))
