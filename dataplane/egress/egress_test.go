@@ -94,9 +94,10 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
-// allocation is an allocator of server 2 with its table.
-func allocation(t testing.TB, addresses int) (*egress.Allocator, *flow.Table) {
-	assigned, err := egress.Assign(1, pool(addresses), numbered(3))
+// divided is who owns which slices, of addresses among servers numbered from 1.
+func divided(t testing.TB, addresses []netip.Addr, servers int) *egress.Directory {
+	t.Helper()
+	assigned, err := egress.Assign(1, addresses, numbered(servers))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,8 +105,18 @@ func allocation(t testing.TB, addresses int) (*egress.Allocator, *flow.Table) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	timers := flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour)
-	return egress.NewAllocator(7, d, 2), flow.New(7, 1<<20, timers)
+	return d
+}
+
+// flows is a table whose flows live an hour in every state.
+func flows(bound int) *flow.Table {
+	return flow.New(7, bound, flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour))
+}
+
+// allocation is an allocator of server 2 with its table.
+func allocation(t testing.TB, addresses int) (*egress.Allocator, *flow.Table) {
+	t.Helper()
+	return egress.NewAllocator(7, divided(t, pool(addresses), 3), 2), flows(1 << 20)
 }
 
 func key(n int, proto uint8, dst netip.AddrPort) flow.Key {

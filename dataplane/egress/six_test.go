@@ -4,11 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
-	"github.com/homeward-lab/homeward/dataplane/flow"
-	"github.com/homeward-lab/homeward/dataplane/ident"
 	"pgregory.net/rapid"
 )
 
@@ -105,16 +102,8 @@ func TestHosts(t *testing.T) {
 // TestAllocateFamilies: a flow gets an address of its own family; of IPv6 a
 // server has every port from 2,048 on; without one there is none.
 func TestAllocateFamilies(t *testing.T) {
-	assigned, err := egress.Assign(1, append(hosts(t, 3), pool(1)...), numbered(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := egress.NewDirectory(assigned)
-	if err != nil {
-		t.Fatal(err)
-	}
-	timers := flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour)
-	a, table := egress.NewAllocator(7, d, 2), flow.New(7, 1<<20, timers)
+	d := divided(t, append(hosts(t, 3), pool(1)...), 3)
+	a, table := egress.NewAllocator(7, d, 2), flows(1<<20)
 	if four, six := a.Size(web.Addr(), egress.From{}), a.Size(web6.Addr(), egress.From{}); four != 2048 || six != 63488 {
 		t.Errorf("%d ports of IPv4, %d of IPv6, want 2048 and 63488", four, six)
 	}
@@ -138,12 +127,8 @@ func TestAllocateFamilies(t *testing.T) {
 	if len(seen) != egress.Owners {
 		t.Errorf("flows of IPv6 use %d slices, want all %d", len(seen), egress.Owners)
 	}
-	four, err := egress.NewDirectory(assigned[3:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := key(1, 6, web6)
-	if at, ok := egress.NewAllocator(7, four, ident.Server(2)).Allocate(table, &k, egress.From{}, egress.Pool); ok {
+	k, four := key(1, 6, web6), divided(t, pool(1), 3)
+	if at, ok := egress.NewAllocator(7, four, 2).Allocate(table, &k, egress.From{}, egress.Pool); ok {
 		t.Errorf("a flow of IPv6 leaves as %v", at)
 	}
 }
@@ -152,21 +137,13 @@ func TestAllocateFamilies(t *testing.T) {
 // hash's address has for this server, of IPv6 all slices, and nothing of the
 // server's others.
 func TestOneAddress(t *testing.T) {
-	assigned, err := egress.Assign(1, append(hosts(t, 2), pool(2)...), numbered(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := egress.NewDirectory(assigned)
-	if err != nil {
-		t.Fatal(err)
-	}
-	timers := flow.NewTimeouts(time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour, time.Hour)
+	d := divided(t, append(hosts(t, 2), pool(2)...), 1)
 	for _, tt := range []struct {
 		remote netip.AddrPort
 		ports  int
 	}{{web, egress.SliceSize}, {web6, egress.Owners * egress.SliceSize}} {
-		a, table := egress.NewAllocator(7, d, 1), flow.New(7, 1<<20, timers)
-		idle, none := egress.NewAllocator(7, d, 1), flow.New(7, 1, timers)
+		a, table := egress.NewAllocator(7, d, 1), flows(1<<20)
+		idle, none := egress.NewAllocator(7, d, 1), flows(1)
 		per, refused := make(map[netip.Addr]int), 0
 		for n := 0; refused < 50; n++ {
 			k := key(n, 17, tt.remote)

@@ -249,20 +249,19 @@ func TestVN4Hub(t *testing.T) {
 		}
 	}
 	n.Learn()
-	ended := 0
-	for _, e := range n.Events {
-		if e.Kind == hub.FlowEnd {
-			ended++
-			if e.Session.VNet != route.DefaultVNet || e.Session.OffRamp != connector {
-				t.Errorf("ended: %+v", e.Session)
-			}
-		}
-		if e.Kind == hub.FlowStart && (e.Session.VNet != route.DefaultVNet+1 || e.Session.OffRamp != connector+1) {
-			t.Errorf("started: %+v", e.Session)
+	ended := ends(n)
+	for _, s := range ended {
+		if s.VNet != route.DefaultVNet || s.OffRamp != connector {
+			t.Errorf("ended: %+v", s)
 		}
 	}
-	if c := n.Counters(); ended != 40 || c.Flows != 40 {
-		t.Errorf("%d flows of the old network ended and %d live, want 40 and 40", ended, c.Flows)
+	for _, s := range starts(n) {
+		if s.VNet != route.DefaultVNet+1 || s.OffRamp != connector+1 {
+			t.Errorf("started: %+v", s)
+		}
+	}
+	if c := n.Counters(); len(ended) != 40 || c.Flows != 40 {
+		t.Errorf("%d flows of the old network ended and %d live, want 40 and 40", len(ended), c.Flows)
 	}
 }
 

@@ -199,14 +199,8 @@ func TestEG1(t *testing.T) {
 		n.Hubs[id].Close(n.Now, &out)
 		n.Events = append(n.Events, out.Events...)
 	}
-	ends := 0
-	for _, e := range n.Events {
-		if e.Kind == hub.FlowEnd {
-			ends++
-		}
-	}
-	if ends != 64 {
-		t.Errorf("%d sessions ended, want 64", ends)
+	if got := len(ends(n)); got != 64 {
+		t.Errorf("%d sessions ended, want 64", got)
 	}
 }
 

@@ -162,14 +162,8 @@ func TestSU5(t *testing.T) {
 	if v := hubtest.Decode(out[0].Packet); len(out) != 1 || out[0].Site != 1 || !v.TCP.RST || v.TCP.Ack != 2 || !v.Sound {
 		t.Errorf("the client was told %+v, want a reset", out)
 	}
-	var refused []hub.Event
-	for _, e := range n.Events {
-		if e.Kind == hub.FlowRefused {
-			refused = append(refused, e)
-		}
-	}
-	if len(refused) != 1 || refused[0].Session.Close.String() != "EGRESS_PORT_ALLOCATION_ERROR" || refused[0].Session.Refused != drop.PortsExhausted {
-		t.Errorf("refusals: %+v, want one for want of ports", refused)
+	if r := refusals(n); len(r) != 1 || r[0].Close.String() != "EGRESS_PORT_ALLOCATION_ERROR" || r[0].Refused != drop.PortsExhausted {
+		t.Errorf("refusals: %+v, want one for want of ports", r)
 	}
 	if c := n.Counters(); c.Drops[drop.PortsExhausted] != 1 || c.FlowsStarted != egress.SliceSize {
 		t.Errorf("%d refused, %d started", c.Drops[drop.PortsExhausted], c.FlowsStarted)

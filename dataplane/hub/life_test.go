@@ -46,19 +46,15 @@ func (c *conversation) open() {
 	c.up(hubtest.Flags{ACK: true}, 0xffffff01, 500, "")
 }
 
-// ends are the sessions that ended so far.
-func ends(n *hubtest.Net) (all []*hub.Session) {
-	for _, e := range n.Events {
-		if e.Kind == hub.FlowEnd {
-			all = append(all, e.Session)
-		}
-	}
-	return all
-}
+// starts, ends and refusals are the sessions that started, ended and were
+// refused so far.
+func starts(n *hubtest.Net) []*hub.Session   { return sessions(n, hub.FlowStart) }
+func ends(n *hubtest.Net) []*hub.Session     { return sessions(n, hub.FlowEnd) }
+func refusals(n *hubtest.Net) []*hub.Session { return sessions(n, hub.FlowRefused) }
 
-func starts(n *hubtest.Net) (all []*hub.Session) {
+func sessions(n *hubtest.Net, kind hub.EventKind) (all []*hub.Session) {
 	for _, e := range n.Events {
-		if e.Kind == hub.FlowStart {
+		if e.Kind == kind {
 			all = append(all, e.Session)
 		}
 	}

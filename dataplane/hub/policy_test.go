@@ -29,16 +29,6 @@ func policed(p policy.Policies) func(*hub.Config) {
 	}
 }
 
-// refusals are the sessions that were refused.
-func refusals(n *hubtest.Net) (all []*hub.Session) {
-	for _, e := range n.Events {
-		if e.Kind == hub.FlowRefused {
-			all = append(all, e.Session)
-		}
-	}
-	return all
-}
-
 // TestPolicies: firewall, egress, network, each asked once and in this order; a
 // block ends the questions, is recorded, and a client of TCP is told of the last
 // with a reset. GW-1, GW-3, GW-5.

@@ -38,28 +38,7 @@ func TestAppend(t *testing.T) {
 				t.Fatalf("%d bytes appended, want %d", len(b)-6, tt.overhead+len(inner))
 			}
 			b = b[6:]
-			first, ttl := layers.LayerTypeIPv4, tt.encap.TTL
-			if ttl == 0 {
-				ttl = 64
-			}
-			if b[0]>>4 == 6 {
-				first = layers.LayerTypeIPv6
-			}
-			p := gopacket.NewPacket(b, first, gopacket.Default)
-			switch ip := p.NetworkLayer().(type) {
-			case *layers.IPv4:
-				err, result := ip.VerifyChecksum()
-				if !ip.SrcIP.Equal(tt.encap.Src.AsSlice()) || !ip.DstIP.Equal(tt.encap.Dst.AsSlice()) || ip.TTL != ttl || int(ip.Length) != len(b) ||
-					ip.Flags != layers.IPv4DontFragment || ip.Protocol != layers.IPProtocolGRE || err != nil || !result.Valid {
-					t.Errorf("outer header %+v", ip)
-				}
-			case *layers.IPv6:
-				if !ip.SrcIP.Equal(tt.encap.Src.AsSlice()) || !ip.DstIP.Equal(tt.encap.Dst.AsSlice()) || ip.HopLimit != ttl || int(ip.Length) != len(b)-40 {
-					t.Errorf("outer header %+v", ip)
-				}
-			default:
-				t.Fatalf("gopacket reads %v", p)
-			}
+			p := readOuter(t, tt.encap, layers.IPProtocolGRE, b)
 			gre, ok := p.Layer(layers.LayerTypeGRE).(*layers.GRE)
 			if !ok || gre.KeyPresent != tt.encap.HasKey || gre.Key != tt.encap.Key || gre.Protocol != layers.EthernetTypeIPv4 || gre.ChecksumPresent || gre.SeqPresent || !bytes.Equal(gre.Payload, inner) {
 				t.Errorf("GRE header %+v", gre)

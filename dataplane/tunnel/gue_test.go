@@ -64,7 +64,7 @@ func TestGUEAppend(t *testing.T) {
 				t.Fatalf("%d bytes appended, want %d", len(b)-6, tt.overhead+len(tt.inner))
 			}
 			b = b[6:]
-			udp := readOuter(t, tt.g, b)
+			udp := readUDP(t, tt.g, b)
 			payload, reason := guePayload(tt.g.Src, tt.g.Dst, b[tt.overhead-20:], true)
 			if reason != drop.None || !bytes.Equal(payload, udp.Payload) {
 				t.Fatalf("%v: %x, want %x", reason, payload, udp.Payload)
@@ -85,9 +85,9 @@ func TestGUEAppend(t *testing.T) {
 }
 
 // readOuter checks the outer headers with gopacket.
-func readOuter(t *testing.T, g tunnel.Encap, b []byte) *layers.UDP {
+func readOuter(t *testing.T, e tunnel.Encap, proto layers.IPProtocol, b []byte) gopacket.Packet {
 	t.Helper()
-	first, ttl := layers.LayerTypeIPv4, g.TTL
+	first, ttl := layers.LayerTypeIPv4, e.TTL
 	if ttl == 0 {
 		ttl = 64
 	}
@@ -98,18 +98,25 @@ func readOuter(t *testing.T, g tunnel.Encap, b []byte) *layers.UDP {
 	switch ip := p.NetworkLayer().(type) {
 	case *layers.IPv4:
 		err, result := ip.VerifyChecksum()
-		if !ip.SrcIP.Equal(g.Src.AsSlice()) || !ip.DstIP.Equal(g.Dst.AsSlice()) || ip.TTL != ttl || int(ip.Length) != len(b) ||
-			ip.Flags != layers.IPv4DontFragment || ip.Protocol != layers.IPProtocolUDP || err != nil || !result.Valid {
+		if !ip.SrcIP.Equal(e.Src.AsSlice()) || !ip.DstIP.Equal(e.Dst.AsSlice()) || ip.TTL != ttl || int(ip.Length) != len(b) ||
+			ip.Flags != layers.IPv4DontFragment || ip.Protocol != proto || err != nil || !result.Valid {
 			t.Errorf("outer header %+v", ip)
 		}
 	case *layers.IPv6:
-		if !ip.SrcIP.Equal(g.Src.AsSlice()) || !ip.DstIP.Equal(g.Dst.AsSlice()) || ip.HopLimit != ttl || int(ip.Length) != len(b)-40 ||
-			ip.NextHeader != layers.IPProtocolUDP {
+		if !ip.SrcIP.Equal(e.Src.AsSlice()) || !ip.DstIP.Equal(e.Dst.AsSlice()) || ip.HopLimit != ttl || int(ip.Length) != len(b)-40 ||
+			ip.NextHeader != proto {
 			t.Errorf("outer header %+v", ip)
 		}
 	default:
 		t.Fatalf("gopacket reads %v", p)
 	}
+	return p
+}
+
+// readUDP is readOuter of a GUE packet, and checks its UDP header too.
+func readUDP(t *testing.T, g tunnel.Encap, b []byte) *layers.UDP {
+	t.Helper()
+	p := readOuter(t, g, layers.IPProtocolUDP, b)
 	udp, ok := p.TransportLayer().(*layers.UDP)
 	if !ok {
 		t.Fatalf("gopacket reads %v", p)
