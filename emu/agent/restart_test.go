@@ -40,7 +40,8 @@ func (l *lab) attached(t *testing.T) (n int) {
 
 // What a server's kernel carried is gone with a server that is killed in the middle
 // of traffic: nothing is attached any more, its flows are nobody's for the one that
-// starts anew, and that one serves, again and again.
+// starts anew, in either direction, while that one serves new flows at once, by its
+// own kernel's part; again and again.
 func TestKilledWhileItCarries(t *testing.T) {
 	need.BPF(t)
 	l := raise(t, "hub", nil, IOVnet, branch.IOTCX)
@@ -88,22 +89,39 @@ func TestKilledWhileItCarries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := far.Write([]byte("still there?")); err != nil {
+			t.Fatal(err)
+		}
 		for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 			look, err := next.Look(t.Context())
 			if err != nil || look.Counters.Flows != 0 || look.IO["ebpf_forwarded"] != 0 {
 				t.Fatalf("life %d: the next one has %d flows and carried %d packets, %v", life, look.Counters.Flows, look.IO["ebpf_forwarded"], err)
 			}
-			if look.Drops[drop.Orphan.String()] > 0 {
-				break // the connection's packets came, and were nobody's
+			if look.Drops[drop.Orphan.String()] > 0 && look.Drops[drop.NoFlow.String()] > 0 {
+				break // the connection's packets came from both ends, and were nobody's
 			}
 			if time.Now().After(end) {
-				t.Fatalf("life %d: nothing of the open connection came: drops %v", life, look.Drops)
+				t.Fatalf("life %d: of the open connection did not come what should: drops %v", life, look.Drops)
 			}
 		}
+		serves(t, l, next)
 		open.SetLinger(0)
 		open.Close()
 		if _, err := next.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// serves has a new connection's data carried through the server, by its kernel.
+func serves(t *testing.T, l *lab, a *Agent) {
+	t.Helper()
+	client, server := l.connect(t, "host", hostAddr, "origin", originAddr)
+	if _, err := transfer(client, server, 1<<20); err != nil {
+		t.Fatalf("a new connection beside the dead one: %v", err)
+	}
+	look, err := a.Look(t.Context())
+	if err != nil || look.IO["ebpf_forwarded"] == 0 || look.Counters.FlowsStarted != 1 {
+		t.Errorf("%d flows started and %d packets carried by the kernel, %v; want 1 and some", look.Counters.FlowsStarted, look.IO["ebpf_forwarded"], err)
 	}
 }
