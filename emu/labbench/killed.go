@@ -54,9 +54,12 @@ func StarMain(in io.Reader, out io.Writer, args []string) (err error) {
 
 // killedRows are what the kernel takes to clear up behind a keeper that was
 // killed, beside what that keeper took to bring its lab up; and, as what no lab can
-// be faster than, behind one of as many namespaces with nothing in them. Each round
-// of its clean-up waits for all processors twice, some 30 ms at 250 ticks a second,
-// and whichever namespaces are closed when a round begins wait for the next one.
+// be faster than, behind one of as many namespaces with nothing in them.
+//
+// The kernel cleans up in rounds, each of which waits for all processors twice, some
+// 30 ms at 250 ticks a second. The first one begins some 30 µs after the first
+// namespace has nobody left, and a hundred take 200 µs to be let go: the others wait
+// for a second round, unless the machine is busy and begins the first one late.
 func (b *Bench) killedRows(ctx context.Context, nodes int) ([]figure.Row, error) {
 	dying := func(words ...string) kind {
 		return func(ctx context.Context, nodes int) (life, error) { return b.killed(ctx, nodes, words) }
