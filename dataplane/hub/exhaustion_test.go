@@ -264,15 +264,22 @@ func (h *shortage) send(i int) {
 	h.Helper()
 	site, p := crowd(i)
 	was, known := h.by[p.Src]
-	known = known && h.live[was] != nil
+	known = known && h.has(was, p.Src)
 	src, ok := opened(h.T, h.n, h.n.FromSite(site, p.UDP()))
 	h.read()
-	if known && h.live[was] != nil && src != was {
+	if known && h.has(was, p.Src) && src != was {
 		h.Fatalf("client %v of a live flow left as %v (%v), had %v", p.Src, src, ok, was)
 	}
 	if ok {
 		h.by[p.Src] = src
 	}
+}
+
+// has reports whether the live flow that leaves as at is that of a client: another
+// may have its port by now.
+func (h *shortage) has(at, client netip.AddrPort) bool {
+	s := h.live[at]
+	return s != nil && s.Tuple.Src == client
 }
 
 // reply answers whoever has the port of client i.

@@ -162,7 +162,8 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		h.toOnRamp(now, w, off, out)
 	case !w.opens() && !w.kept && off != nil && !w.ramp.connected() && h.elsewhere(off):
 		// A site answers what is at home where the device is attached.
-		home := steer.Owner(h.v.cfg.Seed, w.ends, h.v.live[h.v.peers[h.attached[off.ID].Server].Datacenter])
+		dc := h.v.peers[h.attached[off.ID].Server].Datacenter
+		home := h.v.divisions[dc].Owner(h.v.cfg.Seed, w.ends, h.v.live[dc])
 		h.handOver(now, w, home, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "datacenter of the device", out)
 	case !w.opens():
 		h.orphan(now, w, out)

@@ -43,6 +43,9 @@ type view struct {
 	fragments  fragment.Limits
 	// live are the servers of each datacenter that take part, in id order.
 	live map[ident.Datacenter][]ident.Server
+	// divisions are those of the other datacenters' buckets, where some device or
+	// connector may be attached there.
+	divisions map[ident.Datacenter]*steer.Division
 	// spare are the live servers of this datacenter that have ports of IPv4 and
 	// of IPv6, in id order.
 	spare     [2][]ident.Server
@@ -160,6 +163,7 @@ func newView(c Config) (*view, error) {
 	v.addHeld()
 	errs := []error{v.addServers(), v.addTunnels(), v.addTenants()}
 	errs = append(errs, v.addOnRamps()...)
+	v.divide()
 	errs = append(errs, v.addGroups(), v.addRoutes(), v.addEgress(), v.addDepartures(), v.addSources(), v.addCountries(), v.addTimers())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
@@ -218,6 +222,24 @@ func (v *view) addServers() error {
 	}
 	v.buckets = v.cfg.Buckets()
 	return errors.Join(errs...)
+}
+
+// divide works out whose the buckets of other datacenters are.
+func (v *view) divide() {
+	if len(v.registered) == 0 {
+		return
+	}
+	all := map[ident.Datacenter][]ident.Server{}
+	for _, s := range v.cfg.Servers {
+		if s.Datacenter != v.dc {
+			all[s.Datacenter] = append(all[s.Datacenter], s.ID)
+		}
+	}
+	v.divisions = make(map[ident.Datacenter]*steer.Division, len(all))
+	for dc, ids := range all {
+		slices.Sort(ids)
+		v.divisions[dc] = steer.Divide(v.cfg.Seed, ids)
+	}
 }
 
 func (v *view) addTunnels() error {

@@ -9,6 +9,7 @@ package steer
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -41,9 +42,14 @@ type Table struct {
 }
 
 // New builds the bucket table of a datacenter by rendezvous hashing: each
-// bucket belongs to the server with the highest hash of both. Its second hop is
-// whose it was before it was last reassigned, however often others were since
-// (SEMANTICS 5.3).
+// bucket belongs to the server with the highest hash of both, among those that have
+// not their part of all buckets yet; while that takes no part, to the highest of
+// those that do. Its second hop is whose it was before it was last reassigned,
+// however often others were since (SEMANTICS 5.3).
+//
+// Without such parts, which servers have that take no part too, the busiest of 31
+// servers would have a sixth more than the mean, and its slice be full at four fifths
+// of the load that one of equal servers is full at.
 func New(seed uint64, servers []Server) *Table {
 	servers = slices.Clone(servers)
 	slices.SortFunc(servers, func(a, b Server) int { return cmp.Compare(a.ID, b.ID) })
@@ -52,10 +58,9 @@ func New(seed uint64, servers []Server) *Table {
 		changes = max(changes, bits.Len64(s.Was))
 	}
 	t := new(Table)
+	left := parts(len(servers))
 	for b := range t.first {
-		for i := range servers {
-			servers[i].score = flow.Combine(seed, uint64(b), uint64(servers[i].ID))
-		}
+		deal(seed, b, servers, left)
 		for ago := changes; ago > 0; ago-- {
 			t.assign(b, servers, func(s *Server) bool { return s.Was>>(ago-1)&1 != 0 })
 		}
@@ -64,6 +69,56 @@ func New(seed uint64, servers []Server) *Table {
 		}
 	}
 	return t
+}
+
+// parts are how many buckets each of n servers has: as near to equal as can be.
+func parts(n int) []int {
+	left := make([]int, n)
+	for i := range left {
+		left[i] = Buckets / n
+		if i < Buckets%n {
+			left[i]++
+		}
+	}
+	return left
+}
+
+// deal scores the servers for a bucket; the one whose part it is, of what is left of
+// parts, before all others.
+func deal(seed uint64, bucket int, servers []Server, left []int) {
+	own := -1
+	for i := range servers {
+		s := &servers[i]
+		s.score = flow.Combine(seed, uint64(bucket), uint64(s.ID))
+		if left[i] > 0 && (own < 0 || s.score > servers[own].score) {
+			own = i
+		}
+	}
+	if own >= 0 {
+		left[own]--
+		servers[own].score = math.MaxUint64
+	}
+}
+
+// Division is whose each bucket of a datacenter is while all of its servers take part.
+type Division [Buckets]ident.Server
+
+// Divide is the division of a datacenter with these servers, in id order.
+func Divide(seed uint64, ids []ident.Server) *Division {
+	servers := make([]Server, len(ids))
+	for i, id := range ids {
+		servers[i].ID = id
+	}
+	d, left := new(Division), parts(len(ids))
+	for b := range d {
+		deal(seed, b, servers, left)
+		for i := range servers {
+			if servers[i].score == math.MaxUint64 {
+				d[b] = servers[i].ID
+			}
+		}
+	}
+	return d
 }
 
 // assign gives a bucket to the best of those that may own it, and notes whose it
@@ -81,12 +136,16 @@ func (t *Table) assign(b int, servers []Server, may func(*Server) bool) bool {
 	return best != nil
 }
 
-// Owner is the home, among the live servers of any datacenter, of what has this
+// Owner is the home, among the live servers of the datacenter, of what has this
 // hash: what that datacenter's own table says.
-func Owner(seed, hash uint64, live []ident.Server) (home ident.Server) {
+func (d *Division) Owner(seed, hash uint64, live []ident.Server) (home ident.Server) {
+	bucket := hash >> (64 - bucketBits)
+	if own := d[bucket]; slices.Contains(live, own) {
+		return own
+	}
 	var best uint64
 	for _, s := range live {
-		score := flow.Combine(seed, hash>>(64-bucketBits), uint64(s))
+		score := flow.Combine(seed, bucket, uint64(s))
 		if home == 0 || score > best || score == best && s < home {
 			home, best = s, score
 		}

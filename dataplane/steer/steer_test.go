@@ -21,20 +21,37 @@ func live(n int) (servers []steer.Server) {
 // bucket is a hash in bucket b.
 func bucket(b int) uint64 { return uint64(b)<<52 | 0xabcde }
 
-// TestBalance: every server gets about its share of the buckets.
+// TestBalance: every server has as many buckets as every other, or one more, while
+// all take part, and about as many while one does not (SEMANTICS 5.3).
 func TestBalance(t *testing.T) {
-	const n = 8
-	table := steer.New(7, live(n))
-	count := make(map[ident.Server]int)
+	for _, n := range []int{1, 2, 8, 31, 1000} {
+		servers := live(n)
+		count := buckets(steer.New(7, servers))
+		for id := range ident.Server(n) {
+			if c := count[id+1]; c != steer.Buckets/n && c != steer.Buckets/n+1 {
+				t.Errorf("of %d servers %d has %d buckets, want %d or one more", n, id+1, c, steer.Buckets/n)
+			}
+		}
+		if n < 8 {
+			continue
+		}
+		servers[3].Live = false
+		mean := float64(steer.Buckets) / float64(n-1)
+		for id, c := range buckets(steer.New(7, servers)) {
+			if math.Abs(float64(c)-mean) > 5*math.Sqrt(mean) {
+				t.Errorf("of %d servers without one %d has %d buckets, want about %.0f", n, id, c, mean)
+			}
+		}
+	}
+}
+
+// buckets counts those of each server.
+func buckets(table *steer.Table) map[ident.Server]int {
+	count := map[ident.Server]int{}
 	for b := range steer.Buckets {
 		count[table.Home(bucket(b))]++
 	}
-	mean := float64(steer.Buckets) / n
-	for id := range ident.Server(n) {
-		if c := float64(count[id+1]); math.Abs(c-mean) > 5*math.Sqrt(mean) {
-			t.Errorf("server %d has %v buckets, want about %v", id+1, c, mean)
-		}
-	}
+	return count
 }
 
 // TestMinimalChange: a server that leaves loses its buckets and nobody else
@@ -158,13 +175,14 @@ func TestContext(t *testing.T) {
 func TestOwner(t *testing.T) {
 	servers := []steer.Server{{ID: 9, Live: true}, {ID: 4, Live: true}, {ID: 7, Was: 1}, {ID: 2, Live: true}}
 	table, live := steer.New(3, servers), []ident.Server{2, 4, 9}
+	division := steer.Divide(3, []ident.Server{2, 4, 7, 9})
 	for b := range uint64(steer.Buckets) {
 		hash := b<<(64-12) | b
-		if got, want := steer.Owner(3, hash, live), table.Home(hash); got != want {
+		if got, want := division.Owner(3, hash, live), table.Home(hash); got != want {
 			t.Fatalf("bucket %d: server %d, want %d", b, got, want)
 		}
 	}
-	if got := steer.Owner(3, 1, nil); got != 0 {
+	if got := division.Owner(3, 1, nil); got != 0 {
 		t.Errorf("nobody lives, and %d owns", got)
 	}
 }

@@ -56,7 +56,8 @@ func TestLondonFails(t *testing.T) {
 	if lost, want := value(t, failed, "lost.converging"), london*22e6*hold/60; math.Abs(lost/want-1) > 1e-6 {
 		t.Errorf("%.0f user-minutes are lost until it is noticed, want %.0f", lost, want)
 	}
-	if value(t, failed, "ports_peak") < value(t, well, "ports_peak") {
+	const sampled = 0.005 // of the servers of a group some are played, and others in either run
+	if value(t, failed, "ports_peak") < value(t, well, "ports_peak")-sampled {
 		t.Error("ports are emptier after a failure")
 	}
 	heir := failed.Takeover[0]

@@ -11,8 +11,8 @@ import (
 // homes are whose flows are at which server of a datacenter.
 type homes struct {
 	table *steer.Table
-	// shares are the parts of all flows whose home each server is. Rendezvous hashing
-	// deals buckets out by chance, so that they are not quite equal.
+	// shares are the parts of all flows whose home each server is, equal but for whole
+	// buckets.
 	shares []float64
 }
 

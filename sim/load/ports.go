@@ -30,8 +30,8 @@ const budget = 2_000_000
 // matters: beyond, formula B is less than 1e-9.
 const near = 6
 
-// uneven is by how much a server may have more than its part, as buckets are dealt
-// out by chance.
+// uneven is by how much a server may have more than its part: one bucket of a
+// hundred, and while servers are down what chance gives it of theirs.
 const uneven = 1.2
 
 // contest is flows of one protocol toward one destination that want ports of one
@@ -135,9 +135,9 @@ func (r *run) contests(pool, work int, parts []demand) (all []contest) {
 				all = append(all, c)
 				continue
 			}
-			// The busiest server has so much more than its part as one of so many does by
-			// chance, and at its high-water mark three standard deviations more than that.
-			busiest := load * (1 + 2*math.Sqrt(float64(p.servers)/steer.Buckets))
+			// The busiest server has a whole bucket more than its part at the most, and at its
+			// high-water mark three standard deviations more than that.
+			busiest := load * (1 + float64(p.servers)/steer.Buckets)
 			r.ports.utilisation[p.center] = max(r.ports.utilisation[p.center], min((busiest+3*math.Sqrt(busiest))/float64(ports), 1))
 		}
 	}
