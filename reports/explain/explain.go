@@ -79,6 +79,9 @@ func open(dir, query string) (*record.Records, string, error) {
 	case 0:
 		return nil, "", fmt.Errorf("%s: %w", dir, record.ErrNoResults)
 	case 1:
+		if unknown != "" {
+			return nil, "", fmt.Errorf("%s: %w: %ssay %s:%s", dir, ErrNoFlow, unknown, runs[0].Run.Variant, query)
+		}
 		return runs[0], query, nil
 	}
 	var names, dirs []string

@@ -137,6 +137,7 @@ func TestErrors(t *testing.T) {
 		{"destination", one, "10.0.1.5:40000 > 203.0.113.9:80", ErrNoFlow, "try"},
 		{"session", one, "ffffffffffff", ErrNoFlow, "try"},
 		{"empty", one, "", ErrNoFlow, "try"},
+		{"unknown variant of one run", one, "bose:same#1", ErrNoFlow, `no variant is called "bose"; say base:same#1`},
 		{"which run", all, "same#1", ErrManyRuns, "say which variant: base:same#1, routes_only:same#1"},
 		{"unknown variant", all, "bose:same#1", ErrManyRuns, `no variant is called "bose"; say which variant: base:same#1`},
 		{"no results", empty, "same#1", record.ErrNoResults, ""},
