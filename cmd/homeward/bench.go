@@ -50,8 +50,9 @@ second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100
 and 1,000 nodes, up and down, beside the same hosts and links by mininet 2.3 (no
 switch, no controller) where Debian's package is installed; and how long the
-kernel clears up behind one that was killed, beside its own up time. It needs the right
-to make network namespaces, and takes minutes.
+kernel clears up behind one that was killed, beside its own up time; empty is that
+for as many namespaces with nothing in them, the least that it can be. It needs the
+right to make network namespaces, and takes minutes.
 sim: an event, and a packet on one link of a chain of routers, beside ns-3 3.37
 where Debian's package and g++ are, with equal arrivals to the nanosecond; flows
 that share links, without their packets, beside SimGrid 3.32, each as long to
