@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -31,7 +35,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 		c.Detail = simrun.Engine + " has no complete run to compare with"
 		return c
 	}
-	r, err := agree(ctx, v.plan, sim.records, lab.records)
+	r, err := agree(ctx, &v.chanced, v.plan, sim.records, lab.records)
 	if err != nil {
 		c.Detail = err.Error()
 		return c
@@ -59,7 +63,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 
 // agree compares a run of the simulator with a lab's, and simulates the plan again
 // where that decides what a plan leaves to chance.
-func agree(ctx context.Context, p *plan.Plan, sim, lab *record.Records) (*compare.Result, error) {
+func agree(ctx context.Context, c *chanced, p *plan.Plan, sim, lab *record.Records) (*compare.Result, error) {
 	r, err := compare.Runs(sim, lab)
 	var how []string
 	if err == nil && r.Reordered() {
@@ -70,18 +74,7 @@ func agree(ctx context.Context, p *plan.Plan, sim, lab *record.Records) (*compar
 	}
 	if err == nil && r.Momentary() {
 		var chance compare.Chance
-		for n := 0; n < chances && err == nil; n++ {
-			var one *record.Records
-			o := moments(p, n)
-			if one, err = resimulated(ctx, p, o); err != nil {
-				break
-			}
-			chance.Moments = append(chance.Moments, one)
-			o.Hop, o.Chance = link.Hop+time.Duration(n+1)*(slowest-link.Hop)/chances, uint64(n)
-			one, err = resimulated(ctx, p, o)
-			chance.Slower = append(chance.Slower, one)
-		}
-		if err == nil {
+		if chance, err = c.of(ctx, p); err == nil {
 			r, err = compare.Among(sim, lab, chance)
 			how = append(how, fmt.Sprintf("moments among those of %d simulations", 2*chances+1))
 		}
@@ -91,6 +84,33 @@ func agree(ctx context.Context, p *plan.Plan, sim, lab *record.Records) (*compar
 	}
 	r.Note = strings.Join(how, ", ")
 	return r, nil
+}
+
+// chanced are simulations of a plan at other moments. They are the same for every
+// lab: made once, when first asked for. The zero value is ready.
+type chanced struct {
+	once   sync.Once
+	chance compare.Chance
+	err    error
+}
+
+// of makes them, as many at once as there are processors: nothing is measured
+// meanwhile.
+func (c *chanced) of(ctx context.Context, p *plan.Plan) (compare.Chance, error) {
+	c.once.Do(func() {
+		c.chance = compare.Chance{Moments: make([]*record.Records, chances), Slower: make([]*record.Records, chances)}
+		var group errgroup.Group
+		group.SetLimit(runtime.GOMAXPROCS(0))
+		for n := range chances {
+			o := moments(p, n)
+			slow := o
+			slow.Hop, slow.Chance = link.Hop+time.Duration(n+1)*(slowest-link.Hop)/chances, uint64(n)
+			group.Go(func() (err error) { c.chance.Moments[n], err = resimulated(ctx, p, o); return err })
+			group.Go(func() (err error) { c.chance.Slower[n], err = resimulated(ctx, p, slow); return err })
+		}
+		c.err = group.Wait()
+	})
+	return c.chance, c.err
 }
 
 // resimulated is what the simulator says of a plan at other moments.

@@ -98,7 +98,7 @@ func (a *resimulation) judge(ctx context.Context) compare.Judge {
 			r.Note = "of these two runs alone: " + err.Error()
 			return r, nil
 		}
-		if r, err = agree(ctx, p, sim, lab); err == nil && sim == y {
+		if r, err = agree(ctx, new(chanced), p, sim, lab); err == nil && sim == y {
 			r.Swap()
 		}
 		return r, err

@@ -256,11 +256,11 @@ func (f *finished) reason() string {
 }
 
 func (s *session) runAll(ctx context.Context) {
-	var group errgroup.Group
-	group.SetLimit(s.flags.jobs)
 	// All of one engine before the next: a simulation beside a lab would take the
 	// lab's time.
 	for k, e := range s.engines {
+		var group errgroup.Group
+		group.SetLimit(s.flags.jobs)
 		for i, v := range s.variants {
 			group.Go(func() error {
 				if ctx.Err() == nil {
@@ -269,8 +269,8 @@ func (s *session) runAll(ctx context.Context) {
 				return nil
 			})
 		}
+		_ = group.Wait() // the runs carry their own errors
 	}
-	_ = group.Wait() // the runs carry their own errors
 	s.screen.clear()
 }
 

@@ -21,10 +21,11 @@ import (
 
 // variant is one variant of one file, ready for an engine.
 type variant struct {
-	doc    *load.Doc
-	spec   *spec.Scenario
-	plan   *plan.Plan
-	checks []*check.Check
+	doc     *load.Doc
+	spec    *spec.Scenario
+	plan    *plan.Plan
+	checks  []*check.Check
+	chanced chanced
 }
 
 // open finds a scenario: a file if there is one, else a shipped name, with

@@ -219,7 +219,13 @@ const (
 // time. What f says is printed with what is left to do.
 func repeat(t *testing.T, env string, short, long int, f func(i int, random *rand.Rand) string) {
 	t.Helper()
-	from, to := 0, times(short, long)
+	inRow(t, env, times(short, long), f)
+}
+
+// inRow is repeat that by default makes n.
+func inRow(t *testing.T, env string, n int, f func(i int, random *rand.Rand) string) {
+	t.Helper()
+	from, to := 0, n
 	if span := os.Getenv(env); span != "" {
 		if n, err := strconv.Atoi(span); err == nil && n > 0 {
 			from, to = 0, n

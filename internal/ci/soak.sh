@@ -11,6 +11,9 @@
 #   HOMEWARD_SOAK_KILL=20-200                these kills, counted from 0: each line says
 #   HOMEWARD_SOAK_RUNS=20-200                what is left, so that it can be taken up again;
 #                                            a number alone is how many
+#   HOMEWARD_SOAK_AGREE=30-500               these scenarios of all rounds, one after the other
+#   HOMEWARD_SOAK_JOBS=1                     how many labs at once where agreement is asked (2)
+#   HOMEWARD_SOAK_LOG=FILE                   outcomes are added to it; the table at the end is of it
 #   HOMEWARD_SOAK_ROUNDS=1                   how many rows of equal verdicts, and agreements
 #   HOMEWARD_SOAK_SCENARIOS="merger geofence"   these alone
 #   HOMEWARD_TOPOLOGIES=3                    how many drawn topologies BGP has to agree on
@@ -20,6 +23,12 @@ GO=${GO:-go}
 only=${HOMEWARD_SOAK_ONLY:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+if [ -z "${HOMEWARD_SOAK_LOG:-}" ]; then
+	mkdir -p out
+	HOMEWARD_SOAK_LOG=$PWD/out/agreement.jsonl
+	[ -n "${HOMEWARD_SOAK_AGREE:-}" ] || rm -f "$HOMEWARD_SOAK_LOG" # not taken up again
+fi
+export HOMEWARD_SOAK_LOG
 export HOMEWARD_REQUIRE=${HOMEWARD_REQUIRE:-root,bpf,tools} HOMEWARD_SOAK=1 HOMEWARD_TOPOLOGIES=${HOMEWARD_TOPOLOGIES:-20}
 $GO test -c -o "$work/kill" ./cmd/homeward
 $GO test -c -o "$work/routes" ./emu/speaker
@@ -43,7 +52,8 @@ soak routes emu/speaker 'Agree' agree
 soak flows emu/agent 'PortOwnership' labs
 wait
 echo "== soak"
-grep -hE 'repetitions, from|labs by verdict|^ *--- ' "$work"/*.log || true
+grep -hE 'repetitions, from|labs by verdict|seconds by part|^ *--- ' "$work"/*.log || true
+sed -n '/rounds by scenario and variant/,/^ *--- /p' "$work"/agree.log 2>/dev/null || true
 if [ -e "$work/failed" ]; then
 	echo "failed: $(tr '\n' ' ' <"$work/failed")"
 	exit 1

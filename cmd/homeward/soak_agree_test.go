@@ -1,0 +1,288 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/record"
+	simrun "github.com/homeward-lab/homeward/sim/run"
+	"github.com/homeward-lab/homeward/topologies/spec"
+)
+
+// What TestSoakAgreement does, beside HOMEWARD_SOAK.
+const (
+	// agreeEnv is which repetitions, each of one scenario: FROM-TO.
+	agreeEnv = "HOMEWARD_SOAK_AGREE"
+	// agreeJobsEnv is how many labs run at once, two by default. What could not be
+	// judged then is asked again alone.
+	agreeJobsEnv = "HOMEWARD_SOAK_JOBS"
+	// agreeLogEnv is a file that outcomes are added to and the table is of, so that
+	// it holds what was found before a soak was taken up again.
+	agreeLogEnv = "HOMEWARD_SOAK_LOG"
+)
+
+const agreeTries = 4
+
+// agreeInBrief are the scenarios whose base TestSoakAgreement's short form runs on
+// every engine.
+func agreeInBrief() []string {
+	return []string{"branch_failover", "coffee_shops", "dedicated_egress", "geofence", "interconnect", "ipv6_branches", "merger", "overlapping_branches", "path_mtu", "port_exhaustion", "private_datacenter", "soft_unicast"}
+}
+
+// outcome is what came of one lab beside the simulator in one round, after so many
+// tries.
+type outcome struct {
+	Round                     int
+	Scenario, Variant, Engine string
+	Verdict                   record.Verdict
+	Tries                     int
+	Why                       string `json:",omitempty"`
+}
+
+// Simulator and labs agree on every scenario and variant that is shipped, each
+// time: 20 times over all of them, in short once over some files as they are. What
+// could not be judged, because the machine had no time for a lab, is asked again, and
+// is no agreement if it never can be.
+func TestSoakAgreement(t *testing.T) {
+	need.Root(t)
+	before := machine(t)
+	args, names := []string{"--variant", spec.Base}, agreeInBrief()
+	if soak() {
+		args, names = nil, labScenarios(t)
+	}
+	log := outcomes(t)
+	parts := map[string]time.Duration{}
+	inRow(t, agreeEnv, times(1, 20)*len(names), func(i int, _ *rand.Rand) string {
+		round, name := i/len(names)+1, names[i%len(names)]
+		began := time.Now()
+		all := agreements(t, round, name, args, parts)
+		parts["in all"] += time.Since(began)
+		log.add(t, all)
+		counts := map[record.Verdict]int{}
+		for _, o := range all {
+			if counts[o.Verdict]++; o.Verdict != record.Pass {
+				t.Errorf("round %d, %s/%s on %s: %s: %s", o.Round, o.Scenario, o.Variant, o.Engine, o.Verdict, o.Why)
+			}
+		}
+		return fmt.Sprintf("round %d, %s: of %d labs %d agree, %d differ, %d not judged", round, name, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error])
+	})
+	t.Logf("seconds by part: %s", inParts(parts))
+	t.Logf("rounds by scenario and variant, of both labs\n%s", log.table())
+	clean(t, before)
+}
+
+// agreements runs a scenario on every engine, and again alone what could not be
+// judged.
+func agreements(t *testing.T, round int, name string, args []string, parts map[string]time.Duration) []outcome {
+	t.Helper()
+	found := map[string]outcome{}
+	left := map[string]bool{} // variants to ask again
+	for try := 1; try == 1 || len(left) > 0 && try <= agreeTries; try++ {
+		dir := filepath.Join(t.TempDir(), "out")
+		run := append([]string{"run", name, "--on", "both", "--out", dir, "--jobs", cmp.Or(os.Getenv(agreeJobsEnv), "2")}, args...)
+		if try > 1 {
+			run = []string{"run", name, "--on", "both", "--out", dir}
+			for _, v := range slices.Sorted(maps.Keys(left)) {
+				run = append(run, "--variant", v)
+			}
+		}
+		out, err := homeward(run...).CombinedOutput()
+		all, unread := readSummaries(dir)
+		if unread != nil || len(all) == 0 {
+			t.Fatalf("%s: %v, %v\n%s", strings.Join(run, " "), err, unread, out)
+		}
+		again := left
+		left = map[string]bool{}
+		for _, s := range all {
+			if len(again) > 0 && !again[s.Variant] || s.Engine == simrun.Engine && s.Verdict == record.Pass {
+				continue
+			}
+			key := s.Variant + " " + s.Engine
+			if old, known := found[key]; known && old.Verdict != record.Error {
+				continue // judged by an earlier try, which counts
+			}
+			found[key] = outcome{round, s.Scenario, s.Variant, s.Engine, s.Verdict, try, explained(dir, &s)}
+			if s.Verdict == record.Error {
+				left[s.Variant] = true
+			}
+		}
+		spent(dir, parts)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all []outcome
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		all = append(all, found[key])
+	}
+	return all
+}
+
+// explained is why a run did not pass, and of a disagreement what there is to know:
+// each difference in a line.
+func explained(dir string, s *record.Summary) string {
+	if s.Verdict == record.Pass {
+		return ""
+	}
+	why := []string{s.Reason}
+	for _, c := range s.Checks {
+		if c.Verdict == s.Verdict {
+			why = append(why, c.ID+": "+c.Detail)
+		}
+	}
+	base := filepath.Join(dir, s.Scenario, s.Variant)
+	if out, _ := homeward("diff", filepath.Join(base, simrun.Engine), filepath.Join(base, s.Engine)).CombinedOutput(); s.Engine != simrun.Engine {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		why = append(why, lines[:min(len(lines), 12)]...)
+	}
+	return strings.Join(slices.DeleteFunc(why, func(l string) bool { return strings.TrimSpace(l) == "" }), "\n")
+}
+
+// spent adds to parts where the time of a command went: in labs going up, sending
+// their traffic, and what comes after that.
+func spent(dir string, parts map[string]time.Duration) {
+	results, err := record.Read(dir)
+	if err != nil {
+		return
+	}
+	for _, r := range results.Runs {
+		wall, up := time.Duration(r.Run.WallMs)*time.Millisecond, time.Duration(r.Run.Metrics.UpMs)*time.Millisecond
+		if r.Run.Engine == simrun.Engine {
+			parts["simulations"] += wall
+			continue
+		}
+		var traffic [2]int64
+		for _, e := range r.Events {
+			switch {
+			case e.Kind != "traffic":
+			case traffic[0] == 0:
+				traffic[0] = e.AtNs
+			default:
+				traffic[1] = e.AtNs
+			}
+		}
+		sent := time.Duration(traffic[1] - traffic[0])
+		parts["labs up"] += up
+		parts["traffic"] += sent
+		parts["labs after traffic"] += wall - up - sent
+	}
+}
+
+// inParts are the seconds of each part. Labs that ran at once count each.
+func inParts(parts map[string]time.Duration) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		all = append(all, fmt.Sprintf("%s %.1f", name, parts[name].Seconds()))
+	}
+	return strings.Join(all, ", ")
+}
+
+// outcomeLog are the outcomes of all rounds, those of a file first.
+type outcomeLog struct {
+	path string
+	all  []outcome
+}
+
+func outcomes(t *testing.T) *outcomeLog {
+	t.Helper()
+	l := &outcomeLog{path: os.Getenv(agreeLogEnv)}
+	if l.path == "" {
+		return l
+	}
+	data, err := os.ReadFile(l.path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		var o outcome
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatalf("%s: %v in %q", l.path, err, line)
+		}
+		l.all = append(l.all, o)
+	}
+	return l
+}
+
+func (l *outcomeLog) add(t *testing.T, more []outcome) {
+	t.Helper()
+	l.all = append(l.all, more...)
+	if l.path == "" {
+		return
+	}
+	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, o := range more {
+		if err := json.NewEncoder(f).Encode(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// table is how often each variant agreed, and what was said of it where not.
+func (l *outcomeLog) table() string {
+	counts := map[string]map[record.Verdict]int{}
+	why := map[string][]string{}
+	for _, o := range l.all {
+		key := o.Scenario + "/" + o.Variant
+		if counts[key] == nil {
+			counts[key] = map[record.Verdict]int{}
+		}
+		if counts[key][o.Verdict]++; o.Verdict != record.Pass {
+			why[key] = append(why[key], fmt.Sprintf("  round %d on %s: %s", o.Round, o.Engine, strings.ReplaceAll(o.Why, "\n", "\n    ")))
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-44s %7s %7s %10s\n", "", "agreed", "differ", "not judged")
+	for _, key := range slices.Sorted(maps.Keys(counts)) {
+		c := counts[key]
+		fmt.Fprintf(&b, "%-44s %7d %7d %10d\n", key, c[record.Pass], c[record.Fail], c[record.Error])
+	}
+	for _, key := range slices.Sorted(maps.Keys(why)) {
+		fmt.Fprintf(&b, "%s\n%s\n", key, strings.Join(why[key], "\n"))
+	}
+	return b.String()
+}
+
+// The table tells agreements, differences with what was said of them, and what could
+// not be judged, of this run and of those that it goes on from.
+func TestAgreementTable(t *testing.T) {
+	t.Setenv(agreeLogEnv, filepath.Join(t.TempDir(), "log"))
+	outcomes(t).add(t, []outcome{{1, "a", "base", "emu-hub", record.Pass, 1, ""}, {1, "a", "base", "emu-ebpf", record.Fail, 1, "other\nserver"}})
+	l := outcomes(t)
+	l.add(t, []outcome{{2, "a", "base", "emu-hub", record.Pass, 2, ""}, {2, "a", "two", "emu-hub", record.Error, 4, "no time"}})
+	got := strings.Join(strings.Fields(l.table()), " ")
+	if want := "agreed differ not judged a/base 2 1 0 a/two 0 0 1 a/base round 1 on emu-ebpf: other server a/two round 2 on emu-hub: no time"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// labScenarios are those of soak that labs can run.
+func labScenarios(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, name := range soaked(t) {
+		v, _, err := oneVariant(name, spec.Base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ebpfEngine().refused(v.plan)) == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
