@@ -210,8 +210,12 @@ func tableChart(s *record.Study, table string, c chart, x, y string, dropZero bo
 // quantiles are what flows took: the share of them against milliseconds.
 func quantiles(s *record.Study) []chart {
 	var all []chart
+	whose := "share of users"
+	if s.Level == "packets" {
+		whose = "share of flows"
+	}
 	for _, what := range []string{"round trip", "whole flow", "stall"} {
-		c := chart{Name: strings.ReplaceAll(what, " ", "_"), Title: "How long: " + what, X: "milliseconds", Y: "share of flows"}
+		c := chart{Name: strings.ReplaceAll(what, " ", "_"), Title: "How long: " + what, X: "milliseconds", Y: whose}
 		for i := range s.Points {
 			p := &s.Points[i]
 			t := p.Tables["times"]

@@ -64,6 +64,15 @@ func TestLondonFails(t *testing.T) {
 	if a, b := value(t, well, "utilisation."+heir.To), value(t, failed, "utilisation."+heir.To); b <= a {
 		t.Errorf("%s took %.0f users and its ports went from %.3f to %.3f", heir.To, heir.Users, a, b)
 	}
+	for _, x := range failed.Times {
+		if x.What == "stall" && x.Ms != hold*1000 {
+			t.Errorf("%d %% of those who were cut off had no way for %v ms, want the hold time", x.Percent, x.Ms)
+		}
+	}
+	trip := func(o *load.Outcome) float64 { return o.Times[10].Ms }
+	if n := len(failed.Times); n != 2*21 || failed.Times[10].Percent != 50 || trip(failed) < trip(well) {
+		t.Errorf("%d quantiles; half of all users have %v ms to where they land, before London failed %v", n, trip(failed), trip(well))
+	}
 	if why := failed.Why("moved"); len(why) == 0 || !strings.Contains(why[0], "lhr") {
 		t.Errorf("moved because of %q", why)
 	}

@@ -79,6 +79,8 @@ type Outcome struct {
 	Ports []Ports `json:"ports,omitempty"`
 	// Timeline is the whole network over the run.
 	Timeline []Moment `json:"timeline"`
+	// Times are quantiles of how long things take users.
+	Times []Time `json:"times,omitempty"`
 	// Designs compares ways to bring replies home, where the file has sites.
 	Designs []Design `json:"designs,omitempty"`
 

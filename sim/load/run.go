@@ -56,6 +56,7 @@ func (m *Model) Run(seed uint64) (*Outcome, error) {
 	r.people()
 	r.traffic()
 	r.ways()
+	r.times()
 	r.tell()
 	return r.out, nil
 }

@@ -208,6 +208,11 @@ func more(o *load.Outcome, put func(string, []string, []string, []record.StudyRo
 	}
 	put("timeline", []string{"step"}, []string{"seconds", "rate", "flows", "gbps", "unreached", "blocked"}, rows)
 	rows = nil
+	for _, x := range o.Times {
+		rows = append(rows, record.StudyRow{Key: []string{x.What, fmt.Sprintf("%03d", x.Percent)}, Values: []float64{x.Ms}})
+	}
+	put("times", []string{"what", "quantile"}, []string{"ms"}, rows)
+	rows = nil
 	for _, d := range o.Designs {
 		rows = append(rows, record.StudyRow{Key: []string{d.Name}, Values: []float64{d.Misdelivered, d.FlowState, d.SiteState, float64(d.Objects), float64(d.OneMore), d.RestartLost, d.FailoverLost}})
 	}
