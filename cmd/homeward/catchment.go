@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -21,7 +22,7 @@ type catchmentFlags struct {
 	relations     string
 	users         string
 	fail          []string
-	json          bool
+	json, fit     bool
 	svg           string
 }
 
@@ -44,7 +45,9 @@ Internet's paths exactly, and five of six once the first hop is known.`,
   homeward catchment lhr cdg fra --fail lhr --svg map.svg
   homeward catchment lhr iad --as-rel 20250901.as-rel2.txt.bz2 --users asn-users.csv
   homeward catchment lhr iad --json | jq '.sites[].share'`,
-		RunE: func(cmd *cobra.Command, args []string) error { return findCatchments(cmd.OutOrStdout(), args, f) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return findCatchments(cmd.OutOrStdout(), cmd.ErrOrStderr(), args, f)
+		},
 	}
 	fl := c.Flags()
 	fl.IntVar(&f.ases, "ases", asgraph.Internet().ASes, "how many networks to draw")
@@ -54,6 +57,7 @@ Internet's paths exactly, and five of six once the first hop is known.`,
 	fl.Uint64Var(&f.seed, "seed", 1, "of all that is drawn")
 	fl.StringSliceVar(&f.fail, "fail", nil, "places that are down")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
+	fl.BoolVar(&f.fit, "fit", false, "print the graph's counts beside those published of the Internet, and nothing else")
 	fl.StringVar(&f.svg, "svg", "", "write a map to this file; - is standard output")
 	c.MarkFlagsMutuallyExclusive("as-rel", "ases")
 	c.MarkFlagsMutuallyExclusive("json", "svg")
@@ -93,7 +97,7 @@ type heir struct {
 
 const catchmentNote = "A model, not a measurement: such models find 34 % of AS paths exactly, 84 % once the first hop is known."
 
-func findCatchments(out io.Writer, codes []string, f catchmentFlags) error {
+func findCatchments(out, errs io.Writer, codes []string, f catchmentFlags) error {
 	if f.members < 1 || f.members > 1000 {
 		return usagef("--ensemble %d, want 1 to 1000", f.members)
 	}
@@ -101,8 +105,12 @@ func findCatchments(out io.Writer, codes []string, f catchmentFlags) error {
 	if err != nil {
 		return err
 	}
-	w, err := f.world()
+	w, err := f.world(errs)
 	if err != nil {
+		return err
+	}
+	if f.fit {
+		_, err := io.WriteString(out, w.Graph.Fit().Against(asgraph.Internet()))
 		return err
 	}
 	sites, err := w.Attach(codes, places, catchment.Attach{Seed: f.seed})
@@ -167,7 +175,7 @@ func placesOf(codes, fail []string) ([]place.Place, catchment.Scenario, error) {
 }
 
 // world is drawn or read.
-func (f *catchmentFlags) world() (*catchment.World, error) {
+func (f *catchmentFlags) world(errs io.Writer) (*catchment.World, error) {
 	if f.relations == "" {
 		if f.users != "" {
 			return nil, usagef("--users is of --as-rel: drawn networks have drawn users")
@@ -192,6 +200,21 @@ func (f *catchmentFlags) world() (*catchment.World, error) {
 		if known, err = catchment.ReadKnown(f.users, file); err != nil {
 			return nil, usagef("--users: %w", err)
 		}
+		f.tellUnknown(errs, g, known)
 	}
 	return catchment.Of(g, known, f.seed), nil
+}
+
+// mostUnknown ASes are named; the rest is counted.
+const mostUnknown = 5
+
+// tellUnknown says which ASes of the file of users are not in the graph.
+func (f *catchmentFlags) tellUnknown(errs io.Writer, g *asgraph.Graph, known map[asgraph.ASN]catchment.Known) {
+	lost := catchment.Unknown(g, known)
+	for _, n := range lost[:min(len(lost), mostUnknown)] {
+		fmt.Fprintf(errs, "%s:%d: %v is not in %s, and its users are not counted\n", f.users, known[n].Line, n, f.relations)
+	}
+	if more := len(lost) - mostUnknown; more > 0 {
+		fmt.Fprintf(errs, "%s: %d more are not\n", f.users, more)
+	}
 }

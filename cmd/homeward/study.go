@@ -138,6 +138,7 @@ func (f *studyFlags) run(ctx context.Context, out, errs io.Writer, name string) 
 		return err
 	}
 	defer end()
+	began := time.Now()
 	r := o.runner()
 	r.Sweep, r.Known, r.Keep, r.Shard = carrier, store.known, store.keep, shard
 	drawn := time.Now()
@@ -150,11 +151,22 @@ func (f *studyFlags) run(ctx context.Context, out, errs io.Writer, name string) 
 	}
 	result, err := r.Run(ctx)
 	s.clear()
+	if err == nil {
+		fmt.Fprintf(errs, "%s: %s, %s of processors\n", o.study.Spec.Name, took(time.Since(began)), took(processorTime()))
+	}
 	if errors.Is(err, study.ErrShard) {
 		fmt.Fprintf(out, "Part %d of %d is done, in %s. When all are: homeward study %s --out %s\n", shard.Index, shard.Count, dir, name, dir)
 		return nil
 	}
 	return f.finish(out, dir, result, err)
+}
+
+// took is a time for people.
+func took(d time.Duration) string {
+	if d > 10*time.Second {
+		return d.Round(time.Second).String()
+	}
+	return d.Round(10 * time.Millisecond).String()
 }
 
 // finish writes what there is, whole or partial, and prints it.

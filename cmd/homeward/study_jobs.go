@@ -27,8 +27,8 @@ var arrays = []struct{ index, count, first string }{
 // means all.
 func shardOf() (study.Shard, error) {
 	for _, a := range arrays {
-		index, set := os.LookupEnv(a.index)
-		if !set {
+		index := os.Getenv(a.index)
+		if index == "" {
 			continue
 		}
 		i, err := strconv.Atoi(index)

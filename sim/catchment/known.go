@@ -1,6 +1,7 @@
 package catchment
 
 import (
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type Known struct {
 	Country string
 	// Users; negative if that is not known.
 	Users float64
+	// Line that says so, for mistakes.
+	Line int
 }
 
 // ReadKnown reads a CSV file with a header that names at least the columns asn and
@@ -46,7 +49,7 @@ func ReadKnown(name string, r io.Reader) (map[asgraph.ASN]Known, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %q is no AS number", name, line, row[number])
 		}
-		k := Known{Country: row[country], Users: -1}
+		k := Known{Country: row[country], Users: -1, Line: line}
 		if users >= 0 {
 			if k.Users, err = strconv.ParseFloat(row[users], 64); err != nil || !(k.Users >= 0) {
 				return nil, fmt.Errorf("%s:%d: %q users, want a number from 0 on", name, line, row[users])
@@ -54,6 +57,19 @@ func ReadKnown(name string, r io.Reader) (map[asgraph.ASN]Known, error) {
 		}
 		all[asgraph.ASN(n)] = k
 	}
+}
+
+// Unknown are the known ASes that a graph does not have, in the order of their lines:
+// whatever is said of them counts for nobody.
+func Unknown(g *asgraph.Graph, known map[asgraph.ASN]Known) []asgraph.ASN {
+	var all []asgraph.ASN
+	for n := range known {
+		if _, ok := g.Lookup(n); !ok {
+			all = append(all, n)
+		}
+	}
+	slices.SortFunc(all, func(a, b asgraph.ASN) int { return cmp.Compare(known[a].Line, known[b].Line) })
+	return all
 }
 
 // Of makes a world of a graph. ASes that are known are at home in their country, the

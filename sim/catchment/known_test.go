@@ -8,7 +8,7 @@ import (
 )
 
 func TestKnownASesAreAtHome(t *testing.T) {
-	known, err := ReadKnown("f", strings.NewReader("asn,name,country,users\n10,a,NZ,500\n30,b,BR,7\n"))
+	known, err := ReadKnown("f", strings.NewReader("asn,name,country,users\n10,a,NZ,500\n30,b,BR,7\n99,c,FR,1\n8,d,FR,1\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -17,7 +17,13 @@ func TestKnownASesAreAtHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := Of(g, known, 1)
+	if lost := Unknown(g, known); len(lost) != 2 || lost[0] != 99 || known[lost[0]].Line != 4 || lost[1] != 8 {
+		t.Errorf("%v are not in the graph, want AS99 of line 4 and AS8", lost)
+	}
 	for asn, want := range known {
+		if asn == 99 || asn == 8 {
+			continue
+		}
 		v, _ := g.Lookup(asn)
 		if got := w.Places[w.Home[v]].Country; got != want.Country || w.Users[v] != want.Users {
 			t.Errorf("%v is in %s with %v users, want %+v", asn, got, w.Users[v], want)
