@@ -95,6 +95,7 @@ func (v *view) addDepartures() error {
 			v.depart(a, nearest)
 		}
 		v.moving = v.moving || a.Was != [egress.Slices]ident.Server{}
+		v.unsteered = v.unsteered || !v.cfg.Steered(a)
 	}
 	for _, own := range e.own {
 		slices.SortFunc(own, func(x, y Own) int {
@@ -228,7 +229,7 @@ func (v *view) newPorts() *egress.Allocator {
 // steered reports whether replies of a flow come here by the owner of their port
 // alone, which is what carries flows beside the hub knows.
 func (h *Hub) steered(f *flow.Flow) bool {
-	if !h.v.moving && len(h.v.cfg.Proxied) == 0 {
+	if !h.v.unsteered {
 		return true
 	}
 	a := h.v.directory.Lookup(f.Egress().Addr())

@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -222,5 +223,24 @@ func TestFastReconfigureAndClose(t *testing.T) {
 	n.Hubs[1].Close(n.Now, &out)
 	if len(c.flows) != 0 || len(out.Events) != 2 {
 		t.Errorf("after the end %d flows are carried and %d ended, want 0 and 2", len(c.flows), len(out.Events))
+	}
+}
+
+// A flow whose address takes no new ones any more is not carried anew once a packet
+// of it has come to the hub: who carries does not steer such an address.
+func TestFastClosed(t *testing.T) {
+	n, c := withCarrier(t, hubtest.Options{ARR: hubtest.All})
+	ask(n, 7, "x")
+	from := c.one().Egress.Addr()
+	n.Reconfigure(func(config *hub.Config) {
+		config.Egress = slices.Clone(config.Egress)
+		for i := range config.Egress {
+			config.Egress[i].Closed = config.Egress[i].Closed || config.Egress[i].Addr == from
+		}
+	})
+	asked := c.asked
+	ask(n, 7, "y")
+	if len(c.flows) != 0 || c.asked != asked || n.Hubs[1].Counters().FlowsStarted != 1 || n.Hubs[1].Counters().Flows != 1 {
+		t.Errorf("%d carried, %d installed since, of %d flows that began %d live; want none, 0, 1 and 1", len(c.flows), c.asked-asked, n.Hubs[1].Counters().FlowsStarted, n.Hubs[1].Counters().Flows)
 	}
 }

@@ -54,6 +54,8 @@ type view struct {
 	leaving   egressView
 	// moving: some address drains where it was.
 	moving bool
+	// unsteered: there is an address that Config.Steered says no to.
+	unsteered bool
 	// held are the reverse keys of flows that go on elsewhere, and where.
 	held  map[flow.Key]ident.Server
 	mtu   int
