@@ -117,6 +117,24 @@ func ready(cmd *cobra.Command, engines []engine, variants []*variant) (done bool
 	return false, nil
 }
 
+// without says why no engine with packets has a word of the flow level.
+func without(word string) string {
+	why := ""
+	switch word {
+	case "bounds.slice", "bounds.design":
+		why = "servers have slices of 2048 ports, and others are a question"
+	case "workload.retries":
+		why = "a plan fixes each flow's source port and start, and who is refused ends with that"
+	case "workload.close":
+		why = "whoever asks holds the flow open, and closes it"
+	case "population":
+		why = "its users have no hosts"
+	default:
+		return ""
+	}
+	return ": " + why + "; the flow level plays it, homeward study with level: flows"
+}
+
 // refuse names every word of the files that the engine cannot do: before
 // anything starts, never ignored.
 func refuse(variants []*variant, e engine) error {
@@ -124,7 +142,7 @@ func refuse(variants []*variant, e engine) error {
 	said := map[string]bool{}
 	for _, v := range variants {
 		for _, feature := range e.refused(v.plan) {
-			m := v.doc.MistakeIn(v.spec, feature.Path, fmt.Sprintf("%s: the engine %s of this version cannot do this", feature.Word, e.name))
+			m := v.doc.MistakeIn(v.spec, feature.Path, fmt.Sprintf("%s: the engine %s of this version cannot do this%s", feature.Word, e.name, without(feature.Word)))
 			if !said[m.Error()] {
 				said[m.Error()] = true
 				lacks = append(lacks, m)
