@@ -41,10 +41,10 @@ of both directions, out of the GRE tunnel and translated, and back into it, whil
 what is routed has no tunnel; up and down are each; redirect_peer is the least that
 any program at the uplink could do with the same packets, and helpers what the
 kernel's own functions to push and pop a tunnel's header add to that. hub_xdp and
-hub_pps are the hub by AF_XDP. Queued is what does not pass by the queue of the
-server's link, as arr does. Of TCP, often is routing over as many links as a
-hand-over makes them, and handover is a flow that is handed over beside one at home
-where it lands.
+hub_pps are the hub by AF_XDP. Small packets pass by the queue of the server's link
+but for those of queued, and TCP does not but for arr_peer. Of TCP, often is routing
+over as many links as a hand-over makes them, and handover is a flow that is handed
+over beside one at home where it lands.
 lab: how much an impaired link exceeds a delay of 5 ms at 20,000 packets a
 second, beside the machine's timers; the processor time for each packet; what a
 link costs to make, beside making it first and moving it then; and labs of 100

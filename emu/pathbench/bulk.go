@@ -69,7 +69,7 @@ func courses() []course {
 		{"hub", through("hub", run.Hub, true, false), oneAndFour},
 		{"ebpf", through("ebpf", run.EBPF, true, false), oneAndFour},
 		{"ebpf_peer", through("ebpf_peer", run.EBPF, true, true), oneAndFour},
-		{"direct", through("direct", run.EBPF, false, true), one},
+		{"direct", through("direct", run.EBPF, false, false), one},
 		{"short", chain{routers: tunnelRouters}.open, one},
 		{"onramp", chain{routers: tunnelRouters, tunnel: true}.open, one},
 	}
@@ -84,14 +84,14 @@ type compared struct {
 func comparisons() []compared {
 	const plain = "plain kernel routing over as many links"
 	return []compared{
-		{"arr", "ebpf_peer", "route", plain, goalBulk},
-		{"arr_queued", "ebpf", "route", plain, nil},
-		{"arr", "ebpf_peer", "often", "plain kernel routing over as many links as the hand-over crosses", nil},
+		{"arr", "ebpf", "route", plain, goalBulk},
+		{"arr_peer", "ebpf_peer", "route", plain, nil},
+		{"arr", "ebpf", "often", "plain kernel routing over as many links as the hand-over crosses", nil},
 		{"hub", "hub", "route", plain, goalHubBulk},
 		{"diy", "diy", "route", plain, nil},
 		{"masquerade", "masquerade", "route", plain, nil},
 		{"redirect", "redirect", "route", plain, nil},
-		{"handover", "ebpf_peer", "direct", "the same, at home where it lands", nil},
+		{"handover", "ebpf", "direct", "the same, at home where it lands", nil},
 		{"onramp", "onramp", "short", plain, goalOnRamp},
 	}
 }
