@@ -122,8 +122,10 @@ func (t *Thread) Enter(n *NS) error {
 
 // New makes a fresh network namespace, in which the thread is from then on.
 func (t *Thread) New() (*NS, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("make a network namespace: %w", err)
+	// Raw: it takes 0.2 ms and waits for nobody. Told of the call, Go's scheduler would
+	// give this thread's processor to another one each time, and back.
+	if _, _, errno := unix.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_NEWNET, 0, 0); errno != 0 {
+		return nil, fmt.Errorf("make a network namespace: %w", errno)
 	}
 	fd, err := here()
 	if err != nil {
