@@ -199,7 +199,11 @@ func (l *Ladder) insertFar(e Event) {
 		copy(l.bottom, l.bottom[l.next:]) // rather than grow for what is popped
 		l.bottom, lo, l.next = l.bottom[:used], lo-l.next, 0
 	}
-	l.bottom = slices.Insert(l.bottom, lo, e)
+	l.bottom = append(l.bottom, e)
+	if lo < len(l.bottom)-1 {
+		copy(l.bottom[lo+1:], l.bottom[lo:])
+		l.bottom[lo] = e
+	}
 }
 
 // Pop implements Queue.
