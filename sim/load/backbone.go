@@ -174,7 +174,7 @@ func (r *run) share(l *lines) error {
 // that is.
 func (r *run) elsewhere() {
 	n, away, far, all := len(r.m.centers), 0.0, 0.0, 0.0
-	ways := make([]float64, n*n)
+	ways, by := make([]float64, n*n), map[int]float64{}
 	for i, b := range r.bins {
 		for w, parts := range r.exits.pairs {
 			for k := range parts {
@@ -186,9 +186,16 @@ func (r *run) elsewhere() {
 					if ways[place] == 0 {
 						ways[place] = roundTrip(r.m.centers[place/n].at, r.m.centers[place%n].at)
 					}
-					away, far = away+x, far+x*ways[place]
+					away, far, by[place] = away+x, far+x*ways[place], by[place]+x
 				}
 			}
+		}
+	}
+	most := sortedKeys(by)
+	slices.SortStableFunc(most, func(a, b int) int { return cmp.Compare(by[b], by[a]) })
+	for _, place := range most[:min(mostReasons, len(most))] {
+		for _, name := range []string{"elsewhere", "detour"} {
+			r.because(name, "%.3g of all flows land at %s and leave from %s, %.0f ms there and back", by[place]/all, r.id(place/n), r.id(place%n), ways[place])
 		}
 	}
 	r.set("elsewhere", ratio(away, all))

@@ -57,6 +57,9 @@ func TestSU13_AddressesByDesign(t *testing.T) {
 	if of("one_owner", "elsewhere") <= of("slices", "elsewhere") || of("one_owner", "detour") <= 2*of("slices", "detour") || of("one_owner", "blocked") <= of("per_server", "blocked") {
 		t.Errorf("one owner: %v elsewhere, %v blocked", of("one_owner", "elsewhere"), of("one_owner", "blocked"))
 	}
+	if why := got["one_owner"].Why("detour"); len(why) == 0 || !strings.Contains(why[0], "leave from nrt") {
+		t.Errorf("a detour because of %q, want Tokyo's Irish addresses", why)
+	}
 	if of("one_owner", "lost.egress") == 0 || of("slices", "lost.egress") != 0 {
 		t.Errorf("London drained: %v minutes lost with one owner, %v with slices", of("one_owner", "lost.egress"), of("slices", "lost.egress"))
 	}
