@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -33,24 +34,29 @@ func Number(e record.StudyEstimate, ok bool) string {
 	case !ok:
 		return "–"
 	case e.Half == nil:
-		return figure(e.Mean, 0) + " ± ?"
+		return figure(e.Mean, 0, e.Mean) + " ± ?"
 	case *e.Half == 0:
-		return figure(e.Mean, 0)
+		return figure(e.Mean, 0, e.Mean)
 	}
-	return figure(e.Mean, *e.Half) + " ± " + figure(*e.Half, *e.Half)
+	greater := max(math.Abs(e.Mean), *e.Half)
+	return figure(e.Mean, *e.Half, greater) + " ± " + figure(*e.Half, *e.Half, greater)
 }
 
 // figure has as many digits as half the interval's width leaves a meaning to, and
-// thousands where numbers are great.
-func figure(v, half float64) string {
-	if math.Abs(v) >= 1e4 || half >= 1e4 {
+// thousands where the greater of the two is great.
+func figure(v, half, greater float64) string {
+	if math.Abs(greater) >= 1e4 {
 		return short(v)
 	}
 	digits := 4
 	if half > 0 && v != 0 {
 		digits = min(5, max(1, 2+int(math.Floor(math.Log10(math.Abs(v)))-math.Floor(math.Log10(half)))))
 	}
-	return fmt.Sprintf("%.*g", digits, v)
+	text := strconv.FormatFloat(v, 'g', digits, 64)
+	if rounded, err := strconv.ParseFloat(text, 64); err == nil && math.Abs(rounded) >= 1 {
+		return strconv.FormatFloat(rounded, 'f', -1, 64) // 1200 instead of 1.2e+03
+	}
+	return text
 }
 
 func list(words []string) string { return strings.Join(words, " ") }
@@ -162,11 +168,11 @@ func cellOf(p *record.StudyPoint, measure string) cell {
 		if d.Measure != measure || d.Mean == 0 {
 			continue
 		}
-		c.Difference = fmt.Sprintf("%+.3g", d.Mean)
-		if d.Half != nil {
-			c.Sure = math.Abs(d.Mean) > *d.Half
-			c.Difference += fmt.Sprintf(" ± %.2g", *d.Half)
+		c.Difference = Number(record.StudyEstimate{Mean: d.Mean, Half: d.Half}, true)
+		if d.Mean > 0 {
+			c.Difference = "+" + c.Difference
 		}
+		c.Sure = d.Half != nil && math.Abs(d.Mean) > *d.Half
 	}
 	return c
 }

@@ -80,3 +80,23 @@ func TestFiles(t *testing.T) {
 		t.Errorf("points.parquet: %v, want six rows", err)
 	}
 }
+
+// TestNumber: an estimate has as many digits as its interval leaves a meaning to,
+// and is written without an exponent where a person would.
+func TestNumber(t *testing.T) {
+	half := func(x float64) *float64 { return &x }
+	for want, e := range map[string]record.StudyEstimate{
+		"0.00023 ± 0.00036": {Mean: 0.0002281, Half: half(0.0003622)},
+		"1200 ± 1900":       {Mean: 1234, Half: half(1901)},
+		"11.8k ± 5.3k":      {Mean: 11_800, Half: half(5_300)},
+		"950 ± 12k":         {Mean: 950, Half: half(12_000)},
+		"2955":              {Mean: 2955, Half: half(0)},
+		"0.5 ± ?":           {Mean: 0.5},
+		"-0.91 ± 0.2":       {Mean: -0.9123, Half: half(0.2)},
+		"4e-06 ± 2e-06":     {Mean: 4e-6, Half: half(2e-6)},
+	} {
+		if got := studypage.Number(e, true); got != want {
+			t.Errorf("%+v: got %s, want %s", e, got, want)
+		}
+	}
+}
