@@ -35,7 +35,6 @@ type Broker struct {
 	URL string
 
 	server *server.Server
-	store  string
 }
 
 // ErrOpen is returned for a server that would listen to others without TLS and a
@@ -68,14 +67,16 @@ func NewBroker(l Listen) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{Token: l.Token, store: store}
-	// Streams are in memory: what must last, the answers, the coordinator keeps.
+	b := &Broker{Token: l.Token}
+	// Streams are in memory: what must last, the answers, the coordinator keeps. The
+	// server wants a directory of its own at its start all the same, and no later:
+	// then there is none for a killed coordinator to leave behind.
+	defer os.RemoveAll(store)
 	b.server, err = server.NewServer(&server.Options{
 		ServerName: "homeward", Host: host, Port: port, Authorization: l.Token, TLSConfig: l.TLS, TLS: l.TLS != nil,
 		JetStream: true, StoreDir: store, MaxPayload: maxAnswer, NoLog: true, NoSigs: true, TLSTimeout: 5,
 	})
 	if err != nil {
-		_ = os.RemoveAll(store)
 		return nil, err
 	}
 	go b.server.Start()
@@ -96,7 +97,6 @@ func (b *Broker) Connect() (*nats.Conn, error) {
 func (b *Broker) Close() {
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
-	_ = os.RemoveAll(b.store)
 }
 
 func loopback(host string) bool {

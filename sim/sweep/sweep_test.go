@@ -163,10 +163,16 @@ func TestDeadWorkersAreTold(t *testing.T) {
 	}
 }
 
-// TestBrokerKeepsToItself: nobody without the token, and nothing beyond loopback
-// without TLS and a token of the user's own.
+// TestBrokerKeepsToItself: nobody without the token, nothing beyond loopback
+// without TLS and a token of the user's own, and no file that a killed coordinator
+// would leave behind.
 func TestBrokerKeepsToItself(t *testing.T) {
+	scratch := t.TempDir()
+	t.Setenv("TMPDIR", scratch)
 	b, _ := remote(t, "0s")
+	if left, err := os.ReadDir(scratch); len(left) > 0 || err != nil {
+		t.Errorf("while it serves there is %v, %v, want nothing", left, err)
+	}
 	if conn, err := nats.Connect(b.URL, nats.Token("wrong")); err == nil {
 		conn.Close()
 		t.Error("a wrong token was let in")
