@@ -27,6 +27,8 @@ server, egress address and slice; and of each traffic the median round trip
 (within the greater of 200 µs and 5 %) and completion time (within 10 %).
 Where no link has a delay or a rate, times are not compared, and it says so.
 
+What made the two results is told too where it differs: seed, versions, kernel.
+
 With one directory it compares the engines in it, with two the runs of one
 scenario and variant in both. It exits with 0 if they agree, 1 if not, and 5 if
 that cannot be judged: times are not, where a lab's own measurements say that its
@@ -166,6 +168,9 @@ func tellDifferences(w io.Writer, all []*compare.Result) {
 			fmt.Fprintf(w, "%s: cannot be judged: %s in %d flows\n", what, count(len(r.Unjudged), "difference"), r.Flows)
 		default:
 			fmt.Fprintf(w, "%s: %s in %d flows\n", what, count(len(r.Differences), "difference"), r.Flows)
+		}
+		for i := range r.Made {
+			fmt.Fprintf(w, "  made with %s\n", &r.Made[i])
 		}
 		all := slices.Concat(r.Differences, r.Unjudged)
 		for i := range all {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,17 @@ func TestDiff(t *testing.T) {
 	}
 	if code, out, _ := call(a, b); code != 1 || !strings.Contains(out, "home_server: lhr.1 and lhr.2") || !strings.Contains(out, "1 difference in") {
 		t.Errorf("one flow on another server: %d\n%s", code, out)
+	}
+	manifest := filepath.Join(b, fixture.Scenario, "base", fixture.Engine, "run.json")
+	text, err = os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifest, regexp.MustCompile(`"seed": *[0-9]+`).ReplaceAll(text, []byte(`"seed": 12345`)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := call(a, b); code != 1 || !regexp.MustCompile(`made with seed: [0-9]+ and 12345\n`).MatchString(out) {
+		t.Errorf("another seed: %d\n%s", code, out)
 	}
 	if code, out, _ := call("--json", a, b); code != 1 || !strings.Contains(out, `"what": "home_server"`) {
 		t.Errorf("as JSON: %d\n%s", code, out)

@@ -73,6 +73,9 @@ type Result struct {
 	// A and B are the runs, "overlapping_branches/base on sim".
 	A string `json:"a"`
 	B string `json:"b"`
+	// Made is what differs in how the runs came to be, which is no disagreement:
+	// seed, versions, and of one engine fingerprint and features.
+	Made []Difference `json:"made,omitempty"`
 	// Flows is how many were in both and compared.
 	Flows       int          `json:"flows"`
 	Differences []Difference `json:"differences,omitempty"`
@@ -103,7 +106,7 @@ type Chance struct {
 // Swap turns the comparison around.
 func (r *Result) Swap() {
 	r.A, r.B = r.B, r.A
-	for _, all := range [][]Difference{r.Differences, r.Unjudged} {
+	for _, all := range [][]Difference{r.Made, r.Differences, r.Unjudged} {
 		for i := range all {
 			d := &all[i]
 			d.A, d.B = d.B, d.A
@@ -146,7 +149,7 @@ func Runs(a, b *record.Records) (*Result, error) { return Among(a, b, Chance{}) 
 // Among is Runs where b need not do what a did, but what one of a and of chance did,
 // which are further runs of a's engine: times between theirs, drops of any of theirs.
 func Among(a, b *record.Records, chance Chance) (*Result, error) {
-	r := &Result{A: name(a), B: name(b)}
+	r := &Result{A: name(a), B: name(b), Made: made(&a.Run, &b.Run)}
 	switch {
 	case a.Run.Scenario != b.Run.Scenario || a.Run.Variant != b.Run.Variant:
 		return nil, fmt.Errorf("%s and %s are not one scenario and variant", r.A, r.B)
