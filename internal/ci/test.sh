@@ -29,7 +29,7 @@ tier() {
 		grep -B1 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
 	fi
 	if [ "$ok" != 0 ] || [ "$f" != 0 ]; then
-		grep -E -B40 '^(--- FAIL|FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== (RUN|PAUSE|CONT)|--- PASS|ok )' | tail -n 300
+		grep -E -B40 '^ *--- FAIL|^(FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== (RUN|PAUSE|CONT)|--- PASS|ok )' | tail -n 300
 		[ "$f" != 0 ] || failed=$((failed + 1))
 		return 0
 	fi
