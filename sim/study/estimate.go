@@ -84,6 +84,9 @@ func (s *sample) estimate(measure string, level float64) (record.StudyEstimate, 
 		s.within(&e, measure, level)
 	default:
 		s.controlled(&e, measure, values, level)
+		if e.Half != nil && *e.Half == 0 && 0 < events && events < trials {
+			e.Half, e.Refused = nil, fmt.Sprintf("all of %d replicas have the same, of something that is left to chance: more would differ", len(values))
+		}
 	}
 	return e, true
 }

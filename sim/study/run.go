@@ -153,11 +153,19 @@ func (r *Runner) replicate(ctx context.Context, points []Point) error {
 	}
 }
 
+// fewest replicas are made before one asks whether they are enough: of two or three
+// the width of an interval is itself left to chance, and to stop where it is small
+// would be to pick those.
+const fewest = 4
+
 // settled says whether every measure of the study is known well enough.
 func (r *Runner) settled(s *sample) bool {
 	until := float64(r.Study.Replicas.Until)
-	if until == 0 {
+	switch {
+	case until == 0:
 		return true
+	case len(s.outcomes) < fewest:
+		return false
 	}
 	for _, m := range r.decisive() {
 		if e, ok := s.estimate(m, r.level()); ok && !narrow(e, until) {

@@ -244,6 +244,20 @@ func TestReplicasUntilNarrow(t *testing.T) {
 	}
 }
 
+// TestFewReplicasSettleNothing: two that are alike by chance are not enough, unless
+// the study allows no more.
+func TestFewReplicasSettleNothing(t *testing.T) {
+	m := &fake{f: func(map[string]float64, float64, float64) study.Outcome {
+		return study.Outcome{Measures: map[string]float64{"y": 10}}
+	}}
+	for most, want := range map[int]int{200: 4, 3: 3} {
+		out := run(t, parse(t, fmt.Sprintf("replicas: {seeds: 2, until: 5%%, most: %d}\nmeasures: [y]", most)), m)
+		if n := out.Points[0].Replicas; n != want {
+			t.Errorf("%d replicas of at most %d, want %d", n, most, want)
+		}
+	}
+}
+
 // TestRefusals: numbers without a sound interval say why.
 func TestRefusals(t *testing.T) {
 	share := func(v, of float64) study.Outcome {
@@ -268,7 +282,7 @@ func TestRefusals(t *testing.T) {
 		{"rare", "replicas: 3", "blocked", share(1e-6, 1e6), "seen 3 times, want at least 10"},
 		{"correlated", "", "y", study.Outcome{Measures: map[string]float64{"y": 1}, Series: map[string][]float64{"y": walk}}, "batches correlate"},
 		{"one run", "", "y", study.Outcome{Measures: map[string]float64{"y": 1}, Series: map[string][]float64{"y": noise}}, ""},
-		{"often", "replicas: 3", "blocked", share(0.5, 1e6), ""},
+		{"equal by chance", "replicas: 3", "blocked", share(0.5, 1e6), "left to chance"},
 	} {
 		out := run(t, parse(t, c.text), &fake{f: func(map[string]float64, float64, float64) study.Outcome { return c.o }})
 		e, ok := out.Points[0].Estimate(c.measure)
