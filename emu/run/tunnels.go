@@ -20,8 +20,7 @@ import (
 // few contexts may get lost.
 const acceptLimit = 5 * time.Second
 
-// branch brings the tunnels of a router or device to life, GRE in one piece,
-// connected ones each by itself.
+// branch brings the tunnels of a router to life that need no server to accept them.
 func (r *runner) branch(i int) error {
 	b := r.plan.Branches[i]
 	gre := b
@@ -29,10 +28,6 @@ func (r *runner) branch(i int) error {
 	for _, t := range b.Tunnels {
 		if t.Connect == nil {
 			gre.Tunnels = append(gre.Tunnels, t)
-			continue
-		}
-		if err := r.connect(b.Node, t); err != nil {
-			return err
 		}
 	}
 	if len(gre.Tunnels) == 0 {
@@ -58,18 +53,36 @@ func (r *runner) branch(i int) error {
 	return nil
 }
 
-// connect attaches a connected tunnel, which begins to ask for its server.
-func (r *runner) connect(node string, b plan.BranchTunnel) error {
-	t, err := connected.Attach(r.lab.NS(node), b, connected.Options{Seed: r.plan.Seed, Timeouts: r.timers().Timeouts()})
+// devices are the connected tunnels of a plan, which are not attached yet.
+func devices(p *plan.Plan) []attached {
+	var all []attached
+	for _, b := range p.Branches {
+		for _, t := range b.Tunnels {
+			if t.Connect != nil {
+				all = append(all, attached{node: b.Node, plan: t})
+			}
+		}
+	}
+	return all
+}
+
+// connect attaches a connected tunnel and waits until a server has taken it, so
+// that no first packet of the traffic has to wait for that. Routing is at rest
+// before: the server that takes it is the one that its packets go to.
+func (r *runner) connect(ctx context.Context, a attached) error {
+	var err error
+	a.tunnel, err = connected.Attach(r.lab.NS(a.node), a.plan, connected.Options{Seed: r.plan.Seed, Timeouts: r.timers().Timeouts()})
 	if err != nil {
 		return err
 	}
-	r.onDown(t.Close)
+	r.onDown(a.tunnel.Close)
 	r.raising.Lock()
-	defer r.raising.Unlock()
 	r.manifest.Features["connected"] = connected.Feature
-	r.connected = append(r.connected, attached{node, b, t})
-	return nil
+	r.connected = append(r.connected, a)
+	r.raising.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, acceptLimit)
+	defer cancel()
+	return a.tunnel.Ready(ctx)
 }
 
 // timers are the file's, the same on every server and behind them.
@@ -85,14 +98,6 @@ type attached struct {
 	node   string
 	plan   plan.BranchTunnel
 	tunnel *connected.Tunnel
-}
-
-// accepted waits until a server has taken the i-th connected tunnel, so that no
-// first packet of the traffic has to wait for that.
-func (r *runner) accepted(ctx context.Context, i int) error {
-	ctx, cancel := context.WithTimeout(ctx, acceptLimit)
-	defer cancel()
-	return r.connected[i].tunnel.Ready(ctx)
 }
 
 // edge brings the interconnects of one edge to life, and the tags at the sites'

@@ -38,7 +38,7 @@ func (r *runner) up(ctx context.Context) error {
 	if err := r.wires(); err != nil {
 		return err
 	}
-	edges := r.edges()
+	edges, devices := r.edges(), devices(r.plan)
 	spoken := 0
 	if r.speaks() {
 		spoken = 1
@@ -57,8 +57,8 @@ func (r *runner) up(ctx context.Context) error {
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
 		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
 		{"routing", func() int { return spoken }, func(int) error { return r.routed(ctx) }, false},
-		{"devices", func() int { return len(r.connected) }, func(i int) error { return r.accepted(ctx, i) }, true},
-		{"attachments", func() int { return min(1, len(r.connected)) }, func(int) error { return r.settled(ctx) }, false},
+		{"devices", func() int { return len(devices) }, func(i int) error { return r.connect(ctx, devices[i]) }, true},
+		{"attachments", func() int { return min(1, len(devices)) }, func(int) error { return r.settled(ctx) }, false},
 		{"origins", func() int { return len(r.plan.Services) }, r.origin, false},
 		{"programs", func() int { return len(r.plan.Programs) }, r.program, false},
 	}
