@@ -20,6 +20,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/linktest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 )
@@ -61,41 +62,29 @@ func newLive(t *testing.T, w *conform.World) *live {
 		}
 	})
 	err = ns.Do(func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.HardwareAddr = "edge", testGateway
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "up", PeerHardwareAddr: testMAC}); err != nil {
-			return err
-		}
-		index := make(map[string]int)
-		for _, name := range []string{"up", "edge"} {
-			k, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			index[name] = k.Attrs().Index
-			if err := errors.Join(netlink.LinkSetMTU(k, 32000), netlink.LinkSetUp(k)); err != nil {
-				return err
-			}
-		}
-		if l.up, err = AttachServer(ServerOptions{Interface: index["up"], Fast: d}); err != nil {
-			return err
-		}
-		closers = append(closers, l.up.Close)
-		if l.pusher, err = AttachServer(ServerOptions{Interface: index["edge"]}); err != nil {
-			return err
-		}
-		closers = append(closers, l.pusher.Close)
-		edge, err := afpacket.Listen(index["edge"])
+		up, edge, err := linktest.Pair(32000, linktest.End{Name: "up", MAC: testMAC}, linktest.End{Name: "edge", MAC: testGateway})
 		if err != nil {
 			return err
 		}
-		behind, err := afpacket.ListenBehind(index["up"])
-		for _, s := range append(behind, edge) {
+		if l.up, err = AttachServer(ServerOptions{Interface: up, Fast: d}); err != nil {
+			return err
+		}
+		closers = append(closers, l.up.Close)
+		if l.pusher, err = AttachServer(ServerOptions{Interface: edge}); err != nil {
+			return err
+		}
+		closers = append(closers, l.pusher.Close)
+		outside, err := afpacket.Listen(edge)
+		if err != nil {
+			return err
+		}
+		behind, err := afpacket.ListenBehind(up)
+		for _, s := range append(behind, outside) {
 			closers = append(closers, s.Close)
 			l.wait = append(l.wait, unix.PollFd{Fd: int32(s.Fd()), Events: unix.POLLIN})
 		}
-		l.gateway = afpacket.NewSender(edge, testGateway, testMAC)
-		l.back, l.hub = afpacket.NewReceiver(edge), afpacket.NewReceiver(behind...)
+		l.gateway = afpacket.NewSender(outside, testGateway, testMAC)
+		l.back, l.hub = afpacket.NewReceiver(outside), afpacket.NewReceiver(behind...)
 		return err
 	})
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
+	"github.com/homeward-lab/homeward/emu/linktest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 )
@@ -33,29 +33,15 @@ func pair(t testing.TB) (a *Sender, b *Receiver) {
 	t.Cleanup(func() { ns.Close() })
 	var from, to *Socket
 	err = ns.Do(func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.HardwareAddr, attrs.MTU = "a", macA, 1500
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "b", PeerHardwareAddr: macB}); err != nil {
+		a, b, err := linktest.Pair(1500, linktest.End{Name: "a", MAC: macA}, linktest.End{Name: "b", MAC: macB})
+		if err != nil {
 			return err
 		}
-		var sockets [2]*Socket
-		// The sender last: the end that is raised second may send at once, the
-		// other only when the kernel's link watch has noticed.
-		for i, name := range []string{"b", "a"} {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if err := netlink.LinkSetUp(l); err != nil {
-				return err
-			}
-			open := []func(int) (*Socket, error){Listen, Dial}[i]
-			if sockets[i], err = open(l.Attrs().Index); err != nil {
-				return err
-			}
+		if to, err = Listen(b); err != nil {
+			return err
 		}
-		to, from = sockets[0], sockets[1]
-		return nil
+		from, err = Dial(a)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +56,7 @@ func pair(t testing.TB) (a *Sender, b *Receiver) {
 	return NewSender(from, macA, macB), NewReceiver(to)
 }
 
-// frames waits for n IPv4 frames of ours; the kernel sends IPv6 of its own.
+// frames waits for n frames, all of which must be IPv4 to b.
 func frames(t *testing.T, r *Receiver, n int) (packets [][]byte, headers []Header) {
 	t.Helper()
 	deadline := time.Now().Add(5 * time.Second)
@@ -81,9 +67,10 @@ func frames(t *testing.T, r *Receiver, n int) (packets [][]byte, headers []Heade
 		}
 		for i := range got {
 			f, h := r.Frame(i)
-			if bytes.Equal(f[:6], macB) && binary.BigEndian.Uint16(f[12:]) == EtherTypeIPv4 {
-				packets, headers = append(packets, bytes.Clone(f[EthernetHeader:])), append(headers, h)
+			if !bytes.Equal(f[:6], macB) || binary.BigEndian.Uint16(f[12:]) != EtherTypeIPv4 {
+				t.Fatalf("got the frame %x, which nobody here sent", f)
 			}
+			packets, headers = append(packets, bytes.Clone(f[EthernetHeader:])), append(headers, h)
 		}
 		if err := Wait([]unix.PollFd{{Fd: int32(r.sockets[0].Fd()), Events: unix.POLLIN}}, 10*time.Millisecond); err != nil {
 			t.Fatal(err)

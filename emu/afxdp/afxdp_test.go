@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/dataplane/hub/hubtest"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/linktest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 )
@@ -48,33 +47,20 @@ func newLink(t *testing.T) *link {
 }
 
 func (l *link) wire(t *testing.T) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.HardwareAddr, attrs.MTU = "a", macA, 1600
-	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "b", PeerHardwareAddr: macB}); err != nil {
+	a, b, err := linktest.Pair(1600, linktest.End{Name: "a", MAC: macA}, linktest.End{Name: "b", MAC: macB})
+	if err != nil {
 		return err
 	}
-	index := map[string]int{}
-	for _, name := range []string{"b", "a"} {
-		end, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkSetUp(end); err != nil {
-			return err
-		}
-		index[name] = end.Attrs().Index
-	}
-	var err error
-	if l.socket, err = Open(index["b"]); err != nil {
+	if l.socket, err = Open(b); err != nil {
 		return err
 	}
 	t.Cleanup(func() { l.socket.Close() })
-	program, err := bpf.AttachSocket(bpf.SocketOptions{Interface: index["b"], Own: []netip.Addr{own}, Socket: l.socket.Fd()})
+	program, err := bpf.AttachSocket(bpf.SocketOptions{Interface: b, Own: []netip.Addr{own}, Socket: l.socket.Fd()})
 	if err != nil {
 		return err
 	}
 	t.Cleanup(func() { program.Close() })
-	other, err := afpacket.Listen(index["a"])
+	other, err := afpacket.Listen(a)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/conform"
@@ -18,6 +17,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/linktest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/internal/need"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -66,21 +66,9 @@ func newWired(t *testing.T, w *conform.World, io IO) *wired {
 		t.Fatal(err)
 	}
 	err = ns.Do(func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.HardwareAddr, attrs.MTU = "edge", edgeMAC, wiredMTU
-		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "up", PeerHardwareAddr: serverMAC, PeerMTU: wiredMTU}); err != nil {
-			return err
-		}
-		for _, name := range []string{"up", "edge"} {
-			k, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			if err := netlink.LinkSetUp(k); err != nil {
-				return err
-			}
-		}
-		if err := settled("up"); err != nil {
+		ends := [...]linktest.End{{Name: "up", MAC: serverMAC}, {Name: "edge", MAC: edgeMAC}}
+		_, index, err := linktest.Pair(wiredMTU, ends[0], ends[1])
+		if err != nil {
 			return err
 		}
 		h := &header{Server: plan.Server{Interface: "up", Config: w.Config}, IO: io, UplinkMAC: serverMAC, GatewayMAC: edgeMAC}
@@ -88,11 +76,7 @@ func newWired(t *testing.T, w *conform.World, io IO) *wired {
 			return err
 		}
 		closers = append(closers, l.uplink.close)
-		k, err := netlink.LinkByName("edge")
-		if err != nil {
-			return err
-		}
-		edge, err := afpacket.Listen(k.Attrs().Index)
+		edge, err := afpacket.Listen(index)
 		if err != nil {
 			return err
 		}
@@ -107,16 +91,6 @@ func newWired(t *testing.T, w *conform.World, io IO) *wired {
 		t.Fatal(err)
 	}
 	return l
-}
-
-// settled waits until the kernel has noticed that an interface can send.
-func settled(name string) error {
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if k, err := netlink.LinkByName(name); err != nil || k.Attrs().OperState == netlink.OperUp {
-			return err
-		}
-	}
-	return fmt.Errorf("%s is not up after 5 s", name)
 }
 
 // trimmed is the packet without what is behind the length that it says, as links

@@ -11,11 +11,11 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/emu/linktest"
 	"github.com/homeward-lab/homeward/emu/netns"
 )
 
@@ -116,28 +116,9 @@ func Attach(tb testing.TB, router *netns.NS, port string, address netip.Addr, ro
 		}
 		return nil
 	})
-	Do(tb, h.NS, func() error { return carries("eth0") })
-	Do(tb, router, func() error { return carries(port) })
+	Do(tb, h.NS, func() error { return linktest.Carries("eth0") })
+	Do(tb, router, func() error { return linktest.Carries(port) })
 	return h
-}
-
-// carries waits until a link passes packets: until the kernel's link watch has
-// noticed that the other end is up too, it throws them away.
-func carries(name string) error {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		link, err := netlink.LinkByName(name)
-		if err != nil {
-			return err
-		}
-		qdiscs, err := netlink.QdiscList(link)
-		if err != nil {
-			return err
-		}
-		if a := link.Attrs(); a.OperState == netlink.OperUp && len(qdiscs) > 0 && qdiscs[0].Type() != "noop" {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is still without carrier", name)
 }
 
 func up(name string) (netlink.Link, error) {
