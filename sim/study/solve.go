@@ -55,6 +55,16 @@ func (r *Runner) places(knob string) []Point {
 	return all
 }
 
+// where names a point at which a knob is searched, without what the search gives it.
+func (r *Runner) where(p Point, knob string) string {
+	names := r.knobs()
+	if i := slices.IndexFunc(r.Study.Vary, func(k spec.Knob) bool { return k.Set == knob }); i >= 0 {
+		names = slices.Delete(names, i, i+1)
+		p.Values = slices.Delete(slices.Clone(p.Values), i, i+1)
+	}
+	return p.Label(names)
+}
+
 // searcher brackets the value at which a condition ends to hold, under common random
 // numbers: the same seeds at every value.
 type searcher struct {
@@ -85,7 +95,7 @@ func (r *Runner) search(ctx context.Context, q spec.Solve, at Point) (record.Stu
 	if q.Min != "" {
 		word, knob = "least", q.Min
 	}
-	a := record.StudyAnswer{ID: cmp.Or(q.ID, knob), Question: fmt.Sprintf("the %s %s such that %s", word, knob, q.SuchThat), Where: at.Label(r.knobs())}
+	a := record.StudyAnswer{ID: cmp.Or(q.ID, knob), Question: fmt.Sprintf("the %s %s such that %s", word, knob, q.SuchThat), Where: r.where(at, knob)}
 	condition, err := spec.ParseCondition(q.SuchThat)
 	if err != nil {
 		return a, err
@@ -163,7 +173,8 @@ func (s *searcher) apart(a, b float64) bool {
 	return math.Abs(a-b) > float64(s.q.Within)*max(math.Abs(a), math.Abs(b))
 }
 
-// middle is geometric where the ends are far apart.
+// middle is geometric where the ends are far apart, and has no more digits than the
+// search is to be exact to.
 func (s *searcher) middle(a, b float64) float64 {
 	m := (a + b) / 2
 	if low, high := min(a, b), max(a, b); low > 0 && high/low > 4 {
@@ -171,6 +182,10 @@ func (s *searcher) middle(a, b float64) float64 {
 	}
 	if s.integer {
 		m = math.Round(m)
+	}
+	step := math.Pow(10, math.Floor(math.Log10(float64(s.q.Within)*math.Abs(m))))
+	if short := math.Round(m/step) * step; short > min(a, b) && short < max(a, b) {
+		return short
 	}
 	return m
 }
