@@ -11,10 +11,12 @@ import (
 // one remote end, whatever ports its slices have left (SEMANTICS 6.1, EG-7). No
 // server sees more than its own flows, so each tells the others how many it has.
 //
-// It tells seldom while there is room: each time that its count has changed by a
-// share of what is left, small enough for all servers together not to fill the
-// rest unheard. As the bound comes near the share becomes one flow, and the bound
-// is exact but for news that are under way.
+// It tells seldom while there is room: once what it has not told is a share of what
+// is left, asked again whenever either changes. The share is small enough for all
+// servers together to keep at most a third of the rest to themselves: n servers that
+// see L flows left, and have told all but U, keep U <= n(L+U)/(4 Owners). So with
+// nothing left nothing is untold, and what goes beyond the bound are at most the
+// flows whose news are under way.
 
 // Together is how many flows an address of a tenant's own has at most toward one
 // remote end.
@@ -77,18 +79,24 @@ func (b *bound) change(proto uint8, egress, remote netip.AddrPort, by int) {
 		return
 	}
 	k := flow.ReverseKey(proto, netip.AddrPortFrom(egress.Addr(), 0), remote)
-	n := b.own[k] + by
-	if b.own[k] = n; n == 0 {
+	if b.own[k] += by; b.own[k] == 0 {
 		delete(b.own, k)
 	}
+	b.tell(k)
+}
+
+// tell has news for the others once enough of what they do not know has come together.
+func (b *bound) tell(k flow.Key) {
+	n, told := b.own[k], b.told[k]
 	// A quarter of what is left, shared by all that may own a slice.
 	step := max((Together-n-b.sums[k])/(4*Owners), 1)
-	if told := b.told[k]; n-told >= step || told-n >= step {
-		if b.told[k] = n; n == 0 {
-			delete(b.told, k)
-		}
-		b.news = append(b.news, Use{egress.Addr(), proto, remote, b.self, n})
+	if n-told < step && told-n < step {
+		return
 	}
+	if b.told[k] = n; n == 0 {
+		delete(b.told, k)
+	}
+	b.news = append(b.news, Use{k.Source().Addr(), k.Proto, k.Destination(), b.self, n})
 }
 
 // learn takes what another server has.
@@ -107,6 +115,7 @@ func (b *bound) learn(u *Use) {
 		delete(b.others, k)
 		delete(b.sums, k)
 	}
+	b.tell(k)
 }
 
 // lose forgets the flows of servers that are gone.
@@ -114,14 +123,14 @@ func (b *bound) lose(live func(ident.Server) bool) {
 	for k, of := range b.others {
 		for server := range of {
 			if !live(server) {
-				addr, remote := k.Source(), k.Destination()
-				b.learn(&Use{Addr: addr.Addr(), Proto: k.Proto, Remote: remote, Server: server})
+				b.learn(&Use{Addr: k.Source().Addr(), Proto: k.Proto, Remote: k.Destination(), Server: server})
 			}
 		}
 	}
 }
 
-// LearnUse takes how many flows another server has.
+// LearnUse takes how many flows another server has. What one server tells has to be
+// learned in the order in which it was told.
 func (a *Allocator) LearnUse(u *Use) {
 	if u.Server != a.bound.self {
 		a.bound.learn(u)

@@ -241,12 +241,14 @@ func (h *Hub) Closed(now vt.Instant, port Port, out *Out) {
 
 // Learn tells where devices and connectors are. What a server knows already, or
 // better, does not change. Flows of a device that is in another virtual network
-// now end (SEMANTICS 3.2).
+// now end (SEMANTICS 3.2). Of how much of an address a server uses nothing older may
+// be told after the newer.
 func (h *Hub) Learn(now vt.Instant, news []Attachment, out *Out) {
 	h.begin(now, out)
 	for _, a := range news {
 		if a.Use != nil {
 			h.ports.LearnUse(a.Use)
+			h.used()
 			continue
 		}
 		if r := h.v.ramps[a.OnRamp]; r != nil && r.connected() {

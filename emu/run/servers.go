@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/fault"
@@ -168,7 +169,8 @@ func (l faulty) Stop(server string) error {
 
 // Revive implements fault.Lab.
 func (l faulty) Revive(server string) error {
-	return l.change(server, []condition{stopped, killed}, running, func(i int) error {
+	var id ident.Server
+	err := l.change(server, []condition{stopped, killed}, running, func(i int) error {
 		f := &l.r.fleet
 		f.mu.Lock()
 		f.lives[i]++
@@ -184,8 +186,13 @@ func (l faulty) Revive(server string) error {
 		f.mu.Lock()
 		f.agents[i] = a
 		f.mu.Unlock()
-		return a.Learn(l.r.store.everything())
+		id = s.Config.Self
+		return nil
 	})
+	if err == nil {
+		l.r.store.restart(id)
+	}
+	return err
 }
 
 // Sessions implements fault.Lab.

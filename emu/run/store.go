@@ -1,9 +1,7 @@
 package run
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,10 +23,9 @@ type store struct {
 	fail   func(error)
 
 	mu       sync.Mutex
-	servers  []known
+	learners []*learner
 	traffic  bool
-	closed   bool
-	pending  map[*time.Timer]bool
+	closing  chan struct{}
 	where    map[hub.Subject]hub.Attachment // as told last
 	learning sync.WaitGroup
 }
@@ -40,15 +37,29 @@ type known struct {
 	id         ident.Server
 }
 
+// learner is a known server with the news that are under way to it, in the order in
+// which they were told: of how much of an address a server uses the last news count.
+type learner struct {
+	known
+	news  []news
+	awake bool // somebody delivers
+}
+
+// news is what a server is about to learn.
+type news struct {
+	what hub.Attachment
+	due  time.Time
+}
+
 func newStore(delays map[string]time.Duration, fail func(error)) *store {
-	return &store{delays: delays, fail: fail, pending: map[*time.Timer]bool{}, where: map[hub.Subject]hub.Attachment{}}
+	return &store{delays: delays, fail: fail, closing: make(chan struct{}), where: map[hub.Subject]hub.Attachment{}}
 }
 
 // add makes a server one that learns.
 func (s *store) add(k known) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.servers = append(s.servers, k)
+	s.learners = append(s.learners, &learner{known: k})
 }
 
 // begin says that traffic begins: from now on news take their time.
@@ -59,59 +70,113 @@ func (s *store) begin() {
 }
 
 // tell takes what a server said about where something is.
-func (s *store) tell(news hub.Attachment, by ident.Server) {
+func (s *store) tell(a hub.Attachment, by ident.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.where[news.Subject()] = news
-	for _, k := range s.servers {
-		if k.id == by || s.closed {
+	s.where[a.Subject()] = a
+	s.pass(a, by)
+}
+
+// pass has all other servers learn what one told. The lock is held.
+func (s *store) pass(a hub.Attachment, by ident.Server) {
+	for _, l := range s.learners {
+		if l.id == by {
 			continue
 		}
 		delay := time.Duration(0)
 		if s.traffic {
-			delay = s.delays[k.datacenter]
+			delay = s.delays[l.datacenter]
 		}
-		s.schedule(delay, k, news)
+		s.schedule(l, news{a, time.Now().Add(delay)})
 	}
 }
 
-// everything is what a server that begins anew has to know.
-func (s *store) everything() []hub.Attachment {
+// restart tells a server that begins anew everything, and the others that what it
+// used before is free.
+func (s *store) restart(id ident.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.SortedFunc(maps.Values(s.where), func(a, b hub.Attachment) int { return cmp.Compare(a.OnRamp, b.OnRamp) })
+	for subject, a := range s.where {
+		if a.Use != nil && a.Use.Server == id {
+			delete(s.where, subject)
+			none := subject.Use
+			s.pass(hub.Attachment{Use: &none}, id)
+		}
+	}
+	for _, l := range s.learners {
+		if l.id == id {
+			l.news = l.news[:0]
+			for _, a := range s.where {
+				s.schedule(l, news{a, time.Now()})
+			}
+		}
+	}
 }
 
-// schedule lets a server learn after the delay. The lock is held.
-func (s *store) schedule(delay time.Duration, k known, news hub.Attachment) {
-	s.learning.Add(1)
-	var t *time.Timer
-	t = time.AfterFunc(delay, func() {
-		defer s.learning.Done()
-		s.mu.Lock()
-		delete(s.pending, t)
-		closed := s.closed
-		s.mu.Unlock()
-		if closed {
-			return
-		}
-		if err := k.learn([]hub.Attachment{news}); err != nil {
-			s.fail(fmt.Errorf("where devices are: %w", err))
+// schedule has a server learn something, after all that it is to learn before. The
+// lock is held.
+func (s *store) schedule(l *learner, n news) {
+	if s.closed() {
+		return
+	}
+	if l.news = append(l.news, n); l.awake {
+		return
+	}
+	l.awake = true
+	s.learning.Go(func() {
+		for s.deliver(l) {
 		}
 	})
-	s.pending[t] = true
+}
+
+// deliver has a server learn what is due, or waits until something is. It returns
+// whether there is more.
+func (s *store) deliver(l *learner) bool {
+	s.mu.Lock()
+	now := time.Now()
+	due := slices.IndexFunc(l.news, func(n news) bool { return n.due.After(now) })
+	if due < 0 {
+		due = len(l.news)
+	}
+	var learn []hub.Attachment
+	for _, n := range l.news[:due] {
+		learn = append(learn, n.what)
+	}
+	wait := time.Duration(0)
+	if l.news = l.news[due:]; due == 0 && len(l.news) > 0 {
+		wait = l.news[0].due.Sub(now)
+	}
+	l.awake = !s.closed() && due+len(l.news) > 0
+	awake := l.awake
+	s.mu.Unlock()
+	switch {
+	case !awake:
+	case wait > 0:
+		select {
+		case <-time.After(wait):
+		case <-s.closing:
+		}
+	default:
+		if err := l.learn(learn); err != nil {
+			s.fail(fmt.Errorf("what servers tell each other: %w", err))
+		}
+	}
+	return awake
+}
+
+func (s *store) closed() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // close ends it: what is not learned by then never is.
 func (s *store) close() {
 	s.mu.Lock()
-	s.closed = true
-	for t := range s.pending {
-		if t.Stop() {
-			s.learning.Done()
-		}
-	}
-	clear(s.pending)
+	close(s.closing)
 	s.mu.Unlock()
 	s.learning.Wait()
 }

@@ -3,11 +3,13 @@ package run
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 )
@@ -101,6 +103,74 @@ func TestStoreTellsOfFailures(t *testing.T) {
 		synctest.Wait()
 		if len(got) > 1 || len(got) == 1 && !errors.Is(got[0], gone) || len(got) != len(c.all) {
 			t.Errorf("failures %v of %q, want what was tried to be told", got, c.all)
+		}
+	})
+}
+
+// What one server tells arrives in the order in which it was told, however much of
+// it there is: of how much of an address it uses the last news count (EG-7).
+func TestStoreKeepsOrder(t *testing.T) {
+	const most = 500
+	for _, traffic := range []bool{false, true} {
+		last := map[ident.Server]int{}
+		var mu sync.Mutex
+		s := newStore(map[string]time.Duration{"lhr": time.Millisecond}, func(err error) { t.Error(err) })
+		for id := ident.Server(1); id <= 31; id++ {
+			s.add(known{datacenter: "lhr", id: id, learn: func(news []hub.Attachment) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, a := range news {
+					if a.Use.Flows != last[id]+1 {
+						t.Errorf("server %d learns of %d flows after %d", id, a.Use.Flows, last[id])
+					}
+					last[id] = a.Use.Flows
+				}
+				return nil
+			}})
+		}
+		if traffic {
+			s.begin()
+		}
+		for n := 1; n <= most; n++ {
+			s.tell(hub.Attachment{Use: &egress.Use{Server: 32, Flows: n}}, 32)
+		}
+		s.settle()
+		s.close()
+		if len(last) != 31 || last[31] != most {
+			t.Errorf("%d servers know, the last of %d flows, want 31 and %d", len(last), last[31], most)
+		}
+	}
+}
+
+// A server that begins anew learns everything at once, instead of what was under
+// way, and the others that what it used before is free.
+func TestStoreRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		s := newStore(map[string]time.Duration{"lhr": time.Second}, func(err error) { t.Error(err) })
+		for id := ident.Server(1); id <= 3; id++ {
+			s.add(known{datacenter: "lhr", id: id, learn: func(news []hub.Attachment) error {
+				for _, a := range news {
+					if a.Use != nil {
+						got = append(got, fmt.Sprintf("%d: %d has %d", id, a.Use.Server, a.Use.Flows))
+					} else {
+						got = append(got, fmt.Sprintf("%d: %d is at %d", id, a.OnRamp, a.Server))
+					}
+				}
+				return nil
+			}})
+		}
+		s.begin()
+		s.tell(hub.Attachment{Use: &egress.Use{Server: 2, Flows: 5}}, 2)
+		s.tell(hub.Attachment{OnRamp: 7, Server: 1}, 1)
+		s.restart(2)
+		time.Sleep(time.Millisecond)
+		s.restart(1)
+		time.Sleep(time.Minute)
+		s.close()
+		want := []string{"2: 7 is at 1", "1: 7 is at 1", "3: 2 has 5", "3: 7 is at 1", "3: 2 has 0"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got\n%q, want\n%q", got, want)
 		}
 	})
 }

@@ -11,16 +11,7 @@ import (
 // ports, and 40,000 flows toward one port of a destination; the next ones are
 // refused, and those to another destination served. SEMANTICS EG-7, SU-2.
 func TestEG7(t *testing.T) {
-	p := loadtest.Plan(t, `version: 1
-name: bound
-datacenters: [{id: lhr, servers: 31, egress: [198.51.100.0/32]}]
-account: {dedicated: [{ipv4: 192.0.2.33, datacenter: lhr}]}
-sites: [{id: shop, count: 2, near: lhr, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
-internet:
-  - {id: web, address: 203.0.113.9, near: lhr, serve: [echo]}
-  - {id: other, address: 203.0.113.10, near: lhr, serve: [echo]}
-traffic:
-  - {id: many, from: shop.*.till, to: web, udp: 7, flows: 20050, rate: 5000, connect: 1s, timeout: 5s}
+	p := loadtest.Plan(t, loadtest.Bound+`  - {id: many, from: shop.*.till, to: web, udp: 7, flows: 20050, rate: 5000, connect: 1s, timeout: 5s}
   - {id: after, from: shop.*.till, to: other, udp: 7, flows: 20, start: 6s, connect: 1s, timeout: 5s}
 `, "base")
 	r := run(t, p, Options{})

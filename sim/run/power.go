@@ -1,11 +1,8 @@
 package run
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -85,7 +82,7 @@ func (s *server) revive() error {
 		return err
 	}
 	s.hub = h
-	s.learn(s.world.store.everything())
+	s.learn(s.world.store.restart(s.world, s.plan.Config.Self))
 	return nil
 }
 
@@ -110,9 +107,4 @@ func (w *world) reconfigure(change func(*hub.Config)) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// everything is what a server that begins anew has to know.
-func (s *store) everything() []hub.Attachment {
-	return slices.SortedFunc(maps.Values(s.where), func(a, b hub.Attachment) int { return cmp.Compare(a.OnRamp, b.OnRamp) })
 }

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
@@ -38,6 +40,11 @@ func (s *store) open(p *plan.Plan) {
 // tell takes what a server said about where something is.
 func (s *store) tell(w *world, a hub.Attachment, by ident.Server) {
 	s.where[a.Subject()] = a
+	s.pass(w, a, by)
+}
+
+// pass has all other servers learn what one told.
+func (s *store) pass(w *world, a hub.Attachment, by ident.Server) {
 	for _, x := range w.servers {
 		if x.plan.Config.Self == by {
 			continue
@@ -48,6 +55,34 @@ func (s *store) tell(w *world, a hub.Attachment, by ident.Server) {
 		}
 		w.engine.At(w.engine.Now().Add(delay), classServer, x.entity, kindLearn, s.keep(news{x, a}))
 	}
+}
+
+// restart says what a server that begins anew has to know, and tells the others that
+// what it used before is free.
+func (s *store) restart(w *world, id ident.Server) []hub.Attachment {
+	var all, gone []hub.Attachment
+	for _, a := range s.where {
+		if a.Use != nil && a.Use.Server == id {
+			gone = append(gone, a)
+		} else {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(gone, bySubject)
+	for _, a := range gone {
+		none := a.Subject()
+		delete(s.where, none)
+		s.pass(w, hub.Attachment{Use: &none.Use}, id)
+	}
+	slices.SortFunc(all, bySubject)
+	return all
+}
+
+func bySubject(a, b hub.Attachment) int {
+	if a.Use == nil || b.Use == nil {
+		return cmp.Compare(a.OnRamp, b.OnRamp)
+	}
+	return cmp.Or(a.Use.Addr.Compare(b.Use.Addr), a.Use.Remote.Compare(b.Use.Remote), cmp.Compare(a.Use.Proto, b.Use.Proto), cmp.Compare(a.Use.Server, b.Use.Server))
 }
 
 func (s *store) keep(n news) uint32 {
