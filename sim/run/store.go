@@ -2,6 +2,7 @@ package run
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -60,21 +61,16 @@ func (s *store) pass(w *world, a hub.Attachment, by ident.Server) {
 // restart says what a server that begins anew has to know, and tells the others that
 // what it used before is free.
 func (s *store) restart(w *world, id ident.Server) []hub.Attachment {
-	var all, gone []hub.Attachment
-	for _, a := range s.where {
-		if a.Use != nil && a.Use.Server == id {
-			gone = append(gone, a)
-		} else {
+	var all []hub.Attachment
+	for _, a := range slices.SortedFunc(maps.Values(s.where), bySubject) {
+		if a.Use == nil || a.Use.Server != id {
 			all = append(all, a)
+			continue
 		}
-	}
-	slices.SortFunc(gone, bySubject)
-	for _, a := range gone {
 		none := a.Subject()
 		delete(s.where, none)
 		s.pass(w, hub.Attachment{Use: &none.Use}, id)
 	}
-	slices.SortFunc(all, bySubject)
 	return all
 }
 
