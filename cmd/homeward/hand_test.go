@@ -73,25 +73,40 @@ func keeperOf(t *testing.T, name string) *os.Process {
 }
 
 // below are the processes below one.
-func below(t *testing.T, parent int) []int {
-	t.Helper()
-	var all []int
+func below(parent int) []int {
+	children := map[int][]int{}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue // it has ended
-		}
-		fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
-			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(append(all, pid), below(t, pid)...)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		if _, of, ok := status(pid); ok {
+			children[of] = append(children[of], pid)
 		}
 	}
+	all := slices.Clone(children[parent])
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i]]...)
+	}
 	return all
+}
+
+// status is the state of a process and its parent (proc_pid_stat(5)), if there is one.
+func status(pid int) (state string, parent int, ok bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0, false // it has ended
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 2 {
+		return "", 0, false
+	}
+	parent, err = strconv.Atoi(fields[1])
+	return fields[0], parent, err == nil
+}
+
+// running says whether a process has not ended.
+func running(pid int) bool {
+	state, _, ok := status(pid)
+	return ok && state != "Z"
 }
 
 // end waits until none of the processes runs any more.
@@ -126,7 +141,7 @@ func TestKeeperKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := keeperOf(t, "overlapping_branches")
-	inside := append(below(t, k.Pid), k.Pid)
+	inside := append(below(k.Pid), k.Pid)
 	if len(inside) < 1+4+1+3 { // itself, four servers, the pump, a shell and two sleeps
 		t.Fatalf("%d processes in the lab, want nine", len(inside))
 	}
@@ -145,13 +160,13 @@ func TestKeeperKilled(t *testing.T) {
 	must(t, "up", "overlapping_branches")
 }
 
-// homewardShell runs a script in which "$0" is the program.
-func homewardShell(script string) *exec.Cmd {
+// homewardShell runs a script in which "$0" is the program, and "$1" the first of args.
+func homewardShell(script string, args ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	if err != nil {
 		exe = "/proc/self/exe" // a script that cannot run fails its test
 	}
-	cmd := exec.Command("sh", "-c", script, exe)
+	cmd := exec.Command("sh", append([]string{"-c", script, exe}, args...)...)
 	cmd.Env = append(os.Environ(), "HOMEWARD_TEST_MAIN=1")
 	return cmd
 }
@@ -182,7 +197,7 @@ func TestExecKilled(t *testing.T) {
 	byHand(t)
 	must(t, "up", "overlapping_branches")
 	k := keeperOf(t, "overlapping_branches")
-	before := below(t, k.Pid)
+	before := below(k.Pid)
 	cmd := homeward("exec", "web", "--", "sh", "-c", "trap '' HUP; echo on; while :; do sleep 1; done")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -195,7 +210,7 @@ func TestExecKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var own []int
-	for _, pid := range below(t, k.Pid) {
+	for _, pid := range below(k.Pid) {
 		if !slices.Contains(before, pid) {
 			own = append(own, pid)
 		}
@@ -219,7 +234,7 @@ func TestServerKilledInALab(t *testing.T) {
 	byHand(t)
 	before := machine(t)
 	must(t, "up", "overlapping_branches")
-	servers := below(t, keeperOf(t, "overlapping_branches").Pid)
+	servers := below(keeperOf(t, "overlapping_branches").Pid)
 	if len(servers) != 4 {
 		t.Fatalf("%d processes, want four servers", len(servers))
 	}
@@ -413,14 +428,14 @@ func TestShellHangsUp(t *testing.T) {
 	byHand(t)
 	must(t, "up", "overlapping_branches")
 	k := keeperOf(t, "overlapping_branches")
-	before := below(t, k.Pid)
+	before := below(k.Pid)
 	keyboard, cmd := shellIn(t, "web")
 	if _, err := keyboard.WriteString("echo on=$((1+1))\n"); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, keyboard, "on=2")
 	var own []int
-	for _, pid := range below(t, k.Pid) {
+	for _, pid := range below(k.Pid) {
 		if !slices.Contains(before, pid) {
 			own = append(own, pid)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
@@ -72,36 +73,74 @@ func open(h *header) (*pumps, error) {
 		}
 		p.loops = append(p.loops, l)
 	}
-	for i := range h.Links {
-		if err := p.add(&h.Links[i], len(h.Links)); err != nil {
-			return nil, errors.Join(err, p.close())
+	pairs := make([][2]*way, len(h.Links))
+	err := abreast(len(pairs), func(i int) (err error) {
+		pairs[i], err = p.openBoth(&h.Links[i], len(h.Links))
+		return err
+	})
+	for i := range pairs {
+		if pairs[i][0] != nil { // also of a failed start, so that close closes what there is
+			err = errors.Join(err, p.take(&h.Links[i], pairs[i]))
 		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
 
+// abreast does n things, many at the same time, until one fails. The kernel has
+// each packet socket wait for all its processors, some tens of milliseconds, when it
+// gets its ring and when it closes: such waits overlap.
+func abreast(n int, do func(i int) error) error {
+	var g errgroup.Group
+	g.SetLimit(64)
+	for i := range n {
+		g.Go(func() error { return do(i) })
+	}
+	return g.Wait()
+}
+
 // add takes in a link, one of so many. The loops may be running.
 func (p *pumps) add(k *link, of int) error {
-	if p.wires[k.ID] != nil {
-		return fmt.Errorf("link %s has a pump already", k.ID)
+	pair, err := p.openBoth(k, of)
+	if err != nil {
+		return err
 	}
-	l := p.loops[len(p.wires)%len(p.loops)]
-	now := p.clock.now()
-	pair := new([2]*way)
+	return p.take(k, pair)
+}
+
+// openBoth opens both directions of a link, or neither.
+func (p *pumps) openBoth(k *link, of int) (pair [2]*way, err error) {
+	if p.wires[k.ID] != nil {
+		return pair, fmt.Errorf("link %s has a pump already", k.ID)
+	}
+	now := vt.Instant(p.clock.now())
 	for d, side := range [2]struct {
 		in, out int
 		c       impair.Config
 	}{{k.A, k.B, k.AB}, {k.B, k.A, k.BA}} {
-		w, err := p.openWay(k, impair.Direction(d), side.in, side.out, side.c, vt.Instant(now), of)
-		if err != nil {
-			return fmt.Errorf("link %s: %w", k.ID, err)
+		if pair[d], err = p.openWay(k, impair.Direction(d), side.in, side.out, side.c, now, of); err != nil {
+			err = fmt.Errorf("link %s: %w", k.ID, err)
+			if d > 0 {
+				err = errors.Join(err, pair[0].close())
+			}
+			return [2]*way{}, err
 		}
+	}
+	return pair, nil
+}
+
+// take gives both directions of a link to a loop.
+func (p *pumps) take(k *link, pair [2]*way) error {
+	l := p.loops[len(p.wires)%len(p.loops)]
+	p.wires[k.ID], p.order = &pair, append(p.order, pair[:]...)
+	for _, w := range pair {
+		p.of[w] = l
 		if err := p.carry(l, w); err != nil {
 			return fmt.Errorf("link %s: %w", k.ID, err)
 		}
-		pair[d], p.of[w] = w, l
 	}
-	p.wires[k.ID], p.order = pair, append(p.order, pair[:]...)
 	return nil
 }
 

@@ -26,6 +26,8 @@ type way struct {
 	late      times
 }
 
+func (w *way) close() error { return errors.Join(w.in.close(), w.out.close()) }
+
 // loop carries the packets of some links on one thread.
 type loop struct {
 	wires  []*way
@@ -75,10 +77,7 @@ func (l *loop) add(w *way) error {
 }
 
 func (l *loop) close() error {
-	var errs []error
-	for _, w := range l.wires {
-		errs = append(errs, w.in.close(), w.out.close())
-	}
+	errs := []error{abreast(len(l.wires), func(i int) error { return l.wires[i].close() })}
 	for _, fd := range []int{l.poll, l.bell} {
 		if fd >= 0 {
 			errs = append(errs, unix.Close(fd))

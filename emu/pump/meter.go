@@ -3,6 +3,7 @@ package pump
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,12 +67,14 @@ const (
 func StartMeter(space func(node string) *netns.NS, p *plan.Plan) (*Meter, error) {
 	m := &Meter{stop: make(chan struct{}), done: make(chan struct{})}
 	cuts := wire.Cuts(p)
-	for _, c := range cuts {
-		s, err := newSpan(space, c.Link, c.Ends(), len(cuts))
-		if err != nil {
-			return nil, errors.Join(err, m.release())
-		}
-		m.spans = append(m.spans, s)
+	spans := make([]*span, len(cuts))
+	err := abreast(len(cuts), func(i int) (err error) {
+		spans[i], err = newSpan(space, cuts[i].Link, cuts[i].Ends(), len(cuts))
+		return err
+	})
+	m.spans = slices.DeleteFunc(spans, func(s *span) bool { return s == nil })
+	if err != nil {
+		return nil, errors.Join(err, m.release())
 	}
 	m.once = sync.OnceValue(func() error {
 		close(m.stop)
@@ -153,11 +156,7 @@ func (m *Meter) Afresh(link string, d impair.Direction, c impair.Config) {
 func (m *Meter) Close() error { return m.once() }
 
 func (m *Meter) release() error {
-	var errs []error
-	for _, s := range m.spans {
-		errs = append(errs, s.release())
-	}
-	return errors.Join(errs...)
+	return abreast(len(m.spans), func(i int) error { return m.spans[i].release() })
 }
 
 func (s *span) release() error {

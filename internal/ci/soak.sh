@@ -1,11 +1,11 @@
 #!/bin/sh
 # Long repetitions, as root, in two rows side by side: SIGKILL of each kind of
-# process at 200 random moments, after each of which the machine must be as it was
-# and the next run work; and 200 labs of the shipped scenarios without a false
-# failure, runs in a row and at once with equal verdicts, 20 agreements of simulator
-# and labs on all of them, a million flows over 31 slices. The tests have a short
-# form of each. On two processors the kills take some three hours, the labs one, an
-# agreement of everything a quarter of an hour, the flows a minute.
+# process at 200 random moments, one of each kind at once, after which the machine
+# must be as it was and the next runs work; and 200 labs of the shipped scenarios
+# without a false failure, runs in a row and at once with equal verdicts, 20
+# agreements of simulator and labs on all of them, a million flows over 31 slices. The
+# tests have a short form of each. On two processors the kills take half an hour, the
+# labs one, an agreement of everything a quarter of an hour, the flows a minute.
 #
 #   HOMEWARD_SOAK_ONLY=kill, labs or agree   one part
 #   HOMEWARD_SOAK_KILL=20-200                these kills, counted from 0: each line says
