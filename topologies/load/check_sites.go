@@ -76,6 +76,8 @@ func (r *resolver) hosts(path string, part partOf, lan netip.Prefix, hosts map[s
 		r.partName(at, part, name)
 		if run := hosts[name].Run; r.present(at+".run") && (len(run) == 0 || run[0] == "") {
 			r.fail(at+".run", "", "run without a program, want [program, argument, …]")
+		} else if len(run) == 1 && strings.Contains(run[0], " ") {
+			r.fail(at+".run", "["+strings.Join(strings.Fields(run[0]), ", ")+"]", "run is no shell's line, want [program, argument, …]")
 		}
 		addr := hosts[name].Address
 		if !addr.IsValid() {

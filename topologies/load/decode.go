@@ -314,10 +314,11 @@ func (d *decoder) enumerated(n *yaml.Node, v reflect.Value, enum []string) bool 
 		return true
 	}
 	n = follow(n)
-	if v.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode {
+	if v.Kind() == reflect.Slice {
 		ok := true
-		for i := range min(v.Len(), len(n.Content)) {
-			ok = d.enumerated(n.Content[i], v.Index(i), enum) && ok
+		items := itemsOf(n)
+		for i := range min(v.Len(), len(items)) {
+			ok = d.enumerated(items[i], v.Index(i), enum) && ok
 		}
 		return ok
 	}
@@ -333,15 +334,26 @@ func (d *decoder) enumerated(n *yaml.Node, v reflect.Value, enum []string) bool 
 	return false
 }
 
-// list decodes a sequence; it replaces what was there.
+// itemsOf are the items of a list. A plain value is a list of one.
+func itemsOf(n *yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.ScalarNode {
+		return []*yaml.Node{n}
+	}
+	return n.Content
+}
+
+// list decodes a sequence, or one item alone where items may be plain values; it
+// replaces what was there.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, depth int) bool {
-	if n.Kind != yaml.SequenceNode {
+	plain := v.Type().Elem().Kind() != reflect.Struct || shortForm(v.Type().Elem()) != nil
+	if n.Kind != yaml.SequenceNode && !(plain && n.Kind == yaml.ScalarNode) {
 		d.fail(n, "", "want a list, not %s", kindName(n))
 		return false
 	}
 	ok := true
-	out := reflect.MakeSlice(v.Type(), 0, min(len(n.Content), maxNodes))
-	for _, c := range n.Content {
+	items := itemsOf(n)
+	out := reflect.MakeSlice(v.Type(), 0, min(len(items), maxNodes))
+	for _, c := range items {
 		item := reflect.New(v.Type().Elem()).Elem()
 		if isNull(c) {
 			d.fail(c, "", "empty item in a list")

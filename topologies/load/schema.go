@@ -50,6 +50,7 @@ func schemaOf(language any, title string) ([]byte, error) {
 		case "Host":
 			root.Definitions[name] = either(def, text("", addrPattern))
 		}
+		alone(def)
 	}
 	out, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
@@ -74,9 +75,8 @@ func textType(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[netip.Prefix]():
 		return text("a prefix such as 10.0.1.0/24", prefixPattern+"|"+paramPattern)
 	case reflect.TypeFor[[]netip.Prefix]():
-		list := &jsonschema.Schema{Type: "array", Description: "prefixes or addresses"}
-		list.Items = text("", prefixPattern+"|"+addrPattern+"|"+paramPattern)
-		return list
+		one := text("", prefixPattern+"|"+addrPattern+"|"+paramPattern)
+		return &jsonschema.Schema{Type: "array", Description: "prefixes or addresses", Items: one}
 	case reflect.TypeFor[unit.Bytes]():
 		return text("a size such as 64KiB", `^`+number+`(B|kB|KiB|MB|MiB|GB|GiB|TB|TiB)$|^0$|`+paramPattern)
 	case reflect.TypeFor[unit.BitRate]():
@@ -184,6 +184,18 @@ func parameters(def *jsonschema.Schema) {
 				Description: s.Description,
 				AnyOf:       []*jsonschema.Schema{{Type: s.Type}, text("", paramPattern)},
 			}
+		}
+	}
+}
+
+// alone lets a list of plain values be one of them, without brackets.
+func alone(def *jsonschema.Schema) {
+	if def.Properties == nil {
+		return
+	}
+	for p := def.Properties.Oldest(); p != nil; p = p.Next() {
+		if list := p.Value; list.Type == "array" && (list.Items.Type != "" || strings.HasSuffix(list.Items.Ref, "/Egress")) {
+			p.Value = either(list, list.Items)
 		}
 	}
 }

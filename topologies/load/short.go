@@ -188,15 +188,15 @@ func decodePrefix(d *decoder, n *yaml.Node, v reflect.Value, _ int) bool {
 	return ok
 }
 
-// decodePrefixes reads a list in which an address stands for itself alone.
+// decodePrefixes reads one or a list of prefixes; an address stands for itself alone.
 func decodePrefixes(d *decoder, n *yaml.Node, v reflect.Value, depth int) bool {
-	if n.Kind != yaml.SequenceNode {
+	if n.Kind == yaml.MappingNode {
 		d.fail(n, "", "want a list of prefixes, not %s", kindName(n))
 		return false
 	}
 	ok := true
 	var out []netip.Prefix
-	for _, c := range n.Content {
+	for _, c := range itemsOf(n) {
 		c, good := d.enter(c, depth+1)
 		if !good {
 			return false
