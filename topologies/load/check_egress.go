@@ -65,6 +65,8 @@ func (r *resolver) dedicatedRule(path string, a *spec.Account, p *spec.Policy) {
 		for i := range a.Dedicated {
 			if d := &a.Dedicated[i]; d.IPv4 == addr || d.Owned.Contains(addr) {
 				return &a.Dedicated[i]
+			} else if !d.IPv4.IsValid() && !d.Owned.IsValid() {
+				return nil // which is a mistake by itself
 			}
 		}
 		r.fail(path+"."+word, "", "the account has no dedicated address %v%s", addr, wantOne(each(a.Dedicated, func(d spec.Dedicated) string {
