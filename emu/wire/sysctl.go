@@ -84,6 +84,7 @@ func settings(n *plan.Node, withV6 bool) []setting {
 			setting{"net.ipv4.tcp_congestion_control", "reno", true},
 			setting{"net.ipv4.tcp_congestion_control", "cubic", true},
 			setting{"net.ipv4.tcp_mtu_probing", "0", false},
+			setting{"net.ipv4.tcp_rmem", fmt.Sprintf("4096\t%d\t%d", plan.ReceiveBuffer, plan.ReceiveBuffer), true}, // Linux 4.15
 		)
 	}
 	// Errors are part of what is measured: none may be held back.

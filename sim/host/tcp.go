@@ -56,7 +56,7 @@ func (s *Stack) startTCP(flow int, at vt.Instant) error {
 
 // config is the stack's for a connection to an address.
 func (s *Stack) config(to netip.Addr, seed uint64) tcp.Config {
-	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: uint32(seed >> 16), Congestion: s.env.Congestion, Window: s.env.Window}
+	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: uint32(seed >> 16), Congestion: s.env.Congestion, Buffer: plan.ReceiveBuffer, Window: s.env.Window}
 }
 
 // headers are those of IP and TCP without options.

@@ -135,7 +135,7 @@ func (c cancelling) Progress(_ string, done, _ int) {
 // A run with too many events ends with the reason.
 func TestBudget(t *testing.T) {
 	var m record.Memory
-	err := Run(context.Background(), planOf(t, "overlapping_branches", "base"), &m, Options{Budget: 1000})
+	err := Run(context.Background(), planOf(t, "overlapping_branches", "base"), &m, Options{Budget: 500})
 	if !errors.Is(err, engine.ErrBudget) || !m.Records().Run.Partial {
 		t.Errorf("error %v, partial %v; want the budget to end it", err, m.Records().Run.Partial)
 	}

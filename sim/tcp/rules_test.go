@@ -87,8 +87,8 @@ func TestWindowScale(t *testing.T) {
 	for _, peer := range []int8{-1, 0, 3, 14} {
 		c := Accept(0, Config{}, &Segment{Flags: pkt.SYN, Window: 1000, MSS: 1460, Scale: peer})
 		s, ok := c.Next(0)
-		if !ok || s.Flags != pkt.SYN|pkt.ACK || s.Scale != scale || s.Window != 64240 {
-			t.Fatalf("peer's %d: %+v, want a SYN-ACK that says %d and a window of 64240", peer, s, scale)
+		if !ok || s.Flags != pkt.SYN|pkt.ACK || s.Scale != scale || s.Window != 0xffff {
+			t.Fatalf("peer's %d: %+v, want a SYN-ACK that says %d and a window of 65535", peer, s, scale)
 		}
 		if c.window != 1000 {
 			t.Errorf("peer's %d: a SYN's window is %d", peer, c.window)

@@ -6,7 +6,7 @@
 // timestamps, SACK with the loss recovery of RFC 6675 and the pace of RFC 6937,
 // NewReno (RFC 6582) and CUBIC (RFC 9438, with HyStart as Linux has it), RTO by
 // RFC 6298, delayed acknowledgements, and the way to the end through TIME_WAIT
-// (RFC 9293), and a receive window that grows as Linux's does. It has no urgent data
+// (RFC 9293), and a receive window that opens as Linux's does. It has no urgent data
 // and no zero window: who receives reads at once.
 package tcp
 
@@ -114,8 +114,11 @@ const (
 type Config struct {
 	// MSS is the largest payload that the path takes, TCP's options included; 1460.
 	MSS int
-	// Window is a receive buffer of a fixed size, as of a program that sets it; 0
-	// lets it grow as Linux does.
+	// Buffer is the memory for what was received, bytes; 6 MiB, to which Linux lets
+	// it grow by default.
+	Buffer int
+	// Window is all of the payload that Buffer has room for, offered from the first
+	// segment on; 0 opens it as Linux does.
 	Window int
 	// Congestion is the algorithm; Cubic.
 	Congestion Algorithm
@@ -157,6 +160,7 @@ func (c Config) withDefaults() Config {
 	}
 	or(&c.MSS, 1460)
 	or(&c.InitialWindow, 10)
+	or(&c.Buffer, 6<<20)
 	long(&c.MinRTO, 200*time.Millisecond)
 	long(&c.DelayedAck, 40*time.Millisecond)
 	long(&c.Wait, time.Minute)
@@ -220,7 +224,7 @@ func Accept(now vt.Instant, c Config, syn *Segment) *Conn {
 // learn takes what a peer's SYN says.
 func (c *Conn) learn(syn *Segment) {
 	c.rcvNext = syn.Seq + 1
-	c.buffer.begin(c.now, c.rcvNext)
+	c.buffer.edge = c.rcvNext
 	if syn.MSS != 0 {
 		c.mss = min(c.mss, int(syn.MSS)-timestamps)
 	}

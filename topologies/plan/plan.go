@@ -388,6 +388,12 @@ const (
 	ICMP Proto = "icmp"
 )
 
+// ReceiveBuffer is what every TCP connection has for what it received, bytes: the most
+// that Linux lets one grow to by default, and from the beginning. How fast one grows
+// hangs on how soon a program reads what came, which is the machine's and not the
+// network's.
+const ReceiveBuffer = 6 << 20
+
 // Flow is one flow of the file's traffic, fixed to its source port and start.
 type Flow struct {
 	Traffic string `json:"traffic"`
