@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,23 +24,23 @@ import (
 
 const birdProgram = "bird"
 
-// bird is a BIRD daemon. Its configuration is a file without a name, read again on
-// SIGHUP; its control socket, which nobody uses and it insists on, loses its name
-// as soon as it has one: nothing of it is left on the machine.
+// bird is a BIRD daemon. Neither its configuration nor its control socket has a
+// name on the machine.
 type bird struct {
 	speaker *plan.Speaker
 	hold    time.Duration
 	cmd     *exec.Cmd
 	config  *os.File
 	mu      sync.Mutex // one command at a time
-	done    chan struct{}
+	control *birdControl
+	started chan struct{}
 	ended   chan struct{}
 	said    *tail.Tail
 	exit    error // set before ended is closed
 }
 
 func startBIRD(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change)) (process, error) {
-	b := &bird{speaker: s, hold: hold, done: make(chan struct{}, 1), ended: make(chan struct{}), said: tail.New(maxSaid)}
+	b := &bird{speaker: s, hold: hold, started: make(chan struct{}, 1), ended: make(chan struct{}), said: tail.New(maxSaid)}
 	fd, err := unix.MemfdCreate("bird.conf", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
@@ -50,14 +49,14 @@ func startBIRD(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change
 	if err := b.write(s.Origins); err != nil {
 		return nil, errors.Join(err, b.config.Close())
 	}
-	dir, err := os.MkdirTemp("", "homeward-bird-")
+	root, err := nowhere()
 	if err != nil {
 		return nil, errors.Join(err, b.config.Close())
 	}
-	defer os.RemoveAll(dir)
+	defer root.Close()
 	// The first of ExtraFiles is descriptor 3 there.
-	b.cmd = exec.Command(birdProgram, "-f", "-c", "/proc/self/fd/3", "-s", filepath.Join(dir, "ctl"))
-	b.cmd.ExtraFiles = []*os.File{b.config}
+	b.cmd = exec.Command(birdProgram, "-f", "-c", "/proc/self/fd/3", "-s", "/proc/self/fd/4/"+birdSocket)
+	b.cmd.ExtraFiles = []*os.File{b.config, root}
 	said, err := b.cmd.StderrPipe()
 	if err == nil {
 		err = o.Spawn(s.Node, b.cmd)
@@ -66,14 +65,20 @@ func startBIRD(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change
 		return nil, errors.Join(err, b.config.Close())
 	}
 	go b.read(said, tell)
-	return b, b.wait()
+	if err := b.wait(); err != nil {
+		return b, err
+	}
+	if b.control, err = dialBIRD(root); err != nil {
+		return b, b.failed(fmt.Errorf("control socket: %w", err))
+	}
+	return b, nil
 }
 
 // What BIRD logs of what is of interest here.
 var (
-	birdDone = regexp.MustCompile(`<INFO> (Started|Reconfigured)`)
-	birdUp   = regexp.MustCompile(`<TRACE> s([0-9]+): BGP session established`)
-	birdDown = regexp.MustCompile(`<(?:TRACE|RMT)> s([0-9]+): (?:BGP session closed|(Error: .*|Received: .*|Socket closed|Connection lost.*|Neighbor lost))`)
+	birdStarted = regexp.MustCompile(`<INFO> Started`)
+	birdUp      = regexp.MustCompile(`<TRACE> s([0-9]+): BGP session established`)
+	birdDown    = regexp.MustCompile(`<(?:TRACE|RMT)> s([0-9]+): (?:BGP session closed|(Error: .*|Received: .*|Socket closed|Connection lost.*|Neighbor lost))`)
 )
 
 // read takes BIRD's log apart until it ends.
@@ -83,11 +88,8 @@ func (b *bird) read(said io.Reader, tell func(Change)) {
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		text := lines.Text()
 		fmt.Fprintln(b.said, text)
-		if birdDone.MatchString(text) {
-			select {
-			case b.done <- struct{}{}:
-			default: // nobody waits for a second one
-			}
+		if birdStarted.MatchString(text) {
+			b.started <- struct{}{}
 		}
 		if c, i, ok := b.change(text); ok && up[i] != c.Up {
 			up[i] = c.Up
@@ -119,7 +121,7 @@ func (b *bird) wait() error {
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	select {
-	case <-b.done:
+	case <-b.started:
 		return nil
 	case <-b.ended:
 		return b.failed(errors.Join(errors.New("it has ended"), b.exit))
@@ -146,40 +148,11 @@ func (b *bird) announce(origins []bgp.Origin) error {
 	if err := b.write(origins); err != nil {
 		return err
 	}
-	// What a reconfiguration brings BIRD 2.0 to say it may keep until something wakes
-	// it: the second one does.
-	return errors.Join(b.reconfigure(), b.reconfigure())
-}
-
-// reconfigure has BIRD read its configuration, and waits until it has.
-func (b *bird) reconfigure() error {
-	select {
-	case <-b.done: // of a signal that was given twice
-	default:
+	if err := b.control.reconfigure(); err != nil {
+		return b.failed(err)
 	}
-	again := time.NewTicker(birdAgain)
-	defer again.Stop()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for {
-		if err := b.cmd.Process.Signal(unix.SIGHUP); err != nil {
-			return b.failed(err)
-		}
-		select {
-		case <-b.done:
-			return nil
-		case <-b.ended:
-			return b.failed(b.exit)
-		case <-again.C:
-		case <-late.C:
-			return b.failed(fmt.Errorf("no sign after %v", patience))
-		}
-	}
+	return nil
 }
-
-// birdAgain is when BIRD is told again to read its configuration: it forgets a
-// signal that comes while it is still busy with the one before.
-const birdAgain = 50 * time.Millisecond
 
 // failed is a failure with what BIRD said last.
 func (b *bird) failed(err error) error {
@@ -193,6 +166,9 @@ func (b *bird) pid() int { return b.cmd.Process.Pid }
 func (b *bird) stop() error {
 	_ = b.cmd.Process.Signal(unix.SIGTERM) // an error says that it has ended
 	defer b.config.Close()
+	if b.control != nil {
+		defer b.control.conn.Close()
+	}
 	select {
 	case <-b.ended:
 		return b.exit

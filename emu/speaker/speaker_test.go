@@ -294,3 +294,46 @@ func TestSpeakerLost(t *testing.T) {
 		t.Errorf("close: %v, want the speaker's end", err)
 	}
 }
+
+// At no moment of its start has BIRD anything on the machine that whoever kills it,
+// or the lab, would leave there.
+func TestBIRDLeavesNothing(t *testing.T) {
+	need.Root(t)
+	need.Tool(t, "bird")
+	t.Setenv("TMPDIR", t.TempDir())
+	nothing := func(when string) {
+		if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+			t.Errorf("%s there is %v in the machine's directory of temporary files, %v", when, left, err)
+		}
+	}
+	p, err := plan.Compile(generated(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := keeper.Up(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	f, err := speaker.Start(p, speaker.Options{
+		Kind: speaker.BIRD, NS: lab.NS,
+		Spawn: func(node string, cmd *exec.Cmd) error {
+			nothing("before " + node + " starts")
+			defer nothing("after " + node + " has started")
+			return lab.Spawn(node, cmd)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for node, pid := range f.Pids() {
+		socket := fmt.Sprintf("/proc/%d/fd/4/control", pid)
+		if _, err := os.Stat(socket); err != nil {
+			t.Errorf("%s has its control socket elsewhere: %v", node, err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	nothing("in the end")
+}
