@@ -75,6 +75,49 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestLate: round trips that are too long for half of a traffic's flows, and not for
+// the promptest, prove nothing where the flows began late by as much as that, by the
+// run's own measure. What keeps every flow, or more than the run was late, is a
+// difference.
+func TestLate(t *testing.T) {
+	const us = int64(time.Microsecond)
+	for _, tt := range []struct {
+		name string
+		// rtt and late of three flows, µs; 10000 and 0 in the other run.
+		rtt, late [3]int64
+		want      record.Verdict
+	}{
+		{"as asked, and late", [3]int64{10000, 10100, 10200}, [3]int64{900, 900, 900}, record.Pass},
+		{"half of them long, and late", [3]int64{10000, 10700, 10800}, [3]int64{100, 200, 900}, record.Error},
+		{"half of them long, and prompt", [3]int64{10000, 10700, 10800}, [3]int64{0, 0, 900}, record.Fail},
+		{"half of them longer than late", [3]int64{10000, 11000, 11000}, [3]int64{400, 400, 400}, record.Fail},
+		{"all of them long, and late", [3]int64{10501, 10501, 10501}, [3]int64{900, 900, 900}, record.Fail},
+		{"half of them short, and late", [3]int64{9000, 9000, 10000}, [3]int64{900, 900, 900}, record.Fail},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		sim.Flows, lab.Flows = sim.Flows[:1], lab.Flows[:1]
+		for n := 1; n < 3; n++ {
+			sim.Flows, lab.Flows = append(sim.Flows, sim.Flows[0]), append(lab.Flows, lab.Flows[0])
+		}
+		for i := range lab.Flows {
+			sim.Flows[i].N, lab.Flows[i].N = i+1, i+1
+			sim.Flows[i].RTTNs, lab.Flows[i].RTTNs, lab.Flows[i].LateNs = 10000*us, tt.rtt[i]*us, tt.late[i]*us
+		}
+		for _, turned := range []bool{false, true} {
+			if sim, lab := sim, lab; turned {
+				sim, lab = lab, sim
+			}
+			r, err := compare.Runs(sim, lab)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != tt.want || tt.want == record.Error && !strings.Contains(r.Unjudged[0].String(), "began 200µs or more later than planned") {
+				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+			}
+		}
+	}
+}
+
 // TestOrder: of flows that look alike it is chance which comes first; where
 // another did, what differs of them cannot be judged. In one order it can, and of
 // flows that have no like always.

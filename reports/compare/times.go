@@ -22,7 +22,7 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 		more, _ := r.samples(c, b, &asked)
 		all = append(all, more)
 	}
-	busy := [2]string{busy(a), busy(b)}
+	whole := [2]string{busy(a), busy(b)}
 	for _, traffic := range order {
 		var rtt, took span
 		s := first[traffic]
@@ -41,16 +41,33 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 			}
 			took.add(median(one.took[0]))
 		}
-		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, busy)
-		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, busy)
+		trips := [2]string{cmp.Or(whole[0], s.belated(0, &rtt)), cmp.Or(whole[1], s.belated(1, &rtt))}
+		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, trips)
+		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, whole)
 	}
 }
 
 // What times are called in a Difference.
 const whatRTT, whatCompletion = "rtt", "completion"
 
-// sample is the times of a traffic's flows in two runs.
-type sample struct{ rtt, took [2][]time.Duration }
+// sample is the times of a traffic's flows in two runs, and how late the flows began.
+type sample struct{ rtt, took, late [2][]time.Duration }
+
+// belated says that one run's round trips are too long by no more than its flows were
+// late to begin, by its own measure, while the shortest is as it should be: what kept
+// half of them does not keep all, and is the machine's. Empty if not.
+func (s *sample) belated(side int, first *span) string {
+	mine := median(s.rtt[1])
+	other := first.nearest(mine)
+	if side == 0 {
+		mine, other = other, mine
+	}
+	over, late := apart(mine, other, RTTShare), median(s.late[side])
+	if mine < other || over <= 0 || late < over || apart(slices.Min(s.rtt[side]), other, RTTShare) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("half of its flows began %v or more later than planned, and the shortest round trip was %v", late, slices.Min(s.rtt[side]))
+}
 
 // samples are the times of what can be compared, by traffic, and the order of the
 // traffics; those that cannot are noted.
@@ -81,6 +98,7 @@ func (r *Result) samples(a, b *record.Records, asked *places) (samples map[strin
 		for side, f := range []*record.Flow{x, y} {
 			s.rtt[side] = append(s.rtt[side], time.Duration(f.RTTNs))
 			s.took[side] = append(s.took[side], time.Duration(f.EndNs-f.StartNs))
+			s.late[side] = append(s.late[side], time.Duration(f.LateNs))
 		}
 	}
 	return samples, order
