@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/homeward-lab/homeward/reports/check"
 	"github.com/homeward-lab/homeward/reports/html"
@@ -63,7 +62,7 @@ judged, 130 interrupted.`,
   homeward run overlapping_branches --on sim
   sudo homeward run topologies/*.yaml --on both
   sudo homeward run my.yaml --out results --variant base --capture
-  sudo homeward run topologies/*.yaml --jobs 2 --junit out.xml
+  sudo homeward run topologies/*.yaml --jobs 0 --junit out.xml
   sudo homeward run overlapping_branches --set shop.count=10 --set same.response=1MiB
   sudo homeward run overlapping_branches --variant base --keep     # stay, look around, Ctrl-C`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args, f) },
@@ -78,7 +77,7 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.keep, "keep", false, "keep the lab up after its traffic, until Ctrl-C (one variant)")
 	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
-	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once")
+	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once; 0 for as many labs as there is processor time for")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx), plain (no eBPF at all) or xdp (AF_XDP, for rates of small packets); default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
@@ -138,8 +137,8 @@ func (f *runFlags) check(engines []engine) error {
 	switch {
 	case !knownIO(f.io):
 		return usagef("--io %s: want vnet, plain or xdp", f.io)
-	case f.jobs < 1 || f.timeout <= 0:
-		return usagef("--jobs and --timeout must be positive")
+	case f.jobs < 0 || f.timeout <= 0:
+		return usagef("--jobs must not be negative, and --timeout be positive")
 	case f.keep && (len(engines) != 1 || !engines[0].lab):
 		return usagef("--keep keeps a lab: want --on emu")
 	case f.capture && !lab(engines):
@@ -253,25 +252,6 @@ func (f *finished) reason() string {
 		return f.err.Error() + "; its results are partial"
 	}
 	return f.err.Error()
-}
-
-func (s *session) runAll(ctx context.Context) {
-	// All of one engine before the next: a simulation beside a lab would take the
-	// lab's time.
-	for k, e := range s.engines {
-		var group errgroup.Group
-		group.SetLimit(s.flags.jobs)
-		for i, v := range s.variants {
-			group.Go(func() error {
-				if ctx.Err() == nil {
-					s.runs[i*len(s.engines)+k] = s.runOne(ctx, v, e)
-				}
-				return nil
-			})
-		}
-		_ = group.Wait() // the runs carry their own errors
-	}
-	s.screen.clear()
 }
 
 func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {

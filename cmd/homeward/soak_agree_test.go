@@ -24,10 +24,10 @@ import (
 
 // What TestSoakAgreement does, beside HOMEWARD_SOAK.
 const (
-	// agreeEnv is which repetitions, each of one scenario: FROM-TO.
+	// agreeEnv is which repetitions, each of all scenarios: FROM-TO.
 	agreeEnv = "HOMEWARD_SOAK_AGREE"
-	// agreeJobsEnv is how many labs run at once, two by default. What could not be
-	// judged then is asked again alone.
+	// agreeJobsEnv is how many labs run at once, by default as many as there is
+	// processor time for. What could not be judged then is asked again alone.
 	agreeJobsEnv = "HOMEWARD_SOAK_JOBS"
 	// agreeLogEnv is a file that outcomes are added to and the table is of, so that
 	// it holds what was found before a soak was taken up again.
@@ -66,10 +66,9 @@ func TestSoakAgreement(t *testing.T) {
 	}
 	log := outcomes(t)
 	parts := map[string]time.Duration{}
-	inRow(t, agreeEnv, times(1, 20)*len(names), func(i int, _ *rand.Rand) string {
-		round, name := i/len(names)+1, names[i%len(names)]
-		began := time.Now()
-		all := agreements(t, round, name, args, parts)
+	inRow(t, agreeEnv, times(1, 20), func(i int, _ *rand.Rand) string {
+		round, began := i+1, time.Now()
+		all := agreements(t, round, names, args, parts)
 		parts["in all"] += time.Since(began)
 		log.add(t, all)
 		counts := map[record.Verdict]int{}
@@ -78,46 +77,33 @@ func TestSoakAgreement(t *testing.T) {
 				t.Errorf("round %d, %s/%s on %s: %s: %s", o.Round, o.Scenario, o.Variant, o.Engine, o.Verdict, o.Why)
 			}
 		}
-		return fmt.Sprintf("round %d, %s: of %d labs %d agree, %d differ, %d not judged", round, name, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error])
+		return fmt.Sprintf("round %d: of %d labs %d agree, %d differ, %d not judged", round, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error])
 	})
 	t.Logf("seconds by part: %s", inParts(parts))
 	t.Logf("rounds by scenario and variant, of both labs\n%s", log.table())
 	clean(t, before)
 }
 
-// agreements runs a scenario on every engine, and again alone what could not be
-// judged.
-func agreements(t *testing.T, round int, name string, args []string, parts map[string]time.Duration) []outcome {
+// agreements runs scenarios on every engine, and again alone each variant of which
+// something could not be judged.
+func agreements(t *testing.T, round int, names, args []string, parts map[string]time.Duration) []outcome {
 	t.Helper()
-	found := map[string]outcome{}
-	left := map[string]bool{} // variants to ask again
-	for try := 1; try == 1 || len(left) > 0 && try <= agreeTries; try++ {
+	found := map[labRun]outcome{}
+	ask := func(try int, args ...string) {
 		dir := filepath.Join(t.TempDir(), "out")
-		run := append([]string{"run", name, "--on", "both", "--out", dir, "--jobs", cmp.Or(os.Getenv(agreeJobsEnv), "2")}, args...)
-		if try > 1 {
-			run = []string{"run", name, "--on", "both", "--out", dir}
-			for _, v := range slices.Sorted(maps.Keys(left)) {
-				run = append(run, "--variant", v)
-			}
-		}
+		run := append([]string{"run", "--on", "both", "--out", dir}, args...)
 		out, err := homeward(run...).CombinedOutput()
 		all, unread := readSummaries(dir)
 		if unread != nil || len(all) == 0 {
 			t.Fatalf("%s: %v, %v\n%s", strings.Join(run, " "), err, unread, out)
 		}
-		again := left
-		left = map[string]bool{}
 		for _, s := range all {
-			if len(again) > 0 && !again[s.Variant] || s.Engine == simrun.Engine && s.Verdict == record.Pass {
-				continue
-			}
-			key := s.Variant + " " + s.Engine
+			key := labRun{s.Scenario, s.Variant, s.Engine}
 			if old, known := found[key]; known && old.Verdict != record.Error {
 				continue // judged by an earlier try, which counts
 			}
-			found[key] = outcome{round, s.Scenario, s.Variant, s.Engine, s.Verdict, try, explained(dir, &s)}
-			if s.Verdict == record.Error {
-				left[s.Variant] = true
+			if s.Engine != simrun.Engine || s.Verdict != record.Pass {
+				found[key] = outcome{round, s.Scenario, s.Variant, s.Engine, s.Verdict, try, explained(dir, &s)}
 			}
 		}
 		spent(dir, parts)
@@ -125,8 +111,20 @@ func agreements(t *testing.T, round int, name string, args []string, parts map[s
 			t.Fatal(err)
 		}
 	}
+	ask(1, slices.Concat(names, args, []string{"--jobs", cmp.Or(os.Getenv(agreeJobsEnv), "0")})...)
+	for try := 2; try <= agreeTries; try++ {
+		left := map[labRun]bool{} // variants to ask again
+		for key, o := range found {
+			if o.Verdict == record.Error {
+				left[labRun{scenario: key.scenario, variant: key.variant}] = true
+			}
+		}
+		for v := range left {
+			ask(try, v.scenario, "--variant", v.variant)
+		}
+	}
 	var all []outcome
-	for _, key := range slices.Sorted(maps.Keys(found)) {
+	for _, key := range slices.SortedFunc(maps.Keys(found), labRun.compare) {
 		all = append(all, found[key])
 	}
 	return all

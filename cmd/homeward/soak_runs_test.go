@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +17,10 @@ import (
 
 // labRun is one lab of a shipped scenario.
 type labRun struct{ scenario, variant, engine string }
+
+func (r labRun) compare(o labRun) int {
+	return cmp.Or(cmp.Compare(r.scenario, o.scenario), cmp.Compare(r.variant, o.variant), cmp.Compare(r.engine, o.engine))
+}
 
 // labRuns are the variants of all shipped scenarios that a lab can be of, each time
 // round on the other of both dataplanes.
