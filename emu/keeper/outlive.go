@@ -41,7 +41,7 @@ func AliveIn(space *netns.NS) (int, error) {
 	return len(left), err
 }
 
-// Gone waits until the kernel has taken down all of them, and has done with it.
+// Gone waits until none of them is left that anybody could find.
 func Gone(space *netns.NS, patience time.Duration) error {
 	w, err := witnessIn(space)
 	if err != nil {
@@ -49,11 +49,18 @@ func Gone(space *netns.NS, patience time.Duration) error {
 	}
 	defer w.conn.Close()
 	left, err := w.drained(patience)
-	switch {
-	case err != nil:
-		return err
-	case len(left) > 0:
-		return fmt.Errorf("%d namespaces still exist after %v", len(left), patience)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d namespaces still exist after %v", len(left), patience)
 	}
+	return err
+}
+
+// Settled waits until the kernel has cleaned up behind namespaces that are gone.
+func Settled(space *netns.NS) error {
+	w, err := witnessIn(space)
+	if err != nil {
+		return err
+	}
+	defer w.conn.Close()
 	return w.settled(0)
 }

@@ -237,7 +237,7 @@ func TestKilledKeeperLeavesNothing(t *testing.T) {
 		}
 		if len(left) == 0 {
 			t.Logf("nothing left after %v", time.Since(start))
-			if err := keeper.Gone(witness, time.Second); err != nil {
+			if err := errors.Join(keeper.Gone(witness, time.Second), keeper.Settled(witness)); err != nil {
 				t.Error(err)
 			}
 			return

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/homeward-lab/homeward/emu/keeper"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -20,9 +23,6 @@ import (
 // killedPatience bounds the wait for the kernel to take a killed lab down.
 const killedPatience = 30 * time.Second
 
-// emptyWord asks for nodes with nothing in them.
-const emptyWord = "empty"
-
 // StarMain is the life of a process that is to be killed: it brings up a star of
 // as many nodes as args say, says on out how long that took, and waits for the end
 // of in.
@@ -31,18 +31,14 @@ func StarMain(in io.Reader, out io.Writer, args []string) (err error) {
 	if err != nil {
 		return fmt.Errorf("nodes of a star: %w", err)
 	}
-	p := star(nodes)
-	if slices.Contains(args, emptyWord) {
-		p.Links = nil
-	}
 	began := time.Now()
-	l, err := keeper.Up(context.Background(), p, nil)
+	l, err := keeper.Up(context.Background(), star(nodes), nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	took := milliseconds(began)
-	if err := l.Watch(); err != nil {
+	if err := errors.Join(l.Watch(), watchLinks(l)); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(out, "up", took/1e3); err != nil {
@@ -52,40 +48,64 @@ func StarMain(in io.Reader, out io.Writer, args []string) (err error) {
 	return err
 }
 
-// killedRows are what the kernel takes to clear up behind a keeper that was
-// killed, beside what that keeper took to bring its lab up; and, as what no lab can
-// be faster than, behind one of as many namespaces with nothing in them.
-//
-// The kernel cleans up in rounds, each of which waits for all processors twice, some
-// 30 ms at 250 ticks a second. The first one begins some 30 µs after the first
-// namespace has nobody left, and a hundred take 200 µs to be let go: the others wait
-// for a second round, unless the machine is busy and begins the first one late.
-func (b *Bench) killedRows(ctx context.Context, nodes int) ([]figure.Row, error) {
-	dying := func(words ...string) kind {
-		return func(ctx context.Context, nodes int) (life, error) { return b.killed(ctx, nodes, words) }
+// watchLinks makes a link from the calling process' namespace into each node: it
+// goes when the kernel takes the node's links.
+func watchLinks(l *keeper.Lab) error {
+	for i, id := range l.Nodes() {
+		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "w" + strconv.Itoa(i)}, PeerName: "w", PeerNamespace: netlink.NsFd(l.NS(id).Fd())}
+		if err := netlink.LinkAdd(link); err != nil {
+			return fmt.Errorf("watch the links of %s: %w", id, err)
+		}
 	}
-	all, err := compete(ctx, nodes, b.Rounds, []kind{dying(), dying(emptyWord)})
+	return nil
+}
+
+// linksGone waits until the links of watchLinks are gone from space: what is left
+// then is the loopback interface.
+func linksGone(space *netns.NS, patience time.Duration) error {
+	return space.Do(func() error {
+		for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			links, err := net.Interfaces()
+			if err != nil || len(links) <= 1 {
+				return err
+			}
+			if time.Now().After(limit) {
+				return fmt.Errorf("%d links still exist after %v", len(links)-1, patience)
+			}
+		}
+	})
+}
+
+// killedRows are what is behind a keeper that was killed: how long anything of its
+// lab can still be found, a process, a namespace or a link, beside what that keeper
+// took to bring it up; and how long the kernel goes on to clear up.
+//
+// That cleans up in rounds, each of which waits for all processors twice, some 30 ms
+// at 250 ticks a second, the most of it for its own memory when nothing can be found
+// any more. The first round begins some 30 µs after the first namespace has nobody
+// left, and a hundred take 200 µs to be let go: the others wait for a second round.
+func (b *Bench) killedRows(ctx context.Context, nodes int) ([]figure.Row, error) {
+	all, err := compete(ctx, nodes, b.Rounds, []kind{b.killed})
 	if err != nil {
 		return nil, fmt.Errorf("kill a lab: %w", err)
 	}
-	whole, empty := all[0], all[1]
 	id := "lab.killed" + strconv.Itoa(nodes)
-	r := figure.Cost(id+"_ms", whole.of(downTime), "ms")
+	r := figure.Cost(id+"_ms", all[0].of(downTime), "ms")
 	return []figure.Row{
-		r.Beside("its own up time", whole.of(upTime)).Times(1).Checked(true), // or there was an error
-		figure.Cost(id+"_empty_ms", empty.of(downTime), "ms"),
+		r.Beside("its own up time", all[0].of(upTime)).Times(1).Checked(true), // or there was an error
+		figure.Cost(id+"_settled_ms", all[0].of(settledTime), "ms"),
 	}, nil
 }
 
 // killed is one such life. The process is started in a namespace of ours, in
-// which it numbers those of its lab: so we see them go.
-func (b *Bench) killed(ctx context.Context, nodes int, words []string) (one life, err error) {
+// which it numbers those of its lab, and to which it links them: so we see them go.
+func (b *Bench) killed(ctx context.Context, nodes int) (one life, err error) {
 	space, err := netns.New()
 	if err != nil {
 		return one, err
 	}
 	defer func() { err = errors.Join(err, space.Close()) }()
-	cmd := exec.CommandContext(ctx, b.Pump.Exe, slices.Concat(b.Star, []string{strconv.Itoa(nodes)}, words)...)
+	cmd := exec.CommandContext(ctx, b.Pump.Exe, slices.Concat(b.Star, []string{strconv.Itoa(nodes)})...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -111,7 +131,9 @@ func (b *Bench) killed(ctx context.Context, nodes int, words []string) (one life
 		return one, errors.Join(err, cmd.Wait())
 	}
 	_ = cmd.Wait() // killed
-	err = keeper.Gone(space, killedPatience)
+	err = errors.Join(keeper.Gone(space, killedPatience), linksGone(space, killedPatience))
 	one.down = milliseconds(began)
+	err = errors.Join(err, keeper.Settled(space))
+	one.settled = milliseconds(began)
 	return one, err
 }

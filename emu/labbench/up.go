@@ -28,6 +28,7 @@ const (
 // life is what a lab took, and how many of its links carry packets.
 type life struct {
 	up, down float64 // ms
+	settled  float64 // ms, of a lab that was killed
 	links    int
 }
 
@@ -56,6 +57,8 @@ func (l lives) whole(links int) bool {
 
 func upTime(l life) float64   { return l.up }
 func downTime(l life) float64 { return l.down }
+
+func settledTime(l life) float64 { return l.settled }
 
 // labRows are labs that come up and go down, beside the same by mininet.
 func (b *Bench) labRows(ctx context.Context) ([]figure.Row, error) {
