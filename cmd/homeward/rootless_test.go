@@ -22,15 +22,20 @@ import (
 // nobody is who runs without any right.
 const nobody = 65534
 
-// program copies this test binary to where anybody may run it.
-func program(t *testing.T) (exe, dir string) {
+// program copies this test binary to where anybody may run it, beside a directory
+// that the user nobody may write to.
+func program(t *testing.T) (exe, out string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "homeward")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	exe = filepath.Join(dir, "homeward")
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	exe, out = filepath.Join(dir, "homeward"), filepath.Join(dir, "out")
 	from, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
@@ -43,10 +48,10 @@ func program(t *testing.T) (exe, dir string) {
 	if _, err := io.Copy(to, from); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(to.Close(), os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "out"), 0o755), os.Chown(filepath.Join(dir, "out"), nobody, nobody)); err != nil {
+	if err := errors.Join(to.Close(), os.Chmod(dir, 0o755), os.Mkdir(out, 0o755), os.Chown(out, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
-	return exe, filepath.Join(dir, "out")
+	return exe, out
 }
 
 // TestRootless: who is not root runs labs in a user namespace, with the same
