@@ -34,7 +34,15 @@ func reply(nonce uint64, after time.Duration) Observation {
 	return Observation{Proto: plan.UDP, Answer: true, Src: dst, Dst: src, Mark: nonce, Count: 1, At: base.Add(after)}
 }
 
-func TestJudge(t *testing.T) {
+// judged is what taps saw of flows, and where Judge finds those delivered.
+type judged struct {
+	name  string
+	flows []plan.Flow
+	taps  map[string]Report
+	want  map[int]Delivery // by N
+}
+
+func judgedCases() []judged {
 	const ms = time.Millisecond
 	a, b := same(1, "a", plan.TCP), same(2, "b", plan.TCP)
 	c := same(3, "c", plan.TCP)
@@ -42,12 +50,7 @@ func TestJudge(t *testing.T) {
 	again := same(6, "a", plan.TCP)
 	again.Start = time.Second
 	see := func(o ...Observation) Report { return Report{Observations: o} }
-	cases := []struct {
-		name  string
-		flows []plan.Flow
-		taps  map[string]Report
-		want  map[int]Delivery // by N
-	}{
+	return []judged{
 		{
 			"equal tuples, each at home", []plan.Flow{a, b},
 			map[string]Report{"a": see(syn(100, 1*ms), synAck(100, 2*ms)), "b": see(syn(200, 1*ms), synAck(200, 3*ms))},
@@ -99,7 +102,10 @@ func TestJudge(t *testing.T) {
 			map[int]Delivery{1: {}, 2: {Unknown: true}},
 		},
 	}
-	for _, tc := range cases {
+}
+
+func TestJudge(t *testing.T) {
+	for _, tc := range judgedCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			got := Judge(tc.flows, tc.taps, base)
 			if len(got) != len(tc.want) {

@@ -206,18 +206,31 @@ func TestFlows(t *testing.T) {
 	}
 }
 
+// astray has the bystander get what is sent to the client.
+func astray(_ int, to string, _ []byte, _ *pkt.Meta) string {
+	if to == "client" {
+		return "bystander"
+	}
+	return to
+}
+
+func byDatagrams(f *plan.Flow) { f.Proto, f.Response = plan.UDP, 100 }
+
+// failure is something that goes wrong with a flow, and what its client makes of it.
+type failure struct {
+	name   string
+	flow   func(f *plan.Flow)
+	pass   func(n int, to string, data []byte, m *pkt.Meta) string
+	result record.Result
+	reason string
+	took   time.Duration
+	own    bool
+	strays []string
+}
+
 // What goes wrong has a name, and a time.
 func TestFailures(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		flow   func(f *plan.Flow)
-		pass   func(n int, to string, data []byte, m *pkt.Meta) string
-		result record.Result
-		reason string
-		took   time.Duration
-		own    bool
-		strays []string
-	}{
+	for _, c := range []failure{
 		{
 			name: "nobody answers", pass: func(int, string, []byte, *pkt.Meta) string { return "" },
 			result: record.Lost, reason: "timed out waiting for the connection", took: 2 * time.Second,
@@ -240,16 +253,11 @@ func TestFailures(t *testing.T) {
 			result: record.Lost, reason: "timed out waiting for the answer", took: 10 * time.Second, own: true,
 		},
 		{
-			name: "another gets the answer", pass: func(_ int, to string, _ []byte, m *pkt.Meta) string {
-				if to == "client" {
-					return "bystander"
-				}
-				return to
-			},
+			name: "another gets the answer", pass: astray,
 			result: record.Lost, reason: "timed out waiting for the connection", took: 2 * time.Second, strays: []string{"bystander"},
 		},
 		{
-			name: "one datagram is not answered", flow: func(f *plan.Flow) { f.Proto, f.Response = plan.UDP, 100 },
+			name: "one datagram is not answered", flow: byDatagrams,
 			pass: func(n int, to string, _ []byte, _ *pkt.Meta) string {
 				if n == 2 {
 					return ""
@@ -259,23 +267,13 @@ func TestFailures(t *testing.T) {
 			result: record.Lost, reason: "1 of 3 packets were not answered", took: 2200 * time.Millisecond, own: true,
 		},
 		{
-			name: "another gets the answers to datagrams", flow: func(f *plan.Flow) { f.Proto, f.Response = plan.UDP, 100 },
-			pass: func(_ int, to string, _ []byte, _ *pkt.Meta) string {
-				if to == "client" {
-					return "bystander"
-				}
-				return to
-			},
+			name: "another gets the answers to datagrams", flow: byDatagrams,
+			pass:   astray,
 			result: record.Lost, reason: "3 of 3 packets were not answered", took: 2200 * time.Millisecond, strays: []string{"bystander"},
 		},
 		{
 			name: "pings", flow: func(f *plan.Flow) { f.Proto = plan.ICMP },
-			pass: func(_ int, to string, _ []byte, _ *pkt.Meta) string {
-				if to == "client" {
-					return "bystander"
-				}
-				return to
-			},
+			pass:   astray,
 			result: record.Lost, reason: "3 of 3 packets were not answered", took: 2200 * time.Millisecond, strays: []string{"bystander"},
 		},
 	} {

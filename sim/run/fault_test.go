@@ -77,17 +77,30 @@ func at(r *record.Records, kind string) time.Duration {
 	return -1
 }
 
-// Every fault does what it says, to whom it says, and heals.
-func TestFaults(t *testing.T) {
-	const late = 40
+// lateFlows are how many flows of a shop begin while a fault lasts.
+const lateFlows = 40
+
+// faultCase is a fault, and what it does to flows.
+type faultCase struct {
+	fault string
+	// late1 and late3 are how many of the flows that begin while it lasts are ok
+	// at shop 1 and shop 3.
+	late1, late3 int
+	more         func(*testing.T, *record.Records)
+}
+
+func faultCases() []faultCase {
+	const late = lateFlows
 	none := func(*testing.T, *record.Records) {}
-	for _, c := range []struct {
-		fault string
-		// late1 and late2 are how many of the flows that begin while it lasts are ok
-		// at shop 1 and shop 3; -1 is some, but not all.
-		late1, late3 int
-		more         func(*testing.T, *record.Records)
-	}{
+	inParis := func(t *testing.T, homes ...string) {
+		t.Helper()
+		for _, home := range homes {
+			if !strings.HasPrefix(home, "cdg") {
+				t.Errorf("at home at %s, want cdg", home)
+			}
+		}
+	}
+	return []faultCase{
 		{"at: 2s, for: 4s, do: cut, on: shop.1.wan", 0, late, none},
 		{"at: 2s, for: 4s, do: blackhole, direction: down, on: shop.1.wan", 0, late, func(t *testing.T, r *record.Records) {
 			if len(homes(r, "late", "shop.1")) == 0 || homes(r, "late", "shop.1")[0] == "" {
@@ -133,31 +146,28 @@ func TestFaults(t *testing.T) {
 		}},
 		{"at: 2s, for: 4s, do: pause, on: shop.1.router", 0, late, none},
 		{"at: 2s, for: 4s, do: withdraw, address: tunnel, on: lhr", late, late, func(t *testing.T, r *record.Records) {
-			for _, home := range homes(r, "late", "shop.1") {
-				if !strings.HasPrefix(home, "cdg") {
-					t.Errorf("at home at %s, want cdg", home)
-				}
-			}
+			inParis(t, homes(r, "late", "shop.1")...)
 		}},
 		{"at: 1s, for: 5s, do: drain, on: lhr", late, late, func(t *testing.T, r *record.Records) {
-			for _, home := range append(homes(r, "late", "shop.1"), homes(r, "late", "shop.2")...) {
-				if !strings.HasPrefix(home, "cdg") {
-					t.Errorf("at home at %s, want cdg", home)
-				}
-			}
+			inParis(t, append(homes(r, "late", "shop.1"), homes(r, "late", "shop.2")...)...)
 			if at(r, "step") != 2*time.Second {
 				t.Errorf("its servers stop at %v, want 2s", at(r, "step"))
 			}
 		}},
-	} {
+	}
+}
+
+// Every fault does what it says, to whom it says, and heals.
+func TestFaults(t *testing.T) {
+	for _, c := range faultCases() {
 		t.Run(c.fault, func(t *testing.T) {
 			p := broken(t, c.fault)
 			r := run(t, p, Options{})
 			if n := ok(r, "early", "shop"); n != 3 {
 				t.Errorf("before it, %d of 3 flows are ok", n)
 			}
-			if n := ok(r, "last", "shop"); n != 3*late {
-				t.Errorf("after it has healed, %d of %d flows are ok", n, 3*late)
+			if n := ok(r, "last", "shop"); n != 3*lateFlows {
+				t.Errorf("after it has healed, %d of %d flows are ok", n, 3*lateFlows)
 			}
 			if got := [2]int{ok(r, "late", "shop.1"), ok(r, "late", "shop.3")}; got != [2]int{c.late1, c.late3} {
 				t.Errorf("while it lasts, %v flows of shops 1 and 3 are ok, want %d and %d", got, c.late1, c.late3)
