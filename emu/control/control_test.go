@@ -368,6 +368,48 @@ func TestDirectoryGone(t *testing.T) {
 	}
 }
 
+// The last lab takes the directory along, whoever comes at that moment gets another
+// one, and a directory that the user chose stays.
+func TestLastOneOut(t *testing.T) {
+	t.Setenv(RuntimeEnv, "")
+	home := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", home)
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			name := fmt.Sprintf("lab%d", i)
+			for range 50 {
+				c, err := Listen(name)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !alive(&Lab{name, filepath.Join(home, "homeward")}) {
+					t.Errorf("%s is not found", name)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if left, err := os.ReadDir(home); len(left) != 0 || err != nil {
+		t.Errorf("left %v, %v, want nothing", left, err)
+	}
+	dir := place(t)
+	c, err := Listen("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("the user's own directory: %v", err)
+	}
+}
+
 func TestLongDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
 	t.Setenv(RuntimeEnv, dir)

@@ -83,13 +83,22 @@ func user() int {
 	return own
 }
 
+// mostTries to make a directory that the last lab takes along as it ends: enough for
+// labs that end and begin at once.
+const mostTries = 10
+
 // private makes a directory if need be and says whether it is this user's
 // alone: a socket in another's directory could be anybody's.
-func private(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+func private(dir string) (err error) {
+	for range mostTries {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err = ours(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	return ours(dir)
+	return err
 }
 
 func ours(dir string) error {
@@ -145,6 +154,16 @@ func locked(dir string, f func() error) error {
 	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", dir, err)
 	}
+	locked, err := d.Stat()
+	if err != nil {
+		return err
+	}
+	// Who waited may have waited for one who took the directory away.
+	if named, err := os.Stat(dir); err != nil {
+		return err
+	} else if !os.SameFile(locked, named) {
+		return &fs.PathError{Op: "lock", Path: dir, Err: fs.ErrNotExist}
+	}
 	return f()
 }
 
@@ -175,21 +194,26 @@ func Listen(name string) (*Claim, error) {
 			return nil, &TakenError{name}
 		}
 	}
-	dir, err := own()
-	if err != nil {
-		return nil, err
+	for tries := 0; ; tries++ {
+		dir, err := own()
+		if err != nil {
+			return nil, err
+		}
+		c := &Claim{name: name, dir: dir}
+		err = locked(dir, func() error {
+			if alive(&Lab{name, dir}) {
+				return &TakenError{name}
+			}
+			if err := remove(dir, name); err != nil {
+				return err
+			}
+			return c.listen()
+		})
+		// The last lab that ended meanwhile took the directory along.
+		if tries == mostTries || !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
 	}
-	c := &Claim{name: name, dir: dir}
-	err = locked(dir, func() error {
-		if alive(&Lab{name, dir}) {
-			return &TakenError{name}
-		}
-		if err := remove(dir, name); err != nil {
-			return err
-		}
-		return c.listen()
-	})
-	return c, err
 }
 
 func (c *Claim) listen() error {
@@ -213,11 +237,21 @@ func (c *Claim) listen() error {
 
 // Close gives the name free. Whoever finds nobody listening finds no file either.
 func (c *Claim) Close() error {
-	err := locked(c.dir, func() error { return remove(c.dir, c.name) })
+	err := locked(c.dir, func() error {
+		defer leave(c.dir)
+		return remove(c.dir, c.name)
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil // somebody removed the whole directory
 	}
 	return errors.Join(err, c.UnixListener.Close(), c.Log.Close())
+}
+
+// leave removes the directory after its last lab, unless the user chose it.
+func leave(dir string) {
+	if os.Getenv(RuntimeEnv) == "" {
+		_ = os.Remove(dir) // which fails while there is another lab
+	}
 }
 
 // remove takes the socket away last: without it the lab is gone, and so must be
@@ -283,9 +317,13 @@ func sweep(l *Lab) (g *Gone, err error) {
 			return nil
 		}
 		words, _ := os.ReadFile(filepath.Join(l.dir, l.Name+logSuffix))
+		defer leave(l.dir)
 		g = &Gone{l.Name, strings.TrimSpace(string(words[max(0, len(words)-lastWords):]))}
 		return remove(l.dir, l.Name)
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // another has swept
+	}
 	return g, err
 }
 
