@@ -22,12 +22,13 @@ const (
 	DropPop                     // the kernel refused to shrink the packet
 	DropStore                   // a header could not be read or written
 	DropNotIP                   // routed into a tunnel, which carries IP only
+	DropNotECT                  // marked in the tunnel, of ends that understand no marks (RFC 6040)
 	counterCount
 )
 
 var counterNames = [counterCount]string{
 	"encapsulated", "decapsulated", "pushed_again", "clamped", "consumed",
-	"drop_no_encap", "drop_too_long", "drop_push", "drop_pop", "drop_store", "drop_not_ip",
+	"drop_no_encap", "drop_too_long", "drop_push", "drop_pop", "drop_store", "drop_not_ip", "drop_not_ect",
 }
 
 // String is the counter's label; those of drops begin with "drop_".

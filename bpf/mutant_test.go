@@ -77,6 +77,12 @@ var mutants = []mutant{
 	{"SYN that the hub does not see", "progress.h", "in->flags & (TCP_SYN | TCP_FIN | TCP_RST)", "in->flags & (TCP_FIN | TCP_RST)"},
 	{"an outer header that may be cut", "outer.h", "ip->frag_off = bpf_htons(IP_DF);", "ip->frag_off = 0;"},
 	{"an outer length without the key", "outer.h", "bpf_htons(outer_size(v) + v->in.len)", "bpf_htons(24 + v->in.len)"},
+	{"an outer header that is silent of congestion", "outer.h", "bpf_htons(0x4500 | v->ecn)", "bpf_htons(0x4500)"},
+	{"a mark that is lost with the tunnel", "outer.h", "v->ecn != v->in.ecn && !remark(data, end, v)", "false"},
+	{"a mark left out of a checksum", "ecn.h", "(__u16)~bpf_htons(old) + bpf_htons(ip->tos)", "0"},
+	{"a mark on what understands none", "ingress.h", "if (v->ecn == ECN_DROP)", "if (false)"},
+	{"ECT(1) on the outside forgotten", "ecn.h", "0x3334321031103210ULL", "0x3334321032103210ULL"},
+	{"the traffic class of the other family", "ecn.h", "(ip[0] >> 3 & ECN_SHIFT6)", "0"},
 	{"the other protocol type", "outer.h", "g->protocol = inner_type(v);", "g->protocol = bpf_htons(ETH_P_IP);"},
 }
 

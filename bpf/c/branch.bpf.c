@@ -57,8 +57,8 @@ int into_tunnel(struct __sk_buff *skb)
 
 /* ours says whether the packet is of this tunnel, exactly: addresses, key or
  * no key, no checksum, no sequence number, IPv4 or IPv6 inside: the Ethernet
- * type of that, or 0. */
-static __always_inline __be16 ours(struct __sk_buff *skb)
+ * type of that, or 0. ecn is what its outer header says of congestion. */
+static __always_inline __be16 ours(struct __sk_buff *skb, __u8 *ecn)
 {
 	struct gre_header g = {};
 	struct iphdr ip;
@@ -75,6 +75,7 @@ static __always_inline __be16 ours(struct __sk_buff *skb)
 		return 0;
 	if (tunnel_has_key && g.key != tunnel_key)
 		return 0;
+	*ecn = ip.tos & ECN_MASK;
 	return g.protocol;
 }
 
@@ -82,10 +83,14 @@ static __always_inline __be16 ours(struct __sk_buff *skb)
 SEC("tcx/ingress")
 int from_tunnel(struct __sk_buff *skb)
 {
-	__be16 type = ours(skb);
+	__u32 inner = ETH_HLEN + sizeof(struct iphdr) + gre_size(tunnel_has_key);
+	__u8 ecn = ECN_NOT_ECT;
+	__be16 type = ours(skb, &ecn);
 
 	if (!type)
 		return HW_NEXT;
+	if (!unwrap_ecn(skb, ecn, inner, type == bpf_htons(ETH_P_IPV6)))
+		return drop(COUNT_DROP_NOT_ECT);
 	if (!pop_gre(skb, tunnel_has_key, type))
 		return HW_DROP;
 	clamp_mss(skb, ETH_HLEN, tunnel_mss, tunnel_mss6);

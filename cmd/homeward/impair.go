@@ -148,15 +148,15 @@ func printChanged(w io.Writer, wires []control.Wire, all bool) {
 func printImpaired(w io.Writer, on string, wires []control.Wire, all bool) {
 	t := &table{
 		title:  "Links that are no plain wires",
-		header: []string{"LINK", "", "ASKED", "TOOK", "LOST", "OF", "UNASKED", "BY"},
-		loose:  map[int]bool{3: true, 4: true, 5: true, 6: true, 7: true},
+		header: []string{"LINK", "", "ASKED", "TOOK", "LOST", "MARKED", "OF", "UNASKED", "BY"},
+		loose:  map[int]bool{3: true, 4: true, 5: true, 6: true, 7: true, 8: true},
 	}
 	for i := range wires {
 		v := &wires[i]
 		if len(v.Asked) == 0 && !v.Degraded {
 			continue
 		}
-		t.add(v.Name, v.Direction, askedText(v), tookText(v), number(v.Lost, v.Packets > 0), number(v.Packets, v.Packets > 0), number(v.Unasked, v.Unasked > 0), byText(v.By, v.Since))
+		t.add(v.Name, v.Direction, askedText(v), tookText(v), number(v.Lost, v.Packets > 0), number(v.Marked, v.Marked > 0), number(v.Packets, v.Packets > 0), number(v.Unasked, v.Unasked > 0), byText(v.By, v.Since))
 	}
 	switch {
 	case len(t.rows) == 0 && on != "":

@@ -45,6 +45,7 @@ func impairment(c impair.Config) string {
 	say("corrupt", share(c.Corrupt), c.Corrupt > 0)
 	say("rate", c.Rate.String(), c.Rate > 0)
 	say("queue", c.Queue.String(), c.Queue > 0)
+	say("marks after", round(c.CEThreshold), c.CEThreshold > 0)
 	say("rate by", "a trace", c.Trace != nil)
 	if all == nil {
 		return "plain"

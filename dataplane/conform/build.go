@@ -76,6 +76,16 @@ func sumHeader(b []byte) {
 	put16(b[10:], ^checksum.Checksum(b[:n], 0))
 }
 
+// setECN writes what an IP header says of congestion.
+func setECN(b []byte, ecn byte) {
+	if b[0]>>4 == 6 {
+		b[1] = b[1]&^0x30 | ecn<<4
+		return
+	}
+	b[1] = b[1]&^3 | ecn
+	sumHeader(b)
+}
+
 // tcp is a segment, now and then with options.
 func (p *builder) tcp(r Chance, flags uint8, seq, ack uint32) []byte {
 	var options []byte

@@ -158,6 +158,11 @@ func Run(chance Chance, n int, w *World, law, other Server, clock func() vt.Inst
 // Cases are the names of all kinds of packets and of all ways to spoil one.
 func Cases() []string {
 	names := []string{"syn up", "syn-ack down", "tcp up", "tcp down", "odd tcp up", "odd tcp down", "udp up", "udp down", "echo up", "echo down", "other transport down", "other remote down", "edge address up", "edge port down"}
+	for i := range 16 {
+		if inner, outer := i/4, i%4; inner != outer {
+			names = append(names, fmt.Sprintf("ECN %d in %d", inner, outer))
+		}
+	}
 	for i := range innerSpoils {
 		names = append(names, innerSpoils[i].name)
 	}

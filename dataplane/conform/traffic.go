@@ -2,6 +2,7 @@ package conform
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -147,6 +148,8 @@ func (g *traffic) next() packetCase {
 	} else {
 		inner = g.fromRemote(&c, t)
 	}
+	ecn := g.ecn()
+	setECN(inner, ecn)
 	switch {
 	case g.w.Offloads && g.once(2) && g.undone(&c, inner):
 	case g.once(6):
@@ -157,10 +160,28 @@ func (g *traffic) next() packetCase {
 	} else {
 		c.packet = g.byInternet(&c, inner)
 	}
-	if g.once(12) && c.offload == (pkt.Offload{}) {
+	single := c.offload == (pkt.Offload{})
+	if len(c.packet) > len(inner) { // in a tunnel, on which it may have been marked
+		if g.once(4) && single {
+			ecn = c.isMarked(ecn, g.ecn())
+		}
+		setECN(c.packet, ecn)
+	}
+	if g.once(12) && single {
 		g.spoilOuter(&c)
 	}
 	return c
+}
+
+// ecn is what an IP header may say of congestion, ECT(0) the most often.
+func (g *traffic) ecn() byte { return one[byte](g.Chance, 0, 0, 1, 2, 2, 2, 3) }
+
+// isMarked names a packet whose outer header says something else than the inner.
+func (c *packetCase) isMarked(inner, outer byte) byte {
+	if inner != outer {
+		c.names = append(c.names, fmt.Sprintf("ECN %d in %d", inner, outer))
+	}
+	return outer
 }
 
 // undone leaves the transport checksum of a packet to somebody else, and says so.

@@ -40,6 +40,7 @@ const (
 	OffRampOnly
 	EgressDown
 	EgressSilent
+	NotECT
 	reasons
 )
 
@@ -77,6 +78,7 @@ var words = [Count]struct{ label, about string }{
 	OffRampOnly:      {"off_ramp_only", "a packet of its own from a private network that only answers"},
 	EgressDown:       {"egress_down", "the place that the flow has to leave from is down, and its policy names no other (SEMANTICS 6.2)"},
 	EgressSilent:     {"egress_silent", "the server that the flow has to leave from did not answer"},
+	NotECT:           {"not_ect", "marked as congested in its tunnel, and its ends understand no marks (RFC 6040 section 4.2)"},
 }
 
 // String is the metric label: lower case, words joined by underscores.

@@ -157,6 +157,9 @@ func (h *Hub) receive(in *Packet, w *work) {
 	default:
 		w.data = in.Data[:o.Len]
 		w.reason = h.decapsulate(w, &o, dst, in.Internal)
+		if w.reason == drop.None && w.event == 0 && !tunnel.Unwrapped(pkt.ECNOf(in.Data), w.data) {
+			w.reason = drop.NotECT
+		}
 		h.received(w)
 	}
 }

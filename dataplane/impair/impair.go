@@ -6,7 +6,7 @@
 // when it comes out at the other end, if at all. It holds no packet; the lab
 // and the simulator do. A packet goes through, in this order:
 //
-//	arrives ─▶ queue (drop-tail) ─▶ transmitter (rate or trace) ─▶ loss ─▶ corrupt, duplicate ─▶ delay + jitter, or overtakes ─▶ comes out
+//	arrives ─▶ queue (drop-tail, marks) ─▶ transmitter (rate or trace) ─▶ loss ─▶ corrupt, duplicate ─▶ delay + jitter, or overtakes ─▶ comes out
 //
 // Chance is counter-based (random.go): what happens to the n-th packet depends
 // on the seed, the link, the direction and n, never on the time. So the same
@@ -17,6 +17,7 @@
 package impair
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
@@ -60,6 +61,11 @@ type Config struct {
 	// packet is dropped; a packet that finds nothing before it always passes. 0
 	// means DefaultQueue.
 	Queue unit.Bytes `json:"queue,omitempty"`
+	// CEThreshold marks packets that wait longer than this before their
+	// transmission begins, if their ends understand marks (RFC 3168), as fq_codel's
+	// ce_threshold does; 0 means never. What the queue has no room for is dropped
+	// as ever.
+	CEThreshold time.Duration `json:"ce_threshold,omitempty"`
 	// Trace gives the capacity instead of Rate; nil means none.
 	Trace *Trace `json:"trace,omitempty"`
 }
@@ -114,7 +120,25 @@ func (c *Config) Check() error {
 	if c.Rate != 0 && c.Trace != nil {
 		return fmt.Errorf("%w: a rate and a trace", ErrConfig)
 	}
-	return c.Trace.check()
+	if err := c.Trace.check(); err != nil {
+		return err
+	}
+	return c.checkThreshold()
+}
+
+// checkThreshold refuses a threshold that no packet can ever meet.
+func (c *Config) checkThreshold() error {
+	limit := cmp.Or(c.Queue, DefaultQueue(c.Rate))
+	switch {
+	case c.CEThreshold < 0 || c.CEThreshold > MaxDelay:
+		return fmt.Errorf("%w: ce_threshold %v, want 0 to %v", ErrConfig, c.CEThreshold, MaxDelay)
+	case c.CEThreshold == 0 || c.Trace != nil:
+	case c.Rate == 0:
+		return fmt.Errorf("%w: ce_threshold %v without a rate: nothing waits", ErrConfig, c.CEThreshold)
+	case c.Rate.TxTime(limit) <= c.CEThreshold:
+		return fmt.Errorf("%w: ce_threshold %v, want less than the %v that a full queue of %v takes", ErrConfig, c.CEThreshold, c.Rate.TxTime(limit), limit)
+	}
+	return nil
 }
 
 // Plain reports whether the config asks for nothing.

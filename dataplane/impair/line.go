@@ -25,6 +25,9 @@ type Fate struct {
 	// Flip is the bit to invert, counted from the first bit of the packet; -1
 	// for none. The copy has the same damage.
 	Flip int
+	// Congested says that it waited longer than the threshold: who has the packet
+	// marks it, if its ends understand that (pkt.Mark), and tells Marked.
+	Congested bool
 	// Overtook says that it came out before a packet that arrived earlier may.
 	Overtook bool
 }
@@ -34,6 +37,7 @@ type Counters struct {
 	Packets    uint64 `json:"packets"` // that arrived
 	Lost       uint64 `json:"lost,omitempty"`
 	Overflowed uint64 `json:"overflowed,omitempty"`
+	Marked     uint64 `json:"marked,omitempty"` // as having met congestion, and passed
 	Overtook   uint64 `json:"overtook,omitempty"`
 	Duplicated uint64 `json:"duplicated,omitempty"`
 	Corrupted  uint64 `json:"corrupted,omitempty"`
@@ -73,7 +77,7 @@ func (l *Line) prepare() {
 	l.sender.unfit()
 	c := l.config
 	c.Rate, c.Delay = 0, 0
-	l.steady = c.Plain() && !l.bad
+	l.steady = c.Plain() && c.CEThreshold == 0 && !l.bad
 }
 
 // Set changes what the line does to packets that arrive from now on. Those
@@ -116,16 +120,15 @@ func (l *Line) Send(now vt.Instant, size int) Fate {
 	if c.Jitter > 0 {
 		delay = max(delay+l.jitter(n), 0)
 	}
+	f.Congested = c.CEThreshold > 0 && l.sender.begins(c, now).Sub(now) > c.CEThreshold
 	leaves, ok := l.sender.send(c, now, unit.Bytes(size))
 	switch {
 	case !ok:
 		l.count.Overflowed++
-		f.End = Overflow
-		return f
+		return Fate{End: Overflow, Flip: -1}
 	case lost:
 		l.count.Lost++
-		f.End = Lost
-		return f
+		return Fate{End: Lost, Flip: -1}
 	}
 	if c.Corrupt > 0 && size > 0 {
 		if a, b := l.stream.draw(forCorrupt, n); unitOf(a) < c.Corrupt {
@@ -146,6 +149,9 @@ func (l *Line) Send(now vt.Instant, size int) Fate {
 	f.At = l.order
 	return f
 }
+
+// Marked counts a packet that was marked.
+func (l *Line) Marked() { l.count.Marked++ }
 
 // Steady reports whether nothing is left to chance now: packets have their rate
 // and delay. Then Steadily says the same as Send, in fewer words.

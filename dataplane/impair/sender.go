@@ -49,6 +49,15 @@ func (s *sender) rate(now vt.Instant) (leaves vt.Instant, ok bool) {
 	return s.idle, true
 }
 
+// begins is when the transmission of a packet would begin that arrives now.
+func (s *sender) begins(c *Config, now vt.Instant) vt.Instant {
+	if c.Trace == nil {
+		return max(s.idle, now)
+	}
+	first := c.Trace.first(vt.Instant(now.Sub(s.start)))
+	return max(now, s.start.Add(time.Duration(c.Trace.at(max(s.next, first)))))
+}
+
 // unfit forgets what fit computed: the rate or the queue is another.
 func (s *sender) unfit() { s.size = -1 }
 

@@ -56,6 +56,8 @@ const (
 	PSH
 	ACK
 	URG
+	ECE // RFC 3168
+	CWR
 )
 
 // Header sizes, bytes.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/homeward-lab/homeward/dataplane/drop"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 )
 
@@ -98,7 +99,8 @@ func (e *Encap) Append(dst, inner []byte) []byte {
 // drivers that write both with one vectored call. Source and destination are of
 // one family. IPv4 goes out with DF and id 0, an atomic datagram by RFC 6864,
 // and UDP in it without checksum; over IPv6 the checksum covers inner, whose own
-// checksums must be complete for that.
+// checksums must be complete for that. What the outer header says of
+// congestion it has from inner (RFC 6040 section 4.1, normal mode).
 func (e *Encap) AppendHeader(dst, inner []byte) []byte {
 	if e.IsZero() {
 		return dst
@@ -115,7 +117,7 @@ func (e *Encap) AppendHeader(dst, inner []byte) []byte {
 	}
 	if e.Dst.Is4() {
 		src, to := e.Src.As4(), e.Dst.As4()
-		head[0], head[6], head[8], head[9] = 0x45, 0x40, ttl, proto
+		head[0], head[1], head[6], head[8], head[9] = 0x45, byte(ECNOf(inner)), 0x40, ttl, proto
 		binary.BigEndian.PutUint16(head[2:], uint16(len(head)+len(inner)))
 		copy(head[12:], src[:])
 		copy(head[16:], to[:])
@@ -124,6 +126,7 @@ func (e *Encap) AppendHeader(dst, inner []byte) []byte {
 		shim = outerIPv6
 		src, to := e.Src.As16(), e.Dst.As16()
 		head[0], head[6], head[7] = 0x60, proto, ttl
+		pkt.SetECN(head, ECNOf(inner))
 		binary.BigEndian.PutUint16(head[4:], uint16(len(head)-outerIPv6+len(inner)))
 		copy(head[8:], src[:])
 		copy(head[24:], to[:])

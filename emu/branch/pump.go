@@ -55,11 +55,12 @@ const (
 	dropOffload
 	dropRefused
 	dropOverflow
+	dropNotECT
 	counts
 )
 
 var countNames = [counts]string{
-	"encapsulated", "decapsulated", "clamped", "drop_not_ip", "drop_offload", "drop_refused", "drop_overflow",
+	"encapsulated", "decapsulated", "clamped", "drop_not_ip", "drop_offload", "drop_refused", "drop_overflow", "drop_not_ect",
 }
 
 // startPump opens the sockets in the calling thread's namespace.
@@ -168,6 +169,10 @@ func (p *pump) in(packet []byte, h afpacket.Header) {
 		return
 	}
 	inner := packet[at:]
+	if !tunnel.Unwrapped(pkt.ECNOf(packet), inner) {
+		p.count[dropNotECT].Add(1)
+		return
+	}
 	p.clamp(inner, off)
 	p.inside.tx.Whole(inner, off, 0)
 	p.count[decapsulated].Add(1)

@@ -71,12 +71,13 @@ const (
 	dropUnsent
 	dropUndelivered
 	dropOverflow
+	dropNotECT
 	counters
 )
 
 var countNames = [counters]string{
 	"sent", "received", "contexts", "answers", "clamped", "waited", "drop_waiting", "drop_refused",
-	"drop_not_ip", "drop_offload", "drop_junk", "drop_unsent", "drop_undelivered", "drop_overflow",
+	"drop_not_ip", "drop_offload", "drop_junk", "drop_unsent", "drop_undelivered", "drop_overflow", "drop_not_ect",
 }
 
 func (p *pump) now() vt.Instant { return vt.Instant(time.Since(p.birth)) }
@@ -185,7 +186,7 @@ func (p *pump) send(packet []byte) {
 
 // write puts a datagram into the current socket.
 func (p *pump) write(datagram []byte) {
-	narrower, err := udp.Send(p.sockets[p.client.Current()], datagram)
+	narrower, err := udp.Send(p.sockets[p.client.Current()], datagram, tunnel.ECNOf(datagram))
 	if err != nil {
 		p.count[dropUnsent].Add(1)
 	}
@@ -220,7 +221,7 @@ func (p *pump) measure() {
 func (p *pump) in() error {
 	now := p.now()
 	for _, b := range p.buffers {
-		n, ok, err := udp.Receive(p.sockets[p.client.Current()], b)
+		n, ecn, ok, err := udp.Receive(p.sockets[p.client.Current()], b)
 		if err == unix.EMSGSIZE {
 			// At once, as a tunnel of the kernel's would know: who learned of it by the
 			// next packet that is too big would have lost that one.
@@ -233,15 +234,15 @@ func (p *pump) in() error {
 		if !ok {
 			break
 		}
-		p.take(now, b[:n])
+		p.take(now, b[:n], ecn)
 	}
 	p.tx.Flush()
 	p.count[dropUndelivered].Store(p.tx.Sent().Lost())
 	return nil
 }
 
-// take handles one datagram.
-func (p *pump) take(now vt.Instant, datagram []byte) {
+// take handles one datagram; ecn is what its header said of congestion.
+func (p *pump) take(now vt.Instant, datagram []byte, ecn pkt.ECN) {
 	was := p.client.State()
 	switch v := p.client.Receive(now, datagram); {
 	case v == connected.Junk:
@@ -249,6 +250,8 @@ func (p *pump) take(now vt.Instant, datagram []byte) {
 	case v == connected.Answer:
 		p.count[answers].Add(1)
 		p.settle(was)
+	case !tunnel.Unwrapped(ecn, datagram):
+		p.count[dropNotECT].Add(1)
 	case p.nat != nil && !p.translated(p.nat.FromTunnel(now, datagram, pkt.Offload{})):
 	default:
 		p.clamp(datagram, pkt.Offload{})

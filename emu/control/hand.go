@@ -48,10 +48,12 @@ type Wire struct {
 	// By is who asked for it by hand, and when; empty where the file did.
 	By    string    `json:"by,omitempty"`
 	Since time.Time `json:"since,omitzero"`
-	// Since the last change: packets that came, those lost as asked and those
-	// lost unasked, and how long a sample of those that passed took.
+	// Since the last change: packets that came, those lost as asked, those marked
+	// as having met congestion and those lost unasked, and how long a sample of those
+	// that passed took.
 	Packets  uint64       `json:"packets"`
 	Lost     uint64       `json:"lost"`
+	Marked   uint64       `json:"marked,omitempty"`
 	Unasked  uint64       `json:"unasked,omitempty"`
 	Measured record.Times `json:"measured"`
 }

@@ -56,11 +56,12 @@ const (
 	dropUnsent
 	dropUndelivered
 	dropOverflow
+	dropNotECT
 	counters
 )
 
 var countNames = [counters]string{
-	"sent", "received", "drop_not_ip", "drop_offload", "drop_junk", "drop_unknown", "drop_unsent", "drop_undelivered", "drop_overflow",
+	"sent", "received", "drop_not_ip", "drop_offload", "drop_junk", "drop_unknown", "drop_unsent", "drop_undelivered", "drop_overflow", "drop_not_ect",
 }
 
 // Descriptors implements loop.Worker.
@@ -122,7 +123,7 @@ func (p *pump) wrap(o *port, out int, packet []byte) {
 	b := p.scratch[:size]
 	tunnel.PutGUE(b, o.context, packet)
 	copy(b[tunnel.GUEHeaderLen:], packet)
-	switch _, err := udp.Send(out, b); err {
+	switch _, err := udp.Send(out, b, tunnel.ECNOf(packet)); err {
 	case nil:
 		p.count[sent].Add(1)
 		return
@@ -147,14 +148,14 @@ func (p *pump) refuse(o *port, out int, packet []byte) {
 // back takes a batch of what servers sent to the sites.
 func (p *pump) back() error {
 	for _, b := range p.buffers {
-		n, ok, err := udp.Receive(p.in, b)
+		n, ecn, ok, err := udp.Receive(p.in, b)
 		if err != nil {
 			return fmt.Errorf("from the servers: %w", err)
 		}
 		if !ok {
 			break
 		}
-		p.unwrap(b[:n])
+		p.unwrap(b[:n], ecn)
 	}
 	undelivered := uint64(0)
 	for _, o := range p.order {
@@ -165,8 +166,9 @@ func (p *pump) back() error {
 	return nil
 }
 
-// unwrap puts a packet on the link of the site that its context names.
-func (p *pump) unwrap(datagram []byte) {
+// unwrap puts a packet on the link of the site that its context names; ecn is what
+// the datagram's header said of congestion.
+func (p *pump) unwrap(datagram []byte, ecn pkt.ECN) {
 	h, reason := tunnel.ParseGUE(datagram)
 	if reason != drop.None || !h.Context.Return || tunnel.CheckConnected(datagram[h.Len:]) != drop.None {
 		p.count[dropJunk].Add(1)
@@ -175,6 +177,10 @@ func (p *pump) unwrap(datagram []byte) {
 	o := p.ports[h.Context.OnRamp]
 	if o == nil || o.context.Tenant != h.Context.Tenant {
 		p.count[dropUnknown].Add(1)
+		return
+	}
+	if !tunnel.Unwrapped(ecn, datagram[h.Len:]) {
+		p.count[dropNotECT].Add(1)
 		return
 	}
 	o.tx.Whole(datagram[h.Len:], pkt.Offload{}, 0)

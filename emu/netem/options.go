@@ -81,6 +81,7 @@ func Refused(c impair.Config) error {
 	say(c.Jitter > 0 && c.Rate > 0, "jitter with rate: a late packet would keep the transmitter from sending")
 	say(c.Reorder > 0 && c.Rate > 0, "reorder with rate: what overtakes would not be transmitted")
 	say(c.Reorder > 0 && c.Reorder < 1 && c.ReorderGap > 1, "reorder_gap with a reorder below 100%: it counts from the last that overtook")
+	say(c.CEThreshold > 0, "ce_threshold: its ecn marks what chance would lose, not what waits")
 	say(c.Loss > 0 && c.Duplicate > 0, "duplicate with loss: one copy of a lost packet would pass")
 	if why == nil {
 		return nil

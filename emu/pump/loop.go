@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 )
 
@@ -202,6 +203,9 @@ func (l *loop) take(index int32, w *way, frame []byte) {
 		return
 	}
 	w.asked.add(fate.At.Sub(vt.Instant(w.latest)))
+	if fate.Congested && pkt.Mark(frame[ethernet:]) {
+		w.model.Marked()
+	}
 	if fate.Flip >= 0 {
 		frame[ethernet+fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)
 	}

@@ -88,7 +88,7 @@ func wireOf(w *run.Wire, name string) control.Wire {
 	out := control.Wire{
 		Link: w.Link.ID, Name: name, Class: w.Link.Class, From: w.Link.A.Node, To: w.Link.B.Node, Direction: "up",
 		Asked: map[string]string{}, Degraded: w.Degraded, By: w.By, Since: w.Since,
-		Packets: w.Packets, Lost: w.Lost, Unasked: w.Unasked, Measured: w.Measured,
+		Packets: w.Packets, Lost: w.Lost, Unasked: w.Unasked, Marked: w.Marked, Measured: w.Measured,
 	}
 	if w.Direction == impair.BA {
 		out.From, out.To, out.Direction = out.To, out.From, "down"

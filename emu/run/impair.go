@@ -67,9 +67,9 @@ type Wire struct {
 	By    string
 	Since time.Time
 	// Since it was changed last: packets that came, those lost as asked, those
-	// lost unasked, and how long a sample of those that passed took.
-	Packets, Lost, Unasked uint64
-	Measured               record.Times
+	// lost unasked, those marked, and how long a sample of those that passed took.
+	Packets, Lost, Unasked, Marked uint64
+	Measured                       record.Times
 }
 
 // Wires are both directions of all links that the lab carries packets across by
@@ -93,7 +93,7 @@ func (l *Lab) Wires() ([]Wire, error) {
 			Link: link, Direction: c.Direction, Asked: w.words(link, c.Direction), Degraded: w.degraded != nil, By: w.by, Since: w.since,
 			Packets: c.Model.Packets - w.before.Packets,
 			Lost:    c.Model.Lost + c.Model.Overflowed - w.before.Lost - w.before.Overflowed,
-			Unasked: c.Unasked() - w.silent, Measured: times(seen[i].Fresh),
+			Unasked: c.Unasked() - w.silent, Marked: c.Model.Marked - w.before.Marked, Measured: times(seen[i].Fresh),
 		}
 	}
 	return all, nil

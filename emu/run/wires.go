@@ -130,7 +130,7 @@ func (r *runner) measured() ([]record.Wire, error) {
 		l := ends[c.Link]
 		w := record.Wire{
 			Link: c.Link, From: l.A.Node, To: l.B.Node,
-			Packets: int64(c.Model.Packets), Lost: int64(c.Model.Lost), Overflowed: int64(c.Model.Overflowed),
+			Packets: int64(c.Model.Packets), Lost: int64(c.Model.Lost), Overflowed: int64(c.Model.Overflowed), Marked: int64(c.Model.Marked),
 			Overtook: int64(c.Model.Overtook), Duplicated: int64(c.Model.Duplicated), Corrupted: int64(c.Model.Corrupted),
 			Unasked: unasked(r.plan.Faults, &c), Asked: times(c.Asked), Measured: times(seen[i].Times),
 		}

@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 )
 
 // buffer is asked for a socket's queues: a burst of a whole window, cut into
@@ -43,12 +45,15 @@ func Open(local netip.AddrPort) (fd int, err error) {
 }
 
 func configure(fd, family int) error {
-	level, option := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
+	level, option, class := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_RECVTOS
 	if family == unix.AF_INET6 {
-		level, option = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
+		level, option, class = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_RECVTCLASS
 	}
 	if err := unix.SetsockoptInt(fd, level, option, unix.IP_PMTUDISC_DO); err != nil {
 		return fmt.Errorf("don't fragment: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, level, class, 1); err != nil {
+		return fmt.Errorf("be told of congestion: %w", err)
 	}
 	for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF, unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, buffer) == nil {
@@ -78,10 +83,11 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 
 // Send puts a datagram into a connected socket. An error says that it was not
 // sent: too long for the path is EMSGSIZE, a full queue EAGAIN. narrower says that
-// the path takes less than it did, of this datagram or of an earlier one.
-func Send(fd int, datagram []byte) (narrower bool, err error) {
+// the path takes less than it did, of this datagram or of an earlier one. ecn is
+// what its header says of congestion.
+func Send(fd int, datagram []byte, ecn pkt.ECN) (narrower bool, err error) {
 	for {
-		_, err := unix.Write(fd, datagram)
+		err := write(fd, datagram, ecn)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.ECONNREFUSED: // of an earlier datagram, and told once
@@ -115,19 +121,20 @@ func PathMTU(fd int) (int, error) {
 // Receive takes the next datagram, cut off if b is shorter; ok is false if there
 // is none now. EMSGSIZE is no failure: the kernel has heard that the path of a
 // connected socket takes less than it did (RFC 1191), and there may be datagrams.
-func Receive(fd int, b []byte) (n int, ok bool, err error) {
+// ecn is what its header said of congestion.
+func Receive(fd int, b []byte) (n int, ecn pkt.ECN, ok bool, err error) {
 	for {
-		n, err := unix.Read(fd, b)
+		n, ecn, err := read(fd, b)
 		switch err {
 		case nil:
-			return n, true, nil
+			return n, ecn, true, nil
 		case unix.EINTR, unix.ECONNREFUSED: // the latter told once, of an ICMP error
 		case unix.EMSGSIZE:
-			return 0, false, err
+			return 0, 0, false, err
 		case unix.EAGAIN:
-			return 0, false, nil
+			return 0, 0, false, nil
 		default:
-			return 0, false, fmt.Errorf("receive: %w", err)
+			return 0, 0, false, fmt.Errorf("receive: %w", err)
 		}
 	}
 }

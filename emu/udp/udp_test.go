@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/emu/labtest"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/udp"
@@ -66,19 +67,19 @@ func up(name string) error {
 func TestDatagrams(t *testing.T) {
 	_, a, b := pair(t)
 	buf := make([]byte, 5)
-	if n, ok, err := udp.Receive(b, buf); n != 0 || ok || err != nil {
+	if n, _, ok, err := udp.Receive(b, buf); n != 0 || ok || err != nil {
 		t.Errorf("Receive of nothing = %d, %v, %v", n, ok, err)
 	}
 	for _, d := range []string{"one", "", "two and more"} {
-		if _, err := udp.Send(a, []byte(d)); err != nil {
+		if _, err := udp.Send(a, []byte(d), pkt.NotECT); err != nil {
 			t.Fatal(err)
 		}
-		n, ok, err := udp.Receive(b, buf)
+		n, _, ok, err := udp.Receive(b, buf)
 		if want := d[:min(len(d), 5)]; string(buf[:n]) != want || !ok || err != nil {
 			t.Errorf("Receive = %q, %v, %v; want %q", buf[:n], ok, err, want)
 		}
 	}
-	if _, _, err := udp.Receive(-1, buf); !errors.Is(err, unix.EBADF) {
+	if _, _, _, err := udp.Receive(-1, buf); !errors.Is(err, unix.EBADF) {
 		t.Errorf("Receive of no socket = %v, want EBADF", err)
 	}
 }
@@ -86,13 +87,13 @@ func TestDatagrams(t *testing.T) {
 // A datagram that would have to be cut is not sent.
 func TestNothingIsFragmented(t *testing.T) {
 	_, a, b := pair(t)
-	if _, err := udp.Send(a, make([]byte, 1<<16-28)); !errors.Is(err, unix.EMSGSIZE) {
+	if _, err := udp.Send(a, make([]byte, 1<<16-28), pkt.NotECT); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("Send of more than the link holds = %v, want EMSGSIZE", err)
 	}
-	if _, err := udp.Send(a, []byte("short")); err != nil {
+	if _, err := udp.Send(a, []byte("short"), pkt.NotECT); err != nil {
 		t.Fatal(err)
 	}
-	if n, ok, _ := udp.Receive(b, make([]byte, 10)); n != 5 || !ok {
+	if n, _, ok, _ := udp.Receive(b, make([]byte, 10)); n != 5 || !ok {
 		t.Errorf("Receive = %d, %v; want the short one", n, ok)
 	}
 }
@@ -104,13 +105,13 @@ func TestLostIsCounted(t *testing.T) {
 	}
 	const most = 1000
 	for range most {
-		if _, err := udp.Send(a, make([]byte, 1000)); err != nil {
+		if _, err := udp.Send(a, make([]byte, 1000), pkt.NotECT); err != nil {
 			t.Fatal(err)
 		}
 	}
 	kept := uint64(0)
 	for {
-		_, ok, err := udp.Receive(b, make([]byte, 1000))
+		_, _, ok, err := udp.Receive(b, make([]byte, 1000))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,11 +132,11 @@ func TestRefusalOfAnEarlierDatagram(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := udp.Send(a, []byte("?")); err != nil {
+		if _, err := udp.Send(a, []byte("?"), pkt.NotECT); err != nil {
 			t.Errorf("Send = %v", err)
 		}
 	}
-	if _, ok, err := udp.Receive(a, make([]byte, 10)); ok || err != nil {
+	if _, _, ok, err := udp.Receive(a, make([]byte, 10)); ok || err != nil {
 		t.Errorf("Receive = %v, %v; want nothing", ok, err)
 	}
 	if _, err := udp.Open(netip.MustParseAddrPort("192.0.2.1:0")); err == nil {
@@ -156,8 +157,8 @@ func TestNarrowerPath(t *testing.T) {
 				var narrower bool
 				var err error
 				if asks == "Send" {
-					narrower, err = udp.Send(a, []byte("goes out"))
-				} else if _, _, err = udp.Receive(a, buf); err == unix.EMSGSIZE {
+					narrower, err = udp.Send(a, []byte("goes out"), pkt.NotECT)
+				} else if _, _, _, err = udp.Receive(a, buf); err == unix.EMSGSIZE {
 					narrower, err = true, nil
 				}
 				if narrower != told || err != nil {

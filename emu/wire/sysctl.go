@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // setting is one kernel parameter of a namespace.
@@ -86,6 +87,9 @@ func settings(n *plan.Node, withV6 bool) []setting {
 			setting{"net.ipv4.tcp_mtu_probing", "0", false},
 			setting{"net.ipv4.tcp_rmem", fmt.Sprintf("4096\t%d\t%d", plan.ReceiveBuffer, plan.ReceiveBuffer), true}, // Linux 4.15
 		)
+	}
+	if v, asked := map[string]string{spec.ECNOff: "0", spec.ECNRequest: "1"}[n.TCPECN]; asked {
+		s = append(s, setting{"net.ipv4.tcp_ecn", v, false})
 	}
 	// Errors are part of what is measured: none may be held back.
 	return append(s,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -143,6 +144,19 @@ func Announced(run *record.Run, addresses map[string]bool) int {
 	return len(blocks) * block
 }
 
+// links adds what impaired links did to packets, nothing where there are none.
+func (v values) links(wires []record.Wire) {
+	marked, overflowed, p50, p99 := 0, 0, int64(0), int64(0)
+	for i := range wires {
+		w := &wires[i]
+		marked, overflowed = marked+int(w.Marked), overflowed+int(w.Overflowed)
+		p50, p99 = max(p50, w.Asked.P50Ns), max(p99, w.Asked.P99Ns)
+	}
+	v["links.marked"], v["links.overflowed"] = value{v: marked}, value{v: overflowed}
+	ms := func(ns int64) value { return value{v: float64(ns) / float64(time.Millisecond)} }
+	v["links.took_ms.p50"], v["links.took_ms.p99"] = ms(p50), ms(p99)
+}
+
 // totals adds what is not of one traffic. Without any server's counters, what
 // comes from servers has no value.
 func (v values) totals(run *record.Run, a *account) {
@@ -154,6 +168,7 @@ func (v values) totals(run *record.Run, a *account) {
 		crossed.Packets, crossed.Bytes = crossed.Packets+b.Packets, crossed.Bytes+b.Bytes
 	}
 	v["backbone.packets"], v["backbone.bytes"] = value{v: int(crossed.Packets)}, value{v: int(crossed.Bytes)}
+	v.links(run.Metrics.Wires)
 	v["sessions.total"] = value{v: a.sessions}
 	v["sessions.refused"] = value{v: a.refused}
 

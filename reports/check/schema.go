@@ -84,7 +84,7 @@ type schema map[string]def
 
 // globals are the objects that are not traffic.
 func globals() []string {
-	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub", "config", "backbone"}
+	return []string{"all", "egress", "drops", "sessions", "route_lookups", "hub", "config", "backbone", "links"}
 }
 
 // trafficMeasures are those of a traffic id, and of all.
@@ -140,6 +140,10 @@ func newSchema(spec EnvSpec, vs bool) schema {
 		"egress.announced":          {typ: integer, grows: true, about: "addresses of the blocks announced for them"},
 		"backbone.packets":          {typ: integer, grows: true, about: "packets between datacenters"},
 		"backbone.bytes":            {typ: integer, grows: true, about: "bytes between datacenters"},
+		"links.marked":              {typ: integer, grows: true, about: "packets that impaired links marked as having met congestion (ECN)"},
+		"links.took_ms.p50":         {typ: number, unit: " ms", about: "what half of the packets took at most through the slowest impaired link, in ms"},
+		"links.took_ms.p99":         {typ: number, unit: " ms", about: "what 99 of a hundred packets took at most through the slowest impaired link, in ms"},
+		"links.overflowed":          {typ: integer, grows: true, about: "packets that found the queue of a link full"},
 		"sessions.total":            {typ: integer, grows: true, about: "records of the session log"},
 		"sessions.refused":          {typ: integer, grows: true, about: "sessions that were not set up"},
 		"route_lookups.returning":   {typ: integer, grows: true, about: "route look-ups for replies; none with ARR (ARR-2)"},

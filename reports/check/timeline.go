@@ -151,7 +151,7 @@ const moves = "arr_failover"
 func (s schema) timed(name string) bool {
 	head, rest, _ := strings.Cut(name, ".")
 	switch head {
-	case "config", "route_lookups", "backbone":
+	case "config", "route_lookups", "backbone", "links":
 		return false
 	case "hub":
 		return rest == moves

@@ -11,6 +11,7 @@ type Wire struct {
 	Packets    int64 `json:"packets"`
 	Lost       int64 `json:"lost,omitempty"`
 	Overflowed int64 `json:"overflowed,omitempty"` // found the queue full
+	Marked     int64 `json:"marked,omitempty"`     // as having met congestion
 	Overtook   int64 `json:"overtook,omitempty"`
 	Duplicated int64 `json:"duplicated,omitempty"`
 	Corrupted  int64 `json:"corrupted,omitempty"`

@@ -156,6 +156,8 @@ type Stack struct {
 	entity engine.Entity
 	// seen: answers on this host's wire are looked at.
 	seen bool
+	// ECN is what its TCP does about congestion notification.
+	ECN tcp.ECN
 	// asks are the flows of this host, by what an answer to them looks like.
 	asks map[socket]*datagrams
 	// streams are the connections of this host.

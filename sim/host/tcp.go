@@ -56,7 +56,7 @@ func (s *Stack) startTCP(flow int, at vt.Instant) error {
 
 // config is the stack's for a connection to an address.
 func (s *Stack) config(to netip.Addr, seed uint64) tcp.Config {
-	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: uint32(seed >> 16), Congestion: s.env.Congestion, Buffer: plan.ReceiveBuffer, Window: s.env.Window}
+	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: uint32(seed >> 16), Congestion: s.env.Congestion, Buffer: plan.ReceiveBuffer, Window: s.env.Window, ECN: s.ECN}
 }
 
 // headers are those of IP and TCP without options.
@@ -263,6 +263,9 @@ func (x *stream) send(seg *tcp.Segment) {
 	h, b := x.s.env.Pool.NewZero(head+seg.Len, head)
 	size := head - headers(from.Addr()) + pkt.TCPHeader + seg.Len
 	ip := header(b[:0], from.Addr(), to.Addr(), pkt.ProtoTCP, size, true, 0)
+	if seg.ECN != pkt.NotECT {
+		pkt.SetECN(ip, seg.ECN)
+	}
 	l4 := b[len(ip):]
 	clear(l4)
 	binary.BigEndian.PutUint16(l4, from.Port())
@@ -324,7 +327,7 @@ func putOptions(b []byte, s *tcp.Segment) {
 // parseSegment reads a segment, options included.
 func parseSegment(data []byte, m *pkt.Meta) tcp.Segment {
 	l4 := data[m.L4:m.Payload]
-	s := tcp.Segment{Seq: m.Seq, Ack: m.Ack, Flags: m.Flags, Len: m.PayloadLen, Window: binary.BigEndian.Uint16(l4[14:]), Scale: -1}
+	s := tcp.Segment{Seq: m.Seq, Ack: m.Ack, Flags: m.Flags, Len: m.PayloadLen, Window: binary.BigEndian.Uint16(l4[14:]), Scale: -1, ECN: pkt.ECNOf(data)}
 	for o := l4[pkt.TCPHeader:]; len(o) > 0 && o[0] != optionEnd; {
 		if o[0] == optionNop {
 			o = o[1:]

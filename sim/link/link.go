@@ -12,6 +12,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/engine"
 	"github.com/homeward-lab/homeward/sim/packet"
@@ -166,6 +167,9 @@ func (w *Wire) chance(now vt.Instant, h packet.Handle) {
 	if fate.End != impair.Passed {
 		w.lose(h)
 		return
+	}
+	if fate.Congested && pkt.Mark(w.pool.Head(h)) {
+		w.line.Marked()
 	}
 	if fate.Flip >= 0 {
 		w.pool.Data(h)[fate.Flip/8] ^= 0x80 >> (fate.Flip % 8)

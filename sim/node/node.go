@@ -43,10 +43,11 @@ const (
 	Junk                   // not IP, or damaged
 	NotForUs               // nobody here listens
 	Forwarding             // the node forwards nothing
+	NotECT                 // marked in its tunnel, and its ends understand no marks (RFC 6040)
 	Drops
 )
 
-var dropNames = [Drops]string{"no_route", "ttl_expired", "too_big", "malformed", "not_for_us", "not_forwarding"}
+var dropNames = [Drops]string{"no_route", "ttl_expired", "too_big", "malformed", "not_for_us", "not_forwarding", "not_ect"}
 
 // String names the reason in records.
 func (d Drop) String() string { return dropNames[d] }
@@ -127,6 +128,9 @@ func (n *Node) forget() { n.recent, n.lately = [recent]recently{}, netip.Addr{} 
 
 // Count is how many packets were freed for a reason.
 func (n *Node) Count(d Drop) uint64 { return n.count[d] }
+
+// Discard frees a packet for a reason that something at the node found.
+func (n *Node) Discard(h packet.Handle, d Drop) { n.drop(h, d) }
 
 func (n *Node) drop(h packet.Handle, d Drop) {
 	n.count[d]++

@@ -109,6 +109,10 @@ func (g *GRE) Takes(h packet.Handle) bool {
 	if reason != drop.None || gre.HasKey != g.encap.HasKey || gre.Key != g.encap.Key {
 		return false
 	}
+	if !tunnel.Unwrapped(pkt.ECNOf(data), data[o.Head+gre.Len:o.Len]) {
+		g.node.Discard(h, NotECT)
+		return true
+	}
 	g.pool.Keep(h, o.Head+gre.Len, o.Len)
 	g.clamp(g.pool.Data(h))
 	g.node.Input(h)
@@ -127,8 +131,11 @@ func Wrap(pool *packet.Pool, h packet.Handle, e *tunnel.Encap) {
 	outer := pool.Push(h, e.Overhead())
 	n := len(outer)
 	if size := pool.Len(h) - n; e.Dst.Is4() && size > 0 && pool.Head(h)[n] == blank[0] {
-		// No checksum covers what is inside: its family and length will do.
+		// No checksum covers what is inside: its family, length and congestion will do.
 		e.AppendHeader(outer[:0], blank[:size])
+		if ecn := pkt.ECN(pool.Head(h)[n+1] & 3); ecn != pkt.NotECT {
+			pkt.SetECN(outer, ecn)
+		}
 		return
 	}
 	b := pool.Data(h)

@@ -159,6 +159,10 @@ func (x *connection) Takes(h packet.Handle) bool {
 	was := x.client.State()
 	switch x.client.Receive(now, payload) {
 	case connected.Deliver:
+		if !tunnel.Unwrapped(pkt.ECNOf(data), payload) {
+			x.machine.node.Discard(h, node.NotECT)
+			return true
+		}
 		end := o.Head + pkt.UDPHeader + len(payload)
 		pool.Keep(h, end-len(payload), end)
 		x.deliver(now, h)

@@ -105,6 +105,10 @@ func (e *edge) Receive(h packet.Handle, m *pkt.Meta) {
 		var g tunnel.GUEHeader
 		if g, reason = tunnel.ParseGUE(payload); reason == drop.None && g.Context.Return && tunnel.CheckConnected(payload[g.Len:]) == drop.None {
 			if l := e.links[g.Context.OnRamp]; l != nil && l.context.Tenant == g.Context.Tenant {
+				if !tunnel.Unwrapped(pkt.ECNOf(data), payload[g.Len:]) {
+					e.node.Discard(h, node.NotECT)
+					return
+				}
 				begin := m.L4 + pkt.UDPHeader
 				pool.Keep(h, begin+g.Len, begin+len(payload))
 				l.site.Send(h)

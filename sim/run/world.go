@@ -22,7 +22,9 @@ import (
 	"github.com/homeward-lab/homeward/sim/link"
 	"github.com/homeward-lab/homeward/sim/node"
 	"github.com/homeward-lab/homeward/sim/packet"
+	"github.com/homeward-lab/homeward/sim/tcp"
 	"github.com/homeward-lab/homeward/topologies/plan"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // Kinds of events.
@@ -276,8 +278,20 @@ func (w *world) finish(m *machine) error {
 	switch m.plan.Kind {
 	case plan.KindHost, plan.KindDevice, plan.KindOrigin:
 		m.stack = w.hosts.Add(m.node, w.entity(), m.plan.Kind != plan.KindOrigin)
+		m.stack.ECN = ecn(m.plan)
 	}
 	return nil
+}
+
+// ecn is what a plan says of a node's TCP.
+func ecn(n *plan.Node) tcp.ECN {
+	switch n.TCPECN {
+	case spec.ECNRequest:
+		return tcp.RequestECN
+	case spec.ECNOff:
+		return tcp.RefuseECN
+	}
+	return tcp.AcceptECN
 }
 
 // route sets a route of the plan's.
@@ -457,7 +471,7 @@ func (w *world) measured() []record.Wire {
 		c := line.Counters()
 		m := record.Wire{
 			Link: x.link.ID, From: x.link.A.Node, To: x.link.B.Node,
-			Packets: int64(c.Packets), Lost: int64(c.Lost), Overflowed: int64(c.Overflowed),
+			Packets: int64(c.Packets), Lost: int64(c.Lost), Overflowed: int64(c.Overflowed), Marked: int64(c.Marked),
 			Overtook: int64(c.Overtook), Duplicated: int64(c.Duplicated), Corrupted: int64(c.Corrupted),
 		}
 		if x.from != m.From {

@@ -37,6 +37,7 @@ func (c *Conn) take(s *Segment) {
 	if s.length() == 0 {
 		return
 	}
+	c.heed(s)
 	from, to := s.Seq, s.Seq+uint32(s.Len)
 	if s.Flags&pkt.FIN != 0 {
 		c.finSeen, c.finAt = true, to
@@ -113,6 +114,9 @@ func (c *Conn) join() {
 // report writes the acknowledgement into a segment.
 func (c *Conn) report(s *Segment) {
 	s.Flags |= pkt.ACK
+	if c.echoing && s.Flags&pkt.SYN == 0 {
+		s.Flags |= pkt.ECE
+	}
 	s.Ack, c.lastAck = c.rcvNext, c.rcvNext
 	if c.quick > 0 && c.pending > 0 {
 		c.quick--

@@ -12,6 +12,9 @@ type recovery struct {
 	// timeout.
 	recovering, loss bool
 	end              uint32
+	// slowing: the window is on its way to a smaller one because of a mark, until all
+	// below end and more is acknowledged. Nothing is lost.
+	slowing bool
 	// Pace of the recovery (RFC 6937): what arrived and left since its begin, and
 	// the window at that moment.
 	prrDelivered, prrOut, prrWindow int
@@ -47,13 +50,21 @@ func (c *Conn) recover(x *arrivals) {
 		c.recovering, c.loss = false, false
 		c.rack.recovered()
 	}
+	if c.slowing && after(c.una, c.end) {
+		c.cc.recovered()
+		c.slowing = false
+	}
 	before := c.board.gone
 	again := c.detect()
-	if c.board.gone > 0 && (!c.recovering || c.loss && again) {
+	switch {
+	case c.board.gone > 0 && (!c.recovering || c.loss && again):
 		c.enter()
+	case x.marked && !c.recovering && !c.slowing:
+		c.reduce()
+		c.slowing = true
 	}
 	switch {
-	case c.recovering && !c.loss:
+	case c.recovering && !c.loss || c.slowing:
 		c.pace(x, c.board.gone > before || again)
 	case x.advanced > 0:
 		c.cc.acked(c.now, x.delivered, c.srtt, c.pipe()+x.delivered)
@@ -93,11 +104,20 @@ func (c *Conn) reorderWindow() time.Duration {
 	return min(c.cc.leastRTT/4*time.Duration(1+c.rack.steps), c.srtt)
 }
 
-// enter begins a recovery: the window shrinks once for all that is lost in it.
+// enter begins a recovery: the window shrinks once for all that is lost in it, and
+// not if it is doing so.
 func (c *Conn) enter() {
-	c.recovering, c.loss, c.end = true, false, c.next
+	if !c.slowing {
+		c.reduce()
+	}
+	c.recovering, c.loss, c.slowing = true, false, false
+}
+
+// reduce begins to make the window smaller, once for all that is under way.
+func (c *Conn) reduce() {
+	c.end = c.next
 	c.prrDelivered, c.prrOut, c.prrWindow = 0, 0, c.cc.window
-	c.probed = false
+	c.probed, c.reduced = false, c.ecn
 	c.cc.congested(c.now, c.flight()-c.board.arrived)
 }
 
@@ -146,7 +166,8 @@ func (c *Conn) expire() {
 		c.resend()
 		return
 	}
-	c.cc.timeout(c.now, c.flight()-c.board.arrived, c.loss)
+	c.cc.timeout(c.now, c.flight()-c.board.arrived, c.loss || c.slowing)
+	c.slowing, c.reduced = false, c.ecn
 	b := &c.board
 	for i := b.first; i < len(b.segs); i++ {
 		if g := &b.segs[i]; i == b.first || g.at.Add(c.rack.rtt) <= c.now {
@@ -216,7 +237,7 @@ func (c *Conn) probeAnswered(x *arrivals) {
 	case !c.probeAgain || x.twice || x.same:
 		c.probed = false
 	case after(x.ack, c.probeEnd):
-		c.probed = false
+		c.probed, c.reduced = false, c.ecn
 		c.cc.congested(c.now, c.flight()-c.board.arrived)
 		c.cc.recovered()
 	}

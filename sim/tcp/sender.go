@@ -87,6 +87,8 @@ type arrivals struct {
 	ack   uint32
 	twice bool
 	same  bool
+	// marked says that the receiver tells of a mark.
+	marked bool
 }
 
 // arrivals takes what an acknowledgement says into the scoreboard, and the
@@ -123,6 +125,7 @@ func (c *Conn) arrivals(s *Segment) arrivals {
 			c.board.report(b, arrived)
 		}
 	}
+	x.marked = c.marked(s)
 	x.same = x.advanced == 0 && x.delivered == 0 && s.Len == 0
 	switch {
 	case first != vt.Never:
@@ -170,6 +173,7 @@ func (c *Conn) Next(now vt.Instant) (s Segment, ok bool) {
 	case (c.state == SynSent || c.state == SynReceived) && c.next == c.una:
 		s.Seq, s.Flags, s.MSS, s.Scale, s.SACKPermitted = c.next, pkt.SYN, uint16(c.config.MSS), scale, true
 		c.next++
+		c.ask(&s)
 		c.synAt = now
 		c.retransmit = now.Add(c.rto)
 		c.dress(&s)
@@ -257,6 +261,7 @@ func (c *Conn) fresh(s *Segment, probe bool) bool {
 			c.close(s)
 		}
 	}
+	c.capable(s)
 	c.launch(s)
 	c.cc.sent(c.now, under)
 	return true

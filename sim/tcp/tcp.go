@@ -6,8 +6,9 @@
 // timestamps, SACK with the loss recovery of RFC 6675 and the pace of RFC 6937,
 // NewReno (RFC 6582) and CUBIC (RFC 9438, with HyStart as Linux has it), RTO by
 // RFC 6298, delayed acknowledgements, and the way to the end through TIME_WAIT
-// (RFC 9293), and a receive window that opens as Linux's does. It has no urgent data
-// and no zero window: who receives reads at once.
+// (RFC 9293), explicit congestion notification (RFC 3168), and a receive window that
+// opens as Linux's does. It has no urgent data and no zero window: who receives reads
+// at once.
 package tcp
 
 import (
@@ -23,6 +24,8 @@ type Segment struct {
 	Flags    uint8 // pkt.SYN, …
 	Window   uint16
 	Len      int // of payload, bytes
+	// ECN is what the packet's IP header says of congestion.
+	ECN pkt.ECN
 	// MSS and Scale are options of a SYN; 0 and -1 are none.
 	MSS   uint16
 	Scale int8
@@ -133,6 +136,8 @@ type Config struct {
 	Wait time.Duration
 	// ISS is the initial sequence number.
 	ISS uint32
+	// ECN is what becomes of explicit congestion notification; AcceptECN.
+	ECN ECN
 }
 
 const (
@@ -178,6 +183,7 @@ type Conn struct {
 
 	sender
 	receiver
+	echo
 	buffer buffer
 	cc     congestion
 
@@ -217,6 +223,7 @@ func Open(now vt.Instant, c Config) *Conn {
 func Accept(now vt.Instant, c Config, syn *Segment) *Conn {
 	x := newConn(now, c)
 	x.state = SynReceived
+	x.ecn = x.config.ECN != RefuseECN && syn.Flags&(pkt.ECE|pkt.CWR) == pkt.ECE|pkt.CWR
 	x.learn(syn)
 	return x
 }
@@ -250,7 +257,7 @@ func (c *Conn) Shrink(now vt.Instant, mss int) {
 		}
 	}
 	if b.gone > 0 && !c.recovering { // of nobody's having too much to carry
-		c.recovering, c.loss, c.end = true, true, c.next
+		c.recovering, c.loss, c.slowing, c.end = true, true, false, c.next
 	}
 }
 
@@ -379,6 +386,7 @@ func (c *Conn) handshake(s *Segment) {
 	if s.Flags&(pkt.SYN|pkt.ACK) != pkt.SYN|pkt.ACK || s.Ack != c.next {
 		return
 	}
+	c.ecn = c.ecn && s.Flags&(pkt.ECE|pkt.CWR) == pkt.ECE
 	c.learn(s)
 	c.una = s.Ack
 	c.synAnswered(s)

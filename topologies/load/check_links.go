@@ -67,7 +67,7 @@ func checkImpairment(im spec.Impairment, given func(word string) bool, fail func
 	for _, t := range []struct {
 		word string
 		d    unit.Duration
-	}{{"delay", im.Delay.Fixed}, {"jitter", im.Jitter}} {
+	}{{"delay", im.Delay.Fixed}, {"jitter", im.Jitter}, {"ce_threshold", im.CEThreshold}} {
 		if t.d.D() > impair.MaxDelay {
 			fail(t.word, fmt.Sprintf("%v, want at most %v", t.d, unit.Duration(impair.MaxDelay)))
 		}

@@ -146,6 +146,9 @@ func (b *builder) add(path string, n Node) *node {
 	if old := b.nodes[n.ID]; old != nil {
 		b.fail(path, "the id %s is taken by the %s that %s makes", n.ID, old.Kind, old.path)
 	}
+	if n.ends() && b.s.TCPECN != spec.ECNAccept {
+		n.TCPECN = b.s.TCPECN
+	}
 	made := &node{Node: n, path: path}
 	b.nodes[n.ID] = made
 	b.order = append(b.order, made)

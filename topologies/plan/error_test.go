@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -73,6 +75,12 @@ func TestNetworkMistakes(t *testing.T) {
 			s.Account = &spec.Account{Routes: []spec.Route{{Prefix: prefix("10.0.1.0/24"), VNet: "blue"}}}
 		}, "account.routes[0].vnet", `"blue"`},
 		{"link that does not exist", func(s *spec.Scenario) { s.Links = map[string]spec.Impairment{"acess": {Loss: 0.1}} }, "links.acess", `"acess"`},
+		{"marks where nothing waits", func(s *spec.Scenario) {
+			s.Links = map[string]spec.Impairment{"access": {CEThreshold: unit.Duration(time.Millisecond)}}
+		}, "links.access", "ce_threshold 1ms without a rate"},
+		{"marks beyond a full queue", func(s *spec.Scenario) {
+			s.Links = map[string]spec.Impairment{"access": {Rate: unit.Mbit, Queue: 30000, CEThreshold: unit.Duration(240 * time.Millisecond)}}
+		}, "links.access", "want less than the 240ms that a full queue of 30kB takes"},
 		{"overtaking without delay", func(s *spec.Scenario) { s.Links = map[string]spec.Impairment{"access": {Reorder: 0.1}} }, "links.access", "reorder without delay"},
 		{"bursts too short for the loss of another word", func(s *spec.Scenario) {
 			s.Links = map[string]spec.Impairment{"access": {Loss: 0.8}}

@@ -293,7 +293,7 @@ func (d *Fault) onNodes(p *Plan) error {
 		if !spec.Matches(d.On, n.ID) {
 			continue
 		}
-		if n.Kind == KindHost || n.Kind == KindOrigin || n.Kind == KindDevice {
+		if n.ends() {
 			return fmt.Errorf("%s is a %s, want a server such as lhr.1 or a router such as shop.1.router", n.ID, n.Kind)
 		}
 		ids = append(ids, n.ID)

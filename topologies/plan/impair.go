@@ -97,6 +97,7 @@ func over(old, im spec.Impairment) spec.Impairment {
 		Corrupt:            cmp.Or(im.Corrupt, old.Corrupt),
 		Rate:               cmp.Or(im.Rate, old.Rate),
 		Queue:              cmp.Or(im.Queue, old.Queue),
+		CEThreshold:        cmp.Or(im.CEThreshold, old.CEThreshold),
 		Trace:              cmp.Or(im.Trace, old.Trace),
 	}
 }
@@ -125,6 +126,7 @@ func (l *Link) ImpairedAs(im spec.Impairment) impair.Config {
 		Corrupt:      float64(im.Corrupt),
 		Rate:         im.Rate,
 		Queue:        im.Queue,
+		CEThreshold:  im.CEThreshold.D(),
 		Trace:        im.Trace.Times,
 	}
 	if im.Delay.Geo {

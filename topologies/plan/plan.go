@@ -146,6 +146,14 @@ type Node struct {
 	// Multipath says the node balances over next hops: fib_multipath_hash_policy 3,
 	// fields 55 (policy 1 follows the sending socket's hash across veth).
 	Multipath bool `json:"multipath,omitempty"`
+	// TCPECN is what its TCP does about congestion notification, off or request, of
+	// what has TCP; empty is to accept it, which kernels do.
+	TCPECN string `json:"tcp_ecn,omitempty"`
+}
+
+// ends says whether connections begin or end at the node.
+func (n *Node) ends() bool {
+	return n.Kind == KindHost || n.Kind == KindOrigin || n.Kind == KindDevice
 }
 
 // KernelRoute is a route in a node's kernel. Several hops are ECMP.

@@ -34,6 +34,8 @@ type Impairment struct {
 	Rate    unit.BitRate `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// Queue before the rate, dropping what comes when it is full; not given, 100 ms at the rate and at least 30 kB.
 	Queue unit.Bytes `yaml:"queue,omitempty" json:"queue,omitempty"`
+	// CEThreshold marks packets that wait in the queue longer than this as having met congestion (ECN), if their ends asked for that; not given, none.
+	CEThreshold unit.Duration `yaml:"ce_threshold,omitempty" json:"ce_threshold,omitempty"`
 	// Trace is a file of capacity over time in Mahimahi's format, instead of a rate: on each line a millisecond at which 1500 bytes can leave.
 	Trace Trace `yaml:"trace,omitempty" json:"trace,omitzero"`
 }

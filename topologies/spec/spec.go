@@ -32,6 +32,9 @@ type Scenario struct {
 	// Datapath says who has the egress side's TCP: nat (flows are translated, and a port is held after a flow whoever closed it) or
 	// proxy (a server's own sockets, which hold theirs only if the client closed first), of the flow level; empty means nat.
 	Datapath string `yaml:"datapath,omitempty" json:"datapath,omitempty" jsonschema:"enum=nat,enum=proxy"`
+	// TCPECN is what the TCP of hosts does about explicit congestion notification (RFC 3168), Linux's net.ipv4.tcp_ecn: request it of
+	// whoever they connect to, accept it where they are asked, or off; empty means accept. Links mark by ce_threshold.
+	TCPECN string `yaml:"tcp_ecn,omitempty" json:"tcp_ecn,omitempty" jsonschema:"enum=off,enum=request,enum=accept"`
 	// Include takes in other files; their ids get a prefix.
 	Include []Include `yaml:"include,omitempty" json:"include,omitempty"`
 	// Params are named values that the file uses as ${name}.
@@ -88,6 +91,13 @@ type Include struct {
 	File   string `yaml:"file" json:"file"`
 	Prefix string `yaml:"prefix,omitempty" json:"prefix,omitempty"`
 }
+
+// What hosts do about explicit congestion notification.
+const (
+	ECNOff     = "off"
+	ECNRequest = "request"
+	ECNAccept  = "accept"
+)
 
 // Timers are the lifetimes of SEMANTICS 1.9. Zero means the default there.
 type Timers struct {

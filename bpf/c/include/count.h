@@ -17,6 +17,7 @@ enum counter {
 	COUNT_DROP_POP,        /* bpf_skb_adjust_room refused to shrink */
 	COUNT_DROP_STORE,      /* a header could not be read or written */
 	COUNT_DROP_NOT_IP,     /* routed into a tunnel, which carries IP only */
+	COUNT_DROP_NOT_ECT,    /* marked in the tunnel, of ends that understand no marks */
 	COUNTERS,
 };
 

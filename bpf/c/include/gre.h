@@ -11,6 +11,7 @@
 
 #include "count.h"
 #include "csum.h"
+#include "ecn.h"
 #include "kernel.h"
 
 #define GRE_KEY 0x2000 /* K bit of the first 16 */
@@ -73,6 +74,7 @@ static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *
 	struct iphdr ip = {
 		.version = 4,
 		.ihl = 5,
+		.tos = skb_ecn(skb),
 		.frag_off = bpf_htons(IP_DF),
 		.ttl = e->ttl,
 		.protocol = IPPROTO_GRE,

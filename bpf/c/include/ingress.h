@@ -40,7 +40,7 @@ static __always_inline struct place *place_of(const struct packet *p, bool *kern
 }
 
 /* outer_gre reads IPv4 and GRE in front of something, both without options. */
-static __always_inline enum outcome outer_gre(const struct packet *p, struct tunnel_key *t, __be16 *type)
+static __always_inline enum outcome outer_gre(const struct packet *p, struct tunnel_key *t, __be16 *type, __u8 *ecn)
 {
 	const struct iphdr *ip = p->data + ETH_HLEN;
 	const struct gre_header *g = (const void *)(ip + 1);
@@ -59,6 +59,7 @@ static __always_inline enum outcome outer_gre(const struct packet *p, struct tun
 	t->has_key = !!g->flags;
 	t->key = t->has_key ? g->key : 0;
 	*type = g->protocol;
+	*ecn = ip->tos & ECN_MASK;
 	return 0;
 }
 
@@ -103,13 +104,21 @@ static __always_inline enum outcome from_peer(const struct tunnel_key *t, struct
 static __always_inline enum outcome unwrap(const struct packet *p, enum place_kind kind, struct verdict *v, struct arrival *a)
 {
 	struct tunnel_key t = {};
+	const __u8 *inner;
 	enum outcome left;
 	__be16 type;
+	__u8 outer;
 
-	left = outer_gre(p, &t, &type);
+	left = outer_gre(p, &t, &type, &outer);
 	if (left)
 		return left;
 	v->head = sizeof(struct iphdr) + gre_size(t.has_key);
+	inner = p->data + ETH_HLEN + v->head;
+	if ((void *)(inner + 2) > p->end)
+		return LEFT_ODD;
+	v->ecn = unwrapped(outer, ecn_at(inner));
+	if (v->ecn == ECN_DROP)
+		return LEFT_ODD; /* rare: the hub drops it, once it knows whose it is */
 	left = read_inner(p, ETH_HLEN + v->head, &v->in);
 	if (left)
 		return left;
@@ -144,12 +153,14 @@ static __always_inline enum outcome decide(const struct packet *p, struct verdic
 	}
 	if (!p->gso && p->len > SINGLE_MAX)
 		return LEFT_ODD;
-	if (at && at->kind == PLACE_EGRESS)
+	if (at && at->kind == PLACE_EGRESS) {
 		left = read_inner(p, ETH_HLEN, &v->in);
-	else if (!at || at->kind == PLACE_TUNNEL || at->kind == PLACE_HANDOVER)
+		v->ecn = v->in.ecn;
+	} else if (!at || at->kind == PLACE_TUNNEL || at->kind == PLACE_HANDOVER) {
 		left = unwrap(p, at ? at->kind : PLACE_TUNNEL, v, &a);
-	else
+	} else {
 		return LEFT_ELSEWHERE;
+	}
 	if (left)
 		return left;
 	if (a.ramp)

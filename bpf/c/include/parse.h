@@ -57,6 +57,7 @@ struct inner {
 	__u16 src_port, dst_port;
 	enum kind kind;
 	__u8 version, proto, ttl, flags;
+	__u8 ecn; /* what its header says of congestion */
 };
 
 /* MAPPED is the word above an IPv4 address in its 16-byte form. */
@@ -178,10 +179,12 @@ static __always_inline enum outcome read_inner(const struct packet *p, __u32 at,
 	in->at = at;
 	in->len = p->len - at;
 	in->flags = 0;
+	in->ecn = 0;
 	in->seq = 0;
 	in->ack = 0;
 	if ((void *)(ip + 1) > p->end)
 		return LEFT_ODD;
+	in->ecn = ecn_at((const __u8 *)ip);
 	if (ip->version == 4) {
 		if (!plain4(ip, in->len))
 			return LEFT_ODD;

@@ -19,6 +19,7 @@ struct verdict {
 	__u16 port;
 	__be32 outer_src, outer_dst, outer_key; /* the outer header to leave with; dst 0: none */
 	__u8 has_key;
+	__u8 ecn; /* what it says of congestion when it leaves, inside and outside */
 };
 
 /* arrival is where a packet came in. */
