@@ -30,6 +30,7 @@ type Wire struct {
 	seed   uint64
 	idled  uint64
 	timer  engine.Timer
+	mtu    int
 	flight flight
 	// down: nothing goes in, as of a cut cable.
 	down    bool
@@ -54,7 +55,7 @@ const longest = int64(2 * impair.MaxDelay)
 // New is a wire that does what c says with the chance of s. timer goes off when a
 // packet comes out: call Receive then.
 func New(e *engine.Engine, pool *packet.Pool, timer engine.Timer, c impair.Config, s impair.Stream) (*Wire, error) {
-	w := &Wire{engine: e, pool: pool, timer: timer, stream: s}
+	w := &Wire{engine: e, pool: pool, timer: timer, stream: s, mtu: packet.Size}
 	if c.Plain() {
 		return w, nil
 	}
@@ -76,6 +77,12 @@ func (w *Wire) idle() time.Duration {
 	took := Hop + time.Duration(uint64(x[0])*uint64(w.most-Hop)>>32)
 	return max(took, w.flight.last.Sub(w.engine.Now()))
 }
+
+// MTU is the largest packet that the wire is meant for: whoever sends looks.
+func (w *Wire) MTU() int { return w.mtu }
+
+// SetMTU changes it; it begins as packet.Size.
+func (w *Wire) SetMTU(mtu int) { w.mtu = mtu }
 
 // Set changes what the wire does to packets that come from now on.
 func (w *Wire) Set(c impair.Config) (err error) {

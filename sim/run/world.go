@@ -111,7 +111,6 @@ type receiver interface {
 // way to the one that receives.
 type wire struct {
 	*link.Wire
-	mtu       int
 	to        receiver
 	link      *plan.Link
 	direction impair.Direction
@@ -123,11 +122,8 @@ type wire struct {
 	crossed *record.Backbone
 }
 
-// MTU implements node.Port.
-func (w *wire) MTU() int { return w.mtu }
-
 // SetMTU implements resizable.
-func (w *wire) SetMTU(mtu int) { w.mtu = cmp.Or(mtu, w.link.MTU) }
+func (w *wire) SetMTU(mtu int) { w.Wire.SetMTU(cmp.Or(mtu, w.link.MTU)) }
 
 // newWorld builds everything of the plan. Entities are numbered in the plan's
 // order: wires, servers, tunnels, hosts.
@@ -210,7 +206,8 @@ func (w *world) link(l *plan.Link) error {
 		if from == nil || to == nil {
 			return fmt.Errorf("link %s: no node %q or %q", l.ID, d.from.Node, d.to.Node)
 		}
-		out := &wire{Wire: x, mtu: l.MTU, to: to, link: l, direction: d.dir, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
+		x.SetMTU(l.MTU)
+		out := &wire{Wire: x, to: to, link: l, direction: d.dir, from: d.from.Node, at: d.to.Interface, end: d.to.Node}
 		if l.Class == plan.ClassBackbone {
 			out.crossed = &record.Backbone{From: from.plan.Datacenter, To: to.plan.Datacenter}
 		}
@@ -323,7 +320,7 @@ func (w *world) Handle(ev engine.Event) {
 		for more := true; more; {
 			var h packet.Handle
 			h, more = x.Receive()
-			if w.pool.Len(h) > x.mtu { // it was under way when the link became narrow
+			if w.pool.Len(h) > x.MTU() { // it was under way when the link became narrow
 				w.pool.Free(h)
 				continue
 			}

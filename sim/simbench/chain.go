@@ -31,6 +31,7 @@ const (
 	chainQueue   = 10_000 * chainSize
 	chainSize    = pkt.IPv4Header + pkt.UDPHeader + 1000 + 2
 	chainPort    = 5000
+	chainMTU     = 1500
 )
 
 // Kinds of the chain's events.
@@ -62,11 +63,6 @@ type chainFlow struct {
 	template []byte // headers; payload is a length
 }
 
-// hop is a wire as a node's port.
-type hop struct{ *link.Wire }
-
-func (hop) MTU() int { return 1500 }
-
 // newChain makes a chain of so many links, with flows that send their packets in
 // turn.
 func newChain(q engine.Queue, hops, flows, packets int) (*chain, error) {
@@ -82,11 +78,12 @@ func newChain(q engine.Queue, hops, flows, packets int) (*chain, error) {
 		if err != nil {
 			return nil, err
 		}
+		w.SetMTU(chainMTU)
 		c.wires = append(c.wires, w)
 		c.nodes[i].AddAddress(net.Next())
 		c.nodes[i+1].AddAddress(net.Next().Next())
 		for j := i; j < hops; j++ { // a route to each net ahead, as ns-3's global routing has
-			c.nodes[i].AddRoute(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(4 * j)}), 30), hop{w})
+			c.nodes[i].AddRoute(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(4 * j)}), 30), w)
 		}
 	}
 	c.nodes[hops].SetStack(c)

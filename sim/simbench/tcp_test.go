@@ -69,10 +69,6 @@ func (u *upload) Handle(ev engine.Event) {
 	}
 }
 
-type port struct{ *link.Wire }
-
-func (port) MTU() int { return 1500 }
-
 func (x *transfer) run(t *testing.T) time.Duration {
 	t.Helper()
 	u := &upload{engine: engine.New(engine.Options{}), lost: x.lost}
@@ -93,14 +89,15 @@ func (x *transfer) run(t *testing.T) time.Duration {
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.SetMTU(1500)
 		u.wires = append(u.wires, w)
 	}
 	u.ends = []int{1, 0, 2, 1}
 	all := netip.MustParsePrefix("0.0.0.0/0")
-	u.nodes[0].AddRoute(all, port{u.wires[0]})
-	u.nodes[1].AddRoute(netip.MustParsePrefix("10.0.0.0/30"), port{u.wires[1]})
-	u.nodes[1].AddRoute(all, port{u.wires[2]})
-	u.nodes[2].AddRoute(all, port{u.wires[3]})
+	u.nodes[0].AddRoute(all, u.wires[0])
+	u.nodes[1].AddRoute(netip.MustParsePrefix("10.0.0.0/30"), u.wires[1])
+	u.nodes[1].AddRoute(all, u.wires[2])
+	u.nodes[2].AddRoute(all, u.wires[3])
 	u.nodes[0].AddAddress(flows[0].Src.Addr())
 	u.nodes[2].AddAddress(flows[0].Dst.Addr())
 	client, server := u.hosts.Add(u.nodes[0], 10, true), u.hosts.Add(u.nodes[2], 11, true)
