@@ -105,11 +105,19 @@ func (h *Hub) passes(now vt.Instant, w *work, x *exit, out *Out) bool {
 // came from.
 func (h *Hub) answer(w *work, start int, out *Out) {
 	x := &exit{}
-	if w.ramp != nil {
+	switch {
+	case w.ramp != nil:
 		var reason drop.Reason
 		if x, reason = h.exitOf(w.ramp, w.hops, w.hash); reason != drop.None {
 			return
 		}
+	case w.guest: // who has the client is the home
+		p := h.v.peers[w.owner]
+		if p == nil {
+			return
+		}
+		x.encap = p.encap
+		x.encap.Key = steer.Context{Hops: 1}.Key()
 	}
 	x.put(out, out.made(start), pkt.Offload{})
 }

@@ -107,7 +107,7 @@ func (h *Hub) forward(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *
 			return
 		}
 		clamp = min(clamp, h.clamp(off, w.meta.Version))
-	} else if h.v.cfg.Uplink > 0 && !h.fits(now, w, h.v.mtu, out) {
+	} else if !h.fitsAway(now, w, i, out) {
 		return
 	}
 	if w.ramp.group != nil && f.Return != 0 {
@@ -240,6 +240,17 @@ func (h *Hub) sendAway(now vt.Instant, w *work, i flow.Index, out *Out) {
 	h.sendOut(w, out)
 }
 
+// fitsAway is fits for what goes to the Internet, from here or from another server.
+func (h *Hub) fitsAway(now vt.Instant, w *work, i flow.Index, out *Out) bool {
+	if !h.paths.narrow {
+		return true
+	}
+	if r := h.remoteOf(i); r != nil {
+		return h.fits(now, w, h.between(w, h.egressExit(w, r)), out)
+	}
+	return h.v.cfg.Uplink == 0 || h.fits(now, w, h.v.mtu, out)
+}
+
 // refuse drops a packet that would have opened a flow. A TCP client is told
 // with a reset, so that the connection fails now instead of after its last
 // retransmission (SEMANTICS 5.5).
@@ -358,17 +369,11 @@ func (h *Hub) handOver(now vt.Instant, w *work, to ident.Server, context steer.C
 		context.Hops = w.hops + 1
 		x.encap.Key = context.Key()
 	}
-	mtu := maxMTU
-	if h.paths.narrow {
-		mtu = h.inside(&x.encap, w.meta.Version)
-		if !h.fits(now, w, mtu, out) {
-			return
-		}
-		h.clampLine(w)
+	mtu := h.between(w, x)
+	if !h.fits(now, w, mtu, out) {
+		return
 	}
-	if w.joined {
-		mtu = min(mtu, h.v.mtu)
-	}
+	h.clampLine(w)
 	h.count.HandedOver++
 	h.traceHandover(now, w, to, why, out)
 	h.sendWithin(w, mtu, x, out)

@@ -72,6 +72,19 @@ func (h *Hub) inside(e *tunnel.Encap, version uint8) int {
 	return inner
 }
 
+// between is the largest packet that goes to another server by x in one piece: what
+// came in fragments goes on in some that a link of the least MTU passes.
+func (h *Hub) between(w *work, x *exit) int {
+	mtu := maxMTU
+	if h.paths.narrow {
+		mtu = h.inside(&x.encap, w.meta.Version)
+	}
+	if w.joined {
+		mtu = min(mtu, h.v.mtu)
+	}
+	return mtu
+}
+
 // clamp is the MSS for a packet of this version that goes into r, or comes from
 // there.
 func (h *Hub) clamp(r *onRamp, version uint8) uint16 {

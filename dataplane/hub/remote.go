@@ -89,27 +89,38 @@ func (h *Hub) openRemote(now vt.Instant, w *work, d departure, out *Out) {
 
 // toEgress sends a packet of a flow to the server that it leaves from.
 func (h *Hub) toEgress(now vt.Instant, w *work, r *remote, out *Out) {
-	p := h.v.peers[r.at]
-	x := &h.toPeer
-	x.encap, x.port = p.encap, 0
-	if !r.open && w.meta.Opens() {
+	if asks(w, r) {
 		h.traceHandover(now, w, r.at, "egress", out)
+	}
+	h.putPeer(w, h.egressExit(w, r), out)
+}
+
+// asks reports whether a packet is to bring a port for its flow.
+func asks(w *work, r *remote) bool { return !r.open && w.meta.Opens() }
+
+// egressExit is how a packet goes to the server that its flow leaves from. It is valid
+// until the next call.
+func (h *Hub) egressExit(w *work, r *remote) *exit {
+	p, x := h.v.peers[r.at], &h.toPeer
+	x.encap, x.port = p.encap, 0
+	if asks(w, r) {
 		x.encap = p.gueTo(w.ramp, w.vnet, w.hash)
 		x.encap.Context.Hops, x.encap.Context.Egress = 1, r.ask
 	} else {
 		x.encap.Key = steer.Context{Hops: 1}.Key()
 	}
-	h.putPeer(w, x, out)
+	return x
 }
 
-// putPeer sends a packet to another server, in fragments if it came in some and
-// is too big as a whole.
+// putPeer sends a packet to another server, which puts it together again if it has to
+// go in fragments: then its sender allows that, as fits has made sure, or it is what
+// nobody is told of.
 func (h *Hub) putPeer(w *work, x *exit, out *Out) {
-	if w.joined && w.meta.Len > h.v.mtu {
-		h.cut(w, h.v.mtu, x, out)
-		return
+	mtu := h.between(w, x)
+	if wireSize(w) > mtu && w.off.Segment == 0 { // its source is other clients' too, and so are its numbers
+		w.meta.SetID(w.data, h.privateIdentification())
 	}
-	x.put(out, w.data, w.off)
+	h.sendWithin(w, mtu, x, out)
 }
 
 // receiveGuest reads a packet between the halves of a flow: from a source of the
@@ -174,6 +185,9 @@ func (h *Hub) fromHome(now vt.Instant, w *work, out *Out) {
 	}
 	if w.meta.Kind == pkt.ICMPError {
 		h.complaint(now, w, i, f, out)
+		return
+	}
+	if h.v.cfg.Uplink > 0 && !h.fits(now, w, h.v.mtu, out) {
 		return
 	}
 	ended := h.flows.Outbound(now, i, f, &w.meta)
@@ -248,11 +262,14 @@ func (h *Hub) guestExhausted(now vt.Instant, w *work, servers []ident.Server, ou
 
 // askOn hands the question of another server on to a third.
 func (h *Hub) askOn(now vt.Instant, w *work, to ident.Server, why string, out *Out) {
-	h.count.HandedOver++
-	h.traceHandover(now, w, to, why, out)
 	x := &h.toPeer
 	x.encap, x.port = h.v.peers[to].gueTo(w.asker, w.vnet, w.hash), 0
 	x.encap.Context.Hops, x.encap.Context.Egress = w.hops+1, w.asked
+	if !h.fits(now, w, h.between(w, x), out) {
+		return
+	}
+	h.count.HandedOver++
+	h.traceHandover(now, w, to, why, out)
 	h.putPeer(w, x, out)
 }
 
@@ -274,13 +291,11 @@ func (h *Hub) notify(w *work, at netip.AddrPort, refused drop.Reason, out *Out) 
 		e.Addr = binary.BigEndian.Uint32(b[:])
 	}
 	x.encap.Context.Hops, x.encap.Context.Return, x.encap.Context.Egress = 1, true, e
-	if w.joined && w.meta.Len > h.v.mtu {
-		h.cut(w, h.v.mtu, x, out)
-		return
-	}
 	start := len(out.arena)
 	out.arena = append(out.arena, w.data...) // the packet itself is translated next
-	x.put(out, out.made(start), w.off)
+	quote := *w
+	quote.data = out.made(start)
+	h.putPeer(&quote, x, out)
 }
 
 // noticed takes the answer of an egress server: the session starts, or it is
@@ -336,6 +351,12 @@ func (h *Hub) toHome(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *rem
 		h.expired(now, w, out)
 		return
 	}
+	x := &h.toPeer
+	x.encap, x.port = p.encap, 0
+	x.encap.Key = steer.Context{Hops: 1}.Key()
+	if !h.fits(now, w, h.between(w, x), out) {
+		return
+	}
 	ended := false
 	if m.Kind == pkt.ICMPError {
 		h.undoQuote(w, f)
@@ -346,9 +367,6 @@ func (h *Hub) toHome(now vt.Instant, w *work, i flow.Index, f *flow.Flow, r *rem
 	}
 	m.DecTTL(w.data)
 	h.count.Returned++
-	x := &h.toPeer
-	x.encap, x.port = p.encap, 0
-	x.encap.Key = steer.Context{Hops: 1}.Key()
 	h.putPeer(w, x, out)
 	if ended {
 		h.finish(now, i, f, out)

@@ -29,10 +29,10 @@ sites:
   - {id: west, near: nrt, lan: 10.9.0.0/24, hosts: {db: 10.9.0.5}, onramps: [{id: wan, type: gre, arr: true}]}
   - {id: east, near: lhr, asn: 4200000001, lan: 10.9.0.0/24, hosts: {db: 10.9.0.6}, onramps: [{id: wan, type: gre, arr: true}]}
 traffic:
-  - {id: to_north, from: "*.1.till", to: north.1.db, udp: 7, flows: 3, start: 1s, connect: 1s}
-  - {id: to_south, from: "*.1.till", to: south.1.db, udp: 7, flows: 3, start: 1s, connect: 1s}
-  - {id: to_west, from: "*.1.till", to: west.1.db, udp: 7, flows: 3, start: 1s, connect: 1s}
-  - {id: to_east, from: "*.1.till", to: east.1.db, udp: 7, flows: 3, start: 1s, connect: 1s}
+  - {id: to_north, from: "*.1.till", to: north.1.db, udp: 7, flows: 3, start: 2s, connect: 1s}
+  - {id: to_south, from: "*.1.till", to: south.1.db, udp: 7, flows: 3, start: 2s, connect: 1s}
+  - {id: to_west, from: "*.1.till", to: west.1.db, udp: 7, flows: 3, start: 2s, connect: 1s}
+  - {id: to_east, from: "*.1.till", to: east.1.db, udp: 7, flows: 3, start: 2s, connect: 1s}
 routes:
   - {prefix: 10.1.0.0/24, via: shop.1.wan}
   - {prefix: 10.2.0.0/24, via: kiosk.1.wan}

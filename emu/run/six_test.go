@@ -75,7 +75,7 @@ internet:
   - {id: web, address: "2001:db8::9", near: de, serve: [http, echo]}
 traffic:
   - {id: first, from: shop.*.till, to: web, udp: 7, flows: 8, connect: 1s}
-  - {id: then, from: shop.*.till, to: web, udp: 7, flows: 8, start: 1500ms, connect: 1s}
+  - {id: then, from: shop.*.till, to: web, udp: 7, flows: 8, start: 3s, connect: 1s}
 faults:
   - {id: w, at: 1s, do: withdraw, on: fra, address: "2001:db8:100::1"}
 `)

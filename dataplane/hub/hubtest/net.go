@@ -12,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/flow"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/route"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
@@ -139,6 +140,11 @@ type Net struct {
 	Cut func(ident.OnRamp) bool
 	// Deaf says which servers lose what is sent to them; nil means none.
 	Deaf func(ident.Server) bool
+	// Narrow is the largest packet that the way from one server to another passes, outer
+	// header included; 0, or nil, is any. A router on the way drops what is larger and
+	// tells who sent it; TooBig counts that.
+	Narrow func(from, to ident.Server) int
+	TooBig int
 	// Hold keeps servers from learning where devices are until Learn is called.
 	Hold bool
 	// Events collects what the hubs said.
@@ -283,6 +289,14 @@ func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int)
 	}
 	if n.Deaf != nil && n.Deaf(to) {
 		return arrived
+	}
+	if n.Narrow != nil && internal {
+		if mtu := n.Narrow(from, to); mtu > 0 && len(packet) > mtu {
+			var m pkt.Meta
+			m.Parse(packet)
+			n.TooBig++
+			return n.run(arrived, m.AppendTooBig(nil, packet, mtu, 0), to, hops+1)
+		}
 	}
 	var out hub.Out
 	n.Hubs[to].HandlePacket(n.Now, &hub.Packet{Data: packet, Internal: internal}, &out)
