@@ -64,3 +64,29 @@ func TestReconfigureHoldsPorts(t *testing.T) {
 		t.Errorf("next wake %v, and it is %v", w, n.Now)
 	}
 }
+
+// TestRestartHoldsNothing: a server that begins anew gives the ports that it held
+// before at once, and the same flow has the same again (SEMANTICS 5.5).
+func TestRestartHoldsNothing(t *testing.T) {
+	p := hubtest.IP{Src: netip.MustParseAddrPort("10.0.1.5:40000"), Dst: hubtest.Web}
+	opened := func(n *hubtest.Net) netip.AddrPort {
+		out := n.FromSite(1, p.TCP(hubtest.Flags{SYN: true}, 1, 0, 0))
+		if len(out) != 1 {
+			t.Fatalf("the SYN came out as %+v", out)
+		}
+		return hubtest.Decode(out[0].Packet).Src
+	}
+	n := alone(t, nil)
+	first := opened(n)
+	n.FromSite(1, p.TCP(hubtest.Flags{RST: true}, 2, 0, 0))
+	c := n.ConfigOf(1)
+	c.Life++
+	h, err := hub.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Hubs[1] = h
+	if again := opened(n); again != first {
+		t.Errorf("the same flow leaves as %v after the restart, and as %v before", again, first)
+	}
+}
