@@ -182,7 +182,7 @@ func Sound4(b *[IPv4Header]byte) bool {
 	le := binary.LittleEndian
 	sum, carry := bits.Add64(le.Uint64(b[0:]), le.Uint64(b[8:]), 0)
 	sum, carry = bits.Add64(sum, uint64(le.Uint32(b[16:])), carry)
-	return (sum%0xffff+carry)%0xffff == 0
+	return (sum+carry)%0xffff == 0 // no carry again: where there is one, sum is below 1<<32
 }
 
 // Number is an IP address as a number; IPv4 is mapped (RFC 4291 section
