@@ -46,27 +46,69 @@ func TestLiveSU7(t *testing.T) {
 			if drains := variant == "base"; drains != (broken == 0) {
 				t.Errorf("%d connections broke", broken)
 			}
-			leaveByOwn(t, p, file, netip.MustParseAddr(moved), "cdg")
+			leaveByOwn(t, p, file, dealt(t, p, netip.MustParseAddr(moved), "cdg"))
 		})
 	}
 }
 
+// TestLiveSU6: the end of one server breaks its own flows and no other's, and what
+// begins then is served by the rest. SU-3 holds meanwhile, by the capture.
+func TestLiveSU6(t *testing.T) {
+	p := compile(t, `version: 1
+name: ends
+account: {orphan: reset}
+datacenters: [{id: lhr, servers: 2, egress: [198.51.100.0/32]}]
+sites: [{id: shop, near: lhr, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
+internet: [{id: web, address: 203.0.113.9, near: lhr, serve: [http]}]
+links: {shop.1.wan: {delay: 100ms}}
+traffic:
+  - {id: long, from: shop.1.till, to: web, tcp: 80, flows: 20, response: 1MiB, connect: 2s, timeout: 8s}
+  - {id: after, from: shop.1.till, to: web, tcp: 80, flows: 20, start: 4s, connect: 2s, timeout: 8s}
+faults: [{id: f, at: 1s, do: kill, on: lhr.1}]
+`)
+	file := filepath.Join(t.TempDir(), "capture.pcapng")
+	of := map[string]int{}
+	for _, f := range played(t, p, run.Options{Capture: file}).Flows {
+		if f.Traffic == "long" {
+			of[f.EgressServer]++
+		}
+		if broken := f.Traffic == "long" && f.EgressServer == "lhr.1"; broken != (f.Result != record.OK) {
+			t.Errorf("%s %d of %s: %s (%s)", f.Traffic, f.N, f.EgressServer, f.Result, f.Reason)
+		}
+	}
+	if of["lhr.1"] == 0 || of["lhr.2"] == 0 {
+		t.Errorf("the transfers are of %v, want some of both servers", of)
+	}
+	leaveByOwn(t, p, file)
+}
+
+// dealt is an address dealt to the servers of a datacenter.
+func dealt(t *testing.T, p *plan.Plan, addr netip.Addr, dc string) egress.Address {
+	t.Helper()
+	var servers []ident.Server
+	for _, s := range p.Servers {
+		if s.Datacenter == dc {
+			servers = append(servers, s.Config.Self)
+		}
+	}
+	a, err := egress.Assign(1, []netip.Addr{addr}, servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a[0]
+}
+
 // leaveByOwn wants every packet that the servers of a lab sent from an egress address,
-// as its capture has it, to have a port of the sender's own slice, before or after an
-// address moved to another datacenter; and each pair of port and remote end to be of
-// one server alone.
-func leaveByOwn(t *testing.T, p *plan.Plan, file string, moved netip.Addr, to string) {
+// as its capture has it, to have a port of the sender's own slice, as planned or as
+// dealt later; and each pair of port and remote end to be of one server alone.
+func leaveByOwn(t *testing.T, p *plan.Plan, file string, later ...egress.Address) {
 	t.Helper()
 	owners := map[netip.Addr][]egress.Address{}
-	for _, a := range p.Servers[0].Config.Egress {
+	for _, a := range slices.Concat(p.Servers[0].Config.Egress, later) {
 		owners[a.Addr] = append(owners[a.Addr], a)
 	}
-	var there []ident.Server
 	servers := map[string]ident.Server{} // by MAC
 	for _, s := range p.Servers {
-		if s.Datacenter == to {
-			there = append(there, s.Config.Self)
-		}
 		for _, l := range p.Links {
 			for _, end := range []plan.Endpoint{l.A, l.B} {
 				if end.Node == s.Node {
@@ -75,11 +117,6 @@ func leaveByOwn(t *testing.T, p *plan.Plan, file string, moved netip.Addr, to st
 			}
 		}
 	}
-	after, err := egress.Assign(1, []netip.Addr{moved}, there)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owners[moved] = append(owners[moved], after...)
 	seen, users := 0, map[[2]netip.AddrPort]ident.Server{}
 	for data := range captured(t, file) {
 		server := ident.Server(0)
