@@ -160,6 +160,7 @@ func TestIntoTunnelAsTheCodec(t *testing.T) {
 			changed := map[uint16]int{}
 			for range cases {
 				inner := packet(r)
+				pkt.SetECN(inner, pkt.ECN(r.IntN(4)))
 				verdict, got, _ := run(t, b.objects.IntoTunnel, ethernet(o.TunnelPeerMAC, o.TunnelMAC, etherType(inner), inner), 0)
 				mss := clamped(inner, o.MTU)
 				want := ethernet(o.GatewayMAC, o.WANMAC, 0x0800, e.Append(nil, mss))
@@ -186,14 +187,27 @@ func TestFromTunnelAsTheCodec(t *testing.T) {
 			e := outer(o)
 			e.Src, e.Dst = e.Dst, e.Src
 			r := rand.New(rand.NewPCG(2, 2))
+			refused := uint64(0)
 			for range cases {
 				inner := packet(r)
 				e.TTL = uint8(1 + r.IntN(255))
-				verdict, got, _ := run(t, b.objects.FromTunnel, ethernet(o.WANMAC, o.GatewayMAC, 0x0800, e.Append(nil, inner)), 0)
+				pkt.SetECN(inner, pkt.ECN(r.IntN(4)))
+				whole, outer := e.Append(nil, inner), pkt.ECN(r.IntN(4))
+				pkt.SetECN(whole, outer)
+				verdict, got, _ := run(t, b.objects.FromTunnel, ethernet(o.WANMAC, o.GatewayMAC, 0x0800, whole), 0)
+				if !tunnel.Unwrapped(outer, inner) {
+					if refused++; verdict != dropped {
+						t.Fatalf("packet %x with %d outside: verdict %d, want drop", inner, outer, verdict)
+					}
+					continue
+				}
 				want := ethernet(o.TunnelMAC, o.TunnelPeerMAC, etherType(inner), clamped(inner, o.MTU))
 				if verdict != redirect || !bytes.Equal(got, want) {
 					t.Fatalf("packet %x: verdict %d\n got %x\nwant %x", inner, verdict, got, want)
 				}
+			}
+			if c, err := b.Counters(); err != nil || c[DropNotECT] != refused || refused == 0 {
+				t.Errorf("counters = %v, %v, want %d drop_not_ect", c.Map(), err, refused)
 			}
 		})
 	}

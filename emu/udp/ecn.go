@@ -31,22 +31,25 @@ func (s *says) set(e pkt.ECN) {
 	}
 }
 
-// heard is what a received message says.
-func (s *says) heard(m *unix.Msghdr) pkt.ECN {
+// heard is what a received message with so many bytes of control messages says.
+func (s *says) heard(control uint64) pkt.ECN {
 	c := &s[0]
-	if m.Controllen < uint64(unix.CmsgLen(1)) || c.head.Type != unix.IP_TOS && c.head.Type != unix.IPV6_TCLASS {
+	if control < uint64(unix.CmsgLen(1)) || c.head.Type != unix.IP_TOS && c.head.Type != unix.IPV6_TCLASS {
 		return pkt.NotECT
 	}
 	return pkt.ECN(c.value) & pkt.CE // of a TOS the first byte alone is written
 }
 
-// message is a datagram with its control messages.
-func message(m *unix.Msghdr, v *unix.Iovec, datagram []byte, s *says) {
-	v.Base = unsafe.SliceData(datagram)
-	v.SetLen(len(datagram))
-	m.Iov, m.Control = v, (*byte)(unsafe.Pointer(s))
-	m.SetIovlen(1)
-	m.SetControllen(int(unsafe.Sizeof(*s)))
+// call sends or receives a datagram with its control messages. It is written out here
+// so that nothing of it leaves the stack.
+func call(trap uintptr, fd int, datagram []byte, s *says) (n int, control uint64, err error) {
+	v := unix.Iovec{Base: unsafe.SliceData(datagram), Len: uint64(len(datagram))}
+	m := unix.Msghdr{Iov: &v, Iovlen: 1, Control: (*byte)(unsafe.Pointer(s)), Controllen: uint64(unsafe.Sizeof(*s))}
+	r, _, errno := unix.Syscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&m)), 0)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	return int(r), m.Controllen, nil
 }
 
 // write is write(2) with an ECN field.
@@ -55,26 +58,18 @@ func write(fd int, datagram []byte, e pkt.ECN) error {
 		_, err := unix.Write(fd, datagram)
 		return err
 	}
-	var m unix.Msghdr
-	var v unix.Iovec
 	var s says
 	s.set(e)
-	message(&m, &v, datagram, &s)
-	if _, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), 0); errno != 0 {
-		return errno
-	}
-	return nil
+	_, _, err := call(unix.SYS_SENDMSG, fd, datagram, &s)
+	return err
 }
 
 // read is read(2), and says what the datagram's header said.
 func read(fd int, b []byte) (int, pkt.ECN, error) {
-	var m unix.Msghdr
-	var v unix.Iovec
 	var s says
-	message(&m, &v, b, &s)
-	n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), 0)
-	if errno != 0 {
-		return 0, pkt.NotECT, errno
+	n, control, err := call(unix.SYS_RECVMSG, fd, b, &s)
+	if err != nil {
+		return 0, pkt.NotECT, err
 	}
-	return int(n), s.heard(&m), nil
+	return n, s.heard(control), nil
 }

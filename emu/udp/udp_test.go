@@ -17,7 +17,10 @@ import (
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 // pair is two sockets in a namespace of their own, a connected to b.
-func pair(t *testing.T) (ns *netns.NS, a, b int) {
+func pair(t *testing.T) (ns *netns.NS, a, b int) { return pairAt(t, loopback) }
+
+// pairAt is pair at an address of the loopback interface.
+func pairAt(t *testing.T, local netip.AddrPort) (ns *netns.NS, a, b int) {
 	t.Helper()
 	need.Root(t)
 	var err error
@@ -30,17 +33,24 @@ func pair(t *testing.T) (ns *netns.NS, a, b int) {
 		if err := up("lo"); err != nil {
 			return err
 		}
-		if b, err = udp.Open(loopback); err != nil {
+		if b, err = udp.Open(local); err != nil {
 			return err
 		}
-		if a, err = udp.Open(loopback); err != nil {
+		if a, err = udp.Open(local); err != nil {
 			return err
 		}
 		at, err := unix.Getsockname(b)
 		if err != nil {
 			return err
 		}
-		return udp.Connect(a, netip.AddrPortFrom(loopback.Addr(), uint16(at.(*unix.SockaddrInet4).Port)))
+		port := 0
+		switch at := at.(type) {
+		case *unix.SockaddrInet4:
+			port = at.Port
+		case *unix.SockaddrInet6:
+			port = at.Port
+		}
+		return udp.Connect(a, netip.AddrPortFrom(local.Addr(), uint16(port)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +91,30 @@ func TestDatagrams(t *testing.T) {
 	}
 	if _, _, _, err := udp.Receive(-1, buf); !errors.Is(err, unix.EBADF) {
 		t.Errorf("Receive of no socket = %v, want EBADF", err)
+	}
+}
+
+// A datagram says of congestion what it is told to, and who takes it hears that, of
+// either family (RFC 6040).
+func TestECN(t *testing.T) {
+	for _, local := range []netip.AddrPort{loopback, netip.MustParseAddrPort("[::1]:0")} {
+		_, a, b := pairAt(t, local)
+		buf := make([]byte, 5)
+		for _, e := range []pkt.ECN{pkt.ECT0, pkt.NotECT, pkt.ECT1, pkt.CE} {
+			if _, err := udp.Send(a, []byte("?"), e); err != nil {
+				t.Fatal(err)
+			}
+			if n, got, ok, err := udp.Receive(b, buf); n != 1 || got != e || !ok || err != nil {
+				t.Errorf("%v: Receive = %d with ECN %d, %v, %v; want %d", local, n, got, ok, err, e)
+			}
+		}
+		allocs := testing.AllocsPerRun(100, func() {
+			_, _ = udp.Send(a, buf[:1], pkt.ECT0)
+			_, _, _, _ = udp.Receive(b, buf)
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations for a datagram, want 0", allocs)
+		}
 	}
 }
 

@@ -23,6 +23,8 @@ type path struct {
 	// late is how much later than others a segment arrives.
 	late func(dir, n int) time.Duration
 	n    [2]int
+	// mark marks the segments that it names, if they can be.
+	mark func(dir int, s *Segment) bool
 }
 
 type arrival struct {
@@ -51,6 +53,9 @@ func (p *path) send(now vt.Instant, dir int, s Segment) {
 	f := p.lines[dir].Send(now, 40+s.OptionLen()+s.Len)
 	if f.End != impair.Passed {
 		return
+	}
+	if (f.Congested || p.mark != nil && p.mark(dir, &s)) && s.ECN != pkt.NotECT {
+		s.ECN = pkt.CE
 	}
 	if p.late != nil {
 		f.At = f.At.Add(p.late(dir, p.n[dir]))

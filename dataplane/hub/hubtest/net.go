@@ -145,6 +145,8 @@ type Net struct {
 	// tells who sent it; TooBig counts that.
 	Narrow func(from, to ident.Server) int
 	TooBig int
+	// Wire is what every link does to every packet; nil means nothing.
+	Wire func(packet []byte)
 	// Hold keeps servers from learning where devices are until Learn is called.
 	Hold bool
 	// Events collects what the hubs said.
@@ -265,6 +267,9 @@ const maxSteps = 32
 func (n *Net) run(arrived []Arrival, packet []byte, from ident.Server, hops int) []Arrival {
 	if hops > maxSteps {
 		panic("hubtest: a packet goes in circles")
+	}
+	if n.Wire != nil {
+		n.Wire(packet)
 	}
 	to, internal := n.place(packet, from)
 	if to == 0 {
