@@ -137,3 +137,38 @@ func TestLiveEG7Address(t *testing.T) {
 		t.Errorf("%v are served in %d slices, want 40000 to one destination, or %d more, and 40 to the other, in 31", ok, len(slices), late)
 	}
 }
+
+// TestLiveNarrowBackbone: the way between the datacenter where a user is and the one
+// that the flow leaves from gets narrower in the middle of transfers both ways, and
+// both go on (SEMANTICS 2.10). Neither dataplane carries such a flow without its hub.
+func TestLiveNarrowBackbone(t *testing.T) {
+	p := compile(t, egressLab+`traffic:
+  - {id: down, from: shop.1.till, to: grey, tcp: 443, flows: 2, response: 4MiB, connect: 5s, timeout: 20s}
+  - {id: up, from: shop.2.till, to: grey, tcp: 80, flows: 2, request: 4MiB, connect: 5s, timeout: 20s}
+faults: [{id: f, at: 300ms, do: mtu, mtu: 1300, on: kix.edge-nrt.edge}]
+links: {access: {rate: 20Mbit, delay: 2ms}}
+`)
+	for _, dataplane := range []run.Dataplane{run.Hub, run.EBPF} {
+		t.Run(string(dataplane), func(t *testing.T) {
+			if dataplane == run.EBPF {
+				need.BPF(t)
+			}
+			r := live(t, p, run.Options{Dataplane: dataplane})
+			wantAll(t, r, record.OK)
+			refused := 0
+			for _, e := range r.Events {
+				if e.Kind == "drop" && e.Reason == "too_big" {
+					refused++
+				}
+			}
+			if refused == 0 {
+				t.Error("no server refused a packet that was too big: the way did not get narrower")
+			}
+			for _, f := range r.Flows {
+				if f.EgressDC != "nrt" {
+					t.Errorf("%s %d left from %s, want nrt", f.Traffic, f.N, f.EgressDC)
+				}
+			}
+		})
+	}
+}
