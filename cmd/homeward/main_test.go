@@ -54,8 +54,9 @@ func scripts(t *testing.T, lab bool) {
 		},
 		RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"hostlinks": hostLinks,
-			"judged":    judged,
+			"hostlinks":  hostLinks,
+			"judged":     judged,
+			"eventually": eventually,
 		},
 	})
 }
