@@ -190,7 +190,17 @@ func (s *searcher) middle(a, b float64) float64 {
 	return m
 }
 
-func (s *searcher) text(x float64) string { return spec.Quantity{Value: x, Unit: s.unit}.String() }
+// text is a value as files write it: large whole numbers in groups of three digits.
+func (s *searcher) text(x float64) string {
+	text := spec.Quantity{Value: x, Unit: s.unit}.String()
+	if s.unit != "" || x != math.Trunc(x) || math.Abs(x) < 10_000 {
+		return text
+	}
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "_" + text[i:]
+	}
+	return text
+}
 
 // look repeats one value, more often while the interval holds the bound.
 func (s *searcher) look(ctx context.Context, x float64) (string, error) {

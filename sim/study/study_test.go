@@ -342,6 +342,7 @@ func TestSolve(t *testing.T) {
 		{"max", "{max: x.a, such_that: y < 0, from: 1.5, to: 1000.5, within: 1%}", step(42), [2]float64{41, 42}, "surely not at"},
 		{"min", "{min: x.a, such_that: y > 0, from: 1.5, to: 1000.5, within: 1%}", step(42), [2]float64{42, 43}, "surely not at"},
 		{"whole", "{max: x.a, such_that: y < 0, from: 1, to: 1000, within: 0.1%}", step(42.5), [2]float64{42, 42}, "surely holds to 42, surely not at 43"},
+		{"large", "{max: x.a, such_that: y < 0, from: 1, to: 30_000_000, within: 1%}", step(12_345_678), [2]float64{12_300_000, 12_300_000}, "surely holds to 12_300_000, surely not at 12_400_000"},
 		{"everywhere", "{max: x.a, such_that: y < 0, from: 1, to: 20}", step(42), [2]float64{20, 20}, "holds up to the end"},
 		{"nowhere", "{max: x.a, such_that: y < 0, from: 50, to: 100}", step(42), [2]float64{}, "does not hold anywhere"},
 		{"noise", "{max: x.a, such_that: y < 0, from: 1.5, to: 100.5, within: 0.01%}", func(s map[string]float64, noise, _ float64) study.Outcome {
@@ -359,7 +360,7 @@ func TestSolve(t *testing.T) {
 			}
 			continue
 		}
-		v, err := strconv.ParseFloat(a.Answer, 64)
+		v, err := strconv.ParseFloat(strings.ReplaceAll(a.Answer, "_", ""), 64)
 		if err != nil || v < c.answer[0] || v > c.answer[1] {
 			t.Errorf("%s: %s (%s), want between %v", c.name, a.Answer, a.Verdict, c.answer)
 		}
