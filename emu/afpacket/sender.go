@@ -218,8 +218,12 @@ func (t *Sender) Flush() {
 		return
 	}
 	for at := 0; at < t.n; {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.socket.fd),
-			uintptr(unsafe.Pointer(&t.msgs[at])), uintptr(t.n-at), 0, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(t.socket.fd),
+			uintptr(unsafe.Pointer(&t.msgs[at])), uintptr(t.n-at), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EAGAIN { // the link holds all that the socket may have sent
+			n, _, errno = unix.Syscall6(unix.SYS_SENDMMSG, uintptr(t.socket.fd),
+				uintptr(unsafe.Pointer(&t.msgs[at])), uintptr(t.n-at), 0, 0, 0)
+		}
 		switch errno {
 		case 0:
 			for i := at; i < at+int(n); i++ {

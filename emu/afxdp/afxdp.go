@@ -176,7 +176,7 @@ func (s *Socket) Flush() {
 		if s.tx.unread() == 0 {
 			break
 		}
-		_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), 0, 0, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0, unix.EAGAIN, unix.EBUSY, unix.EINTR: // EAGAIN: there is more than goes at a time
 		default:

@@ -2,10 +2,15 @@ package pathbench
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/homeward-lab/homeward/emu/run"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // What is measured of a way that has flows is a packet of either direction, as many
@@ -43,11 +48,11 @@ func (r *room) measure(length time.Duration) error {
 // cost floods for so long and returns the processor time, ns, for each packet that
 // came out: the sender's, in which the kernel forwards, and the servers'.
 //
-// A hub in userspace gets no more than it can take: what it loses would be counted
+// What is in userspace gets no more than it can take: what it loses would be counted
 // to what it does. How much that is, a first flood tells.
 func (r *room) cost(s *source, length time.Duration) (float64, error) {
 	every := time.Duration(0)
-	if r.way.dataplane == run.Hub {
+	if r.way.userspace {
 		const share = 4 // of the time, for the first; and of what it tells, as leisure
 		first, err := r.flood(s, length/share, 0)
 		if err != nil {
@@ -130,4 +135,56 @@ func (r *room) send(s *source, length, every time.Duration) (took time.Duration,
 		return nil
 	})
 	return took, err
+}
+
+func threadTime() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // cannot fail: the clock exists
+	return ts.Nano()
+}
+
+// delivered is how many packets have come back to the edge.
+func (r *room) delivered() (n uint64, err error) {
+	err = r.lab.NS("lhr.edge").Do(func() error {
+		l, err := netlink.LinkByName(r.edge)
+		if err == nil {
+			n = l.Attrs().Statistics.RxPackets
+		}
+		return err
+	})
+	return n, err
+}
+
+// agentsTime is the processor time of all servers' processes, ns, or of the thread
+// that is in their place.
+func (r *room) agentsTime() (total int64, err error) {
+	places := []string{}
+	for _, pid := range r.lab.Pids() {
+		places = append(places, fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	}
+	if r.thread != nil {
+		places = append(places, fmt.Sprintf("/proc/self/task/%d/schedstat", r.thread.Load()))
+	}
+	for _, place := range places {
+		tasks, err := filepath.Glob(place)
+		if err != nil {
+			return 0, err
+		}
+		for _, file := range tasks {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				continue // the thread is gone, and so is what it did: nothing here
+			}
+			f := strings.Fields(string(text)) // on the processor, waiting, times
+			if len(f) < 1 {
+				return 0, fmt.Errorf("%s: %q", file, text)
+			}
+			ns, err := strconv.ParseInt(f[0], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", file, err)
+			}
+			total += ns
+		}
+	}
+	return total, nil
 }

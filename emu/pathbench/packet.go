@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -55,11 +53,13 @@ type way struct {
 	// handed has packets land at a server that hands them over to another.
 	handed bool
 	// attach puts something else at the uplink; may be nil.
-	attach func(ifindex int, frame [12]byte) (func() error, error)
+	attach func(ifindex int, macs [12]byte) (attached, error)
 	// translated says that sources become the server's.
 	translated bool
 	// both has packets in GRE measured too, as if it had flows.
 	both bool
+	// userspace says that packets cross into it: it gets no more than it can take.
+	userspace bool
 }
 
 func shell(text string) func(*Bench, *plan.Plan) ([]byte, error) {
@@ -87,14 +87,15 @@ func ways() []way {
 		{name: "route", dataplane: run.NFTables, script: shell(serverOnly + routing)},
 		{name: "masquerade", dataplane: run.NFTables, script: shell(serverOnly + routing + masquerade), translated: true},
 		{name: "diy", dataplane: run.NFTables, script: func(b *Bench, p *plan.Plan) ([]byte, error) { return b.Script(p) }, tunnelled: true, translated: true},
-		{name: "hub", dataplane: run.Hub, tunnelled: true, translated: true},
-		{name: "hub_xdp", dataplane: run.Hub, io: agent.IOXDP, tunnelled: true, translated: true},
+		{name: "hub", dataplane: run.Hub, userspace: true, tunnelled: true, translated: true},
+		{name: "hub_xdp", dataplane: run.Hub, userspace: true, io: agent.IOXDP, tunnelled: true, translated: true},
 		{name: "ebpf", dataplane: run.EBPF, tunnelled: true, translated: true},
 		{name: "ebpf_peer", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true},
 		{name: "handed", dataplane: run.EBPF, tunnelled: true, translated: true, peer: true, handed: true},
 		{name: "redirect", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirect)},
 		{name: "redirect_peer", dataplane: run.NFTables, script: shell("exit 0\n"), attach: redirectBy(asm.FnRedirectPeer), both: true},
 		{name: "helpers", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachHelpers, both: true},
+		{name: "hub_io", dataplane: run.NFTables, script: shell("exit 0\n"), attach: attachEcho, both: true, userspace: true},
 	}
 }
 
@@ -115,6 +116,8 @@ type room struct {
 	// sources are of what is measured: what the client sends and, of a way that
 	// has flows, what comes back for it.
 	sources []*source
+	// thread works for what is attached to the uplink, see attached.
+	thread  *atomic.Int32
 	closers closers
 	// each holds what a packet of each source took, ns a packet of any.
 	each  [2][]float64
@@ -184,6 +187,7 @@ func (b *Bench) packetRows(ctx context.Context) (rows []figure.Row, err error) {
 	if least := (cost("helpers") + cost("redirect_peer")) / 2; cost("helpers") > 0 && cost("route") > 0 {
 		rows = append(rows, figure.Cost("dataplane.helpers_vs_route", least, "ns").Beside(what, cost("route")).Checked(sound("helpers", "redirect_peer", "route")))
 	}
+	add("dataplane.hub_io_vs_route", "hub_io", what, "route", 0)
 	add("dataplane.hub_vs_route", "hub", what, "route", 0)
 	add("dataplane.hub_xdp_vs_route", "hub_xdp", what, "route", 0)
 	if cost("hub_xdp") > 0 && cost("route") > 0 {
@@ -352,9 +356,10 @@ func (r *room) attachAt(s *plan.Server, macs [12]byte) error {
 		if err := takeFrames(up.Attrs().Name); err != nil || r.way.attach == nil {
 			return err
 		}
-		c, err := r.way.attach(up.Attrs().Index, macs)
+		a, err := r.way.attach(up.Attrs().Index, macs)
 		if err == nil {
-			r.closers = append(r.closers, c)
+			r.closers = append(r.closers, a.close)
+			r.thread = a.thread
 		}
 		return err
 	})
@@ -460,48 +465,4 @@ func takeFrames(name string) error {
 		return fmt.Errorf("GRO of %s: %w", name, errno)
 	}
 	return nil
-}
-
-func threadTime() int64 {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // cannot fail: the clock exists
-	return ts.Nano()
-}
-
-// delivered is how many packets have come back to the edge.
-func (r *room) delivered() (n uint64, err error) {
-	err = r.lab.NS("lhr.edge").Do(func() error {
-		l, err := netlink.LinkByName(r.edge)
-		if err == nil {
-			n = l.Attrs().Statistics.RxPackets
-		}
-		return err
-	})
-	return n, err
-}
-
-// agentsTime is the processor time of all servers' processes, ns.
-func (r *room) agentsTime() (total int64, err error) {
-	for _, pid := range r.lab.Pids() {
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if err != nil {
-			return 0, err
-		}
-		for _, file := range tasks {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				continue // the thread is gone, and so is what it did: nothing here
-			}
-			f := strings.Fields(string(text)) // on the processor, waiting, times
-			if len(f) < 1 {
-				return 0, fmt.Errorf("%s: %q", file, text)
-			}
-			ns, err := strconv.ParseInt(f[0], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("%s: %w", file, err)
-			}
-			total += ns
-		}
-	}
-	return total, nil
 }

@@ -81,7 +81,7 @@ func TestWays(t *testing.T) {
 	for _, part := range []struct {
 		rows func(context.Context) ([]figure.Row, error)
 		want int
-	}{{b.packetRows, 15}, {b.bulkRows, 16}} {
+	}{{b.packetRows, 16}, {b.bulkRows, 18}} {
 		rows, err := part.rows(t.Context())
 		if err != nil {
 			t.Fatal(err)

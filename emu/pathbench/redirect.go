@@ -15,9 +15,10 @@ import (
 // redirectBy puts the least that a server could do at an uplink: other MAC
 // addresses, and back out, by that helper. It is the limit of what programs there
 // can reach.
-func redirectBy(helper asm.BuiltinFunc) func(ifindex int, macs [12]byte) (func() error, error) {
-	return func(ifindex int, macs [12]byte) (func() error, error) {
-		return attachRedirect(ifindex, ifindex, macs, helper)
+func redirectBy(helper asm.BuiltinFunc) func(ifindex int, macs [12]byte) (attached, error) {
+	return func(ifindex int, macs [12]byte) (attached, error) {
+		c, err := attachRedirect(ifindex, ifindex, macs, helper)
+		return attached{close: c}, err
 	}
 }
 
@@ -48,7 +49,7 @@ func sendTo(ifindex int, macs [12]byte, helper asm.BuiltinFunc) asm.Instructions
 // attachHelpers is what redirect_peer is, and what no program can do without that
 // takes packets out of GRE and puts them into it: room for the outer header, given
 // and taken away again. Half of what that takes more is the least of one direction.
-func attachHelpers(ifindex int, macs [12]byte) (func() error, error) {
+func attachHelpers(ifindex int, macs [12]byte) (attached, error) {
 	const (
 		room  = 24                 // IPv4 and GRE
 		keep  = 1<<0 | 1<<5        // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
@@ -62,7 +63,8 @@ func attachHelpers(ifindex int, macs [12]byte) (func() error, error) {
 	adjust(room, push)
 	adjust(-room, keep)
 	code = append(code, asm.Mov.Reg(asm.R1, asm.R6))
-	return attachTCX(ifindex, append(code, sendTo(ifindex, macs, asm.FnRedirectPeer)...))
+	c, err := attachTCX(ifindex, append(code, sendTo(ifindex, macs, asm.FnRedirectPeer)...))
+	return attached{close: c}, err
 }
 
 // attachSink ends what arrives, after packet sockets have seen it.
