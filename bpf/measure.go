@@ -20,14 +20,19 @@ import (
 // took by the kernel's own clock, which is read in it too. The flows' progress is
 // that of real packets.
 func (d *Dataplane) Time(frames [][]byte, xdp bool) (own, empty []time.Duration, err error) {
-	p, kind := d.objects.FastPath, ebpf.SchedCLS
+	p := d.objects.FastPath
 	if xdp {
 		if err := d.loadXDP(loadDataplane); err != nil {
 			return nil, nil, err
 		}
-		p, kind = d.xdp, ebpf.XDP
+		p = d.xdp
 	}
-	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: kind, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
+	return TimeProgram(p, frames)
+}
+
+// TimeProgram is Time of any program.
+func TimeProgram(p *ebpf.Program, frames [][]byte) (own, empty []time.Duration, err error) {
+	nothing, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: p.Type(), License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("empty program: %w", err)
 	}

@@ -44,6 +44,11 @@ func (b *Bench) kernelRows(ctx context.Context) (rows []figure.Row, err error) {
 	if err != nil {
 		return nil, err
 	}
+	warm, err := s.warm(b.Rounds)
+	if err != nil {
+		return nil, err
+	}
+	programs = append(programs, warm...)
 	looks, err := lookUps()
 	return append(append(setUp, programs...), looks...), err
 }
@@ -198,17 +203,21 @@ func (s *server) programs(rounds int) ([]figure.Row, error) {
 	return rows, nil
 }
 
+// frames are packets of many flows, in turns.
+func frames(rounds int, packet func(int) []byte) (all [][]byte) {
+	const flows = 512
+	for range rounds {
+		for i := range flows {
+			all = append(all, append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 8, 0}, packet(i)...))
+		}
+	}
+	return all
+}
+
 // time is the median of one run over many flows' packets, less what it takes to
 // run nothing and read the clock.
 func (s *server) time(rounds int, packet func(int) []byte, xdp bool) (float64, error) {
-	const flows = 512
-	var frames [][]byte
-	for range rounds {
-		for i := range flows {
-			frames = append(frames, append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 8, 0}, packet(i)...))
-		}
-	}
-	own, empty, err := s.kernel.Time(frames, xdp)
+	own, empty, err := s.kernel.Time(frames(rounds, packet), xdp)
 	if err != nil {
 		return 0, err
 	}

@@ -50,21 +50,25 @@ func sendTo(ifindex int, macs [12]byte, helper asm.BuiltinFunc) asm.Instructions
 // takes packets out of GRE and puts them into it: room for the outer header, given
 // and taken away again. Half of what that takes more is the least of one direction.
 func attachHelpers(ifindex int, macs [12]byte) (attached, error) {
-	const (
-		room  = 24                 // IPv4 and GRE
-		keep  = 1<<0 | 1<<5        // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
-		push  = keep | 1<<1 | 1<<3 // _ENCAP_L3_IPV4, _ENCAP_L4_GRE
-		atMAC = 1                  // BPF_ADJ_ROOM_MAC
-	)
 	code := asm.Instructions{asm.Mov.Reg(asm.R6, asm.R1)}
-	adjust := func(by, flags int32) {
-		code = append(code, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, by), asm.Mov.Imm(asm.R3, atMAC), asm.Mov.Imm(asm.R4, flags), asm.FnSkbAdjustRoom.Call())
-	}
-	adjust(room, push)
-	adjust(-room, keep)
+	code = adjustRoom(code, outerRoom, pushRoom)
+	code = adjustRoom(code, -outerRoom, keepRoom)
 	code = append(code, asm.Mov.Reg(asm.R1, asm.R6))
 	c, err := attachTCX(ifindex, append(code, sendTo(ifindex, macs, asm.FnRedirectPeer)...))
 	return attached{close: c}, err
+}
+
+const (
+	outerRoom = 24                     // IPv4 and GRE
+	keepRoom  = 1<<0 | 1<<5            // BPF_F_ADJ_ROOM_FIXED_GSO, _NO_CSUM_RESET
+	pushRoom  = keepRoom | 1<<1 | 1<<3 // _ENCAP_L3_IPV4, _ENCAP_L4_GRE
+)
+
+// adjustRoom appends a call of bpf_skb_adjust_room behind the Ethernet header of
+// the packet in R6.
+func adjustRoom(code asm.Instructions, by, flags int32) asm.Instructions {
+	const atMAC = 1 // BPF_ADJ_ROOM_MAC
+	return append(code, asm.Mov.Reg(asm.R1, asm.R6), asm.Mov.Imm(asm.R2, by), asm.Mov.Imm(asm.R3, atMAC), asm.Mov.Imm(asm.R4, flags), asm.FnSkbAdjustRoom.Call())
 }
 
 // attachSink ends what arrives, after packet sockets have seen it.
