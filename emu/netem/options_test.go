@@ -111,6 +111,7 @@ func TestRefused(t *testing.T) {
 		"reorder with rate":          {Delay: time.Second, Reorder: 0.5, Rate: unit.Mbit},
 		"reorder_gap":                {Delay: time.Second, Reorder: 0.5, ReorderGap: 3},
 		"duplicate with loss":        {Duplicate: 0.5, Loss: 0.5},
+		"ce_threshold":               {Rate: unit.Mbit, CEThreshold: time.Millisecond},
 	} {
 		_, err := Translate(c, 0)
 		if refused, ok := errors.AsType[*RefusedError](err); !ok || len(refused.Why) != 1 || !strings.HasPrefix(refused.Why[0], want) {
