@@ -14,11 +14,11 @@ import (
 
 // With --jobs 0 another lab begins when, for spareWindow, all of the machine's
 // processors together were used for spareShare of their time or less, and of labs
-// fewer than mostLabs are up: a lab waits for most of its time, and for a second
-// needs all that there is, to come up. Of more at once each would be late.
+// fewer than mostLabs are up: a lab waits for most of its time, and needs all that
+// there is while it comes up. Of more at once each would be late.
 const (
-	spareWindow = time.Second
-	spareShare  = 0.45
+	spareWindow = 400 * time.Millisecond
+	spareShare  = 0.4
 	mostLabs    = 8
 )
 
