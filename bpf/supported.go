@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/containernetworking/plugins/pkg/ns"
 )
@@ -19,7 +20,7 @@ func Supported() error {
 		err = space.Do(tryServer)
 	}
 	if err != nil {
-		return fmt.Errorf("eBPF with tcx (Linux 6.6) does not work here: %w", err)
+		return lacking("eBPF with tcx (Linux 6.6)", err)
 	}
 	return nil
 }
@@ -32,9 +33,19 @@ func DataplaneSupported() error {
 		err = space.Do(tryDataplane)
 	}
 	if err != nil {
-		return fmt.Errorf("eBPF with tcx and BTF (Linux 6.6) does not work here: %w", err)
+		return lacking("eBPF with tcx and BTF (Linux 6.6)", err)
 	}
 	return nil
+}
+
+// lacking says why what does not work. Of who may not load programs that alone:
+// which map or program was refused first says nothing, and the library's guess at
+// a limit of memory would lead astray.
+func lacking(what string, err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%s is not for this user: %w", what, os.ErrPermission)
+	}
+	return fmt.Errorf("%s does not work here: %w", what, err)
 }
 
 func tryDataplane(ns.NetNS) error {

@@ -1,6 +1,11 @@
 package bpf
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/homeward-lab/homeward/internal/need"
@@ -15,5 +20,18 @@ func TestSupported(t *testing.T) {
 	}
 	if err := Supported(); err != nil {
 		t.Errorf("second Supported() = %v, want nil", err)
+	}
+}
+
+// Who may not load programs is told that, and no guess.
+func TestLackOfRights(t *testing.T) {
+	refused := fmt.Errorf("load programs: map own6: map create: %w (MEMLOCK may be too low)", syscall.EPERM)
+	err := lacking("eBPF", refused)
+	if !errors.Is(err, os.ErrPermission) || strings.Contains(err.Error(), "MEMLOCK") {
+		t.Errorf("refused: %v, want permission denied and nothing of memory", err)
+	}
+	absent := errors.New("no tcx")
+	if err := lacking("eBPF", absent); !errors.Is(err, absent) || errors.Is(err, os.ErrPermission) {
+		t.Errorf("absent: %v, want %v", err, absent)
 	}
 }

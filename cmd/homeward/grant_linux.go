@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -30,6 +31,9 @@ until it is interrupted; labs that are up go on then.
 Without --user it is who called sudo.`,
 		Example: "  sudo homeward grant\n  sudo homeward grant --user alice &",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if os.Geteuid() != 0 {
+				return lacking(errors.New("root alone can grant: sudo homeward grant"))
+			}
 			id, err := grantee(name)
 			if err != nil {
 				return usage(err)

@@ -35,6 +35,9 @@ func TestGrant(t *testing.T) {
 		_ = cmd.Run() // what it said tells
 		return said.String()
 	}
+	if said := call(nobody, "grant"); !strings.Contains(said, "sudo homeward grant") {
+		t.Errorf("grant without root: %s", said)
+	}
 	server, _ := command(0, "grant", "--user", strconv.Itoa(nobody))
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
@@ -63,7 +66,7 @@ func TestGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = server.Wait()
-	if said := call(nobody, "doctor"); works.MatchString(said) {
+	if said := call(nobody, "doctor"); works.MatchString(said) || !strings.Contains(said, "not for this user") {
 		t.Errorf("doctor when the grant is over:\n%s", said)
 	}
 	if _, err := os.Stat(socket); err == nil {
