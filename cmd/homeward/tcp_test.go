@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // transfer is a download over 10 Mbit/s and 40 ms there and back.
 const transfer = `version: 1
 name: transfer
+tcp_ecn: accept
 datacenters: [{id: lhr, servers: 1, egress: [198.51.100.0/31]}]
 sites: [{id: shop, count: 1, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}]
 internet: [{id: web, address: 203.0.113.9, serve: [http]}]
@@ -35,7 +37,15 @@ const transferred = "6000000"
 
 // A transfer takes as long in virtual time as with the kernel's TCP, with either
 // algorithm of congestion control: iperf3 says how long it took there.
-func TestTCPTakesAsLongAsInTheLab(t *testing.T) {
+func TestTCPTakesAsLongAsInTheLab(t *testing.T) { takesAsLong(t, transfer) }
+
+// And where the line marks instead of dropping, and both ends understand that.
+func TestMarkedTCPTakesAsLongAsInTheLab(t *testing.T) {
+	takesAsLong(t, strings.NewReplacer("accept", "request", "queue: 30kB", "queue: 500kB, ce_threshold: 50ms").Replace(transfer))
+}
+
+func takesAsLong(t *testing.T, transfer string) {
+	t.Helper()
 	need.Root(t)
 	need.Tool(t, "iperf3")
 	dir := t.TempDir()
@@ -62,6 +72,13 @@ func TestTCPTakesAsLongAsInTheLab(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := m.Records().Flows[0]
+		marks := int64(0)
+		for _, w := range m.Records().Run.Metrics.Wires {
+			marks += w.Marked
+		}
+		if asked := strings.Contains(transfer, "request"); asked != (marks > 0) {
+			t.Errorf("%d marks in virtual time, asked for: %v", marks, asked)
+		}
 		if f.Result != record.OK {
 			t.Fatalf("in virtual time: %s: %s", f.Result, f.Reason)
 		}
