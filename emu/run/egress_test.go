@@ -118,8 +118,8 @@ func TestLiveEG7Address(t *testing.T) {
 	need.BPF(t)
 	const late = 5 // flows
 	p := compile(t, loadtest.Bound+`  - {id: many, from: shop.*.till, to: web, udp: 7, flows: 19950, rate: 2500, request: 32B, connect: 4s, timeout: 10s}
-  - {id: last, from: shop.*.till, to: web, udp: 7, flows: 150, rate: 30, start: 9s, request: 32B, connect: 2s, timeout: 10s}
-  - {id: after, from: shop.*.till, to: other, udp: 7, flows: 20, start: 15s, connect: 2s, timeout: 10s}
+  - {id: last, from: shop.*.till, to: web, udp: 7, flows: 75, rate: 10, start: 9s, request: 32B, connect: 2s, timeout: 10s}
+  - {id: after, from: shop.*.till, to: other, udp: 7, flows: 20, start: 17s, connect: 2s, timeout: 10s}
 `)
 	r := live(t, p, run.Options{Dataplane: run.EBPF})
 	ok, slices := map[string]int{}, map[int]bool{}
