@@ -99,7 +99,8 @@ func live(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	return r
 }
 
-// played is live of a plan in which addresses move: what servers own changes.
+// played is live of a plan in which addresses move: what servers own changes. A lab
+// that was saturated is made again, at most three times.
 func played(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 	t.Helper()
 	need.Root(t)
@@ -108,11 +109,30 @@ func played(t *testing.T, p *plan.Plan, o run.Options) *record.Records {
 		o.Dataplane = run.Dataplane(os.Getenv(dataplaneEnv))
 	}
 	o.AgentArgs, o.PumpArgs = []string{agentWord}, []string{pumpWord}
-	var memory record.Memory
-	if err := run.Run(context.Background(), p, &memory, o); err != nil {
-		t.Fatal(err)
+	var r *record.Records
+	for range 4 {
+		var memory record.Memory
+		if err := run.Run(context.Background(), p, &memory, o); err != nil {
+			t.Fatal(err)
+		}
+		if r = memory.Records(); !busy(t, r) {
+			break
+		}
 	}
-	return memory.Records()
+	return r
+}
+
+// busy says whether the machine was too busy for the lab, by the lab's own word:
+// what was lost then is no verdict.
+func busy(t *testing.T, r *record.Records) (is bool) {
+	t.Helper()
+	for _, e := range r.Events {
+		if e.Kind == "saturated" {
+			t.Logf("not judged: %s %s: %s", e.Node, e.Fault, e.Text)
+			is = true
+		}
+	}
+	return is
 }
 
 // invariants hold for every run: one line for each flow; one record
