@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -161,5 +162,37 @@ func TestPathMTUThird(t *testing.T) {
 	}
 	if told == 0 || n.TooBig != lost {
 		t.Errorf("clients were told %d times, and %d more packets were lost on the way", told, n.TooBig-lost)
+	}
+}
+
+// TestPathMTUNumbers: datagrams that are cut on their way to another server, where
+// they all come from one source, never have one identification there, whatever their
+// clients gave them (RFC 6864).
+func TestPathMTUNumbers(t *testing.T) {
+	n := dedicated(t, nil)
+	narrowBetween(n)
+	n.Origin = nil
+	port := uint16(20000)
+	settled(t, n, func() { port++; n.FromSite(1, datagram(port, 1400, true).UDP()) })
+	e := intoSite(n, 1)
+	e.Src, e.Dst = e.Dst, e.Src
+	whose := map[uint16]uint16{}
+	for range 40 {
+		port++
+		for home := ident.Server(1); home <= 2; home++ {
+			var out hub.Out
+			n.Hubs[home].HandlePacket(n.Now, &hub.Packet{Data: e.Append(nil, datagram(port, 1400, false).UDP())}, &out)
+			if len(out.Send) != 2 {
+				continue // the other one is home
+			}
+			id := binary.BigEndian.Uint16(out.Send[0].Data[4:])
+			if other := whose[id]; other != 0 || id != binary.BigEndian.Uint16(out.Send[1].Data[4:]) {
+				t.Fatalf("the datagrams of ports %d and %d are both %d, or one of them is two", other, port, id)
+			}
+			whose[id] = port
+		}
+	}
+	if len(whose) == 0 {
+		t.Error("no datagram was cut")
 	}
 }
