@@ -280,7 +280,9 @@ func TestUpInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	if begun(cmd.Process.Pid, keeperCommand) == 0 {
+		t.Error("there is no keeper")
+	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -410,8 +412,7 @@ func TestShell(t *testing.T) {
 	if err := unix.IoctlSetWinsize(int(keyboard.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 77}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond)
-	type_("stty size\n")
+	type_("until stty size | grep '^30 7[7]$'; do sleep 0.1; done\n")
 	expect(t, keyboard, "30 77")
 	type_("set -o | grep monitor\n")
 	expect(t, keyboard, "on")

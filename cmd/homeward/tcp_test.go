@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"os"
@@ -101,7 +102,11 @@ func takesAsLong(t *testing.T, transfer string) {
 // download is how long one takes with an algorithm of the kernel's.
 func download(t *testing.T, inLab func(...string) *exec.Cmd, algorithm string) time.Duration {
 	t.Helper()
-	server := inLab("exec", "web", "--", "iperf3", "-s", "-1")
+	server := inLab("exec", "web", "--", "iperf3", "-s", "-1", "--forceflush")
+	says, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,8 @@ func download(t *testing.T, inLab func(...string) *exec.Cmd, algorithm string) t
 		_ = server.Process.Kill()
 		_ = server.Wait()
 	}()
-	time.Sleep(500 * time.Millisecond)
+	for lines := bufio.NewScanner(says); lines.Scan() && !strings.Contains(lines.Text(), "listening"); {
+	}
 	out, err := inLab("exec", "shop.1.till", "--", "iperf3", "-c", "203.0.113.9", "-R", "-n", transferred, "-C", algorithm, "-J").Output()
 	var said struct {
 		Error string
