@@ -117,6 +117,34 @@ func TestBackToTheHost(t *testing.T) {
 	})
 }
 
+// What a link made of a packet's ECN field on the outside of the tunnel, the host gets
+// (SEMANTICS OX-4); a mark on what understands none is a drop, and counted.
+func TestMarksComeOut(t *testing.T) {
+	each(t, func(t *testing.T, l *lab) {
+		c := l.udp(t, netip.AddrPortFrom(farAddr, 7))
+		marked := func(inside uint8, text string) []byte {
+			ip, udp := reply(farAddr, 7)
+			ip.TOS = inside
+			buf := gopacket.NewSerializeBuffer()
+			if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ip, udp, gopacket.Payload(text)); err != nil {
+				t.Fatal(err)
+			}
+			whole := l.encap.Append(nil, buf.Bytes())
+			pkt.SetECN(whole, pkt.CE)
+			return whole
+		}
+		l.put(t, marked(uint8(pkt.NotECT), "dropped"))
+		l.put(t, marked(uint8(pkt.ECT0), "answer"))
+		wantAnswer(t, c)
+		if got := l.lan.must(t); ips(got)[0].TOS != uint8(pkt.CE) {
+			t.Errorf("TOS at the host = %d, want CE", ips(got)[0].TOS)
+		}
+		if counters, err := l.tunnels.Counters(); err != nil || counters["drop_not_ect"] != 1 {
+			t.Errorf("counters = %v, %v, want one drop_not_ect", counters, err)
+		}
+	})
+}
+
 // A packet with a wrong key is of no tunnel and reaches nobody.
 func TestWrongKeyReachesNobody(t *testing.T) {
 	each(t, func(t *testing.T, l *lab) {

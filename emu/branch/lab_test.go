@@ -210,8 +210,14 @@ func (l *lab) inject(t *testing.T, ls ...gopacket.SerializableLayer) {
 	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, ls...); err != nil {
 		t.Fatal(err)
 	}
+	l.put(t, l.encap.Append(nil, buf.Bytes()))
+}
+
+// put sends a packet to the branch as it is.
+func (l *lab) put(t *testing.T, packet []byte) {
+	t.Helper()
 	before := l.send.Sent().Packets
-	l.send.Finish(buf.Bytes(), zero, &l.encap)
+	l.send.Finish(packet, zero, &tunnel.Encap{})
 	if l.send.Flush(); l.send.Sent().Packets != before+1 {
 		t.Fatalf("the packet was not sent: %+v", l.send.Sent())
 	}
