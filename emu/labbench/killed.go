@@ -48,10 +48,14 @@ func StarMain(in io.Reader, out io.Writer, args []string) (err error) {
 	return err
 }
 
-// watchLinks makes a link from the calling process' namespace into each node: it
-// goes when the kernel takes the node's links.
+// watchLinks makes a link from the calling process' namespace into every tenth node:
+// it goes when the kernel takes the links of that node, and of all that it clears up
+// behind together with it.
 func watchLinks(l *keeper.Lab) error {
 	for i, id := range l.Nodes() {
+		if i%10 != 0 {
+			continue
+		}
 		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "w" + strconv.Itoa(i)}, PeerName: "w", PeerNamespace: netlink.NsFd(l.NS(id).Fd())}
 		if err := netlink.LinkAdd(link); err != nil {
 			return fmt.Errorf("watch the links of %s: %w", id, err)
