@@ -24,11 +24,16 @@ const (
 	// renoAlpha keeps pace with Reno where CUBIC alone would be slower.
 	renoAlpha = 3 * (1 - cubicBeta) / (1 + cubicBeta)
 
+	// firstGrowth is how much is acknowledged for one more, at most, while no loss has
+	// told what the path carries: Linux grows by a twentieth each round then.
+	firstGrowth = 20
+
 	hystartWindow  = 16 // segments
 	hystartSamples = 8
 	hystartTrain   = 2 * time.Millisecond
 	hystartLeast   = 4 * time.Millisecond
 	hystartMost    = 16 * time.Millisecond
+	hystartBurst   = time.Millisecond // four superpackets, at any rate below 2 Gbit/s
 )
 
 // congestion is the window of a sender, bytes.
@@ -53,8 +58,9 @@ type congestion struct {
 	found               bool
 }
 
-func (g *congestion) start(a Algorithm, mss, initial int) {
-	*g = congestion{algorithm: a, mss: mss, window: initial * mss, ssthresh: math.MaxInt32, epoch: vt.Never}
+// start begins, with everything before the sequence number first acknowledged.
+func (g *congestion) start(a Algorithm, mss, initial int, first uint32) {
+	*g = congestion{algorithm: a, mss: mss, window: initial * mss, ssthresh: math.MaxInt32, epoch: vt.Never, roundEnd: first}
 }
 
 // resize goes on with smaller segments: the window stays as many of them, as Linux
@@ -125,6 +131,9 @@ func (g *congestion) cubic(now vt.Instant, n int, srtt time.Duration) {
 	}
 	g.reno += alpha * float64(n) / float64(g.window)
 	step := (target - segments) / segments * float64(n)
+	if g.wMax == 0 {
+		step = max(step, float64(n)/firstGrowth)
+	}
 	if g.reno > segments+step/float64(g.mss) && g.reno > target {
 		step = max(step, (g.reno-segments)*float64(g.mss))
 	}
@@ -160,6 +169,7 @@ func (g *congestion) timeout(now vt.Instant, flight int, again bool) {
 		g.congested(now, flight)
 	}
 	g.window = g.mss
+	g.wMax, g.origin, g.found = 0, 0, false // Linux begins anew
 }
 
 // sent notes that a segment leaves while under bytes are under way: a pause is
@@ -179,8 +189,8 @@ func (g *congestion) rtt(now vt.Instant, r time.Duration, una, next uint32) {
 	if g.algorithm != Cubic || g.found || !g.slow() {
 		return
 	}
-	if !after(g.roundEnd, una) {
-		g.roundEnd, g.samples, g.roundRTT = next, 0, 0
+	if after(una, g.roundEnd) {
+		g.roundEnd, g.samples, g.roundRTT = next, 0, math.MaxInt64
 		g.roundStart, g.lastAck = now, now
 	}
 	if g.window < hystartWindow*g.mss {
@@ -188,19 +198,16 @@ func (g *congestion) rtt(now vt.Instant, r time.Duration, una, next uint32) {
 	}
 	if now.Sub(g.lastAck) <= hystartTrain {
 		g.lastAck = now
-		if now.Sub(g.roundStart) > g.leastRTT/2 {
+		if now.Sub(g.roundStart) > (g.leastRTT+hystartBurst)/2 {
 			g.leave()
 			return
 		}
 	}
+	g.roundRTT = min(g.roundRTT, r)
 	if g.samples < hystartSamples {
-		if g.roundRTT == 0 || r < g.roundRTT {
-			g.roundRTT = r
-		}
 		g.samples++
-		if g.samples == hystartSamples && g.roundRTT > g.leastRTT+min(max(g.leastRTT/8, hystartLeast), hystartMost) {
-			g.leave()
-		}
+	} else if g.roundRTT > g.leastRTT+min(max(g.leastRTT/8, hystartLeast), hystartMost) {
+		g.leave()
 	}
 }
 

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -10,17 +11,12 @@ import (
 )
 
 // TestHyStart: slow start ends as in Linux's tcp_cubic.c: when the least of a round's
-// first eight samples is an eighth above the least ever, but by 4 ms at least and 16 at
+// first nine samples is an eighth above the least ever, but by 4 ms at least and 16 at
 // most, or when acknowledgements not more than 2 ms apart go on for half of the least
-// round trip. It never ends below 16 segments, nor for NewReno.
+// round trip and half a millisecond. It never ends below 16 segments, nor for NewReno;
+// and wherever sequence numbers begin.
 func TestHyStart(t *testing.T) {
 	const mss, rtt = 1000, 80 * time.Millisecond
-	begun := func(a Algorithm, window int) *congestion {
-		var g congestion
-		g.start(a, mss, window)
-		g.rtt(0, rtt, 0, 1) // the least ever, and the end of the first round
-		return &g
-	}
 	for _, tt := range []struct {
 		name   string
 		a      Algorithm
@@ -32,24 +28,58 @@ func TestHyStart(t *testing.T) {
 	}{
 		{"no rise", Cubic, 16, 0, 3 * time.Millisecond, 40, false},
 		{"an eighth", Cubic, 16, 10 * time.Millisecond, 3 * time.Millisecond, 40, false},
-		{"more than an eighth", Cubic, 16, 10*time.Millisecond + 1, 3 * time.Millisecond, 8, true},
-		{"seven samples", Cubic, 16, 11 * time.Millisecond, 3 * time.Millisecond, 7, false},
+		{"more than an eighth", Cubic, 16, 10*time.Millisecond + 1, 3 * time.Millisecond, 9, true},
+		{"eight samples", Cubic, 16, 11 * time.Millisecond, 3 * time.Millisecond, 8, false},
 		{"few segments", Cubic, 15, 11 * time.Millisecond, 3 * time.Millisecond, 40, false},
 		{"NewReno", NewReno, 16, 11 * time.Millisecond, 3 * time.Millisecond, 40, false},
 		{"a train of 42 ms", Cubic, 16, 0, 2 * time.Millisecond, 22, true},
 		{"a train of 40 ms", Cubic, 16, 0, 2 * time.Millisecond, 20, false},
 	} {
-		g := begun(tt.a, tt.window)
-		round := vt.Instant(rtt)
-		for n := range tt.acks {
-			g.rtt(round+vt.Instant(n)*vt.Instant(tt.gap), rtt+tt.rise, uint32(n+1), 1<<20)
+		for _, first := range []uint32{0, 1 << 30, 1<<31 - 1, 1 << 31, 3 << 30, math.MaxUint32} {
+			var g congestion
+			g.start(tt.a, mss, tt.window, first)
+			g.rtt(0, rtt, first+1, first+2) // the least ever, and the end of the first round
+			for n := range tt.acks {
+				g.rtt(vt.Instant(rtt)+vt.Instant(n)*vt.Instant(tt.gap), rtt+tt.rise, first+3+uint32(n), first+1<<20)
+			}
+			if g.slow() == tt.ends {
+				t.Errorf("%s from %d: slow start goes on: %v, want %v", tt.name, first, g.slow(), !tt.ends)
+			}
+			if tt.ends && g.ssthresh != g.window {
+				t.Errorf("%s from %d: ssthresh %d, want the window, %d", tt.name, first, g.ssthresh, g.window)
+			}
 		}
-		if g.slow() == tt.ends {
-			t.Errorf("%s: slow start goes on: %v, want %v", tt.name, g.slow(), !tt.ends)
+	}
+}
+
+// TestCubicBeforeLoss: until a loss has told what the path carries, and again after a
+// timeout, CUBIC grows by a twentieth each round, as Linux does; after a loss not.
+func TestCubicBeforeLoss(t *testing.T) {
+	const mss, trip = 1000, 50 * time.Millisecond
+	var g congestion
+	g.start(Cubic, mss, 400, 0)
+	round := func(now vt.Instant) float64 {
+		before := g.window
+		for range 100 {
+			g.acked(now, before/100, trip, g.window)
 		}
-		if tt.ends && g.ssthresh != g.window {
-			t.Errorf("%s: ssthresh %d, want the window, %d", tt.name, g.ssthresh, g.window)
+		return float64(g.window)/float64(before) - 1
+	}
+	g.leave()
+	for n := range 5 {
+		if grown := round(vt.Instant(n) * vt.Instant(trip)); grown < 0.045 || grown > 0.055 {
+			t.Errorf("round %d before a loss: grows by %.3f, want a twentieth", n, grown)
 		}
+	}
+	g.congested(0, g.window)
+	g.recovered()
+	round(0)
+	if grown := round(vt.Instant(trip)); grown > 0.03 {
+		t.Errorf("after a loss: grows by %.3f in a round, want what RFC 9438 says", grown)
+	}
+	g.timeout(0, g.window, false)
+	if g.wMax != 0 || g.found {
+		t.Errorf("after a timeout: Wmax %v, HyStart done %v, want neither", g.wMax, g.found)
 	}
 }
 

@@ -239,7 +239,7 @@ func (c *Conn) learn(syn *Segment) {
 	c.window = uint32(syn.Window) // of a SYN never scaled
 	c.recent = syn.Time
 	c.ackNow = true
-	c.cc.start(c.config.Congestion, c.mss, c.config.InitialWindow)
+	c.cc.start(c.config.Congestion, c.mss, c.config.InitialWindow, c.config.ISS)
 }
 
 // Shrink makes segments smaller, because the path takes no more than mss: what is

@@ -373,7 +373,7 @@ func TestCubicWindow(t *testing.T) {
 		}},
 	} {
 		var g congestion
-		g.start(Cubic, 1000, 10)
+		g.start(Cubic, 1000, 10, 0)
 		g.window = tt.segments * 1000
 		g.congested(0, g.window)
 		g.recovered()

@@ -142,7 +142,7 @@ func TestCubicFormulas(t *testing.T) {
 	for _, segments := range []float64{50, 200, 1000, 5000} {
 		var g congestion
 		const mss = 1000
-		g.start(Cubic, mss, 10)
+		g.start(Cubic, mss, 10, 0)
 		g.window = int(segments) * mss
 		g.congested(0, g.window)
 		g.recovered()
