@@ -22,7 +22,7 @@ import (
 )
 
 // Socket is where root serves, and who is not root asks.
-const Socket = "/run/homeward/grant.sock"
+const Socket = "/run/homeward-grant.sock"
 
 // delegated is what the token allows: every command on maps, programs for sockets,
 // tcx and XDP, attached anywhere in the namespace.
