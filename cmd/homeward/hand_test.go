@@ -141,9 +141,12 @@ func TestKeeperKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := keeperOf(t, "overlapping_branches")
-	inside := append(below(k.Pid), k.Pid)
-	if len(inside) < 1+4+1+3 { // itself, four servers, the pump, a shell and two sleeps
-		t.Fatalf("%d processes in the lab, want nine", len(inside))
+	var inside []int
+	for limit := time.Now().Add(10 * time.Second); len(inside) < 1+4+1+3; { // itself, four servers, the pump, a shell and two sleeps
+		if time.Now().After(limit) {
+			t.Fatalf("%d processes in the lab, want nine", len(inside))
+		}
+		inside = append(below(k.Pid), k.Pid)
 	}
 	if err := k.Kill(); err != nil {
 		t.Fatal(err)
