@@ -45,6 +45,11 @@ func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) err
 		<-c.Told()
 		stop()
 	}()
+	if err := k.listening(); err != nil {
+		return err
+	}
+	defer k.captures.Done()
+	defer context.AfterFunc(k.ending, stop)()
 	s := capture.Stream{
 		Points: points, Snap: args.Snap, Filter: filter, Expression: args.Expression, Count: uint64(max(args.Count, 0)),
 		Listening: func() { _ = c.Send(control.Captured{Listening: true}) }, // a caller that is gone ends ctx
@@ -69,6 +74,17 @@ func (k *keeper) capture(ctx context.Context, c *control.Call, lab *run.Lab) err
 		return err
 	}
 	return c.Send(control.Captured{Packets: done.Packets, Dropped: done.Dropped})
+}
+
+// listening counts a capture, unless the lab is on its way down.
+func (k *keeper) listening() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == control.Stopping {
+		return control.Lackf("lab %s is %s", k.start.Name, k.state)
+	}
+	k.captures.Add(1)
+	return nil
 }
 
 // points are the interfaces that were asked for; where none was, those at which

@@ -78,6 +78,10 @@ type keeper struct {
 	gone chan struct{} // closed when all is down
 	end  error         // of taking it down, before gone is closed
 
+	// ending ends captures, which hold on to the nodes that they listen in.
+	ending   context.Context
+	captures sync.WaitGroup
+
 	mu    sync.Mutex
 	lab   *run.Lab // nil until it is up
 	state control.State
@@ -119,10 +123,13 @@ func (k *keeper) main(ctx context.Context, in io.Reader, o run.Options) error {
 	}
 	ctx, k.ask = context.WithCancel(ctx)
 	defer k.ask()
+	var end context.CancelFunc
+	k.ending, end = context.WithCancel(context.Background())
+	defer end()
 	serving := make(chan error, 1)
 	calls, hangUp := context.WithCancel(context.Background())
 	go func() { serving <- control.Serve(calls, k.claim.UnixListener, k.handlers()) }()
-	err = k.live(ctx, lines, o)
+	err = k.live(ctx, end, lines, o)
 	k.end = err
 	close(k.gone)
 	err = errors.Join(err, k.claim.Close())
@@ -133,8 +140,8 @@ func (k *keeper) main(ctx context.Context, in io.Reader, o run.Options) error {
 // lastAnswers is how long calls have to end by themselves when the lab is down.
 const lastAnswers = time.Second
 
-// live is up, ready, down.
-func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) error {
+// live is up, ready, down. end ends captures.
+func (k *keeper) live(ctx context.Context, end func(), lines *bufio.Reader, o run.Options) error {
 	ready, abandon := context.WithCancelCause(ctx)
 	defer abandon(nil)
 	staying := make(chan bool, 1)
@@ -168,7 +175,23 @@ func (k *keeper) live(ctx context.Context, lines *bufio.Reader, o run.Options) e
 	k.mu.Lock()
 	k.state = control.Stopping
 	k.mu.Unlock()
+	end()
+	k.captured()
 	return errors.Join(err, lab.Down())
+}
+
+// captured waits for captures to end, unless whoever they write to takes nothing
+// more: then Down says what it waited for.
+func (k *keeper) captured() {
+	done := make(chan struct{})
+	go func() {
+		k.captures.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(lastAnswers):
+	}
 }
 
 // detach lets go of all that its starter gave, so that nobody waits for the end
