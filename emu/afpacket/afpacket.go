@@ -241,28 +241,3 @@ func Wait(fds []unix.PollFd, timeout time.Duration) error {
 	}
 	return nil
 }
-
-// brief is how long WaitAlone sleeps unknown to the scheduler.
-const brief = 2 * time.Millisecond
-
-// WaitAlone is Wait for a process that does little else than move packets by this
-// thread. The Go scheduler is not told of a short sleep: to be told of each, it
-// wakes a thread of its own each time, which costs a twentieth of what packets do.
-// Meanwhile one processor of GOMAXPROCS runs nothing else.
-func WaitAlone(fds []unix.PollFd, timeout time.Duration) error {
-	first := brief
-	if timeout >= 0 {
-		first = min(timeout, brief)
-	}
-	limit := unix.NsecToTimespec(int64(first))
-	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
-	switch {
-	case errno != 0 && errno != unix.EINTR:
-		return fmt.Errorf("poll: %w", errno)
-	case errno == unix.EINTR || n > 0 || first == timeout:
-		return nil
-	case timeout > 0:
-		timeout -= first
-	}
-	return Wait(fds, timeout)
-}

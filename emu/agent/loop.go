@@ -229,5 +229,5 @@ func (l *loop) sleep() error {
 	for _, fd := range l.uplink.fds {
 		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 	}
-	return afpacket.WaitAlone(fds, timeout)
+	return afpacket.Wait(fds, timeout)
 }

@@ -74,7 +74,7 @@ func (e *echo) Turn() error {
 			}
 			e.socket.Flush()
 		}
-		if err := afpacket.WaitAlone(fds, time.Millisecond); err != nil {
+		if err := afpacket.Wait(fds, time.Millisecond); err != nil {
 			return err
 		}
 	}
