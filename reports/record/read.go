@@ -46,7 +46,8 @@ func (r *Results) Summary(run Run) *Summary {
 	return nil
 }
 
-// Read reads an output directory. It wraps ErrNoResults if there are none.
+// Read reads an output directory, or that of one run alone. It wraps ErrNoResults if
+// there are none.
 // Errors name the file and line.
 func Read(dir string) (*Results, error) {
 	r := &Results{Dir: dir}
@@ -57,6 +58,11 @@ func Read(dir string) (*Results, error) {
 	manifests, err := filepath.Glob(filepath.Join(globEscape(dir), "*", "*", "*", ManifestFile))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if own := filepath.Join(dir, ManifestFile); len(manifests) == 0 {
+		if _, err := os.Stat(own); err == nil {
+			manifests = append(manifests, own)
+		}
 	}
 	if len(manifests) == 0 && len(r.Summaries) == 0 {
 		if _, err := os.Stat(dir); err != nil {

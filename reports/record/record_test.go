@@ -217,6 +217,9 @@ func TestInterrupted(t *testing.T) {
 	if got.Run("s", "base", "sim") != got.Runs[1] || got.Run("s", "x", "sim") != nil {
 		t.Error("Run does not find a run by name")
 	}
+	if alone, err := Read(done.Dir()); err != nil || len(alone.Runs) != 1 || len(alone.Runs[0].Flows) != 1 {
+		t.Errorf("a run's own directory: %+v, %v, want the one", alone, err)
+	}
 }
 
 func TestReadErrors(t *testing.T) {
