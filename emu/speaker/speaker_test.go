@@ -268,9 +268,9 @@ func start(t *testing.T, p *plan.Plan, lab *keeper.Lab, kind speaker.Kind) *spea
 	return f
 }
 
-// A speaker that is killed while routing settles is the error, at once.
-func TestSpeakerLost(t *testing.T) {
-	need.Root(t)
+// routers are a lab of a generated Internet in which nobody speaks yet.
+func routers(t *testing.T) (*plan.Plan, *keeper.Lab) {
+	t.Helper()
 	p, err := plan.Compile(generated(1))
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +279,14 @@ func TestSpeakerLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lab.Close()
+	t.Cleanup(func() { lab.Close() })
+	return p, lab
+}
+
+// A speaker that is killed while routing settles is the error, at once.
+func TestSpeakerLost(t *testing.T) {
+	need.Root(t)
+	p, lab := routers(t)
 	f := start(t, p, lab, speaker.GoBGP)
 	const node = "dc0.edge"
 	if err := unix.Kill(f.Pids()[node], unix.SIGKILL); err != nil {
@@ -306,15 +313,7 @@ func TestBIRDLeavesNothing(t *testing.T) {
 			t.Errorf("%s there is %v in the machine's directory of temporary files, %v", when, left, err)
 		}
 	}
-	p, err := plan.Compile(generated(1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lab, err := keeper.Up(t.Context(), p, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lab.Close()
+	p, lab := routers(t)
 	f, err := speaker.Start(p, speaker.Options{
 		Kind: speaker.BIRD, NS: lab.NS,
 		Spawn: func(node string, cmd *exec.Cmd) error {
