@@ -22,38 +22,82 @@ type Timing struct {
 	Seed uint64
 }
 
-// session is one direction of a link, as its owner sees the neighbour.
+// session is one direction of a link, as its owner tells the neighbour. What the
+// neighbour has told is in inbound: who listens looks at all of that, and at
+// little of this.
 type session struct {
+	ready vt.Instant // when the neighbour may be told a path again
 	to    Node
-	back  int32 // the other direction
-	class Class // of the routes that the neighbour tells
-	armed bool  // the timer will look again
-	heard int32 // what the neighbour told last: a path, or none
-	sent  int32 // what it was told last
-	delay time.Duration
-	mrai  time.Duration
-	ready vt.Instant // when it may be told a path again
+	back  int32  // the other direction
+	sent  int32  // what the neighbour was told last: a path, or none
+	pace  uint32 // drawn: how long a message takes, and what is off the MRAI
+	armed bool   // the timer will look again
+}
+
+// inbound is what a session's neighbour has told last.
+type inbound struct {
+	path   int32 // or none
+	length uint8 // of the path
 }
 
 // step is a path of ASes, nearest first, that shares its rest with others.
 type step struct {
+	// some has the bit of each AS on the path, so that an AS whose bit is missing
+	// is not on it.
+	some   uint64
 	as     Node
 	rest   int32 // none at the end
 	length uint8
 	entry  uint16
 }
 
-const none int32 = -1
+// bit is an AS's in step.some.
+func (v Node) bit() uint64 { return 1 << (uint32(v) * 0x9e3779b1 >> 26) }
 
-// choice is a node's route.
-type choice struct {
-	by    int32 // the session that told it; direct if an announcement did, none
+const (
+	none   int32 = -1
+	direct int32 = -2
+)
+
+// speaker is an AS: its route, what that was, and where its sessions are. It fills
+// a line of the processor's cache.
+type speaker struct {
+	by    int32 // the session that told the route; direct if an announcement did, none
 	path  int32 // as it tells others: itself first
 	heard int32 // the path as it was told
 	class Class
+	// enters: there are announcements to it.
+	enters bool
+	// Its sessions begin with those with customers; those with peers and providers
+	// follow, up to end.
+	customers, peers, providers, end int32
+	gone                             vt.Instant // since when it has no route
+	lost                             time.Duration
+	last                             vt.Instant
+	changes                          int32
 }
 
-const direct int32 = -2
+// class is of the routes that a session's neighbour tells.
+func (s *speaker) classOf(id int32) Class {
+	switch {
+	case id < s.peers:
+		return FromCustomer
+	case id < s.providers:
+		return FromPeer
+	}
+	return FromProvider
+}
+
+// classEnd is where the sessions of a session's class end.
+func (s *speaker) classEnd(id int32) int32 {
+	switch {
+	case id < s.peers:
+		return s.peers
+	case id < s.providers:
+		return s.providers
+	}
+	return s.end
+}
 
 // Churn is what a change has cost an AS since the last Reset.
 type Churn struct {
@@ -72,14 +116,13 @@ type Dynamics struct {
 	prefer   Preference
 	all      []Announcement
 	made     []bool
+	timing   Timing
 	engine   *engine.Engine
-	off      []int32
+	speakers []speaker
 	sessions []session
-	chosen   []choice
+	inbound  []inbound // by session
 	paths    []step
 	enter    map[Node][]uint16 // announcements to a node, the best first
-	churn    []Churn
-	gone     []vt.Instant // since when a node has no route
 	messages uint64
 }
 
@@ -95,16 +138,16 @@ func NewDynamics(g *Graph, all []Announcement, p Preference, t Timing) (*Dynamic
 	if err := check(g, all); err != nil {
 		return nil, err
 	}
-	n := g.Len()
 	d := &Dynamics{
-		g: g, prefer: p, all: all, made: make([]bool, len(all)), engine: engine.New(engine.Options{}),
-		chosen: make([]choice, n), churn: make([]Churn, n), gone: make([]vt.Instant, n), enter: map[Node][]uint16{},
+		g: g, prefer: p, all: all, made: make([]bool, len(all)), timing: t, engine: engine.New(engine.Options{}),
+		speakers: make([]speaker, g.Len()), enter: map[Node][]uint16{},
 	}
-	for v := range d.chosen {
-		d.chosen[v] = choice{by: none, path: none, heard: none}
-		d.gone[v] = vt.Never
+	if t.Least == 0 && t.Most == 0 {
+		d.timing.Least, d.timing.Most = 5*time.Millisecond, 95*time.Millisecond
 	}
+	d.connect()
 	for i, a := range all {
+		d.speakers[a.To].enters = true
 		d.enter[a.To] = append(d.enter[a.To], uint16(i))
 	}
 	for _, list := range d.enter {
@@ -112,41 +155,43 @@ func NewDynamics(g *Graph, all []Announcement, p Preference, t Timing) (*Dynamic
 			return cmp.Or(cmp.Compare(all[k].Class, all[i].Class), cmp.Compare(all[i].Length, all[k].Length))
 		})
 	}
-	d.connect(t)
 	return d, nil
 }
 
 // connect makes the sessions.
-func (d *Dynamics) connect(t Timing) {
-	if t.Least == 0 && t.Most == 0 {
-		t.Least, t.Most = 5*time.Millisecond, 95*time.Millisecond
+func (d *Dynamics) connect() {
+	g := d.g
+	all := len(g.customers.to) + len(g.peers.to) + len(g.providers.to)
+	d.sessions, d.inbound = make([]session, 0, all), make([]inbound, all)
+	for i := range d.inbound {
+		d.inbound[i].path = none
 	}
-	g, n := d.g, d.g.Len()
-	d.off = make([]int32, n+1)
-	for v := range Node(n) {
-		d.off[v+1] = d.off[v] + int32(len(g.Customers(v))+len(g.Peers(v))+len(g.Providers(v)))
-	}
-	d.sessions = make([]session, 0, d.off[n])
-	for v := range Node(n) {
+	for v := range d.speakers {
+		s := &d.speakers[v]
+		*s = speaker{by: none, path: none, heard: none, gone: vt.Never}
 		for _, of := range []struct {
-			list  []Node
-			class Class
-		}{{g.Customers(v), FromCustomer}, {g.Peers(v), FromPeer}, {g.Providers(v), FromProvider}} {
+			list []Node
+			from *int32
+		}{{g.Customers(Node(v)), &s.customers}, {g.Peers(Node(v)), &s.peers}, {g.Providers(Node(v)), &s.providers}} {
+			*of.from = int32(len(d.sessions))
 			for _, w := range of.list {
-				delay, mrai := t.draw(g.asn[v], g.asn[w])
-				d.sessions = append(d.sessions, session{to: w, class: of.class, heard: none, sent: none, delay: delay, mrai: mrai})
+				pace := uint32(Preference(d.timing.Seed^0x74696d65).rank(g.asn[v], g.asn[w]) >> 32)
+				d.sessions = append(d.sessions, session{to: w, sent: none, pace: pace})
 			}
 		}
+		s.end = int32(len(d.sessions))
 	}
 	d.pair()
 }
 
-// draw is the delay of messages from one AS to another, and how long it waits
-// between two announcements.
-func (t Timing) draw(from, to ASN) (delay, mrai time.Duration) {
-	x := Preference(t.Seed^0x74696d65).rank(from, to) >> 32
-	delay = t.Least + time.Duration(x&0xffff)*(t.Most-t.Least)/0xffff
-	return delay, t.MRAI - t.MRAI/4*time.Duration(x>>16)/0xffff
+// delay is how long a session's messages take.
+func (t *Timing) delay(s *session) time.Duration {
+	return max(t.Least+time.Duration(s.pace&0xffff)*(t.Most-t.Least)/0xffff, time.Nanosecond)
+}
+
+// pause is how long a session waits between two announcements.
+func (t *Timing) pause(s *session) time.Duration {
+	return t.MRAI - t.MRAI/4*time.Duration(s.pace>>16)/0xffff
 }
 
 // pair finds each session's other direction. Lists are in order of number, so that
@@ -158,15 +203,16 @@ func (d *Dynamics) pair() {
 	next := make([][3]int32, n)
 	for v := range Node(n) {
 		order[v] = v
-		c, p := int32(len(g.Customers(v))), int32(len(g.Peers(v)))
-		next[v] = [3]int32{d.off[v], d.off[v] + c, d.off[v] + c + p}
+		s := &d.speakers[v]
+		next[v] = [3]int32{s.customers, s.peers, s.providers}
 	}
 	slices.SortFunc(order, func(v, w Node) int { return cmp.Compare(g.asn[v], g.asn[w]) })
 	for _, v := range order {
-		for e := d.off[v]; e < d.off[v+1]; e++ {
-			s := &d.sessions[e]
+		from := &d.speakers[v]
+		for id := from.customers; id < from.end; id++ {
+			s := &d.sessions[id]
 			// What v is to the neighbour: its customer where that is v's provider.
-			kind := s.class - FromProvider
+			kind := from.classOf(id) - FromProvider
 			s.back = next[s.to][kind]
 			next[s.to][kind]++
 		}

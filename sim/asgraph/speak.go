@@ -1,8 +1,6 @@
 package asgraph
 
 import (
-	"time"
-
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/engine"
 )
@@ -32,32 +30,35 @@ func (d *Dynamics) Fingerprint() engine.Fingerprint { return d.engine.Fingerprin
 // Churn is what has happened to an AS since the last Reset. An AS without a route
 // has been losing time until now.
 func (d *Dynamics) Churn(v Node) Churn {
-	c := d.churn[v]
-	if d.gone[v] != vt.Never {
-		c.Lost += d.Now().Sub(d.gone[v])
+	s := &d.speakers[v]
+	c := Churn{int(s.changes), s.last, s.lost}
+	if s.gone != vt.Never {
+		c.Lost += d.Now().Sub(s.gone)
 	}
 	return c
 }
 
 // Reset begins to count Churn anew.
 func (d *Dynamics) Reset() {
-	clear(d.churn)
-	for v, since := range d.gone {
-		if since != vt.Never {
-			d.gone[v] = d.Now()
+	for v := range d.speakers {
+		s := &d.speakers[v]
+		s.changes, s.last, s.lost = 0, 0, 0
+		if s.gone != vt.Never {
+			s.gone = d.Now()
 		}
 	}
 }
 
 // At is the route of a node as it is now.
 func (d *Dynamics) At(v Node) Route {
-	c := &d.chosen[v]
-	if c.by == none {
+	s := &d.speakers[v]
+	if s.by == none {
 		return Route{Next: Nowhere}
 	}
-	r := Route{c.class, d.paths[c.path].length - 1, Nowhere, d.paths[c.path].entry}
-	if c.by != direct {
-		r.Next = d.sessions[c.by].to
+	p := &d.paths[s.path]
+	r := Route{s.class, p.length - 1, Nowhere, p.entry}
+	if s.by != direct {
+		r.Next = d.sessions[s.by].to
 	}
 	return r
 }
@@ -66,7 +67,7 @@ func (d *Dynamics) At(v Node) Route {
 // first. Nodes on the way may know better already.
 func (d *Dynamics) Path(v Node) []Node {
 	var all []Node
-	for p := d.chosen[v].path; p != none; p = d.paths[p].rest {
+	for p := d.speakers[v].path; p != none; p = d.paths[p].rest {
 		all = append(all, d.paths[p].as)
 	}
 	return all
@@ -82,34 +83,47 @@ func (d *Dynamics) Handle(e engine.Event) {
 	case ready:
 		s := &d.sessions[id]
 		s.armed = false
-		d.tell(d.sessions[s.back].to, id)
+		d.tell(&d.speakers[d.sessions[s.back].to], id)
 	case turn:
 		d.made[id] = e.Arg() == 1
 		d.weigh(d.all[id].To)
 	}
 }
 
+// on says whether v is on a path.
+func (d *Dynamics) on(path int32, v Node) bool {
+	if d.paths[path].some&v.bit() == 0 {
+		return false
+	}
+	for ; path != none; path = d.paths[path].rest {
+		if d.paths[path].as == v {
+			return true
+		}
+	}
+	return false
+}
+
 // hear has node v learn a path over one of its sessions; none withdraws. A path
 // with v on it is none (RFC 4271 9.1.2).
 func (d *Dynamics) hear(v Node, id, path int32) {
-	for p := path; p != none; p = d.paths[p].rest {
-		if d.paths[p].as == v {
-			path = none
-			break
-		}
+	if path != none && d.on(path, v) {
+		path = none
 	}
-	s := &d.sessions[id]
-	if s.heard == path {
+	in := &d.inbound[id]
+	if in.path == path {
 		return
 	}
-	s.heard = path
-	c := &d.chosen[v]
+	in.path = path
+	if path != none {
+		in.length = d.paths[path].length
+	}
+	s := &d.speakers[v]
 	switch {
-	case c.by == id:
+	case s.by == id:
 		d.weigh(v) // what it had may be worse now
-	case path != none && (c.by == none || c.by != direct && d.better(v, id, c.by)):
-		d.choose(v, id, path)
-	case path != none && c.by == direct:
+	case path != none && (s.by == none || s.by != direct && d.better(v, id, s.by)):
+		d.choose(v, id)
+	case path != none && s.by == direct:
 		d.weigh(v)
 	}
 }
@@ -117,111 +131,147 @@ func (d *Dynamics) hear(v Node, id, path int32) {
 // better says whether v likes what it has heard over a session better than what
 // it has heard over another.
 func (d *Dynamics) better(v Node, id, than int32) bool {
-	a, b := &d.sessions[id], &d.sessions[than]
-	if a.class != b.class {
-		return a.class > b.class
+	s := &d.speakers[v]
+	if a, b := s.classOf(id), s.classOf(than); a != b {
+		return a > b
 	}
-	if x, y := d.paths[a.heard].length, d.paths[b.heard].length; x != y {
-		return x < y
+	return d.closer(v, id, than)
+}
+
+// closer is better among sessions of one class.
+func (d *Dynamics) closer(v Node, id, than int32) bool {
+	if a, b := d.inbound[id].length, d.inbound[than].length; a != b {
+		return a < b
+	}
+	if d.prefer == 0 {
+		return id < than // sessions of a class are in the order of numbers
 	}
 	asn := d.g.asn
-	return d.prefer.rank(asn[v], asn[a.to]) < d.prefer.rank(asn[v], asn[b.to])
+	return d.prefer.rank(asn[v], asn[d.sessions[id].to]) < d.prefer.rank(asn[v], asn[d.sessions[than].to])
 }
 
 // weigh has v choose among all that it knows.
 func (d *Dynamics) weigh(v Node) {
+	s := &d.speakers[v]
 	best := none
-	for id := d.off[v]; id < d.off[v+1]; id++ {
-		if d.sessions[id].heard != none && (best == none || d.better(v, id, best)) {
+	for id, end := s.customers, s.end; id < end; id++ {
+		if d.inbound[id].path == none {
+			continue
+		}
+		if best == none {
+			best, end = id, s.classEnd(id) // what follows is of worse classes
+		} else if d.closer(v, id, best) {
 			best = id
 		}
 	}
-	for _, i := range d.enter[v] {
-		a := d.all[i]
-		if !d.made[i] {
-			continue
-		}
-		if best == none || a.Class > d.sessions[best].class ||
-			a.Class == d.sessions[best].class && a.Length <= d.paths[d.sessions[best].heard].length {
-			d.start(v, i)
-			return
-		}
-		break // the others are no better
+	if s.enters && d.enterBefore(v, best) {
+		return
 	}
 	if best == none {
 		d.lose(v)
 		return
 	}
-	d.choose(v, best, d.sessions[best].heard)
+	d.choose(v, best)
+}
+
+// enterBefore has v take the best announcement made to it, if it is as good as what
+// a session has told.
+func (d *Dynamics) enterBefore(v Node, best int32) bool {
+	for _, i := range d.enter[v] {
+		if !d.made[i] {
+			continue
+		}
+		a := d.all[i]
+		if best != none {
+			if class := d.speakers[v].classOf(best); a.Class < class || a.Class == class && a.Length > d.inbound[best].length {
+				return false // and the others are no better
+			}
+		}
+		d.start(v, i)
+		return true
+	}
+	return false
 }
 
 // start has v take an announcement.
 func (d *Dynamics) start(v Node, i uint16) {
-	a := d.all[i]
-	if c := &d.chosen[v]; c.by == direct && d.paths[c.path].entry == i {
+	a, s := &d.all[i], &d.speakers[v]
+	if s.by == direct && d.paths[s.path].entry == i {
 		return
 	}
-	d.paths = append(d.paths, step{v, none, a.Length + 1, i})
-	d.settle(v, choice{direct, int32(len(d.paths) - 1), none, a.Class})
+	d.settle(v, direct, none, a.Class, step{v.bit(), v, none, a.Length + 1, i})
 }
 
 // choose has v take the path that a session has told.
-func (d *Dynamics) choose(v Node, id, path int32) {
-	if c := &d.chosen[v]; c.by == id && c.heard == path {
+func (d *Dynamics) choose(v Node, id int32) {
+	s, path := &d.speakers[v], d.inbound[id].path
+	if s.by == id && s.heard == path {
 		return
 	}
-	rest := d.paths[path]
-	d.paths = append(d.paths, step{v, path, rest.length + 1, rest.entry})
-	d.settle(v, choice{id, int32(len(d.paths) - 1), path, d.sessions[id].class})
+	rest := &d.paths[path]
+	d.settle(v, id, path, s.classOf(id), step{rest.some | v.bit(), v, path, rest.length + 1, rest.entry})
 }
 
+// lose has v be without a route.
 func (d *Dynamics) lose(v Node) {
-	if d.chosen[v].by != none {
-		d.settle(v, choice{by: none, path: none, heard: none})
+	s := &d.speakers[v]
+	if s.by == none {
+		return
+	}
+	s.gone = d.Now()
+	d.change(s, none, none, none, Unreachable)
+}
+
+// settle has v take a route and tell it.
+func (d *Dynamics) settle(v Node, by, heard int32, class Class, path step) {
+	s := &d.speakers[v]
+	if s.by == none && s.gone != vt.Never {
+		s.lost += d.Now().Sub(s.gone)
+		s.gone = vt.Never
+	}
+	d.paths = append(d.paths, path)
+	d.change(s, by, heard, int32(len(d.paths)-1), class)
+}
+
+// change gives a speaker another route, and has it tell everybody whom it concerns:
+// what is no customer's is told to customers alone (Gao-Rexford), so that the
+// others, unless they know something, have nothing to hear.
+func (d *Dynamics) change(s *speaker, by, heard, path int32, class Class) {
+	end := s.end
+	if s.class < FromCustomer && class < FromCustomer {
+		end = s.peers
+	}
+	s.by, s.heard, s.path, s.class = by, heard, path, class
+	s.changes++
+	s.last = d.Now()
+	for id := s.customers; id < end; id++ {
+		d.tell(s, id)
 	}
 }
 
-// settle changes v's route and has it tell everybody.
-func (d *Dynamics) settle(v Node, c choice) {
-	now := d.Now()
-	switch was := d.chosen[v].by; {
-	case c.by == none:
-		d.gone[v] = now
-	case was == none && d.gone[v] != vt.Never:
-		d.churn[v].Lost += now.Sub(d.gone[v])
-		d.gone[v] = vt.Never
-	}
-	d.chosen[v] = c
-	d.churn[v].Changes++
-	d.churn[v].Last = now
-	for id := d.off[v]; id < d.off[v+1]; id++ {
-		d.tell(v, id)
-	}
-}
-
-// tell has v say over a session what the neighbour does not know yet, if it may
-// know it (Gao-Rexford), and as soon as the timer allows.
-func (d *Dynamics) tell(v Node, id int32) {
-	s, c := &d.sessions[id], &d.chosen[v]
-	path := c.path
-	if c.class < FromCustomer && s.class != FromCustomer || c.by == id {
+// tell has a speaker say over a session what the neighbour does not know yet, if it
+// may know it, and as soon as the timer allows.
+func (d *Dynamics) tell(s *speaker, id int32) {
+	path := s.path
+	if s.class < FromCustomer && id >= s.peers || s.by == id {
 		path = none
 	}
-	if path == s.sent {
+	to := &d.sessions[id]
+	if path == to.sent {
 		return
 	}
 	now := d.Now()
-	if path != none && s.mrai > 0 {
-		if now < s.ready {
-			if !s.armed {
-				s.armed = true
-				d.engine.At(s.ready, 1, engine.Entity(id), ready, 0)
+	if path != none && d.timing.MRAI > 0 {
+		if now < to.ready {
+			if !to.armed {
+				to.armed = true
+				d.engine.At(to.ready, 1, engine.Entity(id), ready, 0)
 			}
 			return
 		}
-		s.ready = now.Add(s.mrai)
+		to.ready = now.Add(d.timing.pause(to))
 	}
-	s.sent = path
+	to.sent = path
 	d.messages++
-	d.engine.At(now.Add(max(s.delay, time.Nanosecond)), 0, engine.Entity(id), told, uint32(path+1))
+	d.engine.At(now.Add(d.timing.delay(to)), 0, engine.Entity(id), told, uint32(path+1))
 }
