@@ -40,6 +40,12 @@ type inbound struct {
 	length uint8 // of the path
 }
 
+// message is what is under way to an AS.
+type message struct {
+	session int32 // the receiver's
+	path    int32 // or none: a withdrawal; of an unused message the next one + 1
+}
+
 // step is a path of ASes, nearest first, that shares its rest with others.
 type step struct {
 	// some has the bit of each AS on the path, so that an AS whose bit is missing
@@ -77,7 +83,7 @@ type speaker struct {
 	changes                          int32
 }
 
-// class is of the routes that a session's neighbour tells.
+// classOf is of the routes that a session's neighbour tells.
 func (s *speaker) classOf(id int32) Class {
 	switch {
 	case id < s.peers:
@@ -122,14 +128,16 @@ type Dynamics struct {
 	sessions []session
 	inbound  []inbound // by session
 	paths    []step
+	flight   []message
+	spare    int32             // first unused message of flight + 1; 0 is none
 	enter    map[Node][]uint16 // announcements to a node, the best first
 	messages uint64
 }
 
 // The kinds of events.
 const (
-	told  engine.Kind = iota // a session's owner its neighbour: a path and 1, or 0 for a withdrawal
-	ready                    // a session may announce again
+	told  engine.Kind = iota // an AS, by a message
+	ready                    // an AS may announce again over a session
 	turn                     // an announcement is made, or withdrawn: 0
 )
 
@@ -141,6 +149,7 @@ func NewDynamics(g *Graph, all []Announcement, p Preference, t Timing) (*Dynamic
 	d := &Dynamics{
 		g: g, prefer: p, all: all, made: make([]bool, len(all)), timing: t, engine: engine.New(engine.Options{}),
 		speakers: make([]speaker, g.Len()), enter: map[Node][]uint16{},
+		paths: make([]step, 0, 4*g.Len()), // grown, it would be copied while ASes speak
 	}
 	if t.Least == 0 && t.Most == 0 {
 		d.timing.Least, d.timing.Most = 5*time.Millisecond, 95*time.Millisecond

@@ -2,6 +2,7 @@ package asgraph
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,16 +33,40 @@ func TestDynamicsComesToRest(t *testing.T) {
 				break
 			}
 			at = at.Add(time.Duration(r.IntN(100)) * 37 * time.Millisecond)
+			if err := d.Run(at - 1); err != nil {
+				t.Fatal(err)
+			}
+			onceEach(t, seed, d)
 		}
 		rest(t, d)
 		equalRest(t, seed, d, all, made, p)
 	}
 }
 
+// onceEach: no AS is on the path that it believes in twice (RFC 4271 9.1.2), which
+// at rest none would be anyway.
+func onceEach(t *testing.T, seed uint64, d *Dynamics) {
+	t.Helper()
+	for v := range Node(d.g.Len()) {
+		path := d.Path(v)
+		if slices.Sort(path); len(slices.Compact(path)) < len(d.Path(v)) {
+			t.Fatalf("seed %d, %v: path %v", seed, d.g.ASN(v), d.Path(v))
+		}
+	}
+}
+
+// rest runs until nothing is under way.
 func rest(t *testing.T, d *Dynamics) {
 	t.Helper()
 	if err := d.Run(d.Now().Add(24 * time.Hour)); err != nil {
 		t.Fatal(err)
+	}
+	unused := 0
+	for i := d.spare; i != 0; i = d.flight[i-1].path {
+		unused++
+	}
+	if unused != len(d.flight) {
+		t.Fatalf("at rest %d of %d messages are unused, want all", unused, len(d.flight))
 	}
 }
 

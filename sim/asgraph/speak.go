@@ -75,18 +75,19 @@ func (d *Dynamics) Path(v Node) []Node {
 
 // Handle is the engine's.
 func (d *Dynamics) Handle(e engine.Event) {
-	id := int32(e.Entity())
-	switch e.Kind() {
+	switch of := e.Entity(); e.Kind() {
 	case told:
-		s := &d.sessions[id]
-		d.hear(s.to, s.back, int32(e.Arg())-1)
+		m := &d.flight[e.Arg()]
+		id, path := m.session, m.path
+		m.path, d.spare = d.spare, int32(e.Arg()+1)
+		d.hear(Node(of), id, path)
 	case ready:
-		s := &d.sessions[id]
-		s.armed = false
-		d.tell(&d.speakers[d.sessions[s.back].to], id)
+		id := int32(e.Arg())
+		d.sessions[id].armed = false
+		d.tell(Node(of), id)
 	case turn:
-		d.made[id] = e.Arg() == 1
-		d.weigh(d.all[id].To)
+		d.made[of] = e.Arg() == 1
+		d.weigh(d.all[of].To)
 	}
 }
 
@@ -219,7 +220,7 @@ func (d *Dynamics) lose(v Node) {
 		return
 	}
 	s.gone = d.Now()
-	d.change(s, none, none, none, Unreachable)
+	d.change(v, none, none, none, Unreachable)
 }
 
 // settle has v take a route and tell it.
@@ -230,13 +231,14 @@ func (d *Dynamics) settle(v Node, by, heard int32, class Class, path step) {
 		s.gone = vt.Never
 	}
 	d.paths = append(d.paths, path)
-	d.change(s, by, heard, int32(len(d.paths)-1), class)
+	d.change(v, by, heard, int32(len(d.paths)-1), class)
 }
 
 // change gives a speaker another route, and has it tell everybody whom it concerns:
 // what is no customer's is told to customers alone (Gao-Rexford), so that the
 // others, unless they know something, have nothing to hear.
-func (d *Dynamics) change(s *speaker, by, heard, path int32, class Class) {
+func (d *Dynamics) change(v Node, by, heard, path int32, class Class) {
+	s := &d.speakers[v]
 	end := s.end
 	if s.class < FromCustomer && class < FromCustomer {
 		end = s.peers
@@ -245,13 +247,14 @@ func (d *Dynamics) change(s *speaker, by, heard, path int32, class Class) {
 	s.changes++
 	s.last = d.Now()
 	for id := s.customers; id < end; id++ {
-		d.tell(s, id)
+		d.tell(v, id)
 	}
 }
 
-// tell has a speaker say over a session what the neighbour does not know yet, if it
+// tell has v say over a session what the neighbour does not know yet, if it
 // may know it, and as soon as the timer allows.
-func (d *Dynamics) tell(s *speaker, id int32) {
+func (d *Dynamics) tell(v Node, id int32) {
+	s := &d.speakers[v]
 	path := s.path
 	if s.class < FromCustomer && id >= s.peers || s.by == id {
 		path = none
@@ -265,7 +268,7 @@ func (d *Dynamics) tell(s *speaker, id int32) {
 		if now < to.ready {
 			if !to.armed {
 				to.armed = true
-				d.engine.At(to.ready, 1, engine.Entity(id), ready, 0)
+				d.engine.At(to.ready, 1, engine.Entity(v), ready, uint32(id))
 			}
 			return
 		}
@@ -273,5 +276,16 @@ func (d *Dynamics) tell(s *speaker, id int32) {
 	}
 	to.sent = path
 	d.messages++
-	d.engine.At(now.Add(d.timing.delay(to)), 0, engine.Entity(id), told, uint32(path+1))
+	d.engine.At(now.Add(d.timing.delay(to)), 0, engine.Entity(to.to), told, d.send(message{to.back, path}))
+}
+
+// send puts a message among those under way, and says where.
+func (d *Dynamics) send(m message) uint32 {
+	i := d.spare - 1
+	if i < 0 {
+		d.flight = append(d.flight, m)
+		return uint32(len(d.flight) - 1)
+	}
+	d.spare, d.flight[i] = d.flight[i].path, m
+	return uint32(i)
 }

@@ -30,9 +30,14 @@ type rung struct {
 	start   vt.Instant
 	width   vt.Instant
 	current int // buckets before it are used up
-	heads   []int32
-	counts  []int32
+	buckets []bucket
 	used    int
+}
+
+// bucket is a list of events.
+type bucket struct {
+	head  int32 // + 1
+	count int32
 }
 
 // node is an event in a bucket's list.
@@ -67,7 +72,7 @@ func (l *Ladder) Len() int {
 }
 
 // end is where the buckets of the rung end.
-func (r *rung) end() vt.Instant { return r.start + r.width*vt.Instant(len(r.heads)) }
+func (r *rung) end() vt.Instant { return r.start + r.width*vt.Instant(len(r.buckets)) }
 
 // now is where the first bucket begins that is not used up.
 func (r *rung) now() vt.Instant { return r.start + r.width*vt.Instant(r.current) }
@@ -127,7 +132,7 @@ func (l *Ladder) thin() bool {
 
 // put adds an event to its bucket of r.
 func (l *Ladder) put(r *rung, e Event) {
-	b := min(int((e.At-r.start)/r.width), len(r.heads)-1)
+	b := &r.buckets[min(int((e.At-r.start)/r.width), len(r.buckets)-1)]
 	n := l.free
 	if n == 0 {
 		l.nodes = append(l.nodes, node{})
@@ -136,9 +141,9 @@ func (l *Ladder) put(r *rung, e Event) {
 		l.free = l.nodes[n-1].next
 	}
 	x := &l.nodes[n-1]
-	x.event, x.next = e, r.heads[b]
-	r.heads[b] = n
-	r.counts[b]++
+	x.event, x.next = e, b.head
+	b.head = n
+	b.count++
 	r.used++
 }
 
@@ -235,6 +240,9 @@ func (l *Ladder) refill() bool {
 			l.depth--
 		}
 		if l.depth == 0 {
+			// No node is used: they are handed out in their order again, which is
+			// how the processor fetches them best.
+			l.nodes, l.free = l.nodes[:0], 0
 			if len(l.top) == 0 {
 				return false
 			}
@@ -250,7 +258,7 @@ func (l *Ladder) refill() bool {
 			l.top = l.top[:0]
 		}
 		r := &l.rungs[l.depth-1]
-		for r.counts[r.current] == 0 {
+		for r.buckets[r.current].count == 0 {
 			r.current++
 		}
 		l.collect(r)
@@ -267,15 +275,16 @@ func (l *Ladder) refill() bool {
 // collect moves the current bucket of r to scratch, and goes on to the next.
 func (l *Ladder) collect(r *rung) {
 	l.scratch = l.scratch[:0]
-	for n := r.heads[r.current]; n != 0; {
+	b := &r.buckets[r.current]
+	for n := b.head; n != 0; {
 		x := &l.nodes[n-1]
 		l.scratch = append(l.scratch, x.event)
 		next := x.next
 		x.next, l.free = l.free, n
 		n = next
 	}
-	r.used -= int(r.counts[r.current])
-	r.heads[r.current], r.counts[r.current] = 0, 0
+	r.used -= int(b.count)
+	*b = bucket{}
 	r.current++
 }
 
@@ -286,14 +295,14 @@ func (l *Ladder) spread(events []Event, first, last vt.Instant) {
 	buckets = int((last-first)/width) + 1
 	r := &l.rungs[l.depth]
 	l.depth++
-	*r = rung{start: first, width: width, heads: grow(r.heads, buckets), counts: grow(r.counts, buckets)}
+	*r = rung{start: first, width: width, buckets: grow(r.buckets, buckets)}
 	for i := range events {
 		l.put(r, events[i])
 	}
 }
 
 // grow is s with n zero values.
-func grow(s []int32, n int) []int32 {
+func grow(s []bucket, n int) []bucket {
 	s = slices.Grow(s[:0], n)[:n]
 	clear(s)
 	return s
