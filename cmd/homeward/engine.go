@@ -33,7 +33,8 @@ type engine struct {
 	possible func(*plan.Plan) error
 	// missing says which of a scenario's needs this machine lacks; empty if none.
 	missing func(needs []string) string
-	run     func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error
+	// run has a lab take turns with others by turn, if that is not nil.
+	run func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error
 }
 
 // simulator runs in virtual time, on any machine: a scenario's needs are what a
@@ -43,7 +44,7 @@ func simulator() engine {
 		name: simrun.Engine, refused: simrun.Refused,
 		possible: func(*plan.Plan) error { return nil },
 		missing:  func([]string) string { return "" },
-		run: func(ctx context.Context, _ *session, v *variant, _ string, sink record.Sink) error {
+		run: func(ctx context.Context, _ *session, v *variant, _ string, _ turnFunc, sink record.Sink) error {
 			return simrun.Run(ctx, v.plan, sink, simrun.Options{Versions: versions()})
 		},
 	}

@@ -57,8 +57,8 @@ func ebpfEngine() engine {
 func labEngine(d emurun.Dataplane) engine {
 	return engine{
 		name: d.Engine(), lab: true, dataplane: string(d), refused: emurun.Refused, possible: emurun.Possible, missing: missingNeeds,
-		run: func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
-			o := s.labOptions(dir)
+		run: func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error {
+			o := s.labOptions(dir, turn)
 			o.Dataplane = d
 			return emurun.Run(ctx, v.plan, sink, o)
 		},
@@ -77,22 +77,22 @@ func diyEngine() engine {
 		}
 		return emurun.Possible(p)
 	}
-	e.run = func(ctx context.Context, s *session, v *variant, dir string, sink record.Sink) error {
+	e.run = func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error {
 		var script bytes.Buffer
 		if err := export.NFTables(&script, v.plan); err != nil {
 			return err
 		}
-		o := s.labOptions(dir)
+		o := s.labOptions(dir, turn)
 		o.Dataplane, o.Script = emurun.NFTables, script.Bytes()
 		return emurun.Run(ctx, v.plan, sink, o)
 	}
 	return e
 }
 
-func (s *session) labOptions(dir string) emurun.Options {
+func (s *session) labOptions(dir string, turn turnFunc) emurun.Options {
 	o := ownCommands()
 	o.IO, o.Wire, o.Speaker, o.Versions, o.Capture = agent.IO(s.flags.io), emurun.WireEngine(s.flags.wire), speaker.Kind(s.flags.speaker), versions(), filepath.Join(dir, record.CaptureFile)
-	o.Evidence = dir
+	o.Evidence, o.Turn = dir, turn
 	if s.flags.keep {
 		o.Keep = func(ctx context.Context, nodes []emurun.Door) {
 			s.screen.clear()

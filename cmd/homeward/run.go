@@ -254,7 +254,7 @@ func (f *finished) reason() string {
 	return f.err.Error()
 }
 
-func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {
+func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFunc) *finished {
 	start := time.Now()
 	f := &finished{}
 	e = e.of(v.plan)
@@ -277,7 +277,7 @@ func (s *session) runOne(ctx context.Context, v *variant, e engine) *finished {
 		limited, cancel = context.WithTimeoutCause(ctx, s.flags.timeout, fmt.Errorf("not done after --timeout %s", s.flags.timeout))
 	}
 	defer cancel()
-	f.err = e.run(limited, s, v, f.dir, record.Tee(dir, memory, s.screen.sink(name)))
+	f.err = e.run(limited, s, v, f.dir, turn, record.Tee(dir, memory, s.screen.sink(name)))
 	if err := dir.Close(); err != nil && f.err == nil {
 		f.err = err
 	}

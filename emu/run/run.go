@@ -101,6 +101,11 @@ type Options struct {
 	// Peer lets EBPF pass by the queues of servers' links, which must be plain
 	// wires then; what leaves a server is seen at the other end alone.
 	Peer bool
+	// Turn, if not nil, is called when the lab is up, and its traffic begins when that
+	// returns. What it returned is called when the traffic is over, and the lab goes down
+	// when that returns. So labs beside each other have none of them come up or go down,
+	// which takes all that a machine has, during the traffic of another.
+	Turn func(ctx context.Context) (over func())
 	// Keep, if not nil, is called when the traffic is over and the lab still
 	// up; the lab goes down when it returns.
 	Keep func(ctx context.Context, doors []Door)
@@ -219,10 +224,15 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.manifest.Metrics.UpMs = time.Since(r.start).Milliseconds()
 	r.event(record.Event{Kind: "run", Text: fmt.Sprintf("the lab is up: %d nodes, %d links", len(r.plan.Nodes), len(r.plan.Links))})
 
+	over := func() {}
+	if r.options.Turn != nil {
+		over = r.options.Turn(ctx)
+	}
 	healed := func() error { return nil }
 	r.onBegin = func(start time.Time) { healed = r.schedule(ctx, start) }
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
 	broken := errors.Join(healed(), r.outlived())
+	over()
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
