@@ -252,7 +252,7 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 	if err != nil {
 		return err
 	}
-	e.punctual(&h.Fault, "happened", base.Add(f.At.D()))
+	e.punctual(&h.Fault, "it has happened", base.Add(f.At.D()), lateMost)
 	if h.done != nil {
 		select {
 		case <-h.done:
@@ -266,27 +266,32 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 		return nil
 	}
 	err = h.Heal()
-	e.punctual(&h.Fault, "healed", base.Add(f.At.D()+f.For.D()))
+	e.punctual(&h.Fault, "it has healed", base.Add(f.At.D()+f.For.D()), lateMost)
 	return err
 }
 
-// lateMost is how much later than planned a fault may happen or heal: a server
-// that is begun anew takes a part of that on a quiet machine. Flows that are lost
-// beyond it say nothing of the network.
-const lateMost = 250 * time.Millisecond
+const (
+	// lateMost is how much later than planned a fault may happen or heal: a server
+	// that is begun anew takes a part of that on a quiet machine. Flows that are lost
+	// beyond it say nothing of the network.
+	lateMost = 250 * time.Millisecond
+	// toldMost is how much later than planned servers that run may learn something,
+	// which takes them milliseconds: less than between two such moments of a file.
+	toldMost = 50 * time.Millisecond
+)
 
-// punctual says so where something was done too late.
-func (e *Engine) punctual(f *plan.Fault, what string, planned time.Time) {
-	if text := tardy(what, time.Since(planned)); text != "" {
+// punctual says so where something was done later than it may be.
+func (e *Engine) punctual(f *plan.Fault, what string, planned time.Time, most time.Duration) {
+	if text := tardy(what, time.Since(planned), most); text != "" {
 		e.lab.Event(record.Event{Kind: "saturated", Fault: f.ID, Node: f.On, Text: text})
 	}
 }
 
-func tardy(what string, late time.Duration) string {
-	if late <= lateMost {
+func tardy(what string, late, most time.Duration) string {
+	if late <= most {
 		return ""
 	}
-	return fmt.Sprintf("it has %s %v later than planned: this machine is too busy", what, late.Round(10*time.Millisecond))
+	return fmt.Sprintf("%s %v later than planned: this machine is too busy", what, late.Round(10*time.Millisecond))
 }
 
 // until sleeps; false if ctx ends first.

@@ -37,6 +37,7 @@ func (e *Engine) move(ctx context.Context, h *Handle) {
 				e.fail(fmt.Errorf("fault %s: %w", h.Fault.ID, err))
 				return
 			}
+			e.punctual(&h.Fault, s.Text(&h.Fault)+":", began.Add(s.At), toldMost)
 		}
 	})
 }

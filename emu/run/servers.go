@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -208,34 +209,45 @@ func (l faulty) Sessions(server string) ([]hub.Session, error) {
 }
 
 // Reconfigure implements fault.Lab. Without a change it puts in force what a
-// server missed.
+// server missed. All that it changes something for learn at once, and wait for no other.
 func (l faulty) Reconfigure(change func(*hub.Config)) error {
 	f := &l.r.fleet
 	f.mu.Lock()
+	changed := make([]bool, len(f.configs))
 	for i := range f.configs {
-		if change != nil {
-			change(&f.configs[i])
-			f.configs[i].Epoch++
+		c := &f.configs[i]
+		if changed[i] = change == nil; changed[i] {
+			continue
+		}
+		was := *c
+		if change(c); !reflect.DeepEqual(was, *c) {
+			c.Epoch++
+			changed[i] = true
 		}
 	}
 	agents, is, configs := slices.Clone(f.agents), slices.Clone(f.is), slices.Clone(f.configs)
 	f.mu.Unlock()
-	if change != nil {
-		for i := range configs {
-			f.owned[i].Change(&configs[i])
-		}
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
 	defer cancel()
-	var errs []error
+	errs := make([]error, len(agents))
+	var all sync.WaitGroup
 	for i, a := range agents {
-		if is[i] == running {
-			errs = append(errs, a.Reconfigure(ctx, configs[i]))
+		if !changed[i] {
+			continue
 		}
-		if is[i] != paused { // which may yet send as before
-			f.owned[i].Changed(time.Now())
+		if change != nil {
+			f.owned[i].Change(&configs[i])
 		}
+		all.Go(func() {
+			if is[i] == running {
+				errs[i] = a.Reconfigure(ctx, configs[i])
+			}
+			if is[i] != paused { // which may yet send as before
+				f.owned[i].Changed(time.Now())
+			}
+		})
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 
