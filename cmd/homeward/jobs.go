@@ -3,11 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"os"
+	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,14 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// With --jobs 0 a wave is of mostLabs labs, and another one's traffic begins when, for
-// spareWindow, all of the machine's processors together were used for spareShare of
-// their time or less. Of more at once each would be late.
-const (
-	spareWindow = 400 * time.Millisecond
-	spareShare  = 0.4
-	mostLabs    = 8
-)
+// mostLabs are in a wave with --jobs 0; another one's traffic begins when there is
+// processor time for it (awaitSpare).
+const mostLabs = 8
 
 // task is a variant to run on an engine; place is that of its result.
 type task struct {
@@ -161,47 +154,51 @@ func (t *turn) leave() {
 	t.over()
 }
 
-// awaitSpare returns when a machine, of whose processors used says how much is used, has
-// time for another lab's traffic, when there is none, or when ctx is done. Where nobody
-// knows it has time for one.
-func awaitSpare(ctx context.Context, sending *atomic.Int32, used func() (share float64, known bool)) {
-	for sending.Load() > 0 && ctx.Err() == nil {
-		if share, known := used(); known && share <= spareShare {
-			return
-		}
+// allowance is the time that a run may take, its waiting for others left out.
+type allowance struct {
+	limit  time.Duration
+	began  time.Time
+	waited time.Duration
+	timer  *time.Timer
+	end    func()
+}
+
+// allow is a context that ends when the time that a run may take has passed; a lab that
+// is kept may take any.
+func (s *session) allow(ctx context.Context) (context.Context, *allowance) {
+	limited, cancel := context.WithCancelCause(ctx)
+	a := &allowance{limit: s.flags.timeout, began: time.Now()}
+	if s.flags.keep {
+		const forever = 1 << 62
+		a.limit = forever
+	}
+	a.timer = time.AfterFunc(a.limit, func() { cancel(fmt.Errorf("not done after --timeout %s", a.limit)) })
+	a.end = func() {
+		a.timer.Stop()
+		cancel(nil)
+	}
+	return limited, a
+}
+
+// around is a turn, the waiting for which is no time that the run takes; what comes
+// after it, all that is up being taken down, is without a limit.
+func (a *allowance) around(turn turnFunc) turnFunc {
+	if turn == nil {
+		return nil
+	}
+	wait := func(do func()) {
+		began := time.Now()
+		a.timer.Stop()
+		do()
+		a.waited += time.Since(began)
+	}
+	return func(ctx context.Context) func() {
+		var over func()
+		wait(func() { over = turn(ctx) })
+		a.timer.Reset(a.limit - a.spent())
+		return func() { wait(over) }
 	}
 }
 
-// used is which share of the processors' time is used from now on for as long.
-func used(window time.Duration) (share float64, known bool) {
-	before, ok := processorTicks()
-	time.Sleep(window)
-	after, ok2 := processorTicks()
-	all := after[0] - before[0]
-	if !ok || !ok2 || all == 0 {
-		return 0, false
-	}
-	return float64(after[1]-before[1]) / float64(all), true
-}
-
-// processorTicks is what the processors did since the machine began, and how much of
-// that was not to idle, in ticks (proc_stat(5)).
-func processorTicks() (t [2]uint64, known bool) {
-	data, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return t, false
-	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	fields := strings.Fields(line)
-	const idle, wait, guest = 4, 5, 9 // what guests used is counted before, too
-	for i := 1; i < min(len(fields), guest); i++ {
-		n, err := strconv.ParseUint(fields[i], 10, 64)
-		if err != nil {
-			return t, false
-		}
-		if t[0] += n; i != idle && i != wait {
-			t[1] += n
-		}
-	}
-	return t, t[0] > 0
-}
+// spent is how long the run has taken.
+func (a *allowance) spent() time.Duration { return time.Since(a.began) - a.waited }

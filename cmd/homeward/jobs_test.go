@@ -2,10 +2,82 @@ package main
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
+
+// No lab of a wave sends while another comes up, and none goes down while another sends;
+// one that never comes up keeps nobody waiting.
+func TestWave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const second = time.Second
+		began := time.Now()
+		type times struct{ up, sends, begins, ends time.Duration }
+		all := []times{{up: second, sends: second}, {up: 3 * second, sends: 5 * second}, {up: 4 * second, sends: -1}}
+		w := newWave(len(all), false)
+		var labs sync.WaitGroup
+		for i := range all {
+			labs.Go(func() {
+				x := &all[i]
+				turn := w.enter()
+				defer turn.leave()
+				time.Sleep(x.up)
+				if x.sends < 0 {
+					return
+				}
+				over := turn.take(t.Context())
+				x.begins = time.Since(began)
+				time.Sleep(x.sends)
+				over()
+				x.ends = time.Since(began)
+			})
+		}
+		w.over.Wait()
+		labs.Wait()
+		want := slices.Clone(all)
+		want[0].begins, want[1].begins = 4*second, 4*second
+		want[0].ends, want[1].ends = 9*second, 9*second
+		if !slices.Equal(all, want) {
+			t.Errorf("%v, want %v", all, want)
+		}
+	})
+}
+
+// A run may take its time limit, and wait for its turn as long as it must.
+func TestAllowance(t *testing.T) {
+	for _, tt := range []struct {
+		sends time.Duration
+		ends  string
+	}{
+		{5 * time.Second, ""},
+		{7 * time.Second, "not done after --timeout 10s"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &session{flags: runFlags{timeout: 10 * time.Second}}
+			ctx, a := s.allow(t.Context())
+			defer a.end()
+			turn := a.around(func(context.Context) func() {
+				time.Sleep(time.Minute)
+				return func() { time.Sleep(time.Minute) }
+			})
+			time.Sleep(4 * time.Second)
+			over := turn(ctx)
+			time.Sleep(tt.sends)
+			over()
+			said := ""
+			if err := context.Cause(ctx); err != nil {
+				said = err.Error()
+			}
+			if want := 4*time.Second + tt.sends; said != tt.ends || a.spent() != want {
+				t.Errorf("sends for %v: %q after %v, want %q after %v", tt.sends, said, a.spent(), tt.ends, want)
+			}
+		})
+	}
+}
 
 // Another lab waits for a machine that is used, not for one that is idle; the first
 // waits for none; and where nobody knows, until it is alone.

@@ -255,7 +255,6 @@ func (f *finished) reason() string {
 }
 
 func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFunc) *finished {
-	start := time.Now()
 	f := &finished{}
 	e = e.of(v.plan)
 	name := v.plan.Scenario + "/" + v.plan.Variant
@@ -272,17 +271,14 @@ func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFun
 	}
 	f.dir = dir.Dir()
 	memory := &record.Memory{}
-	limited, cancel := ctx, func() {}
-	if !s.flags.keep {
-		limited, cancel = context.WithTimeoutCause(ctx, s.flags.timeout, fmt.Errorf("not done after --timeout %s", s.flags.timeout))
-	}
-	defer cancel()
-	f.err = e.run(limited, s, v, f.dir, turn, record.Tee(dir, memory, s.screen.sink(name)))
+	limited, a := s.allow(ctx)
+	defer a.end()
+	f.err = e.run(limited, s, v, f.dir, a.around(turn), record.Tee(dir, memory, s.screen.sink(name)))
 	if err := dir.Close(); err != nil && f.err == nil {
 		f.err = err
 	}
 	f.records = memory.Records()
-	f.wall = time.Since(start)
+	f.wall = a.spent()
 	return f
 }
 

@@ -65,11 +65,10 @@ func TestSoakAgreement(t *testing.T) {
 		args, names = nil, labScenarios(t)
 	}
 	log := outcomes(t)
-	parts := map[string]time.Duration{}
 	inRow(t, agreeEnv, times(1, 20), func(i int, _ *rand.Rand) string {
-		round, began := i+1, time.Now()
+		round, parts, began := i+1, map[string]time.Duration{}, time.Now()
 		all := agreements(t, round, names, args, parts)
-		parts["in all"] += time.Since(began)
+		parts["in all"] = time.Since(began)
 		log.add(t, all)
 		counts := map[record.Verdict]int{}
 		for _, o := range all {
@@ -77,9 +76,8 @@ func TestSoakAgreement(t *testing.T) {
 				t.Errorf("round %d, %s/%s on %s: %s: %s", o.Round, o.Scenario, o.Variant, o.Engine, o.Verdict, o.Why)
 			}
 		}
-		return fmt.Sprintf("round %d: of %d labs %d agree, %d differ, %d not judged", round, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error])
+		return fmt.Sprintf("round %d: of %d labs %d agree, %d differ, %d not judged; seconds by part: %s", round, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error], inParts(parts))
 	})
-	t.Logf("seconds by part: %s", inParts(parts))
 	t.Logf("rounds by scenario and variant, of both labs\n%s", log.table())
 	clean(t, before)
 }
@@ -151,8 +149,8 @@ func explained(dir string, s *record.Summary) string {
 	return strings.Join(slices.DeleteFunc(why, func(l string) bool { return strings.TrimSpace(l) == "" }), "\n")
 }
 
-// spent adds to parts where the time of a command went: in labs going up, sending
-// their traffic, and what comes after that.
+// spent adds to parts where the time of a command went: in labs going up, waiting for
+// their turn, sending their traffic, and going down.
 func spent(dir string, parts map[string]time.Duration) {
 	results, err := record.Read(dir)
 	if err != nil {
@@ -164,20 +162,21 @@ func spent(dir string, parts map[string]time.Duration) {
 			parts["simulations"] += wall
 			continue
 		}
-		var traffic [2]int64
+		at := map[string]time.Duration{}
 		for _, e := range r.Events {
-			switch {
-			case e.Kind != "traffic":
-			case traffic[0] == 0:
-				traffic[0] = e.AtNs
-			default:
-				traffic[1] = e.AtNs
+			switch now := time.Duration(e.AtNs); {
+			case e.Kind == "traffic" && at["begin"] == 0:
+				at["begin"] = now
+			case e.Kind == "traffic":
+				at["end"] = now
+			case e.Kind == "run" && at["end"] > 0 && at["down"] == 0:
+				at["down"] = now
 			}
 		}
-		sent := time.Duration(traffic[1] - traffic[0])
 		parts["labs up"] += up
-		parts["traffic"] += sent
-		parts["labs after traffic"] += wall - up - sent
+		parts["traffic"] += at["end"] - at["begin"]
+		parts["labs waiting"] += at["begin"] - up + at["down"] - at["end"]
+		parts["labs down"] += wall - at["down"]
 	}
 }
 

@@ -233,6 +233,7 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
 	broken := errors.Join(healed(), r.outlived())
 	over()
+	r.event(record.Event{Kind: "run", Text: "the lab goes down"})
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
