@@ -72,7 +72,7 @@ type pool struct {
 
 // NewAllocator collects the slices that server owns in d.
 func NewAllocator(seed uint64, d *Directory, server ident.Server) *Allocator {
-	a := &Allocator{seed: seed, pools: make(map[pool][]part), bound: newBound(d, server)}
+	a := &Allocator{seed: seed, pools: make(map[pool][]part), bound: newBound(server)}
 	a.collect(d, server, false)
 	return a
 }
@@ -87,6 +87,7 @@ func (a *Allocator) collect(d *Directory, server ident.Server, proxied bool) {
 		if e.CDN() {
 			continue
 		}
+		a.bound.add(e, proxied)
 		var mine []part
 		for k, owner := range e.Opens() {
 			if owner == server && k > 0 {
@@ -115,7 +116,10 @@ func (a *Address) ways(proxied bool) []From {
 
 // Hold keeps the reverse keys of flows that go on elsewhere from being given out
 // here: two flows would share one otherwise (SEMANTICS 5.2).
-func (a *Allocator) Hold(held map[flow.Key]ident.Server) { a.held = held }
+func (a *Allocator) Hold(held map[flow.Key]ident.Server) {
+	a.held = held
+	a.bound.hold(held)
+}
 
 // Rest keeps reverse keys from being given out that no flow of the table has any
 // more, until the caller takes them out of resting and says that they are freed.
@@ -151,7 +155,7 @@ func (a *Allocator) Allocate(t *flow.Table, key *flow.Key, from From, reach Reac
 	start := first(hash, parts)
 	for i := range parts {
 		p := parts[(start+i)%len(parts)]
-		if !reach.holds(p, parts[start]) || a.bound.full(p.addr, key.Proto, remote) {
+		if !reach.holds(p, parts[start]) || a.bound.full(p.addr, from.Proxied, key.Proto, remote) {
 			continue
 		}
 		if port, ok := a.inPart(t, p, key.Proto, remote, hash); ok {

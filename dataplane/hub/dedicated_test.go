@@ -436,14 +436,21 @@ func TestEG11(t *testing.T) {
 
 // TestEG7Address: an address over 31 servers has 40,000 flows toward one port of a
 // destination, and the next is refused, although no slice is full; a second
-// destination is served; and what has ended makes room. SEMANTICS EG-7, SU-2.
+// destination is served; and what has ended makes room. So it is for users of the
+// address's datacenter as for those of another. SEMANTICS EG-7, SU-2.
 func TestEG7Address(t *testing.T) {
-	n := hubtest.New(t, hubtest.Options{Datacenters: 1, Servers: egress.Owners, Sites: 1, ARR: hubtest.All, Edit: func(c *hub.Config) {
+	t.Run("here", func(t *testing.T) { testEG7Address(t, 1) })
+	t.Run("from another datacenter", func(t *testing.T) { testEG7Address(t, 2) })
+}
+
+func testEG7Address(t *testing.T, users ident.Datacenter) {
+	n := hubtest.New(t, hubtest.Options{Datacenters: int(users), Servers: egress.Owners, Sites: 1, ARR: hubtest.All, Edit: func(c *hub.Config) {
 		own := whole(c, 1, inTokyo)
 		own.Tenant = c.Tenants[0].ID
 		c.Egress = append(c.Egress, own)
 		c.Trace = false
 	}})
+	land(n, users)
 	most := map[ident.Server]int{}
 	open := func(k int, to netip.AddrPort) *hub.Session {
 		n.Events = n.Events[:0]

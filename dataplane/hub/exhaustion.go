@@ -54,8 +54,8 @@ func family(addr netip.Addr) int {
 
 // opens reports whether a packet may open a flow here. One that this server must
 // keep may not, unless its home may have asked this server to.
-func (w *work) opens() bool {
-	return w.meta.Opens() && (!w.kept || w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer)
+func (h *Hub) opens(w *work) bool {
+	return w.meta.Opens() && (!w.kept || w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer || h.ports.Bounded(w.ramp.Tenant))
 }
 
 // allocate finds a port for a flow, of this server.
@@ -67,10 +67,11 @@ func (h *Hub) allocate(w *work, from egress.From) (netip.AddrPort, bool) {
 	return h.ports.Allocate(h.flows, &w.key, from, reach)
 }
 
-// exhausted decides a packet that would open a flow for which there is no port.
-func (h *Hub) exhausted(now vt.Instant, w *work, out *Out) {
-	to := ident.Server(0)
-	if w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer && w.hops < steer.MaxHops {
+// exhausted decides a packet that would open a flow for which there is no port, or
+// that this server's share of an address has no room for.
+func (h *Hub) exhausted(now vt.Instant, w *work, from egress.From, out *Out) {
+	to := h.roomier(w, from, h.v.buckets.Home(w.hash))
+	if to == 0 && w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer && w.hops < steer.MaxHops {
 		to = h.next(w)
 	}
 	switch {
@@ -94,6 +95,21 @@ func (h *Hub) relayed(now vt.Instant, w *work, out *Out) bool {
 	}
 	h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "relay", out)
 	return true
+}
+
+// roomier is a server of the datacenter that has room for a flow by an address of
+// which this one has its share (SEMANTICS EG-7); 0 is none. The flow's home hands on,
+// and once more who was handed it, but not back: then later packets, which may land
+// beside the home, stay within the hop cap. A guest, whose later packets come straight
+// from another server, has no home here: 0.
+func (h *Hub) roomier(w *work, from egress.From, home ident.Server) ident.Server {
+	if w.hops >= steer.MaxHops || home != 0 && home != h.v.cfg.Self && home != w.host && home != w.from {
+		return 0
+	}
+	return h.ports.Elsewhere(&w.key, from, func(s ident.Server) bool {
+		p := h.v.peers[s]
+		return p != nil && p.Live && s != home
+	})
 }
 
 // next is the server to ask after this one; 0 at the end of the ring.

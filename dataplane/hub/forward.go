@@ -90,7 +90,7 @@ func (h *Hub) strayed(w *work, home ident.Server) bool {
 	if w.private || w.joined || home == 0 {
 		return false
 	}
-	if (home == w.host || home == w.from) && (w.hops > 1 || w.opens()) {
+	if (home == w.host || home == w.from) && (w.hops > 1 || h.opens(w)) {
 		return true
 	}
 	_, f := h.flows.Forward(&w.key, w.hash)
@@ -160,12 +160,12 @@ func (h *Hub) setUp(now vt.Instant, w *work, i flow.Index, f *flow.Flow, out *Ou
 		h.dropped(now, w, drop.NullRouted, out)
 	case !tracked:
 		h.toOnRamp(now, w, off, out)
-	case !w.opens() && !w.kept && off != nil && !w.ramp.connected() && h.elsewhere(off):
+	case !h.opens(w) && !w.kept && off != nil && !w.ramp.connected() && h.elsewhere(off):
 		// A site answers what is at home where the device is attached.
 		dc := h.v.peers[h.attached[off.ID].Server].Datacenter
 		home := h.v.divisions[dc].Owner(h.v.cfg.Seed, w.ends, h.v.live[dc])
 		h.handOver(now, w, home, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "datacenter of the device", out)
-	case !w.opens():
+	case !h.opens(w):
 		h.orphan(now, w, out)
 	case w.ramp.Translate:
 		h.dropped(now, w, drop.OffRampOnly, out)
@@ -206,7 +206,7 @@ func (h *Hub) open(now vt.Instant, w *work, out *Out) {
 		h.refuse(now, w, drop.TableFull, out)
 		return
 	case !ok:
-		h.exhausted(now, w, out)
+		h.exhausted(now, w, d.from, out)
 		return
 	}
 	i, f := h.flows.Insert(now, w.key, egress)

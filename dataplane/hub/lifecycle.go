@@ -135,7 +135,7 @@ func (h *Hub) Reconfigure(now vt.Instant, c Config) error {
 	h.flows.Configure(v.bound, v.timeouts)
 	live := func(to ident.Server) bool { return v.peers[to] != nil && v.peers[to].Live }
 	ports := v.newPorts()
-	ports.Succeed(h.ports, live)
+	ports.Succeed(h.ports)
 	h.ports = ports
 	h.ports.Rest(h.resting)
 	h.relays.Configure(v.bound, v.timeouts, live)

@@ -89,7 +89,7 @@ func (h *Hub) subject(w *work) policy.Subject {
 // would have connected to it (GW-1). What the client sees is the same: a reset.
 // What the firewall blocks is dropped without an answer.
 func (h *Hub) admitted(now vt.Instant, w *work, tracked bool, out *Out) bool {
-	opens := w.keyed && w.opens()
+	opens := w.keyed && h.opens(w)
 	if tracked && !opens {
 		return true
 	}

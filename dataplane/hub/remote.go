@@ -223,7 +223,7 @@ func (h *Hub) openGuest(now vt.Instant, w *work, out *Out) (flow.Index, *flow.Fl
 		h.refuseGuest(now, w, drop.TableFull, out)
 		return 0, nil
 	case !ok:
-		h.guestExhausted(now, w, servers, out)
+		h.guestExhausted(now, w, from, servers, out)
 		return 0, nil
 	}
 	i, f := h.flows.Insert(now, w.key, at)
@@ -248,7 +248,11 @@ func (h *Hub) wanted(w *work) (egress.From, []ident.Server, drop.Reason) {
 	return egress.From{Addr: addr}, h.v.leaving.owners[addr], drop.None
 }
 
-func (h *Hub) guestExhausted(now vt.Instant, w *work, servers []ident.Server, out *Out) {
+func (h *Hub) guestExhausted(now vt.Instant, w *work, from egress.From, servers []ident.Server, out *Out) {
+	if to := h.roomier(w, from, 0); to != 0 {
+		h.askOn(now, w, to, "ports", out)
+		return
+	}
 	next := ident.Server(0)
 	if i := slices.Index(servers, h.v.cfg.Self); i >= 0 && len(servers) > 1 {
 		next = servers[(i+1)%len(servers)]
