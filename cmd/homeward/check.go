@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,9 +48,31 @@ Exit codes: 0 all hold, 1 one fell short, 5 one could not be judged.`,
 }
 
 func judgeLab(cmd *cobra.Command, lab *control.Lab, asJSON bool) error {
+	asked, records, err := recordsOf(cmd.Context(), lab)
+	if err != nil {
+		return refusal(err)
+	}
+	verdict, results := judgeAsked(asked, records)
+	if asJSON {
+		enc := json.NewEncoder(cmd.OutOrStdout())
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(results); err != nil {
+			return err
+		}
+	} else {
+		printChecks(cmd.OutOrStdout(), results)
+	}
+	if code := check.ExitCode([]record.Summary{{Engine: emurun.Hub.Engine(), Verdict: verdict, Checks: results}}); code != exitOK {
+		return &exit{code: code}
+	}
+	return nil
+}
+
+// recordsOf is all that a lab has on record, and the checks of its file.
+func recordsOf(ctx context.Context, lab *control.Lab) (*control.Checks, *record.Records, error) {
 	var asked control.Checks
 	var records record.Records
-	err := lab.Call(cmd.Context(), control.Ask{Do: control.DoRecords, Each: func(raw json.RawMessage) error {
+	err := lab.Call(ctx, control.Ask{Do: control.DoRecords, Each: func(raw json.RawMessage) error {
 		var r control.Recorded
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return err
@@ -69,22 +92,9 @@ func judgeLab(cmd *cobra.Command, lab *control.Lab, asJSON bool) error {
 		return nil
 	}})
 	if err != nil {
-		return refusal(err)
+		return nil, nil, err
 	}
-	verdict, results := judgeAsked(&asked, &records)
-	if asJSON {
-		enc := json.NewEncoder(cmd.OutOrStdout())
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(results); err != nil {
-			return err
-		}
-	} else {
-		printChecks(cmd.OutOrStdout(), results)
-	}
-	if code := check.ExitCode([]record.Summary{{Engine: emurun.Hub.Engine(), Verdict: verdict, Checks: results}}); code != exitOK {
-		return &exit{code: code}
-	}
-	return nil
+	return &asked, &records, nil
 }
 
 // judgeAsked judges what can be judged; what cannot is an error, never a pass.

@@ -22,6 +22,7 @@ const (
 	DoRecords = "records" // → Recorded, each
 	DoApply   = "apply"   // ApplyArgs → Changes
 	DoDown    = "down"
+	DoHold    = "hold" // the lab goes down when the call ends
 )
 
 // State of a lab.

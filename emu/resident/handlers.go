@@ -19,6 +19,7 @@ func (k *keeper) handlers() map[string]control.Handler {
 	return map[string]control.Handler{
 		control.DoInfo:    func(_ context.Context, c *control.Call) error { return c.Send(k.info()) },
 		control.DoDown:    k.down,
+		control.DoHold:    k.hold,
 		control.DoNames:   k.withLab(k.names),
 		control.DoInspect: k.withLab(k.inspect),
 		control.DoExec:    k.withLab(k.exec),
@@ -53,6 +54,9 @@ func (k *keeper) info() control.Info {
 	lab, state, busy := k.lab, k.state, k.busy
 	k.mu.Unlock()
 	p := k.start.Plan
+	if lab != nil {
+		p = lab.Plan() // as it was changed
+	}
 	i := control.Info{
 		Name: k.start.Name, Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Nodes: len(p.Nodes), Links: len(p.Links),
 		State: state, Started: k.began, Fingerprint: p.Fingerprint(),
@@ -81,6 +85,16 @@ func (k *keeper) info() control.Info {
 func (k *keeper) down(context.Context, *control.Call) error {
 	k.ask()
 	<-k.gone
+	return k.end
+}
+
+// hold takes the lab down when whoever asked has gone.
+func (k *keeper) hold(ctx context.Context, _ *control.Call) error {
+	select {
+	case <-ctx.Done():
+		k.ask()
+	case <-k.gone:
+	}
 	return k.end
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/agent"
+	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -114,6 +115,9 @@ func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 	for _, t := range l.r.taps {
 		t.Forget()
 	}
+	if err := l.forgetHalves(p); err != nil {
+		return nil, err
+	}
 	tell := round.Progress
 	if tell == nil {
 		tell = func(int, int) {}
@@ -125,6 +129,23 @@ func (l *Lab) Traffic(ctx context.Context, round Round) ([]record.Flow, error) {
 	_, late := l.Look(ctx) // and so has every server's account
 	lines, err := l.r.collect(sent)
 	return lines, errors.Join(err, broken, late, context.Cause(ctx))
+}
+
+// forgetHalves ends what an earlier round has left half open: its flows may ask
+// again with the same ports.
+func (l *Lab) forgetHalves(p *plan.Plan) error {
+	done := map[string]bool{}
+	for i := range p.Services {
+		node := p.Services[i].Node
+		if done[node] {
+			continue
+		}
+		done[node] = true
+		if err := host.DropHalfOpen(l.r.lab.NS(node)); err != nil {
+			return fmt.Errorf("%s: %w", node, err)
+		}
+	}
+	return nil
 }
 
 // roundShift puts the number of the round where it meets few bits of a plan's nonces.
@@ -175,6 +196,7 @@ func (l *Lab) Manifest(ctx context.Context) record.Run {
 	l.r.raising.Lock()
 	m := l.r.manifest
 	l.r.raising.Unlock()
+	describe(&m, l.Plan()) // which Apply may have changed
 	m.WallMs = time.Since(l.r.start).Milliseconds()
 	m.Metrics.Servers, m.Metrics.ReturnRouteLookups = map[string]map[string]int64{}, 0
 	m.Metrics.PortsSeen, m.Metrics.PortOutsideSlice = 0, 0

@@ -202,11 +202,17 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	}
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
-		Scenario: p.Scenario, Variant: p.Variant, Title: p.Title, Engine: o.Dataplane.Engine(), Seed: p.Seed, Fingerprint: p.Fingerprint(),
-		Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"}, Topology: journal.Topology(p), Traffic: p.Traffic, Blocks: journal.Blocks(p),
-		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Config: p.Objects.ByKind()},
+		Engine: o.Dataplane.Engine(), Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"},
+		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
 	}
+	describe(&r.manifest, p)
 	return r
+}
+
+// describe has a manifest say what the plan is.
+func describe(m *record.Run, p *plan.Plan) {
+	m.Scenario, m.Variant, m.Title, m.Seed, m.Fingerprint = p.Scenario, p.Variant, p.Title, p.Seed, p.Fingerprint()
+	m.Topology, m.Traffic, m.Blocks, m.Metrics.Config = journal.Topology(p), p.Traffic, journal.Blocks(p), p.Objects.ByKind()
 }
 
 // lifetime is up, traffic, collect, down. Down happens whatever else does.
