@@ -165,6 +165,9 @@ func (x *connection) Takes(h packet.Handle) bool {
 		}
 		end := o.Head + pkt.UDPHeader + len(payload)
 		pool.Keep(h, end-len(payload), end)
+		if x.world.watch.Crossed != nil {
+			x.world.watch.Crossed(x.machine.plan.ID, pool.Flow(h), pool.Head(h))
+		}
 		x.deliver(now, h)
 		return true
 	case connected.Answer:

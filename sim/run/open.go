@@ -32,6 +32,9 @@ type Watch struct {
 	// Arrived is shown each packet that comes to a host's wire, before the host
 	// takes it.
 	Arrived func(node string, mark uint32)
+	// Crossed is shown the headers of each packet that comes out of a wire, to
+	// whatever node, or out of a device's or connector's tunnel.
+	Crossed func(node string, mark uint32, head []byte)
 }
 
 // World is a plan in virtual time for somebody who interferes with it between

@@ -328,6 +328,9 @@ func (w *world) Handle(ev engine.Event) {
 				x.crossed.Packets++
 				x.crossed.Bytes += int64(w.pool.Len(h))
 			}
+			if w.watch.Crossed != nil {
+				w.watch.Crossed(x.end, w.pool.Flow(h), w.pool.Head(h))
+			}
 			if w.watch.Arrived != nil && w.nodes[x.end].stack != nil {
 				w.watch.Arrived(x.end, w.pool.Flow(h))
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/egress"
 	"github.com/homeward-lab/homeward/dataplane/hub"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/run"
 	"github.com/homeward-lab/homeward/sim/swarm"
@@ -21,11 +22,22 @@ type broken struct {
 	timer       time.Duration
 	trusts      bool
 	forgets     bool
+	// ecn changes what packets say of congestion: those that come in, and those that go
+	// out.
+	ecn func(in bool, packet []byte)
 }
 
 func (b *broken) HandlePacket(now vt.Instant, in *hub.Packet, out *hub.Out) {
 	in.Internal = in.Internal || b.trusts
+	if b.ecn != nil {
+		b.ecn(true, in.Data)
+	}
 	b.Hub.HandlePacket(now, in, out)
+	for i := range out.Send {
+		if b.ecn != nil {
+			b.ecn(false, out.Send[i].Data)
+		}
+	}
 }
 
 func (b *broken) HandleTimer(now vt.Instant, out *hub.Out) { b.Hub.HandleTimer(now.Add(b.timer), out) }
@@ -85,6 +97,27 @@ func greedy(c *hub.Config) {
 	}
 }
 
+// unmarked drops what a tunnel's outer header says of congestion.
+func unmarked(in bool, packet []byte) {
+	if in && pkt.HasHeader(packet) && packet[9] != pkt.ProtoTCP && pkt.ECNOf(packet) == pkt.CE {
+		pkt.SetECN(packet, pkt.ECT0)
+	}
+}
+
+// capable has packets be marked whose ends understand no mark.
+func capable(in bool, packet []byte) {
+	if !in && pkt.HasHeader(packet) && pkt.ECNOf(packet) == pkt.NotECT {
+		pkt.SetECN(packet, pkt.ECT0)
+	}
+}
+
+// congested marks all that could be marked and all else.
+func congested(in bool, packet []byte) {
+	if !in && pkt.HasHeader(packet) {
+		pkt.SetECN(packet, pkt.CE)
+	}
+}
+
 // Each mistake is found within the seeds of the short form, by the rule that it
 // breaks: so much the rules are worth.
 func TestBrokenHubsAreCaught(t *testing.T) {
@@ -99,6 +132,9 @@ func TestBrokenHubsAreCaught(t *testing.T) {
 		"timer too late":                      {broken{timer: -time.Second}, []string{swarm.RuleTimer}},
 		"second owner of a slice":             {broken{config: greedy}, []string{swarm.RuleSlice, swarm.RuleReverse}},
 		"ARR lost with a new configuration":   {broken{reconfigure: noARR}, []string{swarm.RuleHome}},
+		"outer mark dropped":                  {broken{ecn: unmarked}, []string{swarm.RuleMarks}},
+		"marks of what cannot be marked":      {broken{ecn: congested}, []string{swarm.RuleMarks}},
+		"not-ECT made ECT":                    {broken{ecn: capable}, []string{swarm.RuleMarks}},
 		"flows lost with a new configuration": {broken{forgets: true}, []string{swarm.RuleSession}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/sim/run"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -50,6 +51,9 @@ type checker struct {
 	// theirs to another host of their account, whose answer has their mark; or their
 	// session was taken away, and what still comes for it may find another.
 	strayed map[uint32]bool
+	// said is what each segment said of congestion last; nil where no link marks.
+	said   map[segment]pkt.ECN
+	marked int
 
 	// outside is what the packet that is being given may do.
 	outside trust
@@ -155,6 +159,9 @@ func (c *checker) open(p *plan.Plan, steps []Step) {
 	c.outer, c.ramps, c.peers = map[netip.Addr]ident.OnRamp{}, map[ident.OnRamp]*place{}, map[netip.Addr]bool{}
 	c.live, c.over, c.held = map[reverse]*book{}, map[reverse]*book{}, map[reverse]hold{}
 	c.strayed = map[uint32]bool{}
+	if marks(p) {
+		c.said = map[segment]pkt.ECN{}
+	}
 	c.byMark, c.ids, c.ended = map[markAt]*book{}, map[idAt]bool{}, map[uint32][]*book{}
 	c.always, c.nodes, c.where = map[string]bool{}, map[string]*plan.Node{}, map[ident.OnRamp]hub.Attachment{}
 	for i := range p.Nodes {

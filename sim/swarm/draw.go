@@ -27,7 +27,11 @@ func Draw(seed uint64) *Case {
 	d.timers()
 	d.traffic()
 	d.faults()
-	return &Case{Seed: seed, Scenario: d.s, Steps: d.steps()}
+	steps := d.steps()
+	// With chance of its own: whatever else a seed stands for stays the same.
+	d.Rand = rand.New(rand.NewPCG(seed, 2))
+	d.congestion()
+	return &Case{Seed: seed, Scenario: d.s, Steps: steps}
 }
 
 // drawer draws one case.
@@ -223,6 +227,23 @@ func (d *drawer) impair(x *spec.Impairment) {
 	}
 	if d.chance(20) {
 		x.Rate = rate(pick(d, "2Mbit", "20Mbit"))
+	}
+}
+
+// congestion has links mark what waits, in a part of the cases, and TCP ask for it.
+func (d *drawer) congestion() {
+	if d.chance(50) {
+		return
+	}
+	d.s.TCPECN = pick(d, spec.ECNRequest, spec.ECNRequest, spec.ECNRequest, "", spec.ECNOff)
+	for _, l := range []struct{ name, slow, fast string }{{"access", "2Mbit", "5Mbit"}, {"backbone", "5Mbit", "20Mbit"}, {"internet", "5Mbit", "20Mbit"}} {
+		if x := d.s.Links[l.name]; d.chance(60) {
+			if x.Rate == 0 {
+				x.Rate = rate(pick(d, l.slow, l.fast))
+			}
+			x.CEThreshold = pick(d, ms(1), ms(5), ms(20))
+			d.s.Links[l.name] = x
+		}
 	}
 }
 

@@ -14,8 +14,9 @@ type Tally struct {
 	Seed   uint64
 	Events uint64
 	Flows  int
-	// Sessions were opened, Answered are the flows that were ok.
-	Sessions, Answered int
+	// Sessions were opened, Answered are the flows that were ok, Marked the segments
+	// that met congestion and said so.
+	Sessions, Answered, Marked int
 }
 
 // Failure is the first case of a swarm that failed.
@@ -94,4 +95,5 @@ func (t *Tally) add(e *ended) {
 	t.Flows += e.report.Flows
 	t.Sessions += e.report.Sessions
 	t.Answered += e.report.Answered
+	t.Marked += e.report.Marked
 }

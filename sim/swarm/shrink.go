@@ -122,6 +122,7 @@ var cuts = [...]cut{
 		}
 		c.Scenario.Links = links
 	}},
+	{func(c *Case) int { return min(len(c.Scenario.TCPECN), 1) }, func(c *Case, _ int) { c.Scenario.TCPECN = "" }},
 	{func(c *Case) int { return len(c.Scenario.Traffic) }, func(c *Case, i int) { c.Scenario.Traffic[i].Flows /= 2 }},
 	{func(c *Case) int { return len(c.Scenario.Traffic) }, func(c *Case, i int) { c.Scenario.Traffic[i].Packets /= 2 }},
 	{func(c *Case) int { return min(c.Scenario.Bounds.Flows, 1) }, func(c *Case, _ int) { c.Scenario.Bounds.Flows = 0 }},

@@ -61,6 +61,7 @@ const (
 	RuleSession  = "one start and one end for each session"
 	RuleBytes    = "session bytes are what crossed"
 	RuleCounters = "counters add up"
+	RuleMarks    = "a mark is neither lost nor made up"
 	RuleOutside  = "nothing from outside is trusted"
 	RuleTimer    = "timers are neither early nor late"
 	RulePool     = "no packet is lost track of"
@@ -74,8 +75,10 @@ type Report struct {
 	Events   uint64
 	Flows    int
 	Sessions int
-	// Answered are the flows that were ok.
+	// Answered are the flows that were ok, Marked the segments that met congestion
+	// and said so.
 	Answered    int
+	Marked      int
 	Virtual     time.Duration
 	Fingerprint string
 }
@@ -113,7 +116,7 @@ func Run(c *Case, o Options) (r Report, v *Violation) {
 	if make == nil {
 		make = func(_ int, c hub.Config) (run.Hub, error) { return hub.New(c) }
 	}
-	w, base, err := run.Open(p, run.Options{Budget: budget, Watch: run.Watch{Hub: k.watch(make), Arrived: k.arrived}})
+	w, base, err := run.Open(p, run.Options{Budget: budget, Watch: run.Watch{Hub: k.watch(make), Arrived: k.arrived, Crossed: k.crossed}})
 	if err != nil {
 		if k.broken != nil {
 			return r, k.broken
@@ -134,7 +137,7 @@ func (c *checker) now() time.Duration {
 }
 
 func (c *checker) report(r Report) Report {
-	r.Sessions = c.started
+	r.Sessions, r.Marked = c.started, c.marked
 	if c.world == nil {
 		return r
 	}

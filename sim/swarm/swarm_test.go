@@ -12,6 +12,7 @@ import (
 	"github.com/homeward-lab/homeward/sim/swarm"
 	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/load/loadtest"
+	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
 // short is how many seeds the short form runs, from 0.
@@ -25,8 +26,8 @@ func TestSeeds(t *testing.T) {
 	}
 	t.Logf("%+v", tally)
 	// A swarm in which nothing happens finds nothing.
-	if tally.Answered < tally.Flows/2 || tally.Answered > tally.Flows*99/100 || tally.Sessions < tally.Flows/2 {
-		t.Errorf("%+v: want most flows answered, some not, and sessions for most", tally)
+	if tally.Answered < tally.Flows/2 || tally.Answered > tally.Flows*99/100 || tally.Sessions < tally.Flows/2 || tally.Marked < 10*short {
+		t.Errorf("%+v: want most flows answered, some not, sessions for most, and ten marks a run", tally)
 	}
 }
 
@@ -75,6 +76,30 @@ func tupled(_ int, c hub.Config) (run.Hub, error) {
 	tuples(&c)
 	h, err := hub.New(c)
 	return &broken{Hub: h, config: tuples}, err
+}
+
+// A case whose mark is lost keeps what marks, and loses the rest.
+func TestShrinksMarks(t *testing.T) {
+	o := swarm.Options{Load: loadtest.Base, Hub: func(_ int, c hub.Config) (run.Hub, error) {
+		h, err := hub.New(c)
+		return &broken{Hub: h, ecn: unmarked}, err
+	}}
+	_, f := swarm.Many(t.Context(), 0, short, o, nil)
+	if f == nil {
+		t.Fatal("nothing failed")
+	}
+	c, v := swarm.Shrink(t.Context(), f.Case, f.Violation, o)
+	s := c.Scenario
+	marking := 0
+	for _, x := range s.Links {
+		if x.CEThreshold != 0 {
+			marking++
+		}
+	}
+	if v.Rule != swarm.RuleMarks || s.TCPECN != spec.ECNRequest || marking != 1 || len(s.Traffic) != 1 || len(c.Steps) != 0 {
+		text, _ := swarm.Text(s)
+		t.Errorf("%v: want one link that marks and one traffic, got\n%s", v, text)
+	}
 }
 
 // What is left of a failing case fails by the same rule, is small, and can be
