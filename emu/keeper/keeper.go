@@ -21,9 +21,6 @@ import (
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
-// StageNamespaces is the first stage of Up; those of wire follow.
-const StageNamespaces = "namespaces"
-
 // ErrClosed is returned for what is asked of a lab that is closed or closing.
 var ErrClosed = errors.New("lab is closed")
 
@@ -60,12 +57,21 @@ func Up(ctx context.Context, p *plan.Plan, progress func(stage string, done, tot
 	if err := ensureFiles(p, spareFiles); err != nil {
 		return nil, err
 	}
-	l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes)), patience: gonePatience}
-	if err := l.raise(ctx, p, progress); err != nil {
-		return nil, errors.Join(fmt.Errorf("bring up %s: %w", p.Scenario, err), l.Close())
+	for try := 1; ; try++ {
+		l := &Lab{spaces: make(map[string]*netns.NS, len(p.Nodes)), patience: gonePatience}
+		err := l.raise(ctx, p, progress)
+		if err == nil {
+			return l, nil
+		}
+		err = errors.Join(fmt.Errorf("bring up %s: %w", p.Scenario, err), l.Close())
+		if !errors.Is(err, wire.ErrChanged) || try == attempts {
+			return nil, err
+		}
 	}
-	return l, nil
 }
+
+// attempts to bring up a lab while the machine's kernel parameters change.
+const attempts = 3
 
 func (l *Lab) raise(ctx context.Context, p *plan.Plan, progress wire.Progress) error {
 	var err error
@@ -75,45 +81,25 @@ func (l *Lab) raise(ctx context.Context, p *plan.Plan, progress wire.Progress) e
 	if l.spawner, err = newSpawner(); err != nil {
 		return err
 	}
-	if err := l.inhabit(ctx, p, progress); err != nil {
-		return err
+	for i := range p.Nodes {
+		l.order = append(l.order, p.Nodes[i].ID)
 	}
-	return privilege(wire.Build(ctx, p, l.NS, progress))
+	if l.nodes = len(l.order); len(wire.Cuts(p)) > 0 {
+		l.order = append(l.order, wire.Middle)
+	}
+	return privilege(wire.Build(ctx, p, l.inhabit, progress))
 }
 
-// inhabit makes a namespace for every node, and one for the middle of impaired links.
-func (l *Lab) inhabit(ctx context.Context, p *plan.Plan, progress wire.Progress) error {
-	var ids []string
-	for i := range p.Nodes {
-		ids = append(ids, p.Nodes[i].ID)
+// inhabit makes the namespace of the i-th node, or that of the middle of impaired links.
+func (l *Lab) inhabit(t *netns.Thread, i int) (*netns.NS, error) {
+	ns, err := t.New()
+	if err != nil {
+		return nil, err
 	}
-	if l.nodes = len(ids); len(wire.Cuts(p)) > 0 {
-		ids = append(ids, wire.Middle)
-	}
-	made := make([]*netns.NS, len(ids))
-	err := wire.Each(ctx, len(made), func(t *netns.Thread, i int) error {
-		ns, err := t.New()
-		if err == nil {
-			made[i] = ns
-			err = l.witness.watch(ns, i)
-		}
-		if err != nil {
-			return fmt.Errorf("namespace of %s: %w", ids[i], privilege(err))
-		}
-		return nil
-	}, func(done int) {
-		if progress != nil {
-			progress(StageNamespaces, done, len(made))
-		}
-	})
-	// Also of a failed start, so that Close closes what there is.
-	for i, ns := range made {
-		l.order = append(l.order, ids[i])
-		if ns != nil {
-			l.spaces[ids[i]] = ns
-		}
-	}
-	return err
+	l.known.Lock()
+	l.spaces[l.order[i]] = ns
+	l.known.Unlock()
+	return ns, l.witness.watch(ns, i)
 }
 
 // privilege adds to a lack of permission what can be done about it.

@@ -206,7 +206,7 @@ func TestHundredNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := time.Since(start)
-	if stages[wire.StageLinks] != 99 || stages[keeper.StageNamespaces] != 100 {
+	if stages[wire.StageLinks] != 99 || stages[wire.StageNodes] != 100 {
 		t.Errorf("progress ended at %v", stages)
 	}
 	server := echo(t, lab, "router")
@@ -253,7 +253,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 // Ctrl-C at every stage of Up.
 func TestCancelledUpLeavesNothing(t *testing.T) {
 	need.Root(t)
-	for _, stage := range []string{keeper.StageNamespaces, wire.StageNodes, wire.StageLinks, wire.StageRoutes} {
+	for _, stage := range []string{wire.StageNodes, wire.StageLinks, wire.StageRoutes} {
 		t.Run(stage, func(t *testing.T) {
 			labtest.Clean(t)
 			ctx, cancel := context.WithCancel(t.Context())

@@ -45,12 +45,12 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("this lab needs %d open files, the limit is %d: raise it to %[1]d (`ulimit -Hn %[1]d` as root, or LimitNOFILE= in a systemd unit)", e.Need, e.Hard)
 }
 
-// filesNeeded is how many open files a plan takes at its peak: a namespace and
-// a routing socket per node while it is wired; afterwards a capture socket per
+// filesNeeded is how many open files a plan takes at its peak: a namespace, a routing
+// socket and a kernel parameter per node while it is wired; afterwards a capture socket per
 // link, those of the meter of an impaired one, and what carries packets.
 func filesNeeded(p *plan.Plan) uint64 {
 	nodes, links, cuts := uint64(len(p.Nodes)), uint64(len(p.Links)), uint64(len(wire.Cuts(p)))
-	return nodes + 1 + max(nodes+1, links+metersPerCut*cuts+carriers(p)+inhabitants(p))
+	return nodes + 1 + max(2*(nodes+1), links+metersPerCut*cuts+carriers(p)+inhabitants(p))
 }
 
 // inhabitants is how many open files what lives in the nodes takes: servers,

@@ -78,7 +78,7 @@ func TestKernelParametersAreThePlans(t *testing.T) {
 		{"router", "net/ipv4/conf/gre1x/forwarding", "0"},  // its packets are a program's
 		{"router", "net/ipv4/fib_multipath_hash_policy", "3"},
 		{"router", "net/ipv4/fib_multipath_hash_fields", "55"},
-		{"router", "net/ipv4/icmp_ratelimit", "0"},
+		{"router", "net/ipv4/icmp_ratemask", "0"},
 		{"server1", "net/ipv4/fib_multipath_hash_policy", "0"},
 		{"host", "net/ipv4/ip_local_port_range", "1024\t65535"},
 		{"web", "net/ipv4/tcp_mtu_probing", "0"},

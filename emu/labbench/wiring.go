@@ -94,8 +94,9 @@ func spaces(n int, f func([]*netns.NS) error) (err error) {
 func inPlace(ctx context.Context, a, b *netns.NS) (float64, error) {
 	var began, took time.Duration
 	start := time.Now()
-	err := wire.Build(ctx, pair(placed, spec.Impairment{}), func(node string) *netns.NS {
-		return map[string]*netns.NS{"left": a, "right": b}[node]
+	err := wire.Build(ctx, pair(placed, spec.Impairment{}), func(t *netns.Thread, i int) (*netns.NS, error) {
+		ns := []*netns.NS{a, b}[i]
+		return ns, t.Enter(ns)
 	}, func(stage string, done, total int) {
 		switch {
 		case stage == wire.StageNodes && done == total:

@@ -44,12 +44,12 @@ func Cuts(p *plan.Plan) []Cut {
 
 // middle adds the place in which impaired links are cut, if there are any, and
 // says what pairs each link is made of.
-func (b *builder) middle(p *plan.Plan, space func(node string) *netns.NS) func(l *plan.Link, whole pair) []pair {
+func (b *builder) middle(p *plan.Plan) func(l *plan.Link, whole pair) []pair {
 	cuts := make(map[*plan.Link]Cut)
 	for _, c := range Cuts(p) {
 		cuts[c.Link] = c
 	}
-	middle := &place{plan: &plan.Node{ID: Middle}, space: space(Middle), index: make(map[string]int)}
+	middle := newPlace(&plan.Node{ID: Middle}, len(b.places))
 	if len(cuts) > 0 {
 		b.places = append(b.places, middle)
 	}
@@ -63,7 +63,10 @@ func (b *builder) middle(p *plan.Plan, space func(node string) *netns.NS) func(l
 
 // Prepare makes a fresh namespace fit to be Middle, as Build does.
 func Prepare(ns *netns.NS) error {
-	return ns.Do(func() error { return apply(settings(&plan.Node{ID: Middle}, false)) })
+	return ns.Do(func() error {
+		c := classOf(&plan.Node{ID: Middle}, false)
+		return apply(append(settings(c), setting{disable6, off6(c.v6), true}))
+	})
 }
 
 // halves are the two pairs that a link is cut into. Their order is that in which

@@ -75,6 +75,7 @@ type end struct {
 	index int
 	mac   net.HardwareAddr // nil leaves the choice to the kernel
 	mtu   int
+	up    bool // from the first moment
 }
 
 // attributes of the end as the kernel takes them. One queue is enough for a
@@ -100,7 +101,8 @@ func ifinfo(index int) *nl.IfInfomsg {
 
 // veth makes a pair in one message: a in the namespace that is asked, b in that of
 // the descriptor (or beside a, if it is negative). Names, numbers and MACs are
-// fixed from the first moment, and no end is ever anywhere else.
+// fixed from the first moment, and no end is ever anywhere else. The kernel refuses to
+// raise b before a exists.
 func veth(a, b end, namespace int) rtnl.Message {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
@@ -112,7 +114,11 @@ func veth(a, b end, namespace int) rtnl.Message {
 	if namespace >= 0 {
 		peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(namespace)))
 	}
-	parts := append([]nl.NetlinkRequestData{ifinfo(a.index)}, a.attributes()...)
+	own := ifinfo(a.index)
+	if a.up {
+		own.Flags, own.Change = unix.IFF_UP, unix.IFF_UP
+	}
+	parts := append([]nl.NetlinkRequestData{own}, a.attributes()...)
 	m := creation(unix.RTM_NEWLINK, append(parts, info)...)
 	m.Explain = vethError
 	return m
@@ -135,8 +141,7 @@ func change(m *nl.IfInfomsg, parts ...nl.NetlinkRequestData) rtnl.Message {
 	return rtnl.Message{Kind: unix.RTM_SETLINK, Parts: append([]nl.NetlinkRequestData{m}, parts...)}
 }
 
-// up raises an interface. The kernel refuses to raise both ends as it makes
-// them, so this is a message of its own.
+// up raises an interface.
 func up(index int) rtnl.Message {
 	m := ifinfo(index)
 	m.Flags, m.Change = unix.IFF_UP, unix.IFF_UP
@@ -146,17 +151,29 @@ func up(index int) rtnl.Message {
 // Of linux/rtnetlink.h and linux/ip.h: where an interface's IPv4 parameters are
 // in a message, and their numbers.
 const (
-	iflaInetConf = 1
-	forwarding   = 1
-	acceptLocal  = 23
+	iflaInetConf    = 1
+	forwarding      = 1
+	acceptRedirects = 4
+	sendRedirects   = 6
+	rpFilter        = 8
+	acceptLocal     = 23
 )
 
-// ipv4 sets an IPv4 parameter of an interface, what sysctl(8) has under
-// net.ipv4.conf, without a file.
-func ipv4(index, parameter int, value uint32) rtnl.Message {
+// ipv4 sets IPv4 parameters of an interface, what sysctl(8) has under
+// net.ipv4.conf, without a file for each.
+func ipv4(index int, values ...value) rtnl.Message {
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(iflaInetConf, nil).AddRtAttr(parameter, nl.Uint32Attr(value))
+	conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(iflaInetConf, nil)
+	for _, v := range values {
+		conf.AddRtAttr(v.parameter, nl.Uint32Attr(v.is))
+	}
 	return change(ifinfo(index), spec)
+}
+
+// value is what an IPv4 parameter of an interface is to be.
+type value struct {
+	parameter int
+	is        uint32
 }
 
 // quiet has an interface ask nobody for neighbours and be a member of no group:

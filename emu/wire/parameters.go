@@ -1,41 +1,63 @@
 package wire
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
+
+// ErrChanged says that the machine's kernel parameters, of which namespaces begin with
+// copies, were changed while namespaces were made.
+var ErrChanged = errors.New("kernel parameters of this machine changed while the lab came up")
 
 // parameters gives many fresh namespaces their kernel parameters.
 //
 // Each file takes an opening and a write, and most have in a fresh namespace what
-// they are to have. All fresh ones are equal: so the first node of a kind is looked
+// they are to have. All fresh ones are equal: so the first node of a class is looked
 // at, and the others get what it lacked, in the same order, as a write may change
 // other parameters (ip_forward does). Namespaces copy values of the host's, and
-// those may change meanwhile: where the last node of a kind is not as the first one
-// in the end, every node of it is written whole.
+// those may change meanwhile: check finds that out.
 type parameters struct {
 	mu    sync.Mutex
-	kinds map[string]*kind // by what its nodes are to have
-	roots []int            // instances of procfs, the last one in use
-	uses  int              // of the last one
-	turn  sync.Mutex       // held by the worker that wants the kernel's routing lock
+	kinds map[class]*kind
+	now   *instance      // nil before the first use
+	all   sync.WaitGroup // instances that are not closed yet
 }
 
-// kind is nodes with the same parameters.
+// class is what the parameters of a node hang on.
+type class struct {
+	forward, multipath, v6 bool
+	sockets                bool // programs open some there
+	ecn                    string
+}
+
+func classOf(n *plan.Node, v6 bool) class {
+	return class{
+		forward: n.Forward, multipath: n.Multipath, v6: v6, ecn: n.TCPECN,
+		sockets: n.Kind == plan.KindHost || n.Kind == plan.KindOrigin || n.Kind == plan.KindServer,
+	}
+}
+
+// kind is nodes of one class.
 type kind struct {
 	nodes  []*place
 	first  sync.Once
-	lacked []bool // of the settings, those that the first node had otherwise
+	wanted []setting
+	lacked []bool // of wanted, what the first node had otherwise
 	err    error  // of the first node
+}
+
+// instance is one of procfs.
+type instance struct {
+	root, uses int
+	users      sync.WaitGroup
 }
 
 // usesOfProcfs is how many nodes are set through one instance of procfs: taking
@@ -43,155 +65,147 @@ type kind struct {
 // that the instance has seen.
 const usesOfProcfs = 32
 
+// instance finds an instance of procfs for a node; the caller tells its users when
+// it is done with it.
+func (p *parameters) instance() (*instance, error) {
+	if p.now == nil || p.now.uses == usesOfProcfs {
+		root, err := procfs()
+		if err != nil {
+			return nil, err
+		}
+		p.close()
+		p.now = &instance{root: root}
+	}
+	p.now.uses++
+	p.now.users.Add(1)
+	return p.now, nil
+}
+
+// close lets go of the instance in use. What was looked up in it goes in the background.
 func (p *parameters) close() {
-	for _, root := range p.roots {
-		unix.Close(root)
+	if old := p.now; old != nil {
+		p.now = nil
+		p.all.Go(func() {
+			old.users.Wait()
+			unix.Close(old.root)
+		})
 	}
 }
 
 // begin finds the kind of a node, and an instance of procfs.
-func (p *parameters) begin(pl *place, ss []setting) (k *kind, root int, err error) {
+func (p *parameters) begin(pl *place) (k *kind, in *instance, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.roots) == 0 || p.uses == usesOfProcfs {
-		if root, err = procfs(); err != nil {
-			return nil, -1, err
-		}
-		p.roots, p.uses = append(p.roots, root), 0
+	if in, err = p.instance(); err != nil {
+		return nil, nil, err
 	}
-	p.uses++
-	name := kindOf(ss)
-	if k = p.kinds[name]; k == nil {
-		k = &kind{}
-		p.kinds[name] = k
+	c := classOf(pl.plan, pl.v6)
+	if k = p.kinds[c]; k == nil {
+		k = &kind{wanted: settings(c)}
+		p.kinds[c] = k
 	}
 	k.nodes = append(k.nodes, pl)
-	return k, p.roots[len(p.roots)-1], nil
+	return k, in, nil
 }
 
 // write gives a node, in whose namespace the calling thread is, what it is to have.
 func (p *parameters) write(pl *place) error {
-	ss := settings(pl.plan, pl.v6)
-	k, root, err := p.begin(pl, ss)
+	k, in, err := p.begin(pl)
 	if err != nil {
 		return err
 	}
+	defer in.users.Done()
+	f := openFiles(in.root)
 	looked := false
 	k.first.Do(func() {
 		looked = true
-		k.lacked, k.err = p.look(pl, root, ss)
+		k.err = k.look(pl, f)
 	})
-	if looked || k.err != nil {
-		return k.err
+	err = k.err
+	for i, s := range k.wanted {
+		if err == nil && k.lacked[i] && !looked {
+			err = s.unexcused(f.set(s.key, s.of(pl)))
+		}
 	}
-	for i, s := range ss {
-		if !k.lacked[i] {
+	if err == nil {
+		pl.switch6, err = f.open(disable6, unix.O_WRONLY)
+		if s := (setting{disable6, off6(pl.v6), true}); err != nil {
+			pl.switch6, err = -1, s.unexcused(err)
+		}
+	}
+	return errors.Join(err, f.close())
+}
+
+// of is the setting's value in a node.
+func (s setting) of(pl *place) string {
+	if s.key == multipathSeed {
+		return strconv.FormatUint(uint64(pl.plan.MultipathSeed()), 10)
+	}
+	return s.value
+}
+
+// look sets what the first node of a kind does not have yet, and notes what that was.
+func (k *kind) look(pl *place, f files) error {
+	k.lacked = make([]bool, len(k.wanted))
+	for i, s := range k.wanted {
+		if had, err := f.get(s.key); err == nil && had == s.of(pl) && s.key != multipathSeed {
 			continue
 		}
-		if err := s.unexcused(p.set(pl, root, s)); err != nil {
-			return err
+		switch err := f.set(s.key, s.of(pl)); {
+		case err == nil:
+			for j := range i { // an attempt that this one replaces
+				k.lacked[j] = k.lacked[j] && k.wanted[j].key != s.key
+			}
+			k.lacked[i] = true
+		case s.unexcused(err) != nil:
+			return s.unexcused(err)
 		}
 	}
 	return nil
 }
 
-// kindOf is the same for nodes that are to have the same.
-func kindOf(ss []setting) string {
-	var b strings.Builder
-	for _, s := range ss {
-		b.WriteString(s.key)
-		if s.key != multipathSeed {
-			b.WriteString("=" + s.value)
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// look sets what a node does not have yet, and says what that was.
-func (p *parameters) look(pl *place, root int, ss []setting) (lacked []bool, err error) {
-	lacked = make([]bool, len(ss))
-	for i, s := range ss {
-		if had, err := get(root, s.key); err == nil && had == s.value && s.key != multipathSeed {
-			continue
-		}
-		switch err := p.set(pl, root, s); {
-		case err == nil:
-			for j := range i { // an attempt that this one replaces
-				lacked[j] = lacked[j] && ss[j].key != s.key
-			}
-			lacked[i] = true
-		case s.unexcused(err) != nil:
-			return nil, s.unexcused(err)
-		}
-	}
-	return lacked, nil
-}
-
-// set writes one parameter of a node.
-func (p *parameters) set(pl *place, root int, s setting) error {
-	if s.key != impatient {
-		return set(root, s.key, s.value)
-	}
-	p.turn.Lock()
-	defer p.turn.Unlock()
-	// A question that the kernel answers under its routing lock sleeps as long as
-	// somebody else has that.
-	if _, err := pl.conn.Ask(unix.RTM_GETLINK, 0, ifinfo(loopback)); err != nil {
+// check looks whether the last node of each kind has what the first one has; the error
+// is ErrChanged where not.
+func (p *parameters) check() error {
+	in, err := p.instance()
+	if err != nil {
 		return err
 	}
-	return set(root, s.key, s.value)
-}
-
-// check looks whether the last node of each kind has what the first one has, and
-// writes all of them whole where not.
-func (p *parameters) check(context.Context) error {
+	defer in.users.Done()
 	return netns.Tour(func(t *netns.Thread) error {
-		for _, name := range slices.Sorted(maps.Keys(p.kinds)) {
-			if err := p.kinds[name].check(t, p.roots[len(p.roots)-1]); err != nil {
+		for _, k := range p.kinds {
+			first, err := k.has(t, k.nodes[0], in.root)
+			if err != nil {
 				return err
+			}
+			last, err := k.has(t, k.nodes[len(k.nodes)-1], in.root)
+			if err != nil {
+				return err
+			}
+			if !maps.Equal(first, last) {
+				return ErrChanged
 			}
 		}
 		return nil
 	})
 }
 
-func (k *kind) check(t *netns.Thread, root int) error {
-	first, err := k.nodes[0].parameters(t, root)
-	if err != nil {
-		return err
-	}
-	last, err := k.nodes[len(k.nodes)-1].parameters(t, root)
-	if err != nil || maps.Equal(first, last) {
-		return err
-	}
-	for _, pl := range k.nodes {
-		err := t.Enter(pl.space)
-		if err == nil {
-			err = apply(settings(pl.plan, pl.v6))
-		}
-		if err != nil {
-			return fmt.Errorf("node %s: %w", pl.plan.ID, err)
-		}
-	}
-	return nil
-}
-
-// parameters reads what a node has, of all that is the same in its kind.
-func (p *place) parameters(t *netns.Thread, root int) (all map[string]string, err error) {
-	if err := t.Enter(p.space); err != nil {
+// has is what a node has of all that is the same in its kind.
+func (k *kind) has(t *netns.Thread, pl *place, root int) (all map[string]string, err error) {
+	if err := t.Enter(pl.space); err != nil {
 		return nil, err
 	}
+	f := openFiles(root)
 	all = make(map[string]string)
-	for _, s := range settings(p.plan, p.v6) {
+	for _, s := range k.wanted {
 		if s.key == multipathSeed {
 			continue
 		}
-		if v, e := get(root, s.key); e == nil {
+		if v, e := f.get(s.key); e == nil {
 			all[s.key] = v
 		} else if !s.optional {
 			err = errors.Join(err, fmt.Errorf("read %s: %w", s.key, e))
 		}
 	}
-	return all, err
+	return all, errors.Join(err, f.close())
 }

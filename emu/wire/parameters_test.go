@@ -34,8 +34,8 @@ func everyKind() *plan.Plan {
 }
 
 // Every node gets every parameter, though most are written for none but the first
-// of a kind, and also where the machine's defaults, which namespaces copy, were
-// changed while they were made.
+// of a kind; and where the machine's defaults, which namespaces copy, were changed
+// while they were made, that is found out.
 func TestParametersAreInEveryNode(t *testing.T) {
 	need.Root(t)
 	last := len(everyKind().Nodes) - 1
@@ -43,35 +43,40 @@ func TestParametersAreInEveryNode(t *testing.T) {
 		name       string
 		node       int // whose namespace began otherwise; -1: none
 		key, value string
+		want       error
 	}{
-		{"all begin alike", -1, "", ""},
-		{"the last one began otherwise", last - 5, "net.ipv4.conf.all.rp_filter", "1"},
-		{"the first one began otherwise", 0, "net.ipv4.conf.all.send_redirects", "0"},
-		{"the first router began otherwise", 1, "net.ipv4.icmp_ratelimit", "0"},
-		{"the last router of IPv6 began otherwise", last, "net.ipv6.conf.default.accept_ra", "2"},
+		{"all begin alike", -1, "", "", nil},
+		{"the last one began otherwise", last - 5, "net.ipv4.conf.all.rp_filter", "1", ErrChanged},
+		{"the first one began otherwise", 0, "net.ipv4.conf.all.accept_redirects", "0", ErrChanged},
+		{"the first router began otherwise", 1, "net.ipv4.icmp_ratemask", "0", ErrChanged},
+		{"the last one began otherwise in what is written to all", last, "net.ipv6.conf.default.accept_ra", "2", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := everyKind()
-			spaces := make(map[string]*netns.NS)
+			spaces := make([]*netns.NS, len(p.Nodes))
 			for i := range p.Nodes {
 				ns, err := netns.New()
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer ns.Close()
-				spaces[p.Nodes[i].ID] = ns
+				spaces[i] = ns
 				if i == tt.node {
 					if err := ns.Do(func() error { return apply([]setting{{key: tt.key, value: tt.value}}) }); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			if err := Build(t.Context(), p, func(node string) *netns.NS { return spaces[node] }, nil); err != nil {
-				t.Fatal(err)
+			err := Build(t.Context(), p, func(t *netns.Thread, i int) (*netns.NS, error) { return spaces[i], t.Enter(spaces[i]) }, nil)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("got %v, want %v", err, tt.want)
+			}
+			if err != nil {
+				return
 			}
 			for i := range p.Nodes {
 				n := &p.Nodes[i]
-				if err := spaces[n.ID].Do(func() error { return asWanted(n) }); err != nil {
+				if err := spaces[i].Do(func() error { return asWanted(n) }); err != nil {
 					t.Errorf("%s (forward %v, multipath %v, loopback %v): %v", n.ID, n.Forward, n.Multipath, n.Loopback, err)
 				}
 			}
@@ -86,21 +91,28 @@ func asWanted(n *plan.Node) error {
 	if err != nil {
 		return err
 	}
+	f := openFiles(root)
+	v6 := n.Loopback != nil
 	want := make(map[string][]string) // any of them, where there are attempts
-	for _, s := range settings(n, n.Loopback != nil) {
-		want[s.key] = append(want[s.key], s.value)
+	for _, s := range settings(classOf(n, v6)) {
+		want[s.key] = append(want[s.key], s.of(&place{plan: n}))
 	}
-	if n.Loopback != nil && n.Forward {
+	want[disable6] = []string{off6(v6)}
+	want["net.ipv6.conf.default.disable_ipv6"] = want[disable6]
+	for _, key := range []string{"rp_filter", "send_redirects", "accept_redirects", "accept_local"} {
+		want["net.ipv4.conf.lo."+key] = []string{"0"}
+	}
+	if v6 && n.Forward {
 		want[forward6[0].key] = []string{forward6[0].value}
 	}
 	var wrong []error
 	for key, value := range want {
-		switch got, err := get(root, key); {
+		switch got, err := f.get(key); {
 		case err != nil:
 			wrong = append(wrong, fmt.Errorf("%s: %w", key, err))
 		case !slices.Contains(value, got):
 			wrong = append(wrong, fmt.Errorf("%s is %q, want %q", key, got, value))
 		}
 	}
-	return errors.Join(errors.Join(wrong...), unix.Close(root))
+	return errors.Join(errors.Join(wrong...), f.close(), unix.Close(root))
 }

@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
@@ -42,41 +43,34 @@ const (
 // Progress is told how far a stage is. It is not called concurrently.
 type Progress func(stage string, done, total int)
 
-// Build makes everything of the plan in the namespaces that space returns for
-// each node id. The namespaces are fresh. On error, also that of ctx, what was
-// made so far stays in them: the caller closes them.
-func Build(ctx context.Context, p *plan.Plan, space func(node string) *netns.NS, progress Progress) error {
+// Space makes the namespace of the i-th node of a plan, or of Middle, which comes after
+// all nodes. It is fresh, and the thread is in it when Space returns.
+type Space func(t *netns.Thread, i int) (*netns.NS, error)
+
+// Build makes everything of the plan. On error, also that of ctx, what was made so far
+// stays in the namespaces: the caller closes them. The error is ErrChanged where another
+// attempt is worth it.
+func Build(ctx context.Context, p *plan.Plan, space Space, progress Progress) error {
 	if err := Check(p); err != nil {
 		return err
 	}
+	if progress == nil {
+		progress = func(string, int, int) {}
+	}
 	b := newBuilder(p, space)
 	defer b.close()
-	stages := []struct {
-		name  string
-		total int
-		do    func(t *netns.Thread, i int) error
-		then  func(ctx context.Context) error // nil: nothing
-	}{
-		{StageNodes, len(b.places), b.node, b.parameters.check},
-		{StageLinks, len(b.links) + len(b.tunnels), b.pair, b.carriers},
-		// Only now: a nexthop object needs the carrier of its link.
-		{StageRoutes, len(p.Nodes), b.routes, nil},
+	if err := b.raise(ctx, progress); err != nil {
+		return err
 	}
-	for _, s := range stages {
-		tell := func(done int) {
-			if progress != nil {
-				progress(s.name, done, s.total)
-			}
-		}
-		err := Each(ctx, s.total, s.do, tell)
-		if err == nil && s.then != nil {
-			err = s.then(ctx)
-		}
-		if err != nil {
-			return err
-		}
+	if err := b.parameters.check(); err != nil {
+		return err
 	}
-	return nil
+	b.parameters.close()
+	if err := b.carriers(ctx); err != nil {
+		return err
+	}
+	// Only now: a nexthop object needs the carrier of its link.
+	return Each(ctx, len(p.Nodes), b.routes, func(done int) { progress(StageRoutes, done, len(p.Nodes)) })
 }
 
 // Each runs do(0) … do(n-1) on as many threads as are of use to the kernel,
@@ -142,27 +136,37 @@ type pair struct {
 
 // place is a node and its namespace.
 type place struct {
-	plan  *plan.Node
-	space *netns.NS
-	conn  *conn
-	index map[string]int // ifindex by interface name
-	v6    bool           // something gives the node an IPv6 address
+	plan   *plan.Node
+	number int // among places
+	space  *netns.NS
+	conn   *conn
+	index  map[string]int // ifindex by interface name
+	v6     bool           // something gives the node an IPv6 address
+	// switch6 is the open file of the parameter that turns IPv6 off or on, written when
+	// the node gets its first link; -1 without one.
+	switch6  int
+	grounded sync.Once
+}
+
+func newPlace(n *plan.Node, number int) *place {
+	return &place{plan: n, number: number, index: make(map[string]int), switch6: -1}
 }
 
 // builder holds a plan with every interface numbered.
 type builder struct {
+	space      Space
 	places     []*place // as the plan's nodes, then the middle of impaired links if there are any
 	links      []pair   // as the plan's links, impaired ones as two halves
 	tunnels    []pair
 	parameters parameters
 }
 
-func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
-	b := &builder{parameters: parameters{kinds: make(map[string]*kind)}}
+func newBuilder(p *plan.Plan, space Space) *builder {
+	b := &builder{space: space, parameters: parameters{kinds: make(map[class]*kind)}}
 	byID := make(map[string]*place, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		pl := &place{plan: n, space: space(n.ID), index: make(map[string]int)}
+		pl := newPlace(n, i)
 		pl.sees(n.Loopback)
 		byID[n.ID] = pl
 		b.places = append(b.places, pl)
@@ -185,7 +189,7 @@ func newBuilder(p *plan.Plan, space func(node string) *netns.NS) *builder {
 			neighbors: e.Neighbors, neighborMAC: e.NeighborMAC,
 		}
 	}
-	cut := b.middle(p, space)
+	cut := b.middle(p)
 	for i := range p.Links {
 		l := &p.Links[i]
 		w := pair{what: "link " + l.ID, a: of(&l.A, l.MTU), b: of(&l.B, l.MTU)}
@@ -222,19 +226,22 @@ func (p *place) sees(addresses []netip.Prefix) {
 
 func (b *builder) close() {
 	b.parameters.close()
+	b.parameters.all.Wait()
 	for _, p := range b.places {
 		if p.conn != nil {
 			p.conn.Close()
 		}
+		if p.switch6 >= 0 {
+			unix.Close(p.switch6)
+		}
 	}
 }
 
-// node opens a node's routing socket and writes its kernel parameters, before it
-// has any interface to inherit others.
-func (b *builder) node(t *netns.Thread, i int) error {
+// node makes a node's namespace, opens its routing socket and writes its kernel
+// parameters, before it has any interface to inherit others.
+func (b *builder) node(t *netns.Thread, i int) (err error) {
 	p := b.places[i]
-	err := t.Enter(p.space)
-	if err == nil {
+	if p.space, err = b.space(t, i); err == nil {
 		p.conn, err = dial()
 	}
 	if err == nil {
@@ -244,6 +251,33 @@ func (b *builder) node(t *netns.Thread, i int) error {
 		return fmt.Errorf("node %s: %w", p.plan.ID, err)
 	}
 	return nil
+}
+
+// ground gives a node without links what it is to have before the first one. What else
+// it is to have goes before the next messages: it is returned the first time.
+func (p *place) ground() (ms []rtnl.Message, err error) {
+	p.grounded.Do(func() {
+		// The write that follows does not sleep until the kernel's routing lock is free:
+		// it fails, and the kernel makes it again at once, on the processor that whoever
+		// holds the lock may be waiting for. This sleeps.
+		m := explained(ipv4(loopback, everyInterface()...), "set parameters of lo")
+		if err = p.conn.Send(m); err != nil {
+			return
+		}
+		if p.switch6 >= 0 {
+			if _, e := unix.Write(p.switch6, []byte(off6(p.v6))); e != nil {
+				err = fmt.Errorf("set %s: %w", disable6, e)
+				return
+			}
+			err = unix.Close(p.switch6)
+			p.switch6 = -1
+		}
+		ms = append(ms, explained(up(loopback), "raise lo"))
+		for _, a := range p.plan.Loopback {
+			ms = append(ms, explained(address(loopback, a), "address %v on lo", a))
+		}
+	})
+	return ms, err
 }
 
 // of is the i-th pair, links first.
@@ -264,27 +298,37 @@ func (w *pair) explain(err error) error {
 // pair makes the i-th veth and dresses both ends.
 func (b *builder) pair(t *netns.Thread, i int) error {
 	w := b.of(i)
-	err := w.a.dress(t, w.b.end, veth(w.a.end, w.b.end, w.b.node.space.Fd()))
+	forA, err := w.a.node.ground()
+	if err != nil {
+		return fmt.Errorf("node %s: %w", w.a.node.plan.ID, err)
+	}
+	forB, err := w.b.node.ground()
+	if err != nil {
+		return fmt.Errorf("node %s: %w", w.b.node.plan.ID, err)
+	}
+	w.a.up = w.a.plain()
+	err = w.a.dress(t, w.b.end, append(forA, veth(w.a.end, w.b.end, w.b.node.space.Fd()))...)
 	if err == nil {
-		err = w.b.dress(t, w.a.end)
+		err = w.b.dress(t, w.a.end, forB...)
 	}
 	return w.explain(err)
 }
 
-// carriers waits until all links carry packets. The kernel makes them ready in
-// the background, meanwhile others are made.
+// carriers waits until all links carry packets. The kernel makes the end that was raised
+// first ready in the background, meanwhile others are made; the other one it makes ready as
+// it raises it.
 func (b *builder) carriers(ctx context.Context) error {
 	return Each(ctx, len(b.links)+len(b.tunnels), func(_ *netns.Thread, i int) error {
 		w := b.of(i)
+		if err := w.a.node.conn.ready(w.a.index); err != nil {
+			return w.explain(fmt.Errorf("%s: %w", w.a.name, err))
+		}
 		return w.explain(errors.Join(w.a.settle(), w.b.settle()))
 	}, func(int) {})
 }
 
-// settle waits until the end's carrier is there and its IPv6 addresses are in use.
+// settle waits until the end's IPv6 addresses are in use.
 func (s *side) settle() error {
-	if err := s.node.conn.ready(s.index); err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
 	for _, a := range s.addresses {
 		if !a.Addr().Is6() {
 			continue
@@ -294,6 +338,11 @@ func (s *side) settle() error {
 		}
 	}
 	return nil
+}
+
+// plain is an end to which nothing is to be done before it is raised.
+func (s *side) plain() bool {
+	return !s.node.v6 && !s.whole && s.shape.Rate == 0 && !s.own && !s.deaf
 }
 
 // dress gives an end its addresses, raises it, and tells it for good who is
@@ -328,10 +377,10 @@ func (s *side) dress(t *netns.Thread, other end, before ...rtnl.Message) error {
 		add(shape(s.index, s.shape), "rate %v on", s.shape.Rate)
 	}
 	if s.own {
-		add(ipv4(s.index, acceptLocal, 1), "accept the node's own addresses on")
+		add(ipv4(s.index, value{acceptLocal, 1}), "accept the node's own addresses on")
 	}
 	if s.deaf {
-		add(ipv4(s.index, forwarding, 0), "stop forwarding on")
+		add(ipv4(s.index, value{forwarding, 0}), "stop forwarding on")
 	}
 	if s.deaf && s.node.v6 {
 		if err := now(s.deafen6); err != nil {
@@ -341,7 +390,9 @@ func (s *side) dress(t *netns.Thread, other end, before ...rtnl.Message) error {
 	for _, a := range s.addresses {
 		add(address(s.index, a), "address %v on", a)
 	}
-	add(up(s.index), "raise")
+	if !s.up {
+		add(up(s.index), "raise")
+	}
 	mac := other.mac
 	if s.neighborMAC != nil {
 		mac = s.neighborMAC
@@ -357,8 +408,8 @@ func (s *side) deafen6() error {
 	return apply([]setting{{key: "net.ipv6.conf." + s.name + ".disable_ipv6", value: "1"}})
 }
 
-// routes finishes the i-th node: loopback, then routes, whose preferred
-// sources may be loopback addresses.
+// routes finishes the i-th node. Its loopback addresses are there: routes may prefer them
+// as sources.
 func (b *builder) routes(t *netns.Thread, i int) error {
 	p := b.places[i]
 	if err := p.finish(t); err != nil {
@@ -368,11 +419,11 @@ func (b *builder) routes(t *netns.Thread, i int) error {
 }
 
 func (p *place) finish(t *netns.Thread) error {
-	r := router{index: p.index, hops: make(map[hop]uint32)}
-	r.add(up(loopback), "raise lo")
-	for _, a := range p.plan.Loopback {
-		r.add(address(loopback, a), "address %v on lo", a)
+	ms, err := p.ground()
+	if err != nil {
+		return err
 	}
+	r := router{index: p.index, hops: make(map[hop]uint32), messages: ms}
 	if p.v6 && p.plan.Forward {
 		err := errors.Join(p.conn.Send(r.messages...), t.Enter(p.space))
 		if err == nil {
