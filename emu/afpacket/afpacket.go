@@ -168,6 +168,9 @@ type Receiver struct {
 	frames [Batch][]byte
 	iov    [Batch]unix.Iovec
 	msgs   [Batch]mmsghdr
+	// stamp is the kernel's time of the first frame; stamped says that it tells.
+	stamp   stampMessage
+	stamped bool
 	// Truncated counts frames that were longer than any IPv4 packet.
 	Truncated uint64
 }
@@ -201,6 +204,9 @@ func (r *Receiver) Receive() (n int, err error) {
 
 func (r *Receiver) from(s *Socket) (int, error) {
 	for {
+		if r.stamped {
+			r.askStamp()
+		}
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&r.msgs[0])), Batch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {

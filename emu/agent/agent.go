@@ -14,6 +14,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -98,6 +99,9 @@ type Final struct {
 	IO map[string]uint64 `json:"io"`
 	// MaxRSS is the most memory the process held.
 	MaxRSS unit.Bytes `json:"max_rss"`
+	// Late is when a frame had waited for the process, ns of the run; nothing of one
+	// that is not told when frames come.
+	Late late.Told `json:"late,omitzero"`
 }
 
 // Event is a hub event and the server it happened on.

@@ -20,6 +20,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/thread"
 )
 
@@ -95,10 +96,15 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 	if h.Realtime {
 		runtime.LockOSThread() // for good, as the process ends with it
 		thread.Realtime(thread.Nodes)
+		if u.stamps != nil && u.stamps.Stamp() == nil { // a kernel that does not tell is no failure
+			l.late = late.New()
+		}
 	}
 	err = l.run()
 	if err == nil {
-		l.messages <- message{Final: l.final()}
+		final := l.final()
+		final.Late = l.late.Told()
+		l.messages <- message{Final: final}
 	}
 	close(l.messages)
 	writer.Wait()

@@ -14,6 +14,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/late"
 )
 
 // loop is the one goroutine that calls the core.
@@ -33,6 +34,7 @@ type loop struct {
 	// gone is scratch. turns counts batches since the ports were last looked at.
 	gone  []hub.Port
 	turns int
+	late  *late.Log // nil: nothing tells
 }
 
 // portTurns is how many batches of a busy uplink pass before the ports are
@@ -96,6 +98,9 @@ func (l *loop) serve() error {
 			return err
 		}
 		now := l.clock.now()
+		if l.late != nil && frames > 0 {
+			l.late.Note(0, int64(now), int64(l.uplink.stamps.Waited(time.Now())))
+		}
 		if n > 0 {
 			l.core.HandleBatch(now, l.packets[:n], &l.out)
 			l.deliver(now)

@@ -26,6 +26,7 @@ type uplink struct {
 	sockets []*afpacket.Socket // that receive
 	sender  *afpacket.Socket   // may be one of them
 	rx      receiver
+	stamps  *afpacket.Receiver // rx if it can tell when frames came, else nil
 	tx      *afpacket.Sender
 	fds     []int       // to wait for
 	xdp     *xdpSocket  // IOXDP's, nil otherwise
@@ -76,7 +77,8 @@ func openUplink(h *header) (*uplink, error) {
 		u.rx, u.tx, u.fds = u.xdp, afpacket.NewFramesSender(u.xdp, h.UplinkMAC, h.GatewayMAC), []int{u.xdp.Fd()}
 		return u, nil
 	}
-	u.rx = afpacket.NewReceiver(u.sockets...)
+	u.stamps = afpacket.NewReceiver(u.sockets...)
+	u.rx = u.stamps
 	u.tx = afpacket.NewSender(u.sender, h.UplinkMAC, h.GatewayMAC)
 	for _, s := range u.sockets {
 		u.fds = append(u.fds, s.Fd())

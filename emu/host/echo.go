@@ -27,9 +27,9 @@ func (o *origin) serveEcho(fd int) error {
 
 func (o *origin) echo(c *net.UDPConn) {
 	s := newSigner(o.opt.Key)
-	in, out := make([]byte, maxDatagram+1), make([]byte, maxDatagram)
+	in, out, oob := make([]byte, maxDatagram+1), make([]byte, maxDatagram), make([]byte, 64)
 	for {
-		n, from, err := c.ReadFromUDPAddrPort(in)
+		n, oobn, _, from, err := c.ReadMsgUDPAddrPort(in, oob)
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -49,9 +49,13 @@ func (o *origin) echo(c *net.UDPConn) {
 		answer, intact := s.answer(out, req, peer)
 		_, _ = c.WriteToUDPAddrPort(answer, from) // the client will miss it, and say so
 		if o.opt.Observe != nil {
+			now, took := time.Now(), time.Duration(0)
+			if came, ok := stamp(oob[:oobn]); ok {
+				took = max(time.Duration(now.UnixNano()-came.UnixNano()), 0)
+			}
 			o.opt.Observe(Seen{
 				Node: o.svc.Node, Proto: plan.UDP, Nonce: binary.BigEndian.Uint64(req[8:]), Seq: m.Seq,
-				Peer: peer, At: time.Now(), Request: int64(n), Intact: intact,
+				Peer: peer, At: now, Took: took, Request: int64(n), Intact: intact,
 			})
 		}
 	}

@@ -93,6 +93,8 @@ type Seen struct {
 	Seq     uint32 // of the datagram within the flow
 	Peer    netip.AddrPort
 	At      time.Time
+	// Took is how long after its arrival a datagram was answered; 0 is unknown.
+	Took time.Duration
 	// Request is how many payload bytes arrived; Intact says that they were
 	// the pattern of Nonce.
 	Request int64

@@ -117,6 +117,7 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 		// Thousands of datagrams may arrive at one instant. Best effort: the
 		// force needs CAP_NET_ADMIN, and the default works for less.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without, nobody knows how late it answers
 		if err := cautious(fd, at.Addr()); err != nil {
 			return err
 		}

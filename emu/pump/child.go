@@ -8,13 +8,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/thread"
 )
 
@@ -65,7 +65,11 @@ func frameOf(mtu int) int { return ethernet + vlanTag + mtu }
 
 func open(h *header) (*pumps, error) {
 	n := threads(h.Most)
-	p := &pumps{seed: h.Seed, clock: clock{time.Now()}, wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
+	began, err := newClock(h.Base)
+	if err != nil {
+		return nil, err
+	}
+	p := &pumps{seed: h.Seed, clock: began, wires: make(map[string]*[2]*way), of: make(map[*way]*loop), errs: make(chan error, n)}
 	for range n {
 		l, err := newLoop(frameOf(h.MTU), heldMemory/n, p.clock)
 		if err != nil {
@@ -74,7 +78,7 @@ func open(h *header) (*pumps, error) {
 		p.loops = append(p.loops, l)
 	}
 	pairs := make([][2]*way, len(h.Links))
-	err := abreast(len(pairs), func(i int) (err error) {
+	err = abreast(len(pairs), func(i int) (err error) {
 		pairs[i], err = p.openBoth(&h.Links[i], len(h.Links))
 		return err
 	})
@@ -134,6 +138,9 @@ func (p *pumps) openBoth(k *link, of int) (pair [2]*way, err error) {
 // take gives both directions of a link to a loop.
 func (p *pumps) take(k *link, pair [2]*way) error {
 	l := p.loops[len(p.wires)%len(p.loops)]
+	for d, w := range pair {
+		w.number = len(p.order) + d
+	}
 	p.wires[k.ID], p.order = &pair, append(p.order, pair[:]...)
 	for _, w := range pair {
 		p.of[w] = l
@@ -252,8 +259,13 @@ func (p *pumps) answer(c command) reply {
 
 func (p *pumps) counts() reply {
 	var r reply
+	moments := p.late()
 	for _, w := range p.order {
-		err := p.of[w].do(func() { r.Wires = append(r.Wires, w.count()) })
+		err := p.of[w].do(func() {
+			c := w.count()
+			c.Moments = moments[w.number]
+			r.Wires = append(r.Wires, c)
+		})
 		if err != nil {
 			return reply{Error: err.Error()}
 		}
@@ -273,6 +285,26 @@ func (p *pumps) set(s *set) error {
 		refused = w.model.Set(vt.Instant(now), s.Config)
 	})
 	return errors.Join(err, refused)
+}
+
+// late is when packets left late, by their ways' numbers.
+func (p *pumps) late() []late.Told {
+	all := make([]late.Told, len(p.order))
+	for _, l := range p.loops {
+		told := l.late.Told()
+		for _, w := range p.order {
+			if p.of[w] == l {
+				all[w.number].Least = told.Least
+			}
+		}
+		for _, m := range told.Moments {
+			m.At += p.clock.zero
+			way := &all[m.Who]
+			m.Who = 0
+			way.Moments = append(way.Moments, m)
+		}
+	}
+	return all
 }
 
 func (w *way) count() Count {

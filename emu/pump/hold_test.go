@@ -100,7 +100,7 @@ func TestStoreIsBounded(t *testing.T) {
 
 // A frame comes, is held, and is due again without an allocation.
 func TestNoAllocations(t *testing.T) {
-	l, err := newLoop(1518, 1<<24, clock{time.Now()})
+	l, err := newLoop(1518, 1<<24, clock{began: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

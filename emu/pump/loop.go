@@ -11,11 +11,13 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/vt"
+	"github.com/homeward-lab/homeward/emu/late"
 )
 
 // way is one direction of a link.
 type way struct {
 	link      string
+	number    int // in the order in which links came, each with two ways
 	direction impair.Direction
 	model     *impair.Line
 	in        *ring
@@ -43,11 +45,12 @@ type loop struct {
 	jobs    chan func()
 	clock   clock
 	ended   bool
+	late    *late.Log // of packets that left late, each by its way's number
 	gone    chan struct{} // closed when run has returned
 }
 
 func newLoop(frame, memory int, c clock) (*loop, error) {
-	l := &loop{clock: c, poll: -1, bell: -1, jobs: make(chan func(), 1), gone: make(chan struct{}), leaving: make([]slot, 0, 2*batch), agenda: make(agenda, 0, pieceSlots)}
+	l := &loop{clock: c, poll: -1, bell: -1, jobs: make(chan func(), 1), gone: make(chan struct{}), leaving: make([]slot, 0, 2*batch), agenda: make(agenda, 0, pieceSlots), late: late.New()}
 	var err error
 	if l.store, err = newStore(frame, memory); err != nil {
 		return nil, err
@@ -157,7 +160,19 @@ func (l *loop) scan() (got int) {
 }
 
 // clock tells the loop's time, ns since it was made, which never goes back.
-type clock struct{ began time.Time }
+type clock struct {
+	began time.Time
+	zero  int64 // of the run, ns, when it was made
+}
+
+// newClock makes the clock of a run that began at base by CLOCK_MONOTONIC, ns.
+func newClock(base int64) (clock, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return clock{}, fmt.Errorf("clock: %w", err)
+	}
+	return clock{time.Now(), ts.Nano() - base}, nil
+}
 
 // both are the loop's time and the one that the kernel stamps packets with, of
 // the same moment and without a system call.
@@ -262,6 +277,7 @@ func (l *loop) leave(w *way, h *held, now int64) {
 		l.touched = append(l.touched, w)
 	}
 	w.late.add(time.Duration(now - h.at))
+	l.late.Note(int32(w.number), now, now-h.at)
 	w.out.add(l.store.at(h.slot, int(h.length)))
 	l.leaving = append(l.leaving, h.slot)
 }

@@ -21,6 +21,9 @@ type Options struct {
 	// subcommand.
 	Exe  string
 	Args []string
+	// Base is CLOCK_MONOTONIC at the start of the run, ns: the instant 0 of when
+	// packets left late.
+	Base int64
 }
 
 // patience bounds how long the child may take for an answer.
@@ -55,7 +58,7 @@ func Start(spawn func(id string, cmd *exec.Cmd) error, p *plan.Plan, o Options) 
 // StartWith is Start with these links alone, of which there may be none yet:
 // Add brings others of the plan.
 func StartWith(spawn func(id string, cmd *exec.Cmd) error, p *plan.Plan, cuts []wire.Cut, o Options) (*Pump, error) {
-	h := header{Seed: p.Seed, Most: len(p.Links)}
+	h := header{Seed: p.Seed, Base: o.Base, Most: len(p.Links)}
 	for i := range p.Links {
 		h.MTU = max(h.MTU, p.Links[i].MTU)
 	}

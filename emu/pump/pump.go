@@ -25,11 +25,14 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/emu/late"
 )
 
 // header is the first line on the child's stdin.
 type header struct {
 	Seed  uint64 `json:"seed"`
+	// Base is CLOCK_MONOTONIC at the start of the run, ns.
+	Base  int64  `json:"base"`
 	Links []link `json:"links"`
 	// Most is how many links there may be once others are added, MTU the largest
 	// of theirs.
@@ -92,6 +95,8 @@ type Count struct {
 	// took by its own clock.
 	Asked Spread `json:"asked"`
 	Late  Spread `json:"late"`
+	// Moments are when packets left late, ns of the run.
+	Moments late.Told `json:"moments,omitzero"`
 }
 
 // Unasked is how many packets were lost although nobody asked for it.

@@ -29,6 +29,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/fault"
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/speaker"
@@ -181,6 +182,7 @@ type runner struct {
 	relaying atomic.Pointer[fault.Engine]
 	asked    asked
 	spliced  spliced
+	answered map[string]*late.Log // by origin: when it came late to a datagram
 	hands    hands
 
 	manifest record.Run
@@ -190,6 +192,10 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
 	r.asked.follow(p)
+	r.answered = map[string]*late.Log{}
+	for _, s := range p.Services {
+		r.answered[s.Node] = late.New()
+	}
 	for i := range p.Servers {
 		r.fleet.owned = append(r.fleet.owned, journal.NewSlices(&p.Servers[i].Config))
 	}
@@ -203,7 +209,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
 		Engine: o.Dataplane.Engine(), Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"},
-		Metrics: record.Metrics{Servers: map[string]map[string]int64{}},
+		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Late: map[string]*record.Late{}},
 	}
 	describe(&r.manifest, p)
 	return r
@@ -319,6 +325,10 @@ func (r *runner) stop() error {
 			errs = append(errs, err)
 		}
 	}
+	for node, l := range r.answered {
+		told := l.Told()
+		r.lateNode(node, &told)
+	}
 	errs = append(errs, r.countScripted())
 	for i, t := range r.egress {
 		node := r.plan.Servers[i].Node
@@ -347,6 +357,7 @@ func (r *runner) slices(server string, c probe.EgressCount, flows int) error {
 }
 
 func (r *runner) count(server string, f agent.Final) {
+	r.lateNode(server, &f.Late)
 	m := Totals(f)
 	for reason, n := range f.Drops {
 		r.journal.Drops(server, reason, int64(n), r.since(time.Now()))

@@ -56,7 +56,7 @@ func (r *runner) carry(cuts []wire.Cut) (carrier, error) {
 	if r.options.Wire == Netem {
 		return netem.Start(r.lab.NS(wire.Middle), r.plan, cuts)
 	}
-	return pump.StartWith(r.lab.Spawn, r.plan, cuts, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs})
+	return pump.StartWith(r.lab.Spawn, r.plan, cuts, pump.Options{Exe: r.exe(), Args: r.options.PumpArgs, Base: r.base})
 }
 
 // wires brings impaired links to life, and measures them. Without any there is
@@ -138,6 +138,7 @@ func (r *runner) measured() ([]record.Wire, error) {
 			w.From, w.To = w.To, w.From
 		}
 		w.Saturated = saturated(&w)
+		w.Late = r.late(nil, &c.Moments)
 		all = append(all, w)
 	}
 	return all, nil

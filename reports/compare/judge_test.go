@@ -161,3 +161,64 @@ func TestOrder(t *testing.T) {
 		t.Errorf("one order: %s, %+v", r.Verdict(), r.Unjudged)
 	}
 }
+
+// TestDelayed: a round trip that is too long by no more than parts on its way came late
+// to packets while it lasted, by the lab's own measure, proves nothing; it is said who
+// was late, by how much and when. One that is longer than that, or too short, is a
+// difference, and so is anything that is no round trip.
+func TestDelayed(t *testing.T) {
+	const us = int64(time.Microsecond)
+	late := func(node string, pairs ...int64) func(*record.Records) { // when and for how long, µs
+		l := &record.Late{LeastNs: 1}
+		for i := 0; i < len(pairs); i += 2 {
+			l.Moments = append(l.Moments, record.LateMoment{AtNs: pairs[i] * us, ForNs: pairs[i+1] * us})
+		}
+		return func(r *record.Records) { r.Run.Metrics.Late = map[string]*record.Late{node: l} }
+	}
+	elsewhere := func(r *record.Records) { r.Flows[0].HomeServer = "lhr.9" }
+	for _, tt := range []struct {
+		name string
+		rtt  int64 // µs; 10000 in the other run, 500 more or less are allowed
+		do   []func(*record.Records)
+		want record.Verdict
+	}{
+		{"long, and nobody late", 10700, []func(*record.Records){late("web")}, record.Fail},
+		{"long by the least that there is, and nobody late", 10501, []func(*record.Records){late("web")}, record.Fail},
+		{"long, and late as much", 10700, []func(*record.Records){late("web", 5000, 700)}, record.Error},
+		{"long, and late as much as is not allowed", 10700, []func(*record.Records){late("web", 5000, 250)}, record.Error},
+		{"longer than late", 10700, []func(*record.Records){late("web", 5000, 150)}, record.Fail},
+		{"long, and late before", 10700, []func(*record.Records){late("web", 1000, 700)}, record.Fail},
+		{"long, and late after", 10700, []func(*record.Records){late("web", 14000, 700)}, record.Fail},
+		{"long, and another's end late", 10700, []func(*record.Records){late("shop.2.till", 5000, 700)}, record.Fail},
+		{"short, and late", 9000, []func(*record.Records){late("web", 5000, 1000)}, record.Fail},
+		{"as asked, and late", 10200, []func(*record.Records){late("web", 5000, 9000)}, record.Pass},
+		{"long, late, and elsewhere", 10700, []func(*record.Records){late("web", 5000, 700), elsewhere}, record.Fail},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		for _, r := range []*record.Records{sim, lab} {
+			r.Flows = r.Flows[:1]
+			r.Flows[0].StartNs, r.Flows[0].EndNs, r.Flows[0].RTTNs = 2000*us, 100000*us, 10000*us
+			r.Run.Topology.Nodes = append(r.Run.Topology.Nodes, record.TopologyNode{ID: "shop.2.till", Kind: "host", Site: "shop.2"})
+		}
+		lab.Flows[0].RTTNs = tt.rtt * us
+		for _, do := range tt.do {
+			do(lab)
+		}
+		for _, turned := range []bool{false, true} {
+			a, b := sim, lab
+			if turned {
+				a, b = lab, sim
+			}
+			r, err := compare.Runs(a, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != tt.want {
+				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+			}
+			if said := "web came"; tt.want == record.Error && !strings.Contains(r.Unjudged[0].Why, said) {
+				t.Errorf("%s: %q, want %q", tt.name, r.Unjudged[0].Why, said)
+			}
+		}
+	}
+}

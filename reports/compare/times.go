@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/homeward-lab/homeward/reports/lateness"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -41,7 +42,7 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 			}
 			took.add(median(one.took[0]))
 		}
-		trips := [2]string{cmp.Or(whole[0], s.belated(0, &rtt)), cmp.Or(whole[1], s.belated(1, &rtt))}
+		trips := [2]string{cmp.Or(whole[0], s.delayed(0, &rtt), s.belated(0, &rtt)), cmp.Or(whole[1], s.delayed(1, &rtt), s.belated(1, &rtt))}
 		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, trips)
 		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, whole)
 	}
@@ -50,8 +51,33 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 // What times are called in a Difference.
 const whatRTT, whatCompletion = "rtt", "completion"
 
-// sample is the times of a traffic's flows in two runs, and how late the flows began.
-type sample struct{ rtt, took, late [2][]time.Duration }
+// sample is the times of a traffic's flows in two runs, and how late the flows began;
+// free are the round trips less the lateness that they can have met, worst is the flow
+// that met most.
+type sample struct {
+	rtt, took, late, free [2][]time.Duration
+	worst                 [2]met
+}
+
+type met struct {
+	flow string
+	lateness.Met
+}
+
+// delayed says that one run's round trips are too long by no more than the lateness that
+// parts of its lab measured of themselves while they lasted, flow by flow. Empty if not.
+func (s *sample) delayed(side int, first *span) string {
+	mine := median(s.rtt[1])
+	other := first.nearest(mine)
+	if side == 0 {
+		mine, other = other, mine
+	}
+	free := median(s.free[side])
+	if mine < other || free > other && apart(free, other, RTTShare) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("too long by no more than its lab came late by its own measure: of %s, %v", s.worst[side].flow, s.worst[side].Met)
+}
 
 // belated says that one run's round trips are too long by no more than its flows were
 // late to begin, by its own measure, while the shortest is as it should be: what kept
@@ -77,6 +103,7 @@ func (r *Result) samples(a, b *record.Records, asked *places) (samples map[strin
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
 	samples = make(map[string]*sample)
+	late := [2]*lateness.Run{lateness.Of(a), lateness.Of(b)}
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]
@@ -99,6 +126,11 @@ func (r *Result) samples(a, b *record.Records, asked *places) (samples map[strin
 			s.rtt[side] = append(s.rtt[side], time.Duration(f.RTTNs))
 			s.took[side] = append(s.took[side], time.Duration(f.EndNs-f.StartNs))
 			s.late[side] = append(s.late[side], time.Duration(f.LateNs))
+			m := late[side].Met(f)
+			s.free[side] = append(s.free[side], time.Duration(f.RTTNs)-m.InAll)
+			if m.InAll >= s.worst[side].InAll {
+				s.worst[side] = met{key(f), m}
+			}
 		}
 	}
 	return samples, order

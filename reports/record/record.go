@@ -207,6 +207,9 @@ type Metrics struct {
 	// Waited is the share of the traffic's time in which some process of the
 	// machine waited for a processor; 0 where that is not known, or no machine's.
 	Waited float64 `json:"waited,omitempty"`
+	// Late is when nodes came late to packets, by node: servers, ends of tunnels and
+	// origins. Of who is not in it nobody knows. Labs of impaired links alone tell.
+	Late map[string]*Late `json:"late,omitempty"`
 	// Wires are the impaired links, each direction by itself, in the plan's order.
 	Wires []Wire `json:"wires,omitempty"`
 	// Backbone is what went between datacenters, each direction by itself, in the

@@ -23,6 +23,8 @@ type Wire struct {
 	// ends. N of Measured is 0 where none was seen at both.
 	Asked    Times `json:"asked"`
 	Measured Times `json:"measured"`
+	// Late is when packets left it later than they were asked to; nil is unknown.
+	Late *Late `json:"late,omitempty"`
 	// Saturated says why the figures of the run are not those of the links that
 	// were asked for; empty if they are.
 	Saturated string `json:"saturated,omitempty"`
