@@ -45,7 +45,7 @@ type loop struct {
 	jobs    chan func()
 	clock   clock
 	ended   bool
-	late    *late.Log // of packets that left late, each by its way's number
+	late    *late.Log     // of packets that left late, each by its way's number
 	gone    chan struct{} // closed when run has returned
 }
 

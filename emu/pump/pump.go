@@ -30,7 +30,7 @@ import (
 
 // header is the first line on the child's stdin.
 type header struct {
-	Seed  uint64 `json:"seed"`
+	Seed uint64 `json:"seed"`
 	// Base is CLOCK_MONOTONIC at the start of the run, ns.
 	Base  int64  `json:"base"`
 	Links []link `json:"links"`
