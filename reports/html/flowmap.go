@@ -154,14 +154,14 @@ func (a *atlas) draw(rec *record.Records, nodes map[string]*record.TopologyNode,
 	}
 	at := func(id string) [2]float64 { return [2]float64{nodes[id].Lat, nodes[id].Lon} }
 	spans, most := map[span]int{}, 1
-	names := map[[2]float64]map[string]bool{}
+	names := map[[2]float64]map[string]bool{} // whether it is a datacenter's
 	home := map[[2]float64]bool{}
 	note := func(id string) {
 		p := at(id)
 		if names[p] == nil {
 			names[p] = map[string]bool{}
 		}
-		names[p][placeName(id, nodes)] = true
+		names[p][placeName(id, nodes)] = nodes[id].Kind == "edge"
 		home[p] = home[p] || nodes[id].Kind == "edge"
 	}
 	for _, n := range nodes {
@@ -204,10 +204,18 @@ func (a *atlas) draw(rec *record.Records, nodes map[string]*record.TopologyNode,
 	return nil
 }
 
-// label names who is at a place.
+// label names who is at a place, datacenters first.
 func label(names map[string]bool) string {
 	const most = 3
-	all := slices.Sorted(maps.Keys(names))
+	all := slices.SortedFunc(maps.Keys(names), func(x, y string) int {
+		switch {
+		case names[x] == names[y]:
+			return cmp.Compare(x, y)
+		case names[x]:
+			return -1
+		}
+		return 1
+	})
 	if len(all) > most {
 		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
 	}

@@ -14,7 +14,8 @@ type Line struct {
 	// Width on the canvas.
 	Width float64
 	Hue   int
-	// Dashed marks what is not there by itself.
+	// Dashed marks what is not there by itself; it keeps clear of a plain line between
+	// the same places.
 	Dashed bool
 	// Title is what a reader sees who points at it.
 	Title string
@@ -37,16 +38,29 @@ func pair(s string) (x, y float64) {
 	return x, y
 }
 
-// bend is how far an arc leaves the straight line, in shares of its length.
-const bend = 0.14
+// How far an arc leaves the straight line, in shares of its length.
+const (
+	plainBend  = 0.09
+	dashedBend = 0.2
+)
 
 func (v view) arc(l Line) arc {
 	x1, y1 := v.at(l.FromLat, l.FromLon)
 	x2, y2 := v.at(l.ToLat, l.ToLon)
+	bend := plainBend
+	if l.Dashed {
+		bend = dashedBend
+	}
 	return arc{
 		Line: l, X1: x1, Y1: y1, X2: x2, Y2: y2,
 		CX: (x1+x2)/2 - bend*2*(y2-y1), CY: (y1+y2)/2 + bend*2*(x2-x1),
 	}
+}
+
+// point is where the share t of an arc is.
+func (a arc) point(t float64) (x, y float64) {
+	u := 1 - t
+	return u*u*a.X1 + 2*u*t*a.CX + t*t*a.X2, u*u*a.Y1 + 2*u*t*a.CY + t*t*a.Y2
 }
 
 // view is the part of the world that is drawn, as a scale and what is at the

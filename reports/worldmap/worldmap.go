@@ -72,13 +72,13 @@ type Map struct {
 	Near bool
 }
 
-// drawn is a mark on the canvas.
+// drawn is a mark on the canvas, and where its label begins, ends or has its middle,
+// as Anchor says.
 type drawn struct {
 	Mark
-	X, Y float64
-	// Left says that the label ends before the mark: on the right it would run into
-	// another's.
-	Left bool
+	X, Y           float64
+	LabelX, LabelY float64
+	Anchor         string
 }
 
 // Hues is how many colours there are.
@@ -86,23 +86,6 @@ const Hues = 12
 
 // Colour is the class of the mark's colour.
 func (d drawn) Colour() int { return (d.Hue%Hues + Hues) % Hues }
-
-// LabelX is where the label begins, or ends if it is on the left.
-func (d drawn) LabelX() float64 {
-	if d.Left {
-		return d.X - d.Radius - 3
-	}
-	return d.X + d.Radius + 3
-}
-
-// crowded says whether the label of a mark, on its right, would touch another that
-// has one too.
-func (d drawn) crowded(marks []drawn) bool {
-	const high = 13 // a line of text
-	return d.Label != "" && slices.ContainsFunc(marks, func(o drawn) bool {
-		return o.Label != "" && o.X > d.X && o.X-o.Radius < d.LabelX()+6.5*float64(len(d.Label)) && math.Abs(o.Y-d.Y) < high
-	})
-}
 
 var page = template.Must(template.New("map").Parse(source))
 
@@ -114,21 +97,24 @@ func (m Map) Write(w io.Writer) error {
 		Land  template.HTMLAttr
 		Marks []drawn
 		Lines []arc
+		// Heads are the colours of lines, each of which has an arrowhead of its own.
+		Heads []int
 	}{Map: m, View: whole}
 	if m.Near {
 		data.View = m.around()
 	}
 	data.Land = template.HTMLAttr(`d="` + data.View.shore() + `"`)
 	for _, l := range m.Lines {
-		data.Lines = append(data.Lines, data.View.arc(l))
+		line := data.View.arc(l)
+		if data.Lines = append(data.Lines, line); !slices.Contains(data.Heads, line.Colour()) {
+			data.Heads = append(data.Heads, line.Colour())
+		}
 	}
 	for _, mark := range m.Marks {
 		x, y := data.View.at(mark.Lat, mark.Lon)
 		data.Marks = append(data.Marks, drawn{Mark: mark, X: x, Y: y})
 	}
-	for i := range data.Marks {
-		data.Marks[i].Left = data.Marks[i].crowded(data.Marks)
-	}
+	place(data.Marks, data.Lines)
 	var b bytes.Buffer
 	if err := page.Execute(&b, data); err != nil {
 		return err
