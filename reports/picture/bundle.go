@@ -244,7 +244,7 @@ func (b *bundle) stretches(g *geometry) []stretch {
 		}
 		all = append(all, stretch{
 			from: &end{box: a, right: to.X >= from.X, other: to.CY()},
-			to:   &end{box: z, right: from.X > to.X, other: from.CY()}, class: class, arrow: arrow, hue: hue, shared: []*bundle{b},
+			to:   &end{box: z, right: from.X >= to.X, other: from.CY()}, class: class, arrow: arrow, hue: hue, shared: []*bundle{b},
 		})
 	}
 	home := b.home

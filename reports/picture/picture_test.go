@@ -280,6 +280,27 @@ func TestLayersSumUp(t *testing.T) {
 	}
 }
 
+// A flow that leaves from another server than its home goes there beside the column of
+// servers, and crosses none of their texts.
+func TestWaysBetweenServers(t *testing.T) {
+	g := &geometry{boxes: map[string]Box{
+		"shop": {X: 0, W: 10, H: 40}, "kix.1": {X: 100, W: 50, H: 40}, "nrt.1": {X: 100, Y: 100, W: 50, H: 40}, "web": {X: 300, W: 10, H: 40},
+	}}
+	b := &bundle{from: "shop", home: "kix.1", exit: "nrt.1", to: "web", landed: "shop", class: "back", n: 1}
+	between := 0
+	for _, s := range b.stretches(g) {
+		if g.boxes[s.from.box].X != g.boxes[s.to.box].X {
+			continue
+		}
+		if between++; !s.from.right || !s.to.right {
+			t.Errorf("from %s to %s: the way leaves or arrives on the left, and crosses the column", s.from.box, s.to.box)
+		}
+	}
+	if between != 2 {
+		t.Errorf("%d ways between servers, want there and back", between)
+	}
+}
+
 // Ways lead to private networks and devices as they do to the Internet, and
 // come back from the side that they left by.
 func TestPrivateWays(t *testing.T) {
