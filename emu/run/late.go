@@ -1,6 +1,10 @@
 package run
 
 import (
+	"math"
+	"slices"
+	"sync"
+
 	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -24,8 +28,43 @@ func (r *runner) late(before *record.Late, told *late.Told) *record.Late {
 	return l
 }
 
-// lateNode notes what a node told of its lateness.
+// stood is when faults had servers stand still, by server: what comes late of that was
+// asked for. Its methods are safe for concurrent use.
+type stood struct {
+	mu sync.Mutex
+	by map[string][]still
+}
+
+// still is from when until when, ns of the run.
+type still struct{ from, to int64 }
+
+func (s *stood) begin(server string, at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by = map[string][]still{}
+	}
+	s.by[server] = append(s.by[server], still{at, math.MaxInt64})
+}
+
+func (s *stood) end(server string, at int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if all := s.by[server]; len(all) > 0 {
+		all[len(all)-1].to = at
+	}
+}
+
+// asked reports whether a fault had the server stand still while it was late.
+func (s *stood) asked(server string, m late.Moment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.by[server], func(x still) bool { return m.At >= x.from && m.At-m.For < x.to })
+}
+
+// lateNode notes what a node told of its lateness, but for what a fault asked for.
 func (r *runner) lateNode(node string, told *late.Told) {
+	told.Moments = slices.DeleteFunc(told.Moments, func(m late.Moment) bool { return r.stood.asked(node, m) })
 	all := r.manifest.Metrics.Late
 	if l := r.late(all[node], told); l != nil {
 		all[node] = l

@@ -134,7 +134,10 @@ func (l faulty) change(server string, from []condition, to condition, do func(i 
 
 // Pause implements fault.Lab.
 func (l faulty) Pause(server string) error {
-	return l.change(server, []condition{running}, paused, func(i int) error { return l.r.fleet.all()[i].Pause() })
+	return l.change(server, []condition{running}, paused, func(i int) error {
+		l.r.stood.begin(server, l.r.since(time.Now()))
+		return l.r.fleet.all()[i].Pause()
+	})
 }
 
 // Resume implements fault.Lab.
@@ -143,6 +146,7 @@ func (l faulty) Resume(server string) error {
 	if err != nil {
 		return err
 	}
+	l.r.stood.end(server, l.r.since(time.Now()))
 	return l.Reconfigure(nil)
 }
 

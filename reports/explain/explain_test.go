@@ -239,3 +239,16 @@ func TestGaveUp(t *testing.T) {
 		}
 	}
 }
+
+// TestLate: who looks at a flow is told how much of its round trip was its lab's own
+// lateness, whose, and when; of what is no more than the spread nobody is.
+func TestLate(t *testing.T) {
+	f := record.Flow{Traffic: "ask", N: 1, Client: "a", Server: "web", Result: record.OK, StartNs: 1e9, RTTNs: 43e6, EndNs: 2e9}
+	for late, want := range map[int64]string{3.1e6: "of its round trip up to 3.1ms are the machine's: lhr.1 came 3.1ms late to packets at 1.020 s\n", 1e5: ""} {
+		r := flowOf(record.Session{}, f)
+		r.Run.Metrics.Late = map[string]*record.Late{"lhr.1": {LeastNs: 1, Moments: []record.LateMoment{{AtNs: 1.02e9, ForNs: late}}}}
+		if got := story(r, f); want != "" && !strings.Contains(got, want) || want == "" && strings.Contains(got, "the machine's") {
+			t.Errorf("late by %d: want %q in\n%s", late, want, got)
+		}
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/homeward-lab/homeward/reports/lateness"
 	"github.com/homeward-lab/homeward/reports/record"
 )
 
@@ -215,6 +217,10 @@ func (t *teller) number(b *strings.Builder) {
 	}
 }
 
+// worthTelling is how late a lab came to a flow's packets for a person to want to know:
+// less is no more than the spread of round trips.
+const worthTelling = time.Millisecond
+
 // ending sums the flow up.
 func (t *teller) ending(b *strings.Builder) {
 	f := t.flow
@@ -227,6 +233,9 @@ func (t *teller) ending(b *strings.Builder) {
 		fmt.Fprintf(b, "  round trip %.3f ms", float64(f.RTTNs)/1e6)
 		fmt.Fprintf(b, ", whole flow %.3f ms", float64(f.EndNs-f.StartNs)/1e6)
 		fmt.Fprintf(b, ", %d B up, %d B down\n", f.BytesUp, f.BytesDown)
+	}
+	if met := lateness.Of(t.run).Met(&f); met.InAll >= worthTelling {
+		fmt.Fprintf(b, "  of its round trip up to %v are the machine's: %v\n", met.InAll.Round(10*time.Microsecond), met)
 	}
 	if s := t.session; s != nil {
 		fmt.Fprintf(b, "  session %s, closed %s, %d B sent, %d B received\n", s.SessionID, s.ConnectionCloseReason, s.BytesSent, s.BytesReceived)

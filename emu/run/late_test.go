@@ -1,0 +1,74 @@
+package run
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/homeward-lab/homeward/internal/need"
+	"github.com/homeward-lab/homeward/reports/lateness"
+	"github.com/homeward-lab/homeward/reports/record"
+	"github.com/homeward-lab/homeward/topologies/load/loadtest"
+)
+
+// A server that stood still while a flow's packet waited for it is named as what made
+// the flow's round trip long, with when and by how much; one that a fault had stand
+// still is not: that was asked for.
+func TestLiveLate(t *testing.T) {
+	need.Root(t)
+	const still, long = 200 * time.Millisecond, 150 * time.Millisecond
+	for _, c := range []struct {
+		name   string
+		stop   func(r *runner) error
+		resume func(r *runner) error
+		told   bool
+	}{
+		{
+			"by the machine",
+			func(r *runner) error { return unix.Kill(r.fleet.all()[0].Pid(), unix.SIGSTOP) },
+			func(r *runner) error { return unix.Kill(r.fleet.all()[0].Pid(), unix.SIGCONT) },
+			true,
+		},
+		{
+			"by a fault",
+			func(r *runner) error { return faulty{r}.Pause("lhr.1") },
+			func(r *runner) error { return faulty{r}.Resume("lhr.1") },
+			false,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := loadtest.Plan(t, small+"links: {access: {delay: 20ms}}\n", "base")
+			r := newRunner(p, &record.Memory{}, Options{AgentArgs: []string{"serve-as-agent"}, PumpArgs: []string{"serve-as-pump"}})
+			if err := r.up(t.Context()); err != nil {
+				t.Fatal(err, r.down())
+			}
+			var stopped error
+			resumed := make(chan error, 1)
+			r.onBegin = func(start time.Time) {
+				stopped = c.stop(r)
+				time.AfterFunc(time.Until(start.Add(still)), func() { resumed <- c.resume(r) })
+			}
+			sent := r.traffic(t.Context(), p.Flows, func(int, int) {})
+			err := errors.Join(stopped, <-resumed, r.stop())
+			flows, collected := r.collect(sent)
+			if err := errors.Join(err, collected, r.down()); err != nil {
+				t.Fatal(err)
+			}
+			all := lateness.Of(&record.Records{Run: r.manifest})
+			for i := range flows {
+				f := &flows[i]
+				met := all.Met(f)
+				t.Logf("%s#%d: round trip %v: %v", f.Traffic, f.N, time.Duration(f.RTTNs), met)
+				if f.RTTNs < int64(long) {
+					t.Errorf("%s#%d: round trip %v, want one that met a server that stands still", f.Traffic, f.N, time.Duration(f.RTTNs))
+				}
+				told := met.Part == "lhr.1" && met.InAll > time.Duration(f.RTTNs)/2
+				if told != c.told {
+					t.Errorf("%s#%d: round trip %v: %v: told %v, want %v", f.Traffic, f.N, time.Duration(f.RTTNs), met, told, c.told)
+				}
+			}
+		})
+	}
+}
