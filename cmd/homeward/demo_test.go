@@ -125,6 +125,22 @@ func TestLiveDemo(t *testing.T) {
 	clean(t, before)
 }
 
+// The same without a lab: a round is a run, and what is broken stays so.
+func TestDemoSimulated(t *testing.T) {
+	stop, page := demonstrate(t, "overlapping_branches", "--on", "sim")
+	look(t, page, "base", func(s *seen) bool { return s.Round > 0 && s.Tallies[0].Home == 79 })
+	deed(t, page, `{"vary":"routes_only"}`)
+	look(t, page, "routes alone", func(s *seen) bool { return s.Variant == "routes_only" && s.Tallies[0].Elsewhere == 59 })
+	deed(t, page, `{"vary":"base"}`)
+	deed(t, page, `{"break":{"do":"cut","on":"shop.1.wan"}}`)
+	look(t, page, "a shop is cut off", func(s *seen) bool { return len(s.Broken) == 1 && s.Tallies[0].Unanswered > 0 && s.Tallies[0].Home < 79 })
+	deed(t, page, `{"mend":"cut-1"}`)
+	look(t, page, "mended", func(s *seen) bool { return len(s.Broken) == 0 && s.Tallies[0].Home == 79 })
+	if err := stop(syscall.SIGINT); err != nil {
+		t.Errorf("after Ctrl-C: %v", err)
+	}
+}
+
 // A demo that is killed takes its lab along.
 func TestLiveDemoKilled(t *testing.T) {
 	byHand(t)
@@ -149,6 +165,8 @@ func TestDemoRefuses(t *testing.T) {
 		{[]string{"demo", "overlapping_branches", "--variant", "none"}, exitUsage, "none"},
 		{[]string{"demo", "overlapping_branches", "--port", "70000"}, exitUsage, "70000"},
 		{[]string{"demo", "global_edge"}, exitLack, "global_edge"},
+		{[]string{"demo", "overlapping_branches", "--on", "both"}, exitUsage, "--on both: want emu"},
+		{[]string{"demo", "overlapping_branches", "--on", "sim", "--set", "shop.count=x"}, exitUsage, "shop.count"},
 	} {
 		out, err := homeward(tt.args...).CombinedOutput()
 		if code(err) != tt.code || !strings.Contains(string(out), tt.says) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/homeward-lab/homeward/reports/stage"
+	"github.com/homeward-lab/homeward/topologies/load"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -19,6 +21,10 @@ func labEngines(string) []engine { return nil }
 func namedLab(string) (engine, bool) { return engine{}, false }
 
 func labCommands() []*cobra.Command { return nil }
+
+func labOnStage(*cobra.Command, *load.Doc, string, demoFlags) (stage.Show, func(context.Context) error, error) {
+	return nil, nil, lackingf("a lab needs Linux; --on sim shows the same scenario here, in virtual time")
+}
 
 func rootless(*cobra.Command) (done bool, err error) { return false, nil }
 

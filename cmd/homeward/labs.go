@@ -18,7 +18,7 @@ import (
 // labCommands are those of a lab that stays.
 func labCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newDemo(), newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(),
+		newUp(), newPs(), newInspect(), newExec(), newShell(), newCapture(), newTraffic(), newCheck(), newApply(),
 		newImpair(), newBreak(), newMend(),
 		newLogs(), newEvents(), newDown(), newKeeper(), newFirst(),
 	}

@@ -23,7 +23,7 @@ a report.`,
 		SilenceErrors: true,
 	}
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and understand:"}, &cobra.Group{ID: "lab", Title: "A lab by hand:"}, &cobra.Group{ID: "write", Title: "Write scenarios:"}, &cobra.Group{ID: "machine", Title: "This machine:"})
-	root.AddCommand(newRun(), newExplain(), newSessions(), newDiff(), newSwarm(), newCatchment(), newFit(), newStudy(), newWorker(), newBench(),
+	root.AddCommand(newRun(), newDemo(), newExplain(), newSessions(), newDiff(), newSwarm(), newCatchment(), newFit(), newStudy(), newWorker(), newBench(),
 		newList(), newValidate(), newShow(), newExport(), newGeofeed(), newSchema(),
 		newVersion())
 	root.AddCommand(machineCommands()...)

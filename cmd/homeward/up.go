@@ -54,12 +54,6 @@ homeward impair, break, apply.`,
   sudo homeward down overlapping_branches`,
 		RunE: func(cmd *cobra.Command, args []string) error { return up(cmd, args[0], f) },
 	}
-	f.register(c)
-	return c
-}
-
-// register has a command take them.
-func (f *upFlags) register(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.name, "name", "", "name of the lab (default the scenario's)")
 	fl.StringVar(&f.variant, "variant", spec.Base, "which variant")
@@ -74,20 +68,7 @@ func (f *upFlags) register(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("io", cobra.FixedCompletions(ioWords(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("dataplane", cobra.FixedCompletions([]string{"ebpf", "hub"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
-}
-
-// words are the flags as they were given.
-func (f *upFlags) words() []string {
-	words := []string{"--name", f.name, "--variant", f.variant}
-	for _, s := range f.sets {
-		words = append(words, "--set", s)
-	}
-	for _, w := range []struct{ flag, value string }{{"--io", f.io}, {"--dataplane", f.dataplane}, {"--speaker", f.speaker}, {"--wire", f.wire}} {
-		if w.value != "" {
-			words = append(words, w.flag, w.value)
-		}
-	}
-	return words
+	return c
 }
 
 func up(cmd *cobra.Command, file string, f upFlags) error {

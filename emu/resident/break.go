@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,7 +46,7 @@ func (k *keeper) breakIt(_ context.Context, c *control.Call, lab *run.Lab) error
 	}
 	if _, err := lab.Fault(f); err != nil {
 		hint := ""
-		if near := spec.Nearest(f.On, breakable(p)[f.Do]); near != "" {
+		if near := spec.Nearest(f.On, p.Breakable()[f.Do]); near != "" {
 			hint = "; did you mean " + near + "?"
 		}
 		return control.Usagef("%v%s", err, hint)
@@ -204,7 +203,7 @@ func (k *keeper) mend(_ context.Context, c *control.Call, _ *run.Lab) error {
 // broken tells what is broken, and what can be.
 func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error {
 	p := lab.Plan()
-	out := control.Breakable{Broken: []control.Broken{}, On: breakable(p)}
+	out := control.Breakable{Broken: []control.Broken{}, On: p.Breakable()}
 	for _, b := range k.damage.all() {
 		out.Broken = append(out.Broken, b.Broken)
 	}
@@ -212,36 +211,4 @@ func (k *keeper) broken(_ context.Context, c *control.Call, lab *run.Lab) error 
 		out.Faults = append(out.Faults, f.Fault)
 	}
 	return c.Send(out)
-}
-
-// breakable are the names that each word of Fault.Do can be on.
-func breakable(p *plan.Plan) map[string][]string {
-	var links, onramps, parts, machines, servers, datacenters []string
-	links = append(links, p.LinkNames()...)
-	if len(p.Servers) > 0 {
-		for _, o := range p.Servers[0].Config.OnRamps {
-			onramps = append(onramps, o.Name)
-		}
-	}
-	sites := map[string]bool{}
-	for i := range p.Nodes {
-		n := &p.Nodes[i]
-		if n.Site != "" {
-			sites[n.Site] = true
-		}
-		if n.Kind != plan.KindHost && n.Kind != plan.KindOrigin && n.Kind != plan.KindDevice {
-			machines = append(machines, n.ID)
-		}
-	}
-	for i := range p.Servers {
-		servers = append(servers, p.Servers[i].Node)
-	}
-	for _, d := range p.Datacenters {
-		datacenters = append(datacenters, d.Name)
-	}
-	parts = slices.Concat(slices.Sorted(maps.Keys(sites)), datacenters)
-	return map[string][]string{
-		spec.Cut: links, spec.Flap: links, spec.Blackhole: links, spec.Degrade: links, spec.LowerMTU: slices.Concat(onramps, links), spec.Partition: parts,
-		spec.Pause: machines, spec.Kill: machines, spec.Restart: machines, spec.Withdraw: slices.Concat(datacenters, onramps), spec.Drain: datacenters, spec.Move: datacenters, spec.Release: datacenters, spec.Allocate: datacenters, spec.Freeze: datacenters, spec.Reassign: servers,
-	}
 }
