@@ -386,6 +386,26 @@ func TestTimesOfOwnLinks(t *testing.T) {
 	}
 }
 
+// TestUntimedInPart: where times are compared of some of a traffic's flows, that is what
+// is said, and not that they are of none.
+func TestUntimedInPart(t *testing.T) {
+	a, b := twice("shop.1.router", "transit.lhr")
+	for _, r := range []*record.Records{a, b} {
+		for i := range r.Flows {
+			r.Flows[i].Traffic, r.Flows[i].N = "all", i+1
+		}
+	}
+	b.Flows[0].RTTNs += int64(time.Second)
+	b.Flows[1].RTTNs += int64(time.Hour)
+	r, err := compare.Runs(a, b)
+	if err != nil || len(r.Differences) != 1 || !strings.Contains(r.Differences[0].B, "1.000001s") {
+		t.Errorf("%v, %+v, want one difference, of the flow with a delay alone", err, r)
+	}
+	if want := []string{"all: of 1 of 2 flows no link that they can have crossed has a delay or a rate"}; !slices.Equal(r.Untimed, want) {
+		t.Errorf("%q, want %q", r.Untimed, want)
+	}
+}
+
 // twice is a run of two shops, each with a traffic named as its client, and a
 // delay between two nodes.
 func twice(from, to string) (a, b *record.Records) {

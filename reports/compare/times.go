@@ -17,19 +17,25 @@ import (
 // took for its work, which no plan says; such traffic is named and not compared.
 func (r *Result) times(a, b *record.Records, chance Chance) {
 	asked := timed(a, b)
-	first, order := r.samples(a, b, &asked)
+	first, order := samples(a, b, &asked)
 	all := []map[string]*sample{first}
 	for _, c := range slices.Concat(chance.Moments, chance.Slower) {
-		more, _ := r.samples(c, b, &asked)
+		more, _ := samples(c, b, &asked)
 		all = append(all, more)
 	}
 	whole := [2]string{busy(a), busy(b)}
 	for _, traffic := range order {
 		var rtt, took span
 		s := first[traffic]
+		if s.untimed > 0 {
+			r.Untimed = append(r.Untimed, traffic+": "+s.why())
+		}
+		if len(s.rtt[0]) == 0 {
+			continue
+		}
 		for i, samples := range all {
 			one := samples[traffic]
-			if one == nil {
+			if one == nil || len(one.rtt[0]) == 0 {
 				continue
 			}
 			trip := median(one.rtt[0])
@@ -53,10 +59,20 @@ const whatRTT, whatCompletion = "rtt", "completion"
 
 // sample is the times of a traffic's flows in two runs, and how late the flows began;
 // free are the round trips less the lateness that they can have met, worst is the flow
-// that met most.
+// that met most; untimed is of how many flows times say nothing.
 type sample struct {
 	rtt, took, late, free [2][]time.Duration
 	worst                 [2]met
+	untimed               int
+}
+
+// why says of how many of the flows times are not compared, and why.
+func (s *sample) why() string {
+	const no, has = "no link that ", " can have crossed has a delay or a rate"
+	if timed := len(s.rtt[0]); timed > 0 {
+		return fmt.Sprintf("of %d of %d flows %sthey%s", s.untimed, s.untimed+timed, no, has)
+	}
+	return no + "it" + has
 }
 
 type met struct {
@@ -96,13 +112,13 @@ func (s *sample) belated(side int, first *span) string {
 }
 
 // samples are the times of what can be compared, by traffic, and the order of the
-// traffics; those that cannot are noted.
-func (r *Result) samples(a, b *record.Records, asked *places) (samples map[string]*sample, order []string) {
+// traffics.
+func samples(a, b *record.Records, asked *places) (all map[string]*sample, order []string) {
 	other := make(map[string]*record.Flow, len(b.Flows))
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
-	samples = make(map[string]*sample)
+	all = make(map[string]*sample)
 	late := [2]*lateness.Run{lateness.Of(a), lateness.Of(b)}
 	for i := range a.Flows {
 		x := &a.Flows[i]
@@ -110,17 +126,15 @@ func (r *Result) samples(a, b *record.Records, asked *places) (samples map[strin
 		if y == nil || x.Result != record.OK || y.Result != record.OK {
 			continue
 		}
-		if !asked.of(x) {
-			if !slices.Contains(r.Untimed, x.Traffic+untimed) {
-				r.Untimed = append(r.Untimed, x.Traffic+untimed)
-			}
-			continue
-		}
-		s := samples[x.Traffic]
+		s := all[x.Traffic]
 		if s == nil {
 			s = &sample{}
-			samples[x.Traffic] = s
+			all[x.Traffic] = s
 			order = append(order, x.Traffic)
+		}
+		if !asked.of(x) {
+			s.untimed++
+			continue
 		}
 		for side, f := range []*record.Flow{x, y} {
 			s.rtt[side] = append(s.rtt[side], time.Duration(f.RTTNs))
@@ -133,7 +147,7 @@ func (r *Result) samples(a, b *record.Records, asked *places) (samples map[strin
 			}
 		}
 	}
-	return samples, order
+	return all, order
 }
 
 // span is the range of what was added to it.
@@ -177,8 +191,6 @@ func busy(r *record.Records) string {
 	}
 	return ""
 }
-
-const untimed = ": no link that it can have crossed has a delay or a rate"
 
 // places are where links with a delay or a rate are.
 type places struct {
