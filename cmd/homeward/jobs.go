@@ -48,22 +48,25 @@ func (s *session) runAll(ctx context.Context) {
 	if size > 1 {
 		slices.SortStableFunc(labs, func(a, b task) int { return cmp.Compare(s.lasts(b), s.lasts(a)) })
 	}
-	var ending sync.WaitGroup
+	var last *wave
 	for some := range slices.Chunk(labs, size) {
-		w := newWave(len(some), s.flags.jobs == 0)
+		w := newWave(last, len(some), s.flags.jobs == 0)
 		for _, j := range some {
-			ending.Go(func() {
+			go func() {
 				turn := w.enter()
 				defer turn.leave()
 				s.run(ctx, j, turn.take)
-			})
+			}()
 		}
 		w.over.Wait()
 		if size == 1 {
-			ending.Wait()
+			w.down.Wait()
 		}
+		last = w
 	}
-	ending.Wait()
+	for ; last != nil; last = last.before {
+		last.down.Wait()
+	}
 	s.screen.clear()
 }
 
@@ -98,23 +101,25 @@ func (s *session) lasts(j task) (last time.Duration) {
 // turnFunc is emu/run's Options.Turn.
 type turnFunc func(ctx context.Context) (over func())
 
-// wave is labs that come up together, then send their traffic, and when the last of
-// them is done go down together, while the next wave comes up. A lab waits for most of
-// its time, but as it comes up or goes down it takes all that a machine has: that is
-// not to meet another's traffic, least of all again and again at one moment of it, as
-// where variants of one file follow each other.
+// wave is labs that come up together, then send their traffic, beginning one after
+// another, and when the last of them is done go down together, while the next wave comes
+// up. A lab waits for most of its time, but as it comes up or goes down it takes all that
+// a machine has: that is not to meet another's traffic, least of all again and again at
+// one moment of it, as where variants of one file follow each other.
 type wave struct {
-	up, over sync.WaitGroup // labs that are on their way there
-	raising  chan struct{}  // has room for those that come up at once
-	spare    bool           // traffic waits for spare processors
-	next     sync.Mutex     // who waits for them
-	sending  atomic.Int32   // labs with traffic
+	before         *wave          // nil of the first
+	up, over, down sync.WaitGroup // labs that are on their way there
+	raising        chan struct{}  // has room for those that come up at once
+	spare          bool           // traffic waits for spare processors, and not for a while alone
+	next           sync.Mutex     // whose traffic is the next
+	sending        atomic.Int32   // labs with traffic
 }
 
-func newWave(labs int, spare bool) *wave {
-	w := &wave{raising: make(chan struct{}, runtime.GOMAXPROCS(0)+1), spare: spare}
-	w.up.Add(labs)
-	w.over.Add(labs)
+func newWave(before *wave, labs int, spare bool) *wave {
+	w := &wave{before: before, raising: make(chan struct{}, runtime.GOMAXPROCS(0)+1), spare: spare}
+	for _, all := range []*sync.WaitGroup{&w.up, &w.over, &w.down} {
+		all.Add(labs)
+	}
 	return w
 }
 
@@ -135,12 +140,19 @@ func (w *wave) enter() *turn {
 func (t *turn) take(ctx context.Context) (over func()) {
 	t.up()
 	t.w.up.Wait()
-	if t.w.spare {
-		t.w.next.Lock()
-		awaitSpare(ctx, &t.w.sending, func() (float64, bool) { return used(spareWindow) })
-		t.w.next.Unlock()
+	if t.w.before != nil {
+		t.w.before.down.Wait()
 	}
+	t.w.next.Lock()
+	awaitSpare(ctx, &t.w.sending, func() (float64, bool) {
+		if t.w.spare {
+			return used(spareWindow)
+		}
+		time.Sleep(spareWindow) // variants of one file would do all that they do at one moment
+		return 0, true
+	})
 	t.w.sending.Add(1)
+	t.w.next.Unlock()
 	return func() {
 		t.w.sending.Add(-1)
 		t.over()
@@ -152,6 +164,7 @@ func (t *turn) take(ctx context.Context) (over func()) {
 func (t *turn) leave() {
 	t.up()
 	t.over()
+	t.w.down.Done()
 }
 
 // allowance is the time that a run may take, its waiting for others left out.

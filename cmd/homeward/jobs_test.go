@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,14 +10,14 @@ import (
 )
 
 // No lab of a wave sends while another comes up, and none goes down while another sends;
-// one that never comes up keeps nobody waiting.
+// no two begin at one moment, and one that never comes up keeps nobody waiting.
 func TestWave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const second = time.Second
 		began := time.Now()
 		type times struct{ up, sends, begins, ends time.Duration }
 		all := []times{{up: second, sends: second}, {up: 3 * second, sends: 5 * second}, {up: 4 * second, sends: -1}}
-		w := newWave(len(all), false)
+		w := newWave(nil, len(all), false)
 		var labs sync.WaitGroup
 		for i := range all {
 			labs.Go(func() {
@@ -34,15 +33,25 @@ func TestWave(t *testing.T) {
 				time.Sleep(x.sends)
 				over()
 				x.ends = time.Since(began)
+				time.Sleep(5 * second)
 			})
 		}
 		w.over.Wait()
+		next := newWave(w, 1, false).enter()
+		next.take(t.Context())
+		after := time.Since(began)
+		next.leave()
 		labs.Wait()
-		want := slices.Clone(all)
-		want[0].begins, want[1].begins = 4*second, 4*second
-		want[0].ends, want[1].ends = 9*second, 9*second
-		if !slices.Equal(all, want) {
-			t.Errorf("%v, want %v", all, want)
+		one, other := all[0], all[1]
+		if one.begins > other.begins {
+			one, other = other, one
+		}
+		ends := max(one.begins+one.sends, other.begins+other.sends)
+		if after != ends+5*second {
+			t.Errorf("the next wave's traffic begins at %v, want %v, when all before are down", after, ends+5*second)
+		}
+		if one.begins != 4*second || other.begins != 4*second+spareWindow || one.ends != ends || other.ends != ends || all[2].begins != 0 {
+			t.Errorf("%v, want two that begin one after the other once the third is not coming up, and end together", all)
 		}
 	})
 }
