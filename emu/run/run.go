@@ -182,7 +182,7 @@ type runner struct {
 	relaying atomic.Pointer[fault.Engine]
 	asked    asked
 	spliced  spliced
-	stood    stood // servers that faults had stand still
+	stood    stood                // servers that faults had stand still
 	answered map[string]*late.Log // by origin: when it came late to a datagram
 	hands    hands
 
