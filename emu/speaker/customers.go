@@ -39,10 +39,7 @@ type heard struct {
 // network's ends of their sessions, which are GoBGP: tunnels and servers work by
 // now, because the sessions go through them.
 func (f *Fleet) Customers(o Options) error {
-	begin := startGoBGP
-	if o.Kind == BIRD {
-		begin = startBIRD
-	}
+	begin := o.Kind.begin()
 	for i := range f.plan.Relays {
 		s := &f.plan.Relays[i]
 		dc := f.plan.Datacenters[i].Name
@@ -62,19 +59,6 @@ func (f *Fleet) Customers(o Options) error {
 		if err := f.add(s.Node, x, err); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// add notes a process that was started, or partly so.
-func (f *Fleet) add(name string, x process, err error) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if x != nil {
-		f.running[name] = x
-	}
-	if err != nil {
-		return fmt.Errorf("speaker of %s: %w", name, err)
 	}
 	return nil
 }

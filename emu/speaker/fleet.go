@@ -68,10 +68,7 @@ func Start(p *plan.Plan, o Options) (*Fleet, error) {
 		}
 		f.telling.Unlock()
 	}
-	begin := startGoBGP
-	if o.Kind == BIRD {
-		begin = startBIRD
-	}
+	begin := o.Kind.begin()
 	for i := range p.Speakers {
 		s := &p.Speakers[i]
 		watched, err := watch(s, o.NS(s.Node), moved)
@@ -80,14 +77,24 @@ func Start(p *plan.Plan, o Options) (*Fleet, error) {
 		}
 		f.fibs[s.Node] = watched
 		x, err := begin(&o, s, p.Hold, session)
-		if x != nil {
-			f.running[s.Node] = x
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("speaker of %s: %w", s.Node, err), f.Close())
+		if err := f.add(s.Node, x, err); err != nil {
+			return nil, errors.Join(err, f.Close())
 		}
 	}
 	return f, nil
+}
+
+// add notes a process that was started, or partly so.
+func (f *Fleet) add(name string, x process, err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if x != nil {
+		f.running[name] = x
+	}
+	if err != nil {
+		return fmt.Errorf("speaker of %s: %w", name, err)
+	}
+	return nil
 }
 
 // changed tells of a session.

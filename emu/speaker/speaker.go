@@ -37,6 +37,14 @@ const (
 // Kinds are all, the default first.
 func Kinds() []Kind { return []Kind{GoBGP, BIRD} }
 
+// begin is what starts a speaker of the kind.
+func (k Kind) begin() func(*Options, *plan.Speaker, time.Duration, func(Change)) (process, error) {
+	if k == BIRD {
+		return startBIRD
+	}
+	return startGoBGP
+}
+
 // port of BGP (RFC 4271 section 8).
 const port = 179
 
