@@ -41,7 +41,7 @@ type class struct {
 func classOf(n *plan.Node, v6 bool) class {
 	return class{
 		forward: n.Forward, multipath: n.Multipath, v6: v6, ecn: n.TCPECN,
-		sockets: n.Kind == plan.KindHost || n.Kind == plan.KindOrigin || n.Kind == plan.KindServer,
+		sockets: n.Kind == plan.KindHost || n.Kind == plan.KindOrigin || n.Kind == plan.KindDevice || n.Kind == plan.KindServer,
 	}
 }
 
