@@ -33,6 +33,21 @@ func everyKind() *plan.Plan {
 	return p
 }
 
+// Who opens connections, or is asked for them, has the buffers and the congestion
+// control that virtual time has.
+func TestWhoHasSockets(t *testing.T) {
+	for kind, want := range map[plan.Kind]bool{
+		plan.KindHost: true, plan.KindOrigin: true, plan.KindDevice: true, plan.KindServer: true,
+		plan.KindBranch: false, plan.KindConnector: false, plan.KindTransit: false, plan.KindEdge: false,
+	} {
+		all := settings(classOf(&plan.Node{Kind: kind}, false))
+		got := slices.ContainsFunc(all, func(s setting) bool { return s.key == "net.ipv4.tcp_rmem" })
+		if got != want {
+			t.Errorf("%s: tcp_rmem is set: %v, want %v", kind, got, want)
+		}
+	}
+}
+
 // Every node gets every parameter, though most are written for none but the first
 // of a kind; and where the machine's defaults, which namespaces copy, were changed
 // while they were made, that is found out.
