@@ -368,6 +368,7 @@ func (s *session) judge(ctx context.Context) []record.Summary {
 			}
 			all = append(all, sum)
 		}
+		v.chanced = chanced{} // they are most of what a command over many variants holds
 	}
 	return all
 }

@@ -70,13 +70,16 @@ func TestSoakAgreement(t *testing.T) {
 		all := agreements(t, round, names, args, parts)
 		parts["in all"] = time.Since(began)
 		log.add(t, all)
-		counts := map[record.Verdict]int{}
+		counts, again := map[record.Verdict]int{}, 0
 		for _, o := range all {
+			if o.Tries > 1 {
+				again++
+			}
 			if counts[o.Verdict]++; o.Verdict != record.Pass {
 				t.Errorf("round %d, %s/%s on %s: %s: %s", o.Round, o.Scenario, o.Variant, o.Engine, o.Verdict, o.Why)
 			}
 		}
-		return fmt.Sprintf("round %d: of %d labs %d agree, %d differ, %d not judged; seconds by part: %s", round, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error], inParts(parts))
+		return fmt.Sprintf("round %d: of %d labs %d agree, %d differ, %d not judged; %d needed more than one try; seconds by part: %s", round, len(all), counts[record.Pass], counts[record.Fail], counts[record.Error], again, inParts(parts))
 	})
 	t.Logf("rounds by scenario and variant, of both labs\n%s", log.table())
 	clean(t, before)
