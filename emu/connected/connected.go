@@ -32,6 +32,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/udp"
@@ -86,6 +87,9 @@ func Attach(ns *netns.NS, b plan.BranchTunnel, o Options) (*Tunnel, error) {
 	})
 	return t, nil
 }
+
+// Watch has a log told when the tunnel came late to packets (loop.Loop.Watch).
+func (t *Tunnel) Watch(log *late.Log, zero time.Time) { t.loop.Watch(log, zero) }
 
 // ErrRefused is a server's final answer to a context.
 var ErrRefused = errors.New("the server refused its context")

@@ -19,12 +19,14 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/ident"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/udp"
@@ -38,6 +40,7 @@ const Feature = "GUE from userspace at the edge"
 // concurrent use.
 type Edge struct {
 	pump   *pump
+	loop   *loop.Loop
 	finish func() error
 }
 
@@ -61,6 +64,7 @@ func Attach(ns *netns.NS, all []plan.Interconnect, seed uint64) (*Edge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interconnects of %s: %w", all[0].Edge, errors.Join(err, e.pump.release()))
 	}
+	e.loop = l
 	e.finish = sync.OnceValue(func() error {
 		err := l.Stop()
 		e.pump.overflows()
@@ -68,6 +72,9 @@ func Attach(ns *netns.NS, all []plan.Interconnect, seed uint64) (*Edge, error) {
 	})
 	return e, nil
 }
+
+// Watch has a log told when the edge came late to packets (loop.Loop.Watch).
+func (e *Edge) Watch(log *late.Log, zero time.Time) { e.loop.Watch(log, zero) }
 
 // Counters are totals by name, zeros absent; names with "drop_" are losses.
 func (e *Edge) Counters() map[string]uint64 { return e.pump.totals() }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/emu/afpacket"
+	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/loop"
 	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/emu/wire"
@@ -19,6 +20,7 @@ import (
 // router sends into its interface, and takes it off what comes for the router.
 type Trunk struct {
 	tagger *tagger
+	loop   *loop.Loop
 	finish func() error
 }
 
@@ -35,8 +37,11 @@ func Tag(ns *netns.NS, l plan.Link) (*Trunk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("VLAN %d of %s: %w", l.VLAN, l.ID, errors.Join(err, t.release()))
 	}
-	return &Trunk{tagger: t, finish: sync.OnceValue(func() error { return errors.Join(run.Stop(), t.release()) })}, nil
+	return &Trunk{tagger: t, loop: run, finish: sync.OnceValue(func() error { return errors.Join(run.Stop(), t.release()) })}, nil
 }
+
+// Watch has a log told when the trunk came late to packets (loop.Loop.Watch).
+func (t *Trunk) Watch(log *late.Log, zero time.Time) { t.loop.Watch(log, zero) }
 
 // Lost is how many packets were dropped, for whatever reason.
 func (t *Trunk) Lost() uint64 { return t.tagger.lost.Load() }

@@ -35,6 +35,7 @@ type Worker interface {
 // Loop is a running worker. Its methods are safe for concurrent use.
 type Loop struct {
 	bell    int
+	watch   atomic.Pointer[watch]
 	closing atomic.Bool
 	done    chan struct{}
 	err     error // set before done is closed
@@ -75,8 +76,15 @@ func (l *Loop) run(w Worker) {
 				return
 			}
 		}
+		late := l.watch.Load()
+		if late != nil {
+			late.woke = time.Now()
+		}
 		if l.err = w.Turn(); l.err != nil {
 			return
+		}
+		if late != nil {
+			late.note(fds[1:])
 		}
 	}
 }

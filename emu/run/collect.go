@@ -46,8 +46,6 @@ func (r *runner) collect(sent round) ([]record.Flow, error) {
 
 // seen takes what an origin saw.
 func (r *runner) seen(s host.Seen) {
-	if l := r.answered[s.Node]; l != nil {
-		l.Note(0, r.since(s.At), int64(s.Took))
-	}
+	r.lateOf(s.Node).Note(0, r.since(s.At), int64(s.Took))
 	r.journal.Asked(s.Nonce, s.Node, s.Peer, r.since(s.At))
 }

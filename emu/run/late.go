@@ -70,3 +70,36 @@ func (r *runner) lateNode(node string, told *late.Told) {
 		all[node] = l
 	}
 }
+
+// lateLogs are of origins and ends of tunnels, which this process is, by node. Its zero
+// value is ready.
+type lateLogs struct {
+	mu sync.Mutex
+	by map[string]*late.Log
+}
+
+// lateOf is the log of a node of this process; nil where times do not count.
+func (r *runner) lateOf(node string) *late.Log {
+	if !r.timed {
+		return nil
+	}
+	r.logs.mu.Lock()
+	defer r.logs.mu.Unlock()
+	if r.logs.by == nil {
+		r.logs.by = map[string]*late.Log{}
+	}
+	if r.logs.by[node] == nil {
+		r.logs.by[node] = late.New()
+	}
+	return r.logs.by[node]
+}
+
+// lateInside notes what the nodes of this process told.
+func (r *runner) lateInside() {
+	r.logs.mu.Lock()
+	defer r.logs.mu.Unlock()
+	for node, l := range r.logs.by {
+		told := l.Told()
+		r.lateNode(node, &told)
+	}
+}

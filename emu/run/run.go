@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,6 @@ import (
 	"github.com/homeward-lab/homeward/emu/fault"
 	"github.com/homeward-lab/homeward/emu/host"
 	"github.com/homeward-lab/homeward/emu/keeper"
-	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/speaker"
@@ -182,8 +182,9 @@ type runner struct {
 	relaying atomic.Pointer[fault.Engine]
 	asked    asked
 	spliced  spliced
-	stood    stood                // servers that faults had stand still
-	answered map[string]*late.Log // by origin: when it came late to a datagram
+	stood    stood    // servers that faults had stand still
+	timed    bool     // some link has a delay or a rate: times count
+	logs     lateLogs // of what comes late in this process
 	hands    hands
 
 	manifest record.Run
@@ -193,10 +194,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
 	r.asked.follow(p)
-	r.answered = map[string]*late.Log{}
-	for _, s := range p.Services {
-		r.answered[s.Node] = late.New()
-	}
+	r.timed = slices.ContainsFunc(p.Links, func(l plan.Link) bool { return l.Impaired() })
 	for i := range p.Servers {
 		r.fleet.owned = append(r.fleet.owned, journal.NewSlices(&p.Servers[i].Config))
 	}
@@ -326,10 +324,7 @@ func (r *runner) stop() error {
 			errs = append(errs, err)
 		}
 	}
-	for node, l := range r.answered {
-		told := l.Told()
-		r.lateNode(node, &told)
-	}
+	r.lateInside()
 	errs = append(errs, r.countScripted())
 	for i, t := range r.egress {
 		node := r.plan.Servers[i].Node

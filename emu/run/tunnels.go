@@ -76,6 +76,7 @@ func (r *runner) connect(ctx context.Context, a attached) error {
 		return err
 	}
 	r.onDown(a.tunnel.Close)
+	a.tunnel.Watch(r.lateOf(a.node), r.start)
 	r.raising.Lock()
 	r.manifest.Features["connected"] = connected.Feature
 	r.connected = append(r.connected, a)
@@ -120,6 +121,7 @@ func (r *runner) edge(node string) error {
 	if err != nil {
 		return err
 	}
+	e.Watch(r.lateOf(node), r.start)
 	r.manifest.Features["interconnect"] = interconnect.Feature
 	r.closers = append(r.closers, e.Close)
 	return nil
@@ -135,6 +137,7 @@ func (r *runner) tag(x plan.Interconnect) error {
 	if err != nil {
 		return err
 	}
+	t.Watch(r.lateOf(l.A.Node), r.start)
 	r.closers = append(r.closers, t.Close)
 	return nil
 }

@@ -175,7 +175,7 @@ func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
 	return agent.Start(r.lab.Spawn, s, agent.Options{
 		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(), Peer: r.options.Peer,
 		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
-		Realtime: slices.ContainsFunc(r.plan.Links, func(l plan.Link) bool { return l.Impaired() }),
+		Realtime: r.timed,
 	})
 }
 
