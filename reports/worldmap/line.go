@@ -64,8 +64,9 @@ func (a arc) point(t float64) (x, y float64) {
 }
 
 // view is the part of the world that is drawn, as a scale and what is at the
-// canvas's corner. The zero value is none: use whole or around.
-type view struct{ Scale, X, Y float64 }
+// canvas's corner. Meridian is in the middle of the world. The zero value is none: use
+// whole or around.
+type view struct{ Scale, X, Y, Meridian float64 }
 
 var whole = view{Scale: 1}
 
@@ -74,8 +75,9 @@ var whole = view{Scale: 1}
 func (m *Map) around() view {
 	const margin, least = 0.18, 90 // of the view; canvas units, for places next to each other
 	x0, y0, x1, y1 := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
+	meridian := m.middle()
 	hold := func(lat, lon float64) {
-		x, y := Project(lat, lon)
+		x, y := Project(lat, wrap(lon-meridian))
 		x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
 	}
 	for _, k := range m.Marks {
@@ -86,10 +88,10 @@ func (m *Map) around() view {
 	}
 	wide := max((x1-x0)*(1+2*margin), (y1-y0)*(1+2*margin)*Width/Height, least)
 	if wide >= Width {
-		return whole
+		return view{Scale: 1, Meridian: meridian}
 	}
 	high := wide * Height / Width
-	return view{Width / wide, min(max((x0+x1-wide)/2, 0), Width-wide), min(max((y0+y1-high)/2, 0), Height-high)}
+	return view{Width / wide, min(max((x0+x1-wide)/2, 0), Width-wide), min(max((y0+y1-high)/2, 0), Height-high), meridian}
 }
 
 // Left and Up move land so that the corner of the view is that of the canvas.
@@ -98,7 +100,7 @@ func (v view) Up() float64   { return -v.Y }
 
 // at is where a place is on the canvas.
 func (v view) at(lat, lon float64) (x, y float64) {
-	x, y = Project(lat, lon)
+	x, y = Project(lat, wrap(lon-v.Meridian))
 	return (x - v.X) * v.Scale, (y - v.Y) * v.Scale
 }
 
@@ -108,7 +110,7 @@ func (v view) shore() string {
 		return land
 	}
 	var kept strings.Builder
-	for outline := range strings.SplitAfterSeq(land, "Z") {
+	for outline := range strings.SplitAfterSeq(turn(land, v.Meridian), "Z") {
 		if v.shows(outline) {
 			kept.WriteString(outline)
 		}
@@ -118,7 +120,7 @@ func (v view) shore() string {
 
 func (v view) shows(outline string) bool {
 	x0, y0, x1, y1 := math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)
-	for point := range strings.FieldsFuncSeq(outline, func(r rune) bool { return r == 'M' || r == 'L' || r == 'Z' }) {
+	for _, point := range points(outline) {
 		x, y := pair(point)
 		x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
 	}
