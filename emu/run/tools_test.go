@@ -363,12 +363,15 @@ type iperfSum struct {
 // Three clients at once, each with a server of its own, since a server takes
 // one client at a time.
 func iperfs(t *testing.T, iperf3 string, in rooms) {
-	const first = 5200
+	const first, from = 5200, 40030
 	for site := 1; site <= tills; site++ {
 		port := first + site
 		in.serve(t, exec.Command(iperf3, "-s", "-p", strconv.Itoa(port)), socket{"tcp", port})
 	}
-	for _, kind := range []struct {
+	// All sites use the same port at the same time, but none one twice: a connection outlives
+	// its program until both ends have said goodbye, and for a minute if they did so at once
+	// (LAST-ACK and TIME-WAIT, RFC 9293 3.6); iperf3 binds without SO_REUSEADDR.
+	for i, kind := range []struct {
 		name string
 		args []string
 	}{
@@ -378,7 +381,7 @@ func iperfs(t *testing.T, iperf3 string, in rooms) {
 		{"UDP down", []string{"-u", "-t", "1", "-b", "4M", "-l", "1200", "-R"}},
 	} {
 		for _, a := range in.atOnce(t, 15*time.Second, func(site int) *exec.Cmd {
-			args := []string{"-c", origin, "-p", strconv.Itoa(first + site), "-B", till, "--cport", "40030", "--json", "--connect-timeout", "3000"}
+			args := []string{"-c", origin, "-p", strconv.Itoa(first + site), "-B", till, "--cport", strconv.Itoa(from + i), "--json", "--connect-timeout", "3000"}
 			return exec.Command(iperf3, append(args, kind.args...)...)
 		}) {
 			var got iperf
