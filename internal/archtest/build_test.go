@@ -12,7 +12,7 @@ import (
 func TestBuildsElsewhere(t *testing.T) {
 	for _, system := range []string{"darwin", "windows"} {
 		for _, args := range [][]string{
-			{"build", "-o", filepath.Join(t.TempDir(), "homeward"), "./cmd/homeward"},
+			{"build", "-ldflags=-w", "-o", filepath.Join(t.TempDir(), "homeward"), "./cmd/homeward"},
 			{"vet", "./cmd/...", "./dataplane/...", "./internal/...", "./reports/...", "./sim/...", "./topologies/..."},
 		} {
 			cmd := exec.Command("go", args...)
