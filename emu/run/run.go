@@ -103,9 +103,10 @@ type Options struct {
 	// wires then; what leaves a server is seen at the other end alone.
 	Peer bool
 	// Turn, if not nil, is called when the lab is up, and its traffic begins when that
-	// returns. What it returned is called when the traffic is over, and the lab goes down
-	// when that returns. So labs beside each other have none of them come up or go down,
-	// which takes all that a machine has, during the traffic of another.
+	// returns. What it returned is called when the traffic is over and the servers have
+	// stopped, and the lab goes down when that returns. So labs beside each other have
+	// none of them come up or go down, which takes all that a machine has, during the
+	// traffic of another.
 	Turn func(ctx context.Context) (over func())
 	// Keep, if not nil, is called when the traffic is over and the lab still
 	// up; the lab goes down when it returns.
@@ -243,8 +244,6 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	r.onBegin = func(start time.Time) { healed = r.schedule(ctx, start) }
 	sent := r.traffic(ctx, r.plan.Flows, func(done, total int) { r.sink.Progress(StageFlows, done, total) })
 	broken := errors.Join(healed(), r.outlived())
-	over()
-	r.event(record.Event{Kind: "run", Text: "the lab goes down"})
 	// Once the lab is kept, the end of ctx is the user's goodbye and no interruption.
 	kept := r.options.Keep != nil && ctx.Err() == nil
 	if kept {
@@ -253,6 +252,8 @@ func (r *runner) lifetime(ctx context.Context) (err error) {
 	stopped := errors.Join(r.saveTables(), r.stop())
 	_, collected := r.collect(sent)
 	stopped = errors.Join(broken, stopped, collected)
+	over() // from here on nothing counts what happens inside
+	r.event(record.Event{Kind: "run", Text: "the lab goes down"})
 	if err := errors.Join(r.saveLogs(), r.saveCapture()); err != nil {
 		return errors.Join(stopped, err)
 	}
