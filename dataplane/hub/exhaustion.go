@@ -70,9 +70,9 @@ func (h *Hub) allocate(w *work, from egress.From) (netip.AddrPort, bool) {
 // exhausted decides a packet that would open a flow for which there is no port, or
 // that this server's share of an address has no room for.
 func (h *Hub) exhausted(now vt.Instant, w *work, from egress.From, out *Out) {
-	to := h.roomier(w, from, h.v.buckets.Home(w.hash))
+	to, why := h.roomier(w, from, h.v.buckets.Home(w.hash)), "share"
 	if to == 0 && w.ramp.tenant.OnExhaustion == ExhaustionAnotherServer && w.hops < steer.MaxHops {
-		to = h.next(w)
+		to, why = h.next(w), "ports"
 	}
 	switch {
 	case to == 0:
@@ -83,7 +83,7 @@ func (h *Hub) exhausted(now vt.Instant, w *work, from egress.From, out *Out) {
 		return
 	}
 	h.count.Relayed++
-	h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, "ports", out)
+	h.handOver(now, w, to, steer.Context{OnRamp: w.ramp.ID, SecondHop: true}, why, out)
 }
 
 // relayed hands a packet to the server that was asked to open its flow, if one

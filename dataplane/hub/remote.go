@@ -250,7 +250,7 @@ func (h *Hub) wanted(w *work) (egress.From, []ident.Server, drop.Reason) {
 
 func (h *Hub) guestExhausted(now vt.Instant, w *work, from egress.From, servers []ident.Server, out *Out) {
 	if to := h.roomier(w, from, 0); to != 0 {
-		h.askOn(now, w, to, "ports", out)
+		h.askOn(now, w, to, "share", out)
 		return
 	}
 	next := ident.Server(0)

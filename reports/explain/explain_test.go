@@ -252,3 +252,13 @@ func TestLate(t *testing.T) {
 		}
 	}
 }
+
+// Every word that a server has for why it hands a packet over is explained.
+func TestHandoversAreExplained(t *testing.T) {
+	x := &teller{}
+	for _, word := range []string{"bucket", "answer", "slice", "second hop", "ports", "share", "relay", "egress", "moved"} {
+		if got := x.handover(word, false); !strings.HasPrefix(got, word+": ") {
+			t.Errorf("%s: got %q, want what it means", word, got)
+		}
+	}
+}

@@ -180,6 +180,16 @@ func (t *teller) handover(reason string, reply bool) string {
 		return fmt.Sprintf("slice: %s belongs to that server", t.endpoint(t.egress()))
 	case "second hop":
 		return "second hop: the flow is not here, and the bucket belonged to that server before"
+	case "ports":
+		return "ports: none is free here for that destination, and that server is asked next"
+	case "share":
+		return "share: this server has as many flows by the address as are its part of 40,000, and that server has room"
+	case "relay":
+		return "relay: that server was asked to open the flow, and has it"
+	case "egress":
+		return "egress: the flow leaves by an address of that server's, which is asked for a port"
+	case "moved":
+		return "moved: the address is that server's now, and who asked does not know yet"
 	}
 	return reason
 }
