@@ -52,6 +52,9 @@ type Outcome struct {
 	// Start is when the first packet was sent, or should have been; End when
 	// the result was known.
 	Start, End time.Time
+	// Found is how long after Start its client knew where the server is, where it had to
+	// ask for that: RTT begins then.
+	Found time.Duration
 	// Late is how much later than planned the flow started.
 	Late time.Duration
 	// Egress is the client's address as the origin saw it, under a valid

@@ -187,7 +187,7 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 		o.End = time.Now()
 	}
 	if o.Flow = f; f.Query != nil {
-		o.Start = asked
+		o.Found, o.Start = o.Start.Sub(asked), asked
 	}
 	o.Late = max(o.Start.Sub(r.at(i)), 0)
 	return o

@@ -24,6 +24,8 @@ type Outcome struct {
 	RTT      time.Duration
 	// Stall is the longest time without delivered payload; 0 is unknown.
 	Stall time.Duration
+	// Found is how long the client asked where the server is; 0 is unknown.
+	Found time.Duration
 	// Late is how much later than planned the client began.
 	Late time.Duration
 	// StartNs and EndNs are since the start of the run.
@@ -79,7 +81,7 @@ func Combine(f *plan.Flow, o *Outcome) record.Flow {
 		Traffic: f.Traffic, N: f.N, Client: f.Client, Server: f.Server, Proto: string(f.Proto),
 		Src: f.Src.String(), Dst: f.Dst.String(), OnRamp: f.OnRamp, IngressDC: f.Ingress,
 		DeliveredTo: d.Node, Result: o.Result, Reason: o.Reason,
-		BytesUp: o.Up, BytesDown: o.Down, RTTNs: int64(o.RTT), StallNs: int64(o.Stall), LateNs: int64(o.Late), StartNs: o.StartNs, EndNs: o.EndNs,
+		BytesUp: o.Up, BytesDown: o.Down, RTTNs: int64(o.RTT), StallNs: int64(o.Stall), FoundNs: int64(o.Found), LateNs: int64(o.Late), StartNs: o.StartNs, EndNs: o.EndNs,
 	}
 	r.EgressIP, r.EgressPort = split(o.Egress)
 	switch {

@@ -97,10 +97,11 @@ func (m Met) String() string {
 // span is a piece of time, ns.
 type span struct{ from, to int64 }
 
-// Met is what a flow's round trip met, which begins when the flow does. One without a
-// round trip met nothing.
+// Met is what a flow's round trip met, which begins when the flow does, or when its
+// client has found its server. One without a round trip met nothing.
 func (r *Run) Met(f *record.Flow) Met {
-	window := span{f.StartNs, f.StartNs + f.RTTNs}
+	from := f.StartNs + f.FoundNs
+	window := span{from, from + f.RTTNs}
 	if f.RTTNs <= 0 {
 		return Met{}
 	}

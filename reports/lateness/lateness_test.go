@@ -69,6 +69,16 @@ func TestMet(t *testing.T) {
 	}
 }
 
+// The round trip of who asked a name server first began when that was over.
+func TestMetOnceFound(t *testing.T) {
+	r := &record.Records{Run: record.Run{Topology: topology(), Metrics: record.Metrics{Late: map[string]*record.Late{"lhr.1": moments(110, 3, 150, 2)}}}}
+	f := flow()
+	f.FoundNs = 20 * ms
+	if got := Of(r).Met(f); got.InAll != time.Duration(2*ms) {
+		t.Errorf("met %+v, want the 2ms at 150ms alone", got)
+	}
+}
+
 // Who has no round trip met nothing.
 func TestNoRoundTrip(t *testing.T) {
 	r := &record.Records{Run: record.Run{Topology: topology(), Metrics: record.Metrics{Late: map[string]*record.Late{"lhr.1": moments(110, 30)}}}}

@@ -63,6 +63,9 @@ type Flow struct {
 	// StallNs is the longest time in which no payload was delivered, from the
 	// start of payload to its end, or until the client gave up; 0 is unknown.
 	StallNs int64 `json:"stall_ns,omitempty"`
+	// FoundNs is how long its client asked name servers where the server is, before the
+	// round trip; 0 is unknown.
+	FoundNs int64 `json:"found_ns,omitempty"`
 	// LateNs is how much later than planned it began, for want of a processor.
 	LateNs  int64 `json:"late_ns,omitempty"`
 	StartNs int64 `json:"start_ns"` // since the start of the run
