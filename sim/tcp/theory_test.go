@@ -22,7 +22,7 @@ func TestEstimatorsTrace(t *testing.T) {
 				rttvar = 0.75*rttvar + 0.25*math.Abs(srtt-r)
 				srtt = 0.875*srtt + 0.125*r
 			}
-			rto := min(srtt+max(4*rttvar, ms(bound)), ms(maxRTO))
+			rto := min(srtt+max(4*rttvar, ms(bound)), 120e3)
 			c.measure(time.Duration(r * 1e6))
 			for name, x := range map[string][2]float64{"SRTT": {ms(c.srtt), srtt}, "RTTVAR": {ms(c.rttvar), rttvar}, "RTO": {ms(c.rto), rto}} {
 				if math.Abs(x[0]-x[1]) > 0.001 {
@@ -84,10 +84,10 @@ func TestTimeoutTrace(t *testing.T) {
 		if gap := at[i] - at[i-1]; gap != want {
 			t.Errorf("timeout %d after %v, want %v", i, gap, want)
 		}
-		want = min(2*want, maxRTO)
+		want = min(2*want, 120*time.Second)
 	}
-	if want != maxRTO {
-		t.Errorf("timeouts grow to %v, want %v", want, maxRTO)
+	if want != 120*time.Second {
+		t.Errorf("timeouts grow to %v, want 120 s", want)
 	}
 	c.Write(100)
 	now = now.Add(trip)
@@ -175,6 +175,37 @@ func TestCubicFormulas(t *testing.T) {
 		g.congested(0, g.window)
 		if want := now * 1.7 / 2; math.Abs(g.wMax-want) > 1e-9*want {
 			t.Errorf("a loss at %v of %v segments: Wmax %v, want %v", now, segments, g.wMax, want)
+		}
+	}
+}
+
+// Beyond the window of the last loss CUBIC begins where it is, with K of zero (RFC 9438
+// section 4.8), and however late acknowledgements come, in one round it grows by half at
+// most (section 4.2).
+func TestCubicBounds(t *testing.T) {
+	const mss, segments, trip = 1000, 100, 50 * time.Millisecond
+	for _, tt := range []struct {
+		name string
+		wMax float64
+		late time.Duration
+		want int // segments after a round whose acknowledgements come so late
+	}{
+		{"below the last loss, at once", 200, 0, 102}, // 200 - 0.4 · (K - 0.05)³, K the root of 250
+		{"below the last loss, a minute later", 200, time.Minute, 150},
+		{"beyond the last loss, at once", 90, 0, 101},
+		{"beyond the last loss, 5 s later", 90, 5 * time.Second, 150},
+		{"beyond the last loss, 4 s later", 90, 4*time.Second - trip, 125}, // 0.4 · 4³ = 25.6
+	} {
+		var g congestion
+		g.start(Cubic, mss, 10, 0)
+		g.window, g.ssthresh, g.wMax = segments*mss, segments*mss, tt.wMax
+		g.acked(0, 1, trip, g.window) // an epoch begins
+		if beyond := tt.wMax <= segments; beyond && (g.k != 0 || g.origin != segments) || !beyond && (g.k == 0 || g.origin != tt.wMax) {
+			t.Errorf("%s: K %v from %v segments", tt.name, g.k, g.origin)
+		}
+		g.acked(vt.Instant(tt.late), segments*mss, trip, g.window)
+		if got := g.window / mss; got < tt.want-1 || got > tt.want {
+			t.Errorf("%s: %d segments, want %d", tt.name, got, tt.want)
 		}
 	}
 }
