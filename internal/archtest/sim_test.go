@@ -91,7 +91,9 @@ func f(m map[int]int) {
 	_ = func() {}
 	var s []int
 	for i := range s { _ = i }
-}`
+}
+var clock = time.Now
+var kept = func() { go f(nil) }`
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, "p.go", source, 0)
 	if err != nil {
@@ -106,7 +108,7 @@ func f(m map[int]int) {
 	for _, m := range offences(f, info, true) {
 		got = append(got, fmt.Sprintf("%d %s", fset.Position(m.pos).Line, m.kind))
 	}
-	want := []string{"4 goroutine", "5 map", "6 clock", "7 map", "9 channel", "10 func"}
+	want := []string{"4 goroutine", "5 map", "6 clock", "7 map", "9 channel", "10 func", "14 clock", "15 func", "15 goroutine"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -120,15 +122,15 @@ type offence struct {
 
 func offences(f *ast.File, info *types.Info, plain bool) (all []offence) {
 	for _, d := range f.Decls {
-		fn, ok := d.(*ast.FuncDecl)
-		if !ok {
-			continue
+		in := "a declaration"
+		if fn, ok := d.(*ast.FuncDecl); ok {
+			in = fn.Name.Name
 		}
 		found := func(n ast.Node, kind, text string) {
-			all = append(all, offence{n.Pos(), fn.Name.Name, kind, text})
+			all = append(all, offence{n.Pos(), in, kind, text})
 		}
 		ordered := map[ast.Expr]bool{} // calls whose result is sorted at once
-		ast.Inspect(fn, func(n ast.Node) bool {
+		ast.Inspect(d, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.GoStmt:
 				found(n, "goroutine", "a goroutine")
@@ -143,7 +145,7 @@ func offences(f *ast.File, info *types.Info, plain bool) (all []offence) {
 					found(n, "map", "the order of a map")
 				}
 			case *ast.CallExpr:
-				pkg, name := called(n, info)
+				pkg, name := named(n.Fun, info)
 				switch {
 				case pkg == "slices" && slices.Contains(sorted, name):
 					for _, a := range n.Args {
@@ -151,7 +153,9 @@ func offences(f *ast.File, info *types.Info, plain bool) (all []offence) {
 					}
 				case pkg == "maps" && slices.Contains([]string{"Keys", "Values", "All"}, name) && !ordered[n]:
 					found(n, "map", "the order of a map")
-				case pkg == "time" && slices.Contains(clocks, name):
+				}
+			case *ast.SelectorExpr: // called, or kept to be called later
+				if pkg, name := named(n, info); pkg == "time" && slices.Contains(clocks, name) {
 					found(n, "clock", "the wall clock: time."+name)
 				}
 			}
@@ -161,9 +165,9 @@ func offences(f *ast.File, info *types.Info, plain bool) (all []offence) {
 	return all
 }
 
-// called is the package and name of a function that is called as package.Name.
-func called(c *ast.CallExpr, info *types.Info) (pkg, name string) {
-	s, ok := c.Fun.(*ast.SelectorExpr)
+// named is the package and name of what is written as package.Name.
+func named(e ast.Expr, info *types.Info) (pkg, name string) {
+	s, ok := e.(*ast.SelectorExpr)
 	if !ok {
 		return "", ""
 	}
