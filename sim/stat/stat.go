@@ -43,10 +43,6 @@ func (e Estimate) High() float64 { return e.Mean + e.Half }
 // Holds says whether x is in the interval.
 func (e Estimate) Holds(x float64) bool { return math.Abs(x-e.Mean) <= e.Half }
 
-// Relative is half the width over the mean, what sequential stopping looks at; it
-// is +Inf if the mean is 0.
-func (e Estimate) Relative() float64 { return e.Half / math.Abs(e.Mean) }
-
 // String is the mean and half the width.
 func (e Estimate) String() string { return fmt.Sprintf("%.4g ± %.2g", e.Mean, e.Half) }
 
@@ -60,19 +56,6 @@ func Mean(values []float64, level float64) (Estimate, error) {
 	mean, variance := stat.MeanVariance(values, nil)
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n - 1)}.Quantile((1 + level) / 2)
 	return Estimate{mean, t * math.Sqrt(variance/float64(n)), level, n}, nil
-}
-
-// Paired is the interval of the mean difference of b from a, whose i-th values were
-// made with the same random numbers: what both have in common goes out.
-func Paired(a, b []float64, level float64) (Estimate, error) {
-	if len(a) != len(b) {
-		return Estimate{Half: math.NaN(), Level: level}, fmt.Errorf("%d and %d values are no pairs", len(a), len(b))
-	}
-	d := make([]float64, len(a))
-	for i := range a {
-		d[i] = b[i] - a[i]
-	}
-	return Mean(d, level)
 }
 
 // Controlled is the interval of the mean of independent values by a control variate

@@ -100,22 +100,6 @@ func TestWarmupCutsTheBeginning(t *testing.T) {
 	}
 }
 
-func TestPairedTakesOutWhatIsCommon(t *testing.T) {
-	r := rand.New(rand.NewPCG(4, 1))
-	a, b := make([]float64, 20), make([]float64, 20)
-	for i := range a {
-		a[i] = 100 * r.NormFloat64()
-		b[i] = a[i] + 1 + 0.1*r.NormFloat64()
-	}
-	e, err := Paired(a, b, 0.95)
-	if err != nil || !e.Holds(1) || e.Half > 0.2 {
-		t.Errorf("%v (%v), want 1 within 0.1", e, err)
-	}
-	if _, err := Paired(a, b[1:], 0.95); err == nil {
-		t.Error("unequal lists were taken for pairs")
-	}
-}
-
 // TestErlangBTable holds against published values (ITU-T, Teletraffic Engineering
 // Handbook, table of Erlang's B formula).
 func TestErlangBTable(t *testing.T) {

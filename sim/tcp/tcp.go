@@ -303,9 +303,6 @@ func (c *Conn) PeerFinished() bool { return c.peerFin }
 // RTT is the smoothed round-trip time; 0 before it was measured.
 func (c *Conn) RTT() time.Duration { return c.srtt }
 
-// Retransmitted is how many segments were sent again.
-func (c *Conn) Retransmitted() int { return c.retransmitted }
-
 // NextWake is when Timer has something to do.
 func (c *Conn) NextWake() vt.Instant { return min(c.retransmit, c.reorderAt, c.ackAt, c.waitUntil) }
 

@@ -223,7 +223,7 @@ func TestRate(t *testing.T) {
 			least := time.Duration(float64(tt.size+segments*52) * 8 / float64(tt.rate) * 1e9)
 			got := time.Duration(x.done)
 			if got < least || got > least*115/100+6*tt.delay {
-				t.Errorf("%v, %v, queue %v, algorithm %d: %v, want %v and a little; %d sent again", tt.rate, tt.delay, tt.queue, a, got, least, x.server.Retransmitted())
+				t.Errorf("%v, %v, queue %v, algorithm %d: %v, want %v and a little; %d sent again", tt.rate, tt.delay, tt.queue, a, got, least, x.server.retransmitted)
 			}
 		}
 	}
@@ -237,8 +237,8 @@ func TestFastRetransmit(t *testing.T) {
 	x.run(time.Minute)
 	clean := transfer(t, impair.Config{Delay: 50 * time.Millisecond}, NewReno, 100_000)
 	clean.run(time.Minute)
-	if x.server.Retransmitted() != 1 || x.done-clean.done > vt.Instant(250*time.Millisecond) {
-		t.Errorf("%d sent again, done %v later", x.server.Retransmitted(), x.done-clean.done)
+	if x.server.retransmitted != 1 || x.done-clean.done > vt.Instant(250*time.Millisecond) {
+		t.Errorf("%d sent again, done %v later", x.server.retransmitted, x.done-clean.done)
 	}
 }
 
@@ -274,8 +274,8 @@ func TestDetection(t *testing.T) {
 			return x
 		}
 		x, clean := run(tt.lost), run(nil)
-		if later := time.Duration(x.done - clean.done); clean.server.Retransmitted() != 0 || x.server.Retransmitted() != tt.again || x.done == 0 || later > tt.later {
-			t.Errorf("%s: %d sent again, done %v later; want %d, at most %v", tt.name, x.server.Retransmitted(), later, tt.again, tt.later)
+		if later := time.Duration(x.done - clean.done); clean.server.retransmitted != 0 || x.server.retransmitted != tt.again || x.done == 0 || later > tt.later {
+			t.Errorf("%s: %d sent again, done %v later; want %d, at most %v", tt.name, x.server.retransmitted, later, tt.again, tt.later)
 		}
 	}
 }
@@ -286,7 +286,7 @@ func TestReordering(t *testing.T) {
 	x := transfer(t, impair.Config{Delay: 20 * time.Millisecond, Rate: 20_000_000}, Cubic, 2_000_000)
 	x.p.late = func(dir, n int) time.Duration { return time.Duration(dir*(n%20)/19) * 5 * time.Millisecond }
 	x.run(time.Minute)
-	if n := x.server.Retransmitted(); n > 20 || !x.server.rack.reordered {
+	if n := x.server.retransmitted; n > 20 || !x.server.rack.reordered {
 		t.Errorf("%d of 1400 segments sent again, reordering seen: %v", n, x.server.rack.reordered)
 	}
 }
