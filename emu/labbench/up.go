@@ -113,7 +113,7 @@ func (b *Bench) labRows(ctx context.Context) ([]figure.Row, error) {
 
 // leastRow is what the kernel takes for a namespace with nothing in it: the grace
 // periods of its clean-up, of which every lab that goes waits for one round at least,
-// however it ends.
+// however it ends: it is the floor of lab.killed100_ms, too.
 func (b *Bench) leastRow(ctx context.Context) (figure.Row, error) {
 	empty, err := compete(ctx, 1, b.Rounds, []kind{ownStar})
 	if err != nil {
