@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/homeward-lab/homeward/reports/lateness"
 	"github.com/homeward-lab/homeward/reports/picture"
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -152,23 +153,29 @@ type timing struct {
 	Variant, Engine, Traffic string
 	OK, Total                int64
 	RTT, Time                [4]int64 // p50, p90, p99, max
+	Late                     [2]int64 // p50 and max of what of round trips can be the lab's own lateness
 	Down                     int64    // bytes
 }
 
 func timings(recs []*record.Records, traffic []string) []timing {
 	var all []timing
+	late := make([]*lateness.Run, len(recs))
+	for i, rec := range recs {
+		late[i] = lateness.Of(rec)
+	}
 	for _, name := range traffic {
-		for _, rec := range recs {
+		for i, rec := range recs {
 			flows := picture.OfTraffic(rec.Flows, name)
 			if len(flows) == 0 {
 				continue
 			}
 			t := timing{Variant: rec.Run.Variant, Engine: rec.Run.Engine, Traffic: name, Total: int64(len(flows))}
-			var rtt, took []int64
+			var rtt, took, waited []int64
 			for _, f := range flows {
 				t.Down += f.BytesDown
 				if f.RTTNs > 0 {
 					rtt = append(rtt, f.RTTNs)
+					waited = append(waited, int64(late[i].Met(&f).InAll))
 				}
 				if f.Result == record.OK {
 					t.OK++
@@ -176,6 +183,8 @@ func timings(recs []*record.Records, traffic []string) []timing {
 				}
 			}
 			t.RTT, t.Time = quantiles(rtt), quantiles(took)
+			q := quantiles(waited)
+			t.Late = [2]int64{q[0], q[3]}
 			all = append(all, t)
 		}
 	}

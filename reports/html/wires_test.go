@@ -39,3 +39,22 @@ func TestImpaired(t *testing.T) {
 		}
 	}
 }
+
+// TestLate: beside round trips stands how much of them was the lab's own lateness.
+func TestLate(t *testing.T) {
+	rec := &record.Records{Run: record.Run{Scenario: "s", Variant: "base", Traffic: []string{"ask"}}}
+	for n := range 3 {
+		rec.Flows = append(rec.Flows, record.Flow{Traffic: "ask", N: n + 1, Client: "a", Server: "web", Result: record.OK, StartNs: int64(n) * 1e9, RTTNs: 43e6, EndNs: int64(n)*1e9 + 50e6})
+	}
+	rec.Run.Metrics.Late = map[string]*record.Late{"lhr.1": {LeastNs: 1, Moments: []record.LateMoment{{AtNs: 1.02e9, ForNs: 1.5e6}, {AtNs: 2.02e9, ForNs: 3.25e6}}}}
+	got := timings([]*record.Records{rec}, []string{"ask"})
+	if len(got) != 1 || got[0].Late != [2]int64{1.5e6, 3.25e6} {
+		t.Fatalf("got %+v, want late by 1.5 and 3.25 ms", got)
+	}
+	text := page1(t, &record.Results{Runs: []*record.Records{rec}})
+	for _, want := range []string{"Lab late", ">1.50<", ">3.25<"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
