@@ -32,12 +32,13 @@ func Compile(spec EnvSpec, inputs []Input) ([]*Check, []*CompileError) {
 	errs := checkSpec(spec)
 	var checks []*Check
 	seen := map[string]bool{}
+	words := vocabularies(spec)
 	for _, in := range inputs {
 		if seen[in.ID] {
 			errs = append(errs, &CompileError{ID: in.ID, Msg: "a second check has this id"})
 		}
 		seen[in.ID] = true
-		c, bad := compile(spec, in)
+		c, bad := compile(spec, in, words(in.Vs != ""))
 		errs = append(errs, bad...)
 		if len(bad) == 0 {
 			checks = append(checks, c)
@@ -60,7 +61,7 @@ func checkSpec(spec EnvSpec) []*CompileError {
 	return errs
 }
 
-func compile(spec EnvSpec, in Input) (*Check, []*CompileError) {
+func compile(spec EnvSpec, in Input, words *vocabulary) (*Check, []*CompileError) {
 	var errs []*CompileError
 	switch in.Kind {
 	case Expect, Always, Never, Eventually:
@@ -73,7 +74,7 @@ func compile(spec EnvSpec, in Input) (*Check, []*CompileError) {
 	if in.Vs != "" && in.overTime() {
 		errs = append(errs, &CompileError{ID: in.ID, Msg: "vs compares whole runs, and this check is judged over the time line", Hint: "use expect without after"})
 	}
-	r := &resolver{in: in, schema: newSchema(spec, in.Vs != "")}
+	r := &resolver{in: in, schema: words.schema}
 	tree, err := parser.Parse(in.Expr)
 	if err != nil {
 		return nil, append(errs, in.fault(err))
@@ -86,7 +87,7 @@ func compile(spec EnvSpec, in Input) (*Check, []*CompileError) {
 		return nil, append(errs, r.errs...)
 	}
 	// Types are checked on the expression as it stands; what runs is the patched one.
-	if _, err := expr.Compile(in.Expr, expr.Env(r.schema.types("")), expr.AsBool()); err != nil {
+	if _, err := expr.Compile(in.Expr, expr.Env(words.types), expr.AsBool()); err != nil {
 		return nil, append(errs, in.fault(err))
 	}
 	program, err := expr.Compile(in.Expr, expr.Env(signatures()), expr.AsBool(), expr.Patch(&patcher{r.schema}))
@@ -110,23 +111,43 @@ func signatures() types.Map {
 	}
 }
 
-// types is the schema as nested objects.
-func (s schema) types(prefix string) types.Map {
-	m := types.Map{}
-	for _, word := range s.below(prefix) {
-		full := strings.TrimPrefix(prefix+"."+word, ".")
-		switch s[full].typ {
-		case integer:
-			m[word] = types.Int
-		case number:
-			m[word] = types.Float64
-		case boolean:
-			m[word] = types.Bool
-		default:
-			m[word] = s.types(full)
+// vocabulary is what expressions may say: measures, and the same as nested objects.
+type vocabulary struct {
+	schema schema
+	types  types.Map
+}
+
+// vocabularies returns that of a scenario, made once each: with vs, of another variant
+// too.
+func vocabularies(spec EnvSpec) func(vs bool) *vocabulary {
+	known := map[bool]*vocabulary{}
+	return func(vs bool) *vocabulary {
+		if known[vs] == nil {
+			s := newSchema(spec, vs)
+			known[vs] = &vocabulary{s, s.types()}
+		}
+		return known[vs]
+	}
+}
+
+// types is the schema as nested objects. What is a measure is none.
+func (s schema) types() types.Map {
+	of := map[typ]types.Type{integer: types.Int, number: types.Float64, boolean: types.Bool}
+	all := types.Map{}
+	for full, d := range s {
+		in := all
+		word, rest, more := strings.Cut(full, ".")
+		for ; more && in != nil; word, rest, more = strings.Cut(rest, ".") {
+			if in[word] == nil {
+				in[word] = types.Map{}
+			}
+			in, _ = in[word].(types.Map)
+		}
+		if in != nil {
+			in[word] = of[d.typ]
 		}
 	}
-	return m
+	return all
 }
 
 // fault turns a library error into ours.
@@ -231,6 +252,19 @@ func (r *resolver) measure(n ast.Node) {
 		r.fail(n, fmt.Sprintf("%s is not the name of a measure", n), "want a dotted name such as same.ok")
 		return
 	}
+	whole := ""
+	for _, p := range parts {
+		whole = strings.TrimPrefix(whole+"."+p.word, ".")
+	}
+	if _, known := r.schema[whole]; known {
+		r.use(n, whole)
+		return
+	}
+	r.unmeasured(parts)
+}
+
+// unmeasured says what is wrong with a name that is no measure's.
+func (r *resolver) unmeasured(parts []part) {
 	prefix := ""
 	for i, p := range parts {
 		known := r.schema.below(prefix)
@@ -241,9 +275,6 @@ func (r *resolver) measure(n ast.Node) {
 		prefix = strings.TrimPrefix(prefix+"."+p.word, ".")
 		_, leaf := r.schema[prefix]
 		switch last := i == len(parts)-1; {
-		case leaf && last:
-			r.use(n, prefix)
-			return
 		case leaf:
 			next := parts[i+1]
 			r.fail(next.node, fmt.Sprintf("%s is a value and has no %q", prefix, next.word), "")

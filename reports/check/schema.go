@@ -153,8 +153,9 @@ func newSchema(spec EnvSpec, vs bool) schema {
 	for _, kind := range Kinds() {
 		s["config."+kind] = def{typ: integer, grows: true, about: kind + " that somebody has to write"}
 	}
+	measures := spec.trafficMeasures()
 	for _, id := range append([]string{"all"}, spec.Traffic...) {
-		for name, d := range spec.trafficMeasures() {
+		for name, d := range measures {
 			if d.of != "" {
 				d.of = id + "." + d.of
 			}
