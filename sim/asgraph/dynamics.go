@@ -65,8 +65,9 @@ const (
 	direct int32 = -2
 )
 
-// speaker is an AS: its route, what that was, and where its sessions are. It fills
-// a line of the processor's cache.
+// speaker is an AS: its route, what became of it since the last Reset, and where its
+// sessions are. It fills a line of the processor's cache: whoever hears something reads
+// it all.
 type speaker struct {
 	by    int32 // the session that told the route; direct if an announcement did, none
 	path  int32 // as it tells others: itself first

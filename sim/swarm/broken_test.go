@@ -22,8 +22,7 @@ type broken struct {
 	timer       time.Duration
 	trusts      bool
 	forgets     bool
-	// ecn changes what packets say of congestion: those that come in, and those that go
-	// out.
+	// ecn changes what packets say of congestion that come in, or go out.
 	ecn func(in bool, packet []byte)
 }
 
@@ -104,14 +103,14 @@ func unmarked(in bool, packet []byte) {
 	}
 }
 
-// capable has packets be marked whose ends understand no mark.
+// capable says of packets whose ends understand no mark that they do.
 func capable(in bool, packet []byte) {
 	if !in && pkt.HasHeader(packet) && pkt.ECNOf(packet) == pkt.NotECT {
 		pkt.SetECN(packet, pkt.ECT0)
 	}
 }
 
-// congested marks all that could be marked and all else.
+// congested marks everything.
 func congested(in bool, packet []byte) {
 	if !in && pkt.HasHeader(packet) {
 		pkt.SetECN(packet, pkt.CE)

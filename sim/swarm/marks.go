@@ -77,7 +77,7 @@ func congestion(head []byte) (says pkt.ECN, honest bool, tcp []byte) {
 		}
 		switch {
 		case proto == pkt.ProtoTCP && len(payload) >= pkt.TCPHeader:
-			return says, honest, payload[:min(int(payload[12]>>4)*4, len(payload))]
+			return says, honest, payload[:min(max(int(payload[12]>>4)*4, pkt.TCPHeader), len(payload))]
 		case proto == pkt.ProtoGRE:
 			gre, reason := tunnel.ParseGRE(payload, false)
 			if reason != drop.None {
@@ -109,6 +109,7 @@ func datagramOf(udp []byte) []byte {
 	return nil
 }
 
+// nameOf names a segment of a flow, given its whole header.
 func nameOf(mark uint32, tcp []byte) segment {
 	h := fnv.New64a()
 	h.Write(binary.BigEndian.AppendUint32(nil, mark))
