@@ -29,14 +29,19 @@ type schedule struct {
 	told    [2]int // nodes and links that are done
 }
 
-// raise makes all nodes and links.
-func (b *builder) raise(ctx context.Context, tell Progress) error {
+func newSchedule(b *builder, tell Progress) *schedule {
 	s := &schedule{b: b, tell: tell, made: make([]bool, len(b.places))}
 	s.changed.L = &s.mu
 	for i := range len(b.links) + len(b.tunnels) {
 		s.links = append(s.links, i)
 	}
 	slices.SortStableFunc(s.links, func(i, j int) int { return cmp.Compare(s.needs(i), s.needs(j)) })
+	return s
+}
+
+// raise makes all nodes and links.
+func (b *builder) raise(ctx context.Context, tell Progress) error {
+	s := newSchedule(b, tell)
 	total := len(b.places) + len(s.links)
 	return Each(ctx, total, func(t *netns.Thread, _ int) error { return s.step(t) }, func(int) {})
 }
@@ -57,6 +62,12 @@ func (s *schedule) step(t *netns.Thread) error {
 	case StageLinks:
 		err = s.b.pair(t, i)
 	}
+	s.done(stage, i, err)
+	return err
+}
+
+// done notes what became of what take gave out.
+func (s *schedule) done(stage string, i int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.changed.Broadcast()
@@ -72,7 +83,6 @@ func (s *schedule) step(t *netns.Thread) error {
 		s.told[1]++
 		s.tell(stage, s.told[1], len(s.b.links)+len(s.b.tunnels))
 	}
-	return err
 }
 
 // take says what is to be made next: the stage, and which of it. It is none where

@@ -300,11 +300,11 @@ func (b *builder) pair(t *netns.Thread, i int) error {
 	w := b.of(i)
 	forA, err := w.a.node.ground()
 	if err != nil {
-		return fmt.Errorf("node %s: %w", w.a.node.plan.ID, err)
+		return w.explain(err)
 	}
 	forB, err := w.b.node.ground()
 	if err != nil {
-		return fmt.Errorf("node %s: %w", w.b.node.plan.ID, err)
+		return w.explain(err)
 	}
 	w.a.up = w.a.plain()
 	err = w.a.dress(t, w.b.end, append(forA, veth(w.a.end, w.b.end, w.b.node.space.Fd()))...)
