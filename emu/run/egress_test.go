@@ -76,6 +76,32 @@ func TestLiveEG10(t *testing.T) {
 	}
 }
 
+// TestLiveEG8: of two addresses at equal distance each has about half of the users, and
+// each user has always the same.
+func TestLiveEG8(t *testing.T) {
+	lab := strings.NewReplacer(
+		"{ipv4: 192.0.2.33, datacenter: nrt}", "{ipv4: 192.0.2.33, datacenter: nrt}, {ipv4: 192.0.2.34, datacenter: nrt}",
+		"{id: ada, near: kix}", "{id: ada, near: kix, count: 16}",
+	).Replace(egressLab)
+	p := compile(t, lab+`traffic:
+  - {id: ask, from: ada.*, to: grey, tcp: 443, flows: 4, connect: 5s, timeout: 20s}
+`)
+	has, users := map[string]string{}, map[string]int{}
+	for _, f := range want(t, live(t, p, run.Options{}), "ask", record.OK) {
+		switch was := has[f.Client]; was {
+		case "":
+			has[f.Client] = f.EgressIP
+			users[f.EgressIP]++
+		case f.EgressIP:
+		default:
+			t.Errorf("%s left as %s, and then as %s", f.Client, was, f.EgressIP)
+		}
+	}
+	if a, b := users["192.0.2.33"], users["192.0.2.34"]; a+b != 16 || min(a, b) < 2 { // 3 standard deviations
+		t.Errorf("%v users by address, want 16 of the account's two, and about half each", users)
+	}
+}
+
 // TestLiveEG7: a server refuses what is beyond its slice of an account's address
 // toward one destination, and still serves another.
 func TestLiveEG7(t *testing.T) {
