@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -102,4 +103,26 @@ func (r *runner) lateInside() {
 		told := l.Told()
 		r.lateNode(node, &told)
 	}
+}
+
+// lateFeature says which parts of a lab whose times count told of their lateness: what
+// no part tells excuses nothing.
+func (r *runner) lateFeature() {
+	if !r.timed {
+		return
+	}
+	servers, links, asked := 0, 0, 0
+	for _, s := range r.plan.Servers {
+		if r.manifest.Metrics.Late[s.Node] != nil {
+			servers++
+		}
+	}
+	for i := range r.manifest.Metrics.Wires {
+		if w := &r.manifest.Metrics.Wires[i]; w.Asked.N > 0 {
+			if asked++; w.Late != nil {
+				links++
+			}
+		}
+	}
+	r.manifest.Features["lateness"] = fmt.Sprintf("told by %d of %d servers, %d of %d directions of links", servers, len(r.plan.Servers), links, asked)
 }

@@ -56,6 +56,9 @@ func TestLiveLate(t *testing.T) {
 			if err := errors.Join(err, collected, r.down()); err != nil {
 				t.Fatal(err)
 			}
+			if got, want := r.manifest.Features["lateness"], "told by 1 of 1 servers, 4 of 4 directions of links"; got != want {
+				t.Errorf("lateness is %s, want %s", got, want)
+			}
 			all := lateness.Of(&record.Records{Run: r.manifest})
 			for i := range flows {
 				f := &flows[i]

@@ -190,6 +190,7 @@ func (r *runner) measure() (err error) {
 	if err == nil {
 		r.manifest.Metrics.Backbone, err = r.backbone()
 	}
+	r.lateFeature()
 	for _, w := range r.manifest.Metrics.Wires {
 		if w.Saturated != "" {
 			r.event(record.Event{Kind: "saturated", Node: w.From, Peer: w.To, Text: fmt.Sprintf("%s to %s is not the wire that was asked for: %s", w.From, w.To, w.Saturated)})
