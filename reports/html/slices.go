@@ -18,10 +18,12 @@ type mark struct {
 	Site     string
 	SiteMost int
 	// Refused counts sessions that got no port toward the destination, whichever
-	// server was asked; FirstNs is when the first of them asked, Cause why.
+	// server was asked; FirstNs is when the first of them asked, Cause why, Bound
+	// what was full, if sessions that were open say so (SEMANTICS EG-7).
 	Refused int
 	FirstNs int64
 	Cause   string
+	Bound   string
 }
 
 // Share is Most of a slice, in percent (SEMANTICS 5.1: 2048 ports).
@@ -29,6 +31,8 @@ func (m mark) Share() float64 { return 100 * float64(m.Most) / slicePorts }
 
 const (
 	slicePorts = 2048
+	// together is how many flows an account's address has toward one destination.
+	together = 40_000
 	// marksShown are the fullest of each run.
 	marksShown = 12
 	// telling is from which share of a slice on its fullness says anything.
@@ -85,11 +89,17 @@ func marksOf(rec *record.Records) []mark {
 	}
 	slices.SortStableFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.by, b.by)) })
 	total, bySite := map[mark]*tally{}, map[mark]map[string]*tally{}
+	addresses := map[mark]*tally{} // of all servers
 	for _, c := range changes {
 		k := mark{Server: c.s.EgressServer, Address: c.s.EgressIP, Destination: destination(c.s)}
 		if total[k] == nil {
 			total[k], bySite[k] = &tally{}, map[string]*tally{}
 		}
+		whole := mark{Address: k.Address, Destination: k.Destination}
+		if addresses[whole] == nil {
+			addresses[whole] = &tally{}
+		}
+		addresses[whole].change(c.by, c.at)
 		site := cmp.Or(sites[c.s.OnRamp], c.s.OnRamp)
 		if bySite[k][site] == nil {
 			bySite[k][site] = &tally{}
@@ -106,7 +116,7 @@ func marksOf(rec *record.Records) []mark {
 				m.Site, m.SiteMost = site, own.most
 			}
 		}
-		m.refusals(refused[m.Destination])
+		m.refusals(refused[m.Destination], addresses[mark{Address: m.Address, Destination: m.Destination}].most)
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b mark) int {
@@ -150,12 +160,20 @@ func sitesOf(rec *record.Records) map[string]string {
 	return sites
 }
 
-// refusals counts the sessions that got no port toward the destination.
-func (m *mark) refusals(refused []*record.Session) {
+// refusals counts the sessions that got no port toward the destination, to which the
+// address had so many at most.
+func (m *mark) refusals(refused []*record.Session, most int) {
 	for _, s := range refused {
 		if m.Refused == 0 || s.StartNs < m.FirstNs {
 			m.FirstNs, m.Cause = s.StartNs, s.ConnectionCloseReason
 		}
 		m.Refused++
+	}
+	switch {
+	case m.Refused == 0:
+	case m.Most >= slicePorts:
+		m.Bound = "the slice was full"
+	case most >= together:
+		m.Bound = fmt.Sprintf("the address had %d", together)
 	}
 }

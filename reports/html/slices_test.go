@@ -40,6 +40,19 @@ func TestMarks(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || !telling {
 		t.Errorf("telling %v, (-want +got):\n%s", telling, diff)
 	}
+	for _, tt := range []struct {
+		most, all int
+		want      string
+	}{{2048, 2048, "the slice was full"}, {1290, 40_000, "the address had 40000"}, {1290, 39_999, ""}} {
+		m := mark{Most: tt.most}
+		if m.refusals([]*record.Session{&first}, tt.all); m.Bound != tt.want {
+			t.Errorf("%d of a slice and %d of the address: %q, want %q", tt.most, tt.all, m.Bound, tt.want)
+		}
+		m = mark{Most: tt.most}
+		if m.refusals(nil, tt.all); m.Bound != "" {
+			t.Errorf("nobody was refused, and %q", m.Bound)
+		}
+	}
 	rec.Run.Metrics = record.Metrics{PortsSeen: 70, PortOutsideSlice: 1}
 	if diff := cmp.Diff([]ports{{"base", 70, 1}}, portsOf([]*record.Records{rec, {}})); diff != "" {
 		t.Errorf("ports (-want +got):\n%s", diff)
