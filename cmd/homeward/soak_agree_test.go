@@ -34,7 +34,7 @@ const (
 	agreeLogEnv = "HOMEWARD_SOAK_LOG"
 )
 
-const agreeTries = 4
+const agreeTries = 6
 
 // agreeInBrief are the scenarios whose base TestSoakAgreement's short form runs on
 // every engine.

@@ -17,10 +17,10 @@ import (
 // took for its work, which no plan says; such traffic is named and not compared.
 func (r *Result) times(a, b *record.Records, chance Chance) {
 	asked := timed(a, b)
-	first, order := samples(a, b, &asked)
+	first, order := samples(a, b, &asked, &[2]*lateness.Run{lateness.Of(a), lateness.Of(b)})
 	all := []map[string]*sample{first}
 	for _, c := range slices.Concat(chance.Moments, chance.Slower) {
-		more, _ := samples(c, b, &asked)
+		more, _ := samples(c, b, &asked, nil)
 		all = append(all, more)
 	}
 	whole := [2]string{busy(a), busy(b)}
@@ -112,14 +112,13 @@ func (s *sample) belated(side int, first *span) string {
 }
 
 // samples are the times of what can be compared, by traffic, and the order of the
-// traffics.
-func samples(a, b *record.Records, asked *places) (all map[string]*sample, order []string) {
+// traffics; late is what both runs know of their lateness, nil where nobody asks for it.
+func samples(a, b *record.Records, asked *places, late *[2]*lateness.Run) (all map[string]*sample, order []string) {
 	other := make(map[string]*record.Flow, len(b.Flows))
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
 	all = make(map[string]*sample)
-	late := [2]*lateness.Run{lateness.Of(a), lateness.Of(b)}
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]
@@ -140,6 +139,9 @@ func samples(a, b *record.Records, asked *places) (all map[string]*sample, order
 			s.rtt[side] = append(s.rtt[side], time.Duration(f.RTTNs))
 			s.took[side] = append(s.took[side], time.Duration(f.EndNs-f.StartNs))
 			s.late[side] = append(s.late[side], time.Duration(f.LateNs))
+			if late == nil {
+				continue
+			}
 			m := late[side].Met(f)
 			s.free[side] = append(s.free[side], time.Duration(f.RTTNs)-m.InAll)
 			if m.InAll >= s.worst[side].InAll {
