@@ -10,11 +10,11 @@ import (
 )
 
 // Another lab's traffic begins when, for spareWindow, all of the machine's processors
-// together were used for spareShare of their time or less. Of more at once each would be
-// late.
+// together were used for spareShare of their time or less: nothing else goes on meanwhile
+// than the traffic of the labs before it. Of more at once each would be late.
 const (
 	spareWindow = 400 * time.Millisecond
-	spareShare  = 0.4
+	spareShare  = 0.5
 )
 
 // awaitSpare returns when a machine, of whose processors used says how much is used, has
