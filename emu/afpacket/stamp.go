@@ -16,7 +16,8 @@ type stampMessage struct {
 }
 
 // Stamp has the kernel tell when frames came, of each batch of the first, which has
-// waited longest. The others cost nothing.
+// waited longest. The others cost nothing. The kernel begins to stamp a little after it
+// was asked to: of frames until then it tells that they did not wait.
 func (r *Receiver) Stamp() error {
 	for _, s := range r.sockets {
 		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
