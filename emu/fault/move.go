@@ -33,7 +33,8 @@ func (e *Engine) move(ctx context.Context, h *Handle) {
 				return
 			}
 			var err error
-			if held, err = e.step(h, s, held); err != nil {
+			more := i+1 < len(h.Fault.Moves) && h.Fault.Moves[i+1].At == s.At
+			if held, err = e.step(h, s, held, !more); err != nil {
 				e.fail(fmt.Errorf("fault %s: %w", h.Fault.ID, err))
 				return
 			}
@@ -43,8 +44,8 @@ func (e *Engine) move(ctx context.Context, h *Handle) {
 }
 
 // step lets the servers of one datacenter learn a step. It returns the flows that
-// go on where the address was.
-func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held) ([]hub.Held, error) {
+// go on where the address was. Edges route by it with the last of the steps of a moment.
+func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held, last bool) ([]hub.Held, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -61,7 +62,9 @@ func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held) ([]hub.Held,
 		s.Apply(c, told)
 	})
 	e.learned = append(e.learned, *s)
-	err = errors.Join(err, e.reroute())
+	if last {
+		err = errors.Join(err, e.follow(h.Fault.To))
+	}
 	e.tell(&h.Fault, "step", s.Text(&h.Fault))
 	if !s.Hands {
 		return held, err
@@ -76,4 +79,18 @@ func (e *Engine) step(h *Handle, s *plan.MoveStep, held []hub.Held) ([]hub.Held,
 		held = append(held, hub.Occupies(x.Config.Self, slices.Values(sessions), s.Entry.Addr)...)
 	}
 	return held, err
+}
+
+// follow has edges route by what their datacenters have learned, that of the datacenter
+// which gets an address first: while it still sent to where the address was, and that
+// already here, each would send the other its replies.
+func (e *Engine) follow(to string) error {
+	for i := range e.plan.Nodes {
+		if n := &e.plan.Nodes[i]; n.Kind == plan.KindEdge && n.Datacenter == to {
+			if err := e.apply(n, e.wanted(n)); err != nil {
+				return fmt.Errorf("routes of %s: %w", n.ID, err)
+			}
+		}
+	}
+	return e.reroute()
 }
