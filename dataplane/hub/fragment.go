@@ -52,6 +52,9 @@ func (h *Hub) join(now vt.Instant, w *work, out *Out) bool {
 	out.arena = append(out.arena, whole...) // the next fragment overwrites it
 	w.data, w.joined = out.made(start), true
 	h.receiveInner(w)
+	if w.meta.Version == 6 {
+		w.meta.FragID = key.ID // which an IPv4 header keeps by itself: where it is cut again, whoever puts it together must not mix it with another
+	}
 	return true
 }
 

@@ -293,11 +293,11 @@ func TestRefused6(t *testing.T) {
 	}
 }
 
-// fragments cuts an IPv6 packet as its sender would.
-func fragments(packet []byte, mtu int) (all [][]byte) {
+// fragments cuts an IPv6 packet as its sender would, which calls it id.
+func fragments(packet []byte, mtu int, id uint32) (all [][]byte) {
 	var m pkt.Meta
 	m.Parse(packet)
-	m.FragID = 77
+	m.FragID = id
 	for from, more := 0, true; more; more = from != 0 {
 		var part []byte
 		part, from = m.AppendFragment(nil, packet, mtu, from)
@@ -308,7 +308,9 @@ func fragments(packet []byte, mtu int) (all [][]byte) {
 
 // TestFragments6: a datagram in fragments is translated as a whole in both
 // directions and goes on in fragments that fit; coming back, they need no
-// forwarding hop either. RFC 8200 section 4.5, SEMANTICS SU-8.
+// forwarding hop either. Coming back they have the identification that the origin gave
+// them: replies of one origin to equal addresses may meet where they are put together.
+// RFC 8200 section 4.5, SEMANTICS SU-8.
 func TestFragments6(t *testing.T) {
 	n := hubtest.New(t, hubtest.Options{ARR: hubtest.All, Datacenters: 2, Servers: 3})
 	for i := range 20 {
@@ -327,7 +329,7 @@ func TestFragments6(t *testing.T) {
 			return whole
 		}
 		var out []hubtest.Arrival
-		for _, part := range fragments(p.UDP(), 1400) {
+		for _, part := range fragments(p.UDP(), 1400, 77) {
 			out = append(out, n.FromSite(1, part)...)
 		}
 		whole := join(toInternet(out), 1500)
@@ -341,10 +343,14 @@ func TestFragments6(t *testing.T) {
 			t.Fatalf("flow %d left as %x", i, whole[:8])
 		}
 		var back []hubtest.Arrival
-		for _, part := range fragments(hubtest.IP{Src: p.Dst, Dst: left.Src, Payload: p.Payload}.UDP(), 1500) {
+		id := 0xabcd0000 + uint32(i)
+		for _, part := range fragments(hubtest.IP{Src: p.Dst, Dst: left.Src, Payload: p.Payload}.UDP(), 1500, id) {
 			back = append(back, n.Send(part)...)
 		}
 		for _, a := range back {
+			if m.Parse(a.Packet); m.FragID != id {
+				t.Errorf("flow %d: a fragment came back as %#x, want %#x", i, m.FragID, id)
+			}
 			if a.Site != 1 || a.Hops != 1 || a.Server != out[0].Server {
 				t.Fatalf("flow %d: a fragment came back to site %d by server %d in %d hops", i, a.Site, a.Server, a.Hops)
 			}
