@@ -37,6 +37,15 @@ alone() {
 	[ "$f" != 0 ] || ok=0
 }
 
+# said LOG: what each failed test of it has said, subtests too, which may be far above.
+said() {
+	awk '/^=== / {test = $3; next}
+		/^ *--- FAIL/ {failed[++n] = $3}
+		/^ *--- |^FAIL|^ok/ {next}
+		{text[test] = text[test] $0 "\n"}
+		END {for (i = 1; i <= n; i++) printf "%s said\n%s", failed[i], text[failed[i]]}' "$1"
+}
+
 # tier NAME ARGS...: go test with ARGS; counts top-level tests.
 tier() {
 	name=$1
@@ -52,7 +61,8 @@ tier() {
 		grep -B1 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
 	fi
 	if [ "$ok" != 0 ] || [ "$f" != 0 ]; then
-		grep -E -B40 '^ *--- FAIL|^(FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== (RUN|PAUSE|CONT)|--- PASS|ok )' | tail -n 300
+		grep -E -A20 '^ *--- FAIL|^(FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== |--- PASS|ok )' | tail -n 200
+		said "$log" | tail -n 200
 		[ -z "$live" ] || [ "$f" = 0 ] || alone
 		[ "$ok" = 0 ] || [ "$f" != 0 ] || f=1
 	fi
