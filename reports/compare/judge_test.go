@@ -222,3 +222,64 @@ func TestDelayed(t *testing.T) {
 		}
 	}
 }
+
+// TestHindered: a transfer that takes too long proves nothing where a part on its way
+// came so late to a packet of it that a round trip would have been too long, by the lab's
+// own measure: what that costs a transfer has no bound. A lateness that is less, that was
+// before or after, or of who is not on the way, excuses nothing; nor what is too short,
+// nor flows too long that met none.
+func TestHindered(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	for _, tt := range []struct {
+		name string
+		took [3]int64 // of three flows, ms; 1000 in the other run, 100 more are allowed
+		node string
+		late [2]int64 // when the node came late, and by how much, ms
+		want record.Verdict
+	}{
+		{"long, and nobody late", [3]int64{1400, 1400, 1400}, "web", [2]int64{}, record.Fail},
+		{"long, and late", [3]int64{1400, 1400, 1400}, "web", [2]int64{500, 3}, record.Error},
+		{"long by the least that there is, and late", [3]int64{1101, 1101, 1101}, "web", [2]int64{500, 3}, record.Error},
+		{"long, and late by no more than a round trip may be", [3]int64{1400, 1400, 1400}, "web", [2]int64{500, 2}, record.Fail},
+		{"long, and late before", [3]int64{1400, 1400, 1400}, "web", [2]int64{9, 9}, record.Fail},
+		{"long, and late after", [3]int64{1400, 1400, 1400}, "web", [2]int64{9000, 9}, record.Fail},
+		{"long, and another's end late", [3]int64{1400, 1400, 1400}, "shop.2.till", [2]int64{500, 9}, record.Fail},
+		{"short, and late", [3]int64{700, 700, 700}, "web", [2]int64{500, 9}, record.Fail},
+		{"as asked, and late", [3]int64{1050, 1050, 1050}, "web", [2]int64{500, 9}, record.Pass},
+		{"long, and the longest one alone was late", [3]int64{1400, 1400, 2000}, "web", [2]int64{1900, 9}, record.Fail},
+		{"long, and two of them were late", [3]int64{1200, 1400, 1400}, "web", [2]int64{1300, 9}, record.Error},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		for _, r := range []*record.Records{sim, lab} {
+			r.Flows = r.Flows[:1]
+			r.Flows[0].StartNs, r.Flows[0].RTTNs = 10*ms, 40*ms
+			r.Run.Topology.Nodes = append(r.Run.Topology.Nodes, record.TopologyNode{ID: "shop.2.till", Kind: "host", Site: "shop.2"})
+			for n := 1; n < len(tt.took); n++ {
+				r.Flows = append(r.Flows, r.Flows[0])
+			}
+		}
+		for i, took := range tt.took {
+			sim.Flows[i].N, lab.Flows[i].N = i+1, i+1
+			sim.Flows[i].EndNs, lab.Flows[i].EndNs = 1010*ms, (10+took)*ms
+		}
+		if tt.late[1] > 0 {
+			lab.Run.Metrics.Late = map[string]*record.Late{tt.node: {LeastNs: 1, Moments: []record.LateMoment{{AtNs: tt.late[0] * ms, ForNs: tt.late[1] * ms}}}}
+		}
+		for _, turned := range []bool{false, true} {
+			a, b := sim, lab
+			if turned {
+				a, b = lab, sim
+			}
+			r, err := compare.Runs(a, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != tt.want {
+				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+			}
+			if said := "web came"; tt.want == record.Error && !strings.Contains(r.Unjudged[0].Why, said) {
+				t.Errorf("%s: %q, want %q", tt.name, r.Unjudged[0].Why, said)
+			}
+		}
+	}
+}

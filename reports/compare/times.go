@@ -50,7 +50,8 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 		}
 		trips := [2]string{cmp.Or(whole[0], s.delayed(0, &rtt), s.belated(0, &rtt)), cmp.Or(whole[1], s.delayed(1, &rtt), s.belated(1, &rtt))}
 		r.within(traffic, whatRTT, rtt, median(s.rtt[1]), RTTShare, trips)
-		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, whole)
+		ends := [2]string{cmp.Or(whole[0], s.hindered(0, &took)), cmp.Or(whole[1], s.hindered(1, &took))}
+		r.within(traffic, whatCompletion, took, median(s.took[1]), TimeShare, ends)
 	}
 }
 
@@ -59,11 +60,13 @@ const whatRTT, whatCompletion = "rtt", "completion"
 
 // sample is the times of a traffic's flows in two runs, and how late the flows began;
 // free are the round trips less the lateness that they can have met, worst is the flow
-// that met most; untimed is of how many flows times say nothing.
+// that met most; prompt is how long those took that met next to none while they lasted,
+// hindrance what the others met, the one that met most; untimed is of how many flows
+// times say nothing.
 type sample struct {
-	rtt, took, late, free [2][]time.Duration
-	worst                 [2]met
-	untimed               int
+	rtt, took, late, free, prompt [2][]time.Duration
+	worst, hindrance              [2]met
+	untimed                       int
 }
 
 // why says of how many of the flows times are not compared, and why.
@@ -93,6 +96,32 @@ func (s *sample) delayed(side int, first *span) string {
 		return ""
 	}
 	return fmt.Sprintf("too long by no more than its lab came late by its own measure: of %s, %v", s.worst[side].flow, s.worst[side].Met)
+}
+
+// hindered says that one run's transfers are too long, but not those that met no
+// lateness, by the lab's own measure, by which a round trip would be too long. What a
+// transfer loses by that has no bound: segments that come together after a wait are
+// marked or dropped where they would not have been, and a wait ends slow start (HyStart,
+// RFC 9406). In virtual time too: of marked_path's transfers, whose servers stand still
+// for a millisecond once as they begin, one of forty takes a tenth longer, and the
+// longest a sixth. Empty if not.
+func (s *sample) hindered(side int, first *span) string {
+	mine := median(s.took[1])
+	other := first.nearest(mine)
+	if side == 0 {
+		mine, other = other, mine
+	}
+	if mine < other || s.hindrance[side].Part == "" {
+		return ""
+	}
+	spared := slices.Clone(s.prompt[side])
+	for range len(s.took[side]) - len(spared) {
+		spared = append(spared, other)
+	}
+	if apart(median(spared), other, TimeShare) > 0 {
+		return ""
+	}
+	return fmt.Sprintf("too long where its lab came late by its own measure: of %s, %v", s.hindrance[side].flow, s.hindrance[side].Met)
 }
 
 // belated says that one run's round trips are too long by no more than its flows were
@@ -147,9 +176,22 @@ func samples(a, b *record.Records, asked *places, late *[2]*lateness.Run) (all m
 			if m.InAll >= s.worst[side].InAll {
 				s.worst[side] = met{key(f), m}
 			}
+			s.follow(side, f, met{key(f), late[side].Throughout(f)})
 		}
 	}
 	return all, order
+}
+
+// follow notes how long a flow took that met m while it lasted.
+func (s *sample) follow(side int, f *record.Flow, m met) {
+	trip := time.Duration(f.RTTNs)
+	if apart(trip+m.For, trip, RTTShare) <= 0 {
+		s.prompt[side] = append(s.prompt[side], time.Duration(f.EndNs-f.StartNs))
+		return
+	}
+	if m.For >= s.hindrance[side].For {
+		s.hindrance[side] = m
+	}
 }
 
 // span is the range of what was added to it.

@@ -1,7 +1,8 @@
 // Package lateness says how much longer a flow's round trip may have taken because
-// parts of its lab came late to its packets, by what they measured of themselves.
+// parts of its lab came late to its packets, by what they measured of themselves, and
+// how late any came while the flow lasted.
 //
-// It is an upper bound, and as tight as the records allow. A packet is at one place at
+// The first is an upper bound, and as tight as the records allow. A packet is at one place at
 // a time, so that it cannot have waited for longer than somebody was late; and it
 // crosses each part a known number of times, so that of a part that was late all the
 // time, each time a little, no more counts than that. Its law: what no part measured is
@@ -101,8 +102,16 @@ type span struct{ from, to int64 }
 // client has found its server. One without a round trip met nothing.
 func (r *Run) Met(f *record.Flow) Met {
 	from := f.StartNs + f.FoundNs
-	window := span{from, from + f.RTTNs}
-	if f.RTTNs <= 0 {
+	return r.within(f, span{from, from + f.RTTNs})
+}
+
+// Throughout is what a flow met from its start to its end. Of that For alone bounds
+// anything: what any one of its packets met at one place.
+func (r *Run) Throughout(f *record.Flow) Met { return r.within(f, span{f.StartNs, f.EndNs}) }
+
+// within is what a flow met in a piece of its time.
+func (r *Run) within(f *record.Flow, window span) Met {
+	if window.to <= window.from {
 		return Met{}
 	}
 	var met Met

@@ -96,3 +96,16 @@ func TestMetString(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// What a flow met throughout is of all its time, with a round trip or without.
+func TestThroughout(t *testing.T) {
+	r := &record.Records{Run: record.Run{Topology: topology(), Metrics: record.Metrics{Late: map[string]*record.Late{"lhr.1": moments(110, 3, 250, 7, 400, 9)}}}}
+	f := flow()
+	f.RTTNs, f.EndNs = 0, 300*ms
+	if got := Of(r).Throughout(f); got.For != time.Duration(7*ms) || got.At != time.Duration(250*ms) {
+		t.Errorf("met %+v, want the 7ms at 250ms", got)
+	}
+	if got := Of(r).Throughout(&record.Flow{Client: f.Client, Server: f.Server}); got != (Met{}) {
+		t.Errorf("met %+v, want nothing", got)
+	}
+}
