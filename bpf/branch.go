@@ -8,7 +8,8 @@ import (
 	"net/netip"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
 )
@@ -34,13 +35,14 @@ type BranchOptions struct {
 // Branch is the pair of programs of one tunnel.
 type Branch struct {
 	objects branchObjects
-	links   []link.Link
+	netlink *netlink.Handle // into the tunnel's namespace
+	filters []netlink.Filter
 }
 
 // AttachBranch loads the tunnel's programs and attaches them in the calling
 // thread's network namespace: one to the tunnel's peer, one to the WAN. Several
 // tunnels may share a WAN; each program takes what is its own. Close, or the
-// process's death, detaches them.
+// namespace's end, detaches them.
 func AttachBranch(o BranchOptions) (*Branch, error) {
 	b := new(Branch)
 	if err := b.load(o); err != nil {
@@ -106,7 +108,16 @@ func (o *BranchOptions) setKnobs(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-func (b *Branch) attach(o BranchOptions) error {
+// attach hangs the programs into clsact: one filter each, so that tunnels share a WAN.
+//
+// tcx would take them away with the process, but each time that it attaches or
+// detaches a program the kernel waits for all processors, with the lock of all
+// networks held: 10 ms and more, four times a tunnel, during which no link of any
+// lab comes up. A filter waits for nobody, and goes with its namespace.
+func (b *Branch) attach(o BranchOptions) (err error) {
+	if b.netlink, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("open netlink socket: %w", err)
+	}
 	for _, p := range []struct {
 		program *ebpf.Program
 		ifindex int
@@ -114,12 +125,29 @@ func (b *Branch) attach(o BranchOptions) error {
 		{b.objects.FromTunnel, o.WAN},
 		{b.objects.IntoTunnel, o.TunnelPeer},
 	} {
-		l, err := link.AttachTCX(link.TCXOptions{Program: p.program, Interface: p.ifindex, Attach: ebpf.AttachTCXIngress})
-		if err != nil {
+		if err := b.filter(p.program, p.ifindex, uint32(o.TunnelPeer)); err != nil {
 			return fmt.Errorf("attach to interface %d: %w", p.ifindex, err)
 		}
-		b.links = append(b.links, l)
 	}
+	return nil
+}
+
+// filter has a program see what arrives at an interface; id tells it from others there.
+func (b *Branch) filter(program *ebpf.Program, ifindex int, id uint32) error {
+	err := b.netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: ifindex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}})
+	if err != nil && !errors.Is(err, unix.EEXIST) { // of another tunnel's
+		return fmt.Errorf("clsact: %w", err)
+	}
+	f := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: ifindex, Parent: netlink.HANDLE_MIN_INGRESS, Handle: id, Protocol: unix.ETH_P_ALL, Priority: 1},
+		Fd:          program.FD(), Name: program.String(), DirectAction: true,
+	}
+	if err := b.netlink.FilterAdd(f); err != nil {
+		return fmt.Errorf("filter: %w", err)
+	}
+	b.filters = append(b.filters, f)
 	return nil
 }
 
@@ -134,9 +162,15 @@ func (b *Branch) Counters() (Counters, error) { return readCounters(b.objects.Co
 // Close detaches and unloads the programs. It is idempotent.
 func (b *Branch) Close() error {
 	var errs []error
-	for _, l := range b.links {
-		errs = append(errs, l.Close())
+	for _, f := range b.filters {
+		if err := b.netlink.FilterDel(f); !errors.Is(err, unix.ENODEV) { // gone, with the filter
+			errs = append(errs, err)
+		}
 	}
-	b.links = nil
+	b.filters = nil
+	if b.netlink != nil {
+		b.netlink.Close()
+		b.netlink = nil
+	}
 	return errors.Join(append(errs, b.objects.Close())...)
 }

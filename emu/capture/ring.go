@@ -17,7 +17,7 @@ import (
 
 const (
 	// blockTimeout is how long the kernel keeps a block that is not full.
-	blockTimeout = 10 * time.Millisecond
+	blockTimeout = 100 * time.Millisecond
 	// ringMemory is shared by the rings of a capture; each has at least
 	// minBlocks, because the kernel fills one while we read another.
 	ringMemory           = 32 << 20

@@ -171,8 +171,8 @@ type runner struct {
 	onBegin   func(start time.Time) // told when traffic begins; may be nil
 	first     time.Time             // start of the first traffic
 	taps      map[string]*probe.Tap
-	egress    []*probe.Egress
-	chooser   *cpe.Chooser // nil where no router has a choice
+	egress    []*probe.Egress // of each server, empty if nobody watches
+	chooser   *cpe.Chooser    // nil where no router has a choice
 	capture   *capture.Capture
 	programs  []*program
 	carrier   carrier // nil without impaired links
@@ -201,6 +201,11 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	}
 	if o.Dataplane == NFTables {
 		r.plan = withTunnels(p)
+	} else {
+		r.fleet.room(len(p.Servers))
+	}
+	if !o.Unwatched {
+		r.egress = make([]*probe.Egress, len(p.Servers))
 	}
 	delays := map[string]time.Duration{}
 	for _, d := range p.Datacenters {
@@ -313,18 +318,7 @@ func (r *runner) stop() error {
 		errs = append(errs, r.faults.Close())
 	}
 	errs = append(errs, r.quieten())
-	for i, a := range r.fleet.all() {
-		node := r.plan.Servers[i].Node
-		switch r.fleet.condition(i) {
-		case paused:
-			errs = append(errs, a.Resume())
-			fallthrough
-		case running:
-			final, err := a.Stop(ctx)
-			r.count(node, final)
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, r.stopServers(ctx))
 	r.lateInside()
 	errs = append(errs, r.countScripted())
 	for i, t := range r.egress {
@@ -333,6 +327,33 @@ func (r *runner) stop() error {
 	}
 	errs = append(errs, r.faulted...)
 	return errors.Join(append(errs, r.measure())...)
+}
+
+// stopServers ends the servers that are there, at once, and counts what they counted.
+func (r *runner) stopServers(ctx context.Context) error {
+	agents := r.fleet.all()
+	finals, errs := make([]*agent.Final, len(agents)), make([]error, len(agents))
+	var all sync.WaitGroup
+	for i, a := range agents {
+		is := r.fleet.condition(i)
+		if is == stopped || is == killed {
+			continue
+		}
+		all.Go(func() {
+			if is == paused {
+				errs[i] = a.Resume()
+			}
+			final, err := a.Stop(ctx)
+			finals[i], errs[i] = &final, errors.Join(errs[i], err)
+		})
+	}
+	all.Wait()
+	for i, f := range finals {
+		if f != nil {
+			r.count(r.plan.Servers[i].Node, *f)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // slices notes what the tap beside a server saw of its ports (SU-3). A tap that

@@ -89,7 +89,7 @@ func (r *runner) countScripted() error {
 	if r.options.Dataplane != NFTables {
 		return nil
 	}
-	for i := range r.egress { // as many servers as came up
+	for i := range r.egress {
 		node := r.plan.Servers[i].Node
 		text, err := r.within(node, exec.Command("nft", "list", "counter", "ip", "homeward", "null_routed"))
 		if err != nil {

@@ -50,10 +50,15 @@ func (f *fleet) all() []*agent.Agent {
 	return slices.Clone(f.agents)
 }
 
-func (f *fleet) add(a *agent.Agent, c hub.Config) {
+// room makes room for n servers.
+func (f *fleet) room(n int) {
+	f.agents, f.is, f.configs, f.lives = make([]*agent.Agent, n), make([]condition, n), make([]hub.Config, n), make([]uint64, n)
+}
+
+func (f *fleet) add(i int, a *agent.Agent, c hub.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.agents, f.is, f.configs, f.lives = append(f.agents, a), append(f.is, running), append(f.configs, c), append(f.lives, 1)
+	f.agents[i], f.is[i], f.configs[i], f.lives[i] = a, running, c, 1
 }
 
 func (f *fleet) condition(i int) condition {

@@ -52,7 +52,7 @@ func (r *runner) up(ctx context.Context) error {
 		{"uplinks", func() int { return len(r.plan.Uplinks) }, func(i int) error { return r.uplink(ctx, i) }, false},
 		{"speakers", func() int { return spoken }, func(int) error { return r.speak() }, false},
 		{"taps", func() int { return len(r.plan.Nodes) }, r.tap, true},
-		{"servers", func() int { return len(r.plan.Servers) }, r.server, false},
+		{"servers", func() int { return len(r.plan.Servers) }, r.server, true},
 		{"scripts", func() int { return len(r.scripted()) }, r.script, false},
 		{"branches", func() int { return len(r.plan.Branches) }, r.branch, true},
 		{"interconnects", func() int { return len(edges) }, func(i int) error { return r.edge(edges[i]) }, false},
@@ -132,6 +132,7 @@ const (
 	hubSocket = "@homeward"
 )
 
+// server brings up a server, and the tap beside it.
 func (r *runner) server(i int) error {
 	s := r.plan.Servers[i]
 	if r.options.Dataplane != NFTables {
@@ -141,9 +142,11 @@ func (r *runner) server(i int) error {
 		if err != nil {
 			return err
 		}
-		r.fleet.add(a, s.Config)
+		r.fleet.add(i, a, s.Config)
 		r.store.add(known{datacenter: s.Datacenter, learn: func(news []hub.Attachment) error { return r.fleet.learn(i, news) }, id: s.Config.Self})
+		r.raising.Lock()
 		r.manifest.Features["io"] = string(a.Hello().IO)
+		r.raising.Unlock()
 	}
 	if r.options.Unwatched {
 		return nil
@@ -156,8 +159,8 @@ func (r *runner) server(i int) error {
 	if err != nil {
 		return fmt.Errorf("tap beside %s: %w", s.Node, err)
 	}
-	r.egress = append(r.egress, t)
-	r.closers = append(r.closers, t.Close)
+	r.egress[i] = t
+	r.onDown(t.Close)
 	return nil
 }
 

@@ -102,9 +102,8 @@ func (s *sample) delayed(side int, first *span) string {
 // lateness, by the lab's own measure, by which a round trip would be too long. What a
 // transfer loses by that has no bound: segments that come together after a wait are
 // marked or dropped where they would not have been, and a wait ends slow start (HyStart,
-// RFC 9406). In virtual time too: of marked_path's transfers, whose servers stand still
-// for a millisecond once as they begin, one of forty takes a tenth longer, and the
-// longest a sixth. Empty if not.
+// RFC 9406). In virtual time, too, some of marked_path's take more than a tenth longer
+// where its servers once stand still for a millisecond. Empty if not.
 func (s *sample) hindered(side int, first *span) string {
 	mine := median(s.took[1])
 	other := first.nearest(mine)
