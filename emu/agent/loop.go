@@ -98,12 +98,12 @@ func (l *loop) serve() error {
 			return err
 		}
 		now := l.clock.now()
-		if l.late != nil && frames > 0 {
-			l.late.Note(0, int64(now), int64(l.uplink.stamps.Waited(time.Now())))
-		}
 		if n > 0 {
 			l.core.HandleBatch(now, l.packets[:n], &l.out)
 			l.deliver(now)
+		}
+		if l.late != nil && frames > 0 { // it may have been kept waiting since it came to them, too
+			l.late.Note(0, int64(l.clock.now()), int64(l.uplink.stamps.Waited(time.Now())))
 		}
 		if !now.Before(l.core.NextWake()) {
 			l.core.HandleTimer(now, &l.out)

@@ -20,8 +20,9 @@ const (
 	termPatience = 2 * time.Second
 	// killPatience bounds the wait for what nothing can refuse.
 	killPatience = 5 * time.Second
-	// gonePatience bounds the wait for the kernel to take namespaces down.
-	gonePatience = 10 * time.Second
+	// gonePatience bounds the wait for the kernel to take namespaces down: one thread
+	// does, of all labs that end.
+	gonePatience = time.Minute
 )
 
 // LeftoverError says what of a lab is still there after Close.

@@ -1,5 +1,6 @@
-// Package late notes when a thread came later to a packet than it might have: the
-// kernel, the hypervisor or another thread had its processor.
+// Package late notes when a thread was done later with a packet than it might have been:
+// the kernel, the hypervisor or another thread had its processor, before or while it
+// was at it.
 //
 // A log says how late, and when. It holds a bounded number of moments: of more it
 // keeps the longest, and says from which length on none is missing. Its law: nothing
@@ -20,11 +21,11 @@ const (
 	Most = 1024
 )
 
-// Moment is when a thread came late to a packet.
+// Moment is when a thread was late with a packet.
 type Moment struct {
 	// Who is which of its works it was, by a number of the thread's own.
 	Who int32 `json:"who,omitempty"`
-	// At is when it came, ns by the thread's clock, and For how late that was, ns.
+	// At is when it was done, ns by the thread's clock, and For how late that was, ns.
 	At  int64 `json:"at"`
 	For int64 `json:"for"`
 }
@@ -51,8 +52,8 @@ func New() *Log {
 	return l
 }
 
-// Note notes that a packet that might have had its turn d ns earlier had it at. A nil
-// log notes nothing.
+// Note notes that a thread was done at with a packet that it might have been done with
+// d ns earlier. A nil log notes nothing.
 func (l *Log) Note(who int32, at, d int64) {
 	if l != nil && d >= l.least.Load() {
 		l.add(Moment{who, at, d})

@@ -76,15 +76,11 @@ func (l *Loop) run(w Worker) {
 				return
 			}
 		}
-		late := l.watch.Load()
-		if late != nil {
-			late.woke = time.Now()
-		}
 		if l.err = w.Turn(); l.err != nil {
 			return
 		}
-		if late != nil {
-			late.note(fds[1:])
+		if late := l.watch.Load(); late != nil {
+			late.note(fds[1:], time.Now())
 		}
 	}
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/homeward-lab/homeward/emu/late"
 )
 
-// watch notes how late a loop's worker came to what waited for it.
+// watch notes how late a loop's worker was done with what waited for it: it may be kept
+// waiting between reading a packet and sending it on, too.
 type watch struct {
 	log  *late.Log
 	zero time.Time
-	woke time.Time // when the turn began
 	// stamps are when the last packet came that was read from a descriptor, by the
 	// wall clock, ns.
 	stamps map[int32]int64
 }
 
-// Watch has a log told from now on when the worker came late to packets, ns since zero.
+// Watch has a log told from now on when the worker was late with packets, ns since zero.
 // Of packets that it takes in one turn the last counts. Descriptors that have no
 // packets with the kernel's time of arrival tell nothing.
 func (l *Loop) Watch(log *late.Log, zero time.Time) {
@@ -28,8 +28,9 @@ func (l *Loop) Watch(log *late.Log, zero time.Time) {
 	}
 }
 
-// note asks the descriptors that were ready when their last packets came.
-func (w *watch) note(ready []unix.PollFd) {
+// note asks the descriptors that were ready when their last packets came; the worker's
+// turn is over now.
+func (w *watch) note(ready []unix.PollFd, now time.Time) {
 	for i := range ready {
 		fd := ready[i].Fd
 		if ready[i].Revents&unix.POLLIN == 0 {
@@ -40,8 +41,8 @@ func (w *watch) note(ready []unix.PollFd) {
 		if w.stamps[fd] = at; at == 0 || at == was || !known {
 			continue // none was read; or it was there before anybody watched
 		}
-		if d := w.woke.UnixNano() - at; d < int64(trust) {
-			w.log.Note(0, int64(w.woke.Sub(w.zero)), d)
+		if d := now.UnixNano() - at; d < int64(trust) {
+			w.log.Note(0, int64(now.Sub(w.zero)), d)
 		}
 	}
 }

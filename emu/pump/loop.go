@@ -24,6 +24,7 @@ type way struct {
 	out       *sender
 	queue     queue
 	latest    int64 // arrival: the kernel's clock may go back
+	since     int64 // when the first of those in out was due
 	unheld    uint64
 	asked     times
 	late      times
@@ -275,17 +276,25 @@ func (l *loop) leave(w *way, h *held, now int64) {
 	}
 	if w.out.n == 0 {
 		l.touched = append(l.touched, w)
+		w.since = h.at
 	}
+	w.since = min(w.since, h.at)
 	w.late.add(time.Duration(now - h.at))
-	l.late.Note(int32(w.number), now, now-h.at)
 	w.out.add(l.store.at(h.slot, int(h.length)))
 	l.leaving = append(l.leaving, h.slot)
 }
 
-// flush sends all batches, and has their slots back.
+// flush sends all batches, and has their slots back. How late they were is known only
+// then: to send, too, may take long.
 func (l *loop) flush() {
 	for _, w := range l.touched {
 		w.out.flush()
+	}
+	if len(l.touched) > 0 {
+		now := l.clock.now()
+		for _, w := range l.touched {
+			l.late.Note(int32(w.number), now, now-w.since)
+		}
 	}
 	l.touched = l.touched[:0]
 	for _, s := range l.leaving {
