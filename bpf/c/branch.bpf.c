@@ -36,7 +36,7 @@ static __always_inline bool store_ethernet(struct __sk_buff *skb, const volatile
 }
 
 /* On the peer of the tunnel device: what the kernel routed into the tunnel. */
-SEC("tcx/ingress")
+SEC("tc")
 int into_tunnel(struct __sk_buff *skb)
 {
 	struct encap e = {
@@ -80,7 +80,7 @@ static __always_inline __be16 ours(struct __sk_buff *skb, __u8 *ecn)
 }
 
 /* On the WAN: what the edge sent back. */
-SEC("tcx/ingress")
+SEC("tc")
 int from_tunnel(struct __sk_buff *skb)
 {
 	__u32 inner = ETH_HLEN + sizeof(struct iphdr) + gre_size(tunnel_has_key);

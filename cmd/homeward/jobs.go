@@ -15,7 +15,7 @@ import (
 
 // mostLabs are in a wave with --jobs 0; another one's traffic begins when there is
 // processor time for it (awaitSpare).
-const mostLabs = 6
+const mostLabs = 8
 
 // task is a variant to run on an engine; place is that of its result.
 type task struct {

@@ -47,7 +47,7 @@ var engines = []struct {
 		b.Cleanup(func() { k.Close() })
 		return &lab{Lab: k}
 	}},
-	{"vnet", func(b *testing.B) *lab { return raise(b, "hub", nil, IOVnet, branch.IOTCX) }},
+	{"vnet", func(b *testing.B) *lab { return raise(b, "hub", nil, IOVnet, branch.IOKernel) }},
 	{"plain", func(b *testing.B) *lab { return raise(b, "hub", nil, IOPlain, branch.IOPlain) }},
 }
 

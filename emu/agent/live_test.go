@@ -24,14 +24,14 @@ func TestTransferIsIntact(t *testing.T) {
 		branch branch.IO
 		bytes  int
 	}{
-		{"tcx at both ends", "fake", nil, IOVnet, branch.IOTCX, 50 << 20},
-		{"tcx with a key", "fake", ptr(0xfeed0001), IOVnet, branch.IOTCX, 5 << 20},
-		{"plain server", "fake", nil, IOPlain, branch.IOTCX, 20 << 20},
+		{"eBPF at both ends", "fake", nil, IOVnet, branch.IOKernel, 50 << 20},
+		{"eBPF with a key", "fake", ptr(0xfeed0001), IOVnet, branch.IOKernel, 5 << 20},
+		{"plain server", "fake", nil, IOPlain, branch.IOKernel, 20 << 20},
 		{"plain branch", "fake", ptr(7), IOVnet, branch.IOPlain, 20 << 20},
 		{"plain at both ends", "fake", nil, IOPlain, branch.IOPlain, 50 << 20},
-		{"hub with tcx", "hub", ptr(9), IOVnet, branch.IOTCX, 50 << 20},
+		{"hub with tcx", "hub", ptr(9), IOVnet, branch.IOKernel, 50 << 20},
 		{"hub in plain mode", "hub", nil, IOPlain, branch.IOPlain, 50 << 20},
-		{"hub over AF_XDP", "hub", ptr(9), IOXDP, branch.IOTCX, 20 << 20},
+		{"hub over AF_XDP", "hub", ptr(9), IOXDP, branch.IOKernel, 20 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := raise(t, c.core, c.key, c.io, c.branch)
@@ -90,7 +90,7 @@ func TestKernelCanSegment(t *testing.T) {
 	need.BPF(t)
 	for name, key := range map[string]*uint32{"no key": nil, "key": ptr(3)} {
 		t.Run(name, func(t *testing.T) {
-			l := raise(t, "hub", key, IOVnet, branch.IOTCX)
+			l := raise(t, "hub", key, IOVnet, branch.IOKernel)
 			segment(t, l.NS("server"), "up0")
 			segment(t, l.NS("branch"), "wan0")
 			wire := l.tap(t, "edge", "s1")
@@ -116,7 +116,7 @@ func TestServersWireDecodes(t *testing.T) {
 	need.BPF(t)
 	for _, io := range []IO{IOVnet, IOPlain, IOXDP} {
 		t.Run(string(io), func(t *testing.T) {
-			l := raise(t, "hub", ptr(4), io, branch.IOTCX)
+			l := raise(t, "hub", ptr(4), io, branch.IOKernel)
 			wire := l.tap(t, "edge", "s1")
 			client, server := l.connect(t, "host", hostAddr, "origin", originAddr)
 			if _, err := transfer(server, client, 300<<10); err != nil {

@@ -44,7 +44,7 @@ func (l *lab) attached(t *testing.T) (n int) {
 // own kernel's part; again and again.
 func TestKilledWhileItCarries(t *testing.T) {
 	need.BPF(t)
-	l := raise(t, "hub", nil, IOVnet, branch.IOTCX)
+	l := raise(t, "hub", nil, IOVnet, branch.IOKernel)
 	o := l.options(t, IOVnet)
 	o.Dataplane = EBPF
 	go func() { // whom nobody reads waits

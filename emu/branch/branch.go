@@ -3,7 +3,7 @@
 // The kernel routes into one end (gre1), so routing, TTL and "fragmentation
 // needed" are the kernel's own; what comes out of the other end (gre1x) gets
 // its GRE header and leaves by the WAN, and GRE from the edge is unwrapped and
-// enters gre1 as received. Programs in tcx do that where they work, a loop in
+// enters gre1 as received. Programs in clsact do that where they work, a loop in
 // userspace where they do not: same packets, slower.
 //
 // It is not a GRE implementation for the open Internet: the far end is our own
@@ -30,9 +30,9 @@ import (
 type IO string
 
 const (
-	IOAuto  IO = ""      // IOTCX where it works, else IOPlain
-	IOTCX   IO = "tcx"   // programs in the kernel (Linux 6.6)
-	IOPlain IO = "plain" // a loop in this process
+	IOAuto   IO = ""       // IOKernel where it works, else IOPlain
+	IOKernel IO = "kernel" // programs in clsact
+	IOPlain  IO = "plain"  // a loop in this process
 )
 
 // Options say how Attach works.
@@ -85,19 +85,19 @@ func (t *Tunnels) choose(links []*way, io IO) error {
 	if io == IOPlain {
 		return t.plain(links, "")
 	}
-	err := t.tcx(links)
-	if err == nil || io == IOTCX {
+	err := t.kernel(links)
+	if err == nil || io == IOKernel {
 		return err
 	}
 	if e := t.closeAll(); e != nil {
 		return errors.Join(err, e)
 	}
 	t.closers, t.count = nil, nil
-	return t.plain(links, "; no tcx: "+err.Error())
+	return t.plain(links, "; not in the kernel: "+err.Error())
 }
 
-func (t *Tunnels) tcx(links []*way) error {
-	t.feature = "GRE in tcx on a veth pair"
+func (t *Tunnels) kernel(links []*way) error {
+	t.feature = "GRE in clsact on a veth pair"
 	for _, l := range links {
 		p, err := bpf.AttachBranch(l.BranchOptions)
 		if err != nil {

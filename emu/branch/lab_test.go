@@ -80,7 +80,7 @@ type lab struct {
 func each(t *testing.T, f func(t *testing.T, l *lab)) {
 	need.BPF(t)
 	key := uint32(0xfeed0002)
-	for _, io := range []IO{IOTCX, IOPlain} {
+	for _, io := range []IO{IOKernel, IOPlain} {
 		for name, k := range map[string]*uint32{"no key": nil, "key": &key} {
 			t.Run(string(io)+"/"+name, func(t *testing.T) { f(t, raise(t, io, k)) })
 		}

@@ -141,7 +141,7 @@ func (c chain) open(ctx context.Context, _ *Bench) (_ *path, err error) {
 		if i == 1 {
 			gateway = net.HardwareAddr{2, 1, 0, 0, 0, byte(c.routers - 1)}
 		}
-		t, err := branch.Attach(lab.NS(b.Node), b, branch.Options{Gateways: map[string]net.HardwareAddr{b.WAN: gateway}, IO: branch.IOTCX})
+		t, err := branch.Attach(lab.NS(b.Node), b, branch.Options{Gateways: map[string]net.HardwareAddr{b.WAN: gateway}, IO: branch.IOKernel})
 		if err != nil {
 			return nil, err
 		}

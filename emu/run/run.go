@@ -455,10 +455,9 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
-// manyBranches is how many tunnels are carried in userspace unless something
-// else is asked for. The kernel waits for all processors, holding the lock of
-// all networks, each time that a program is attached to tcx or detached: 15 ms,
-// four times for each tunnel, during which nothing else comes up.
+// manyBranches is how many tunnels are carried in userspace unless something else is
+// asked for: each has programs of its own, and to check those of very many takes the
+// kernel longer than all else of bringing their lab up.
 const manyBranches = 200
 
 // branchIO is the branches' engine that goes with the servers'.
@@ -467,7 +466,7 @@ func branchIO(io agent.IO, branches int) branch.IO {
 	case agent.IOPlain:
 		return branch.IOPlain
 	case agent.IOVnet:
-		return branch.IOTCX
+		return branch.IOKernel
 	}
 	if branches > manyBranches {
 		return branch.IOPlain
