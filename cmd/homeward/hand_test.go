@@ -174,25 +174,38 @@ func homewardShell(script string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// SIGKILL of the command that brings the lab up: there is no lab.
+// SIGKILL of the command that brings the lab up, at parts of the time that it takes:
+// there is no lab.
 func TestUpKilled(t *testing.T) {
 	byHand(t)
 	before := machine(t)
-	for _, after := range []time.Duration{5 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, 900 * time.Millisecond} {
-		cmd := homeward("up", "merger") // takes about two seconds
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+	began := time.Now()
+	must(t, "up", "merger")
+	took := time.Since(began)
+	must(t, "down", "merger")
+	for _, part := range []float64{0.01, 0.2, 0.5, 0.7} {
+		after := time.Duration(part * float64(took))
+		for !killedUp(t, after) { // it was faster this time
+			must(t, "down", "merger")
+			after /= 2
 		}
-		time.Sleep(after)
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait() // killed
 		clean(t, before)
 		if out := must(t, "ps", "--json"); !strings.Contains(out, "[]") {
 			t.Errorf("up was killed after %s, and a lab is there:\n%s", after, out)
 		}
 	}
+}
+
+// killedUp kills the command that brings a lab up, if it has not ended before.
+func killedUp(t *testing.T, after time.Duration) bool {
+	t.Helper()
+	cmd := homeward("up", "merger")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	_ = cmd.Process.Kill() // fails only if it has ended and somebody has waited for it
+	return cmd.Wait() != nil
 }
 
 // SIGKILL of the command whose program runs in a node ends the program.
