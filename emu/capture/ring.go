@@ -16,7 +16,9 @@ import (
 )
 
 const (
-	// blockTimeout is how long the kernel keeps a block that is not full.
+	// blockTimeout is how long the kernel keeps a block that is not full. It looks as
+	// often whether one is, by a timer of each ring's, and a lab has a ring for each end
+	// of its links.
 	blockTimeout = 100 * time.Millisecond
 	// ringMemory is shared by the rings of a capture; each has at least
 	// minBlocks, because the kernel fills one while we read another.
