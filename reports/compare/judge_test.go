@@ -162,6 +162,24 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// judgedBothWays compares two runs, each with the other; what cannot be judged is because
+// web came late.
+func judgedBothWays(t *testing.T, name string, one, other *record.Records, want record.Verdict) {
+	t.Helper()
+	for _, pair := range [][2]*record.Records{{one, other}, {other, one}} {
+		r, err := compare.Runs(pair[0], pair[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict() != want {
+			t.Errorf("%s: %s, want %s: %v, %v", name, r.Verdict(), want, r.Differences, r.Unjudged)
+		}
+		if said := "web came"; want == record.Error && (len(r.Unjudged) == 0 || !strings.Contains(r.Unjudged[0].Why, said)) {
+			t.Errorf("%s: %v, want %q", name, r.Unjudged, said)
+		}
+	}
+}
+
 // TestDelayed: a round trip that is too long by no more than parts on its way came late
 // to packets while it lasted, by the lab's own measure, proves nothing; it is said who
 // was late, by how much and when. One that is longer than that, or too short, is a
@@ -204,22 +222,7 @@ func TestDelayed(t *testing.T) {
 		for _, do := range tt.do {
 			do(lab)
 		}
-		for _, turned := range []bool{false, true} {
-			a, b := sim, lab
-			if turned {
-				a, b = lab, sim
-			}
-			r, err := compare.Runs(a, b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Verdict() != tt.want {
-				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
-			}
-			if said := "web came"; tt.want == record.Error && !strings.Contains(r.Unjudged[0].Why, said) {
-				t.Errorf("%s: %q, want %q", tt.name, r.Unjudged[0].Why, said)
-			}
-		}
+		judgedBothWays(t, tt.name, sim, lab, tt.want)
 	}
 }
 
@@ -265,21 +268,6 @@ func TestHindered(t *testing.T) {
 		if tt.late[1] > 0 {
 			lab.Run.Metrics.Late = map[string]*record.Late{tt.node: {LeastNs: 1, Moments: []record.LateMoment{{AtNs: tt.late[0] * ms, ForNs: tt.late[1] * ms}}}}
 		}
-		for _, turned := range []bool{false, true} {
-			a, b := sim, lab
-			if turned {
-				a, b = lab, sim
-			}
-			r, err := compare.Runs(a, b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Verdict() != tt.want {
-				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
-			}
-			if said := "web came"; tt.want == record.Error && !strings.Contains(r.Unjudged[0].Why, said) {
-				t.Errorf("%s: %q, want %q", tt.name, r.Unjudged[0].Why, said)
-			}
-		}
+		judgedBothWays(t, tt.name, sim, lab, tt.want)
 	}
 }
