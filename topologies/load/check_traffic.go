@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/topologies/spec"
@@ -29,7 +30,7 @@ func (r *resolver) traffic(ix *names) {
 		r.asks(ix, path, t, to)
 		r.protocol(path, t)
 		r.amounts(path, t)
-		r.begins(path, t, len(to))
+		r.begins(path, t, len(from), len(to))
 		if n := len(from) * len(to); n > 0 && t.Flows > 0 && t.Flows <= maxFlows && n > maxAllFlows/t.Flows {
 			r.fail(path, "", "%d hosts, %d targets and %d flows are more than %d flows in all", len(from), len(to), t.Flows, maxAllFlows)
 		}
@@ -121,12 +122,15 @@ func (r *resolver) amounts(path string, t *spec.Traffic) {
 }
 
 // begins checks that all flows begin within the time that a run may take.
-func (r *resolver) begins(path string, t *spec.Traffic, targets int) {
+func (r *resolver) begins(path string, t *spec.Traffic, hosts, targets int) {
 	if t.Start.D() > maxStart {
 		r.fail(path+".start", "", "start %v, want at most %v", t.Start, unit.Duration(maxStart))
 	}
 	if n := float64(t.Flows) * float64(targets); t.Rate > 0 && n/t.Rate > maxStart.Seconds() {
 		r.fail(path+".rate", "", "rate %v: the last of %.0f flows would begin after more than %v", t.Rate, n, unit.Duration(maxStart))
+	}
+	if t.Stagger.D() > maxStart/time.Duration(max(hosts, 1)) {
+		r.fail(path+".stagger", "", "stagger %v: the last of %d hosts would begin after more than %v", t.Stagger, hosts, unit.Duration(maxStart))
 	}
 }
 

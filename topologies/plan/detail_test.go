@@ -128,6 +128,22 @@ func TestRateSpreadsOverTargets(t *testing.T) {
 	}
 }
 
+// Each further host begins by as much later, whatever the rate of each.
+func TestStaggeredHosts(t *testing.T) {
+	s := overlapping()
+	s.Traffic = []spec.Traffic{{ID: "a", From: "shop.*.till", To: "web", TCP: 80, Flows: 2, Rate: 4, Start: unit.Duration(time.Second), Stagger: unit.Duration(30 * time.Millisecond)}}
+	got := map[string][]time.Duration{}
+	for _, f := range compile(t, s).Flows {
+		got[f.Client] = append(got[f.Client], f.Start)
+	}
+	for i, client := range []string{"shop.1.till", "shop.2.till"} {
+		first := time.Second + time.Duration(i)*30*time.Millisecond
+		if want := []time.Duration{first, first + 250*time.Millisecond}; !slices.Equal(got[client], want) {
+			t.Errorf("%s begins at %v, want %v", client, got[client], want)
+		}
+	}
+}
+
 // A flow keeps its drawn port and nonce when other sites come and go.
 func TestDrawnPortsAreStable(t *testing.T) {
 	s := overlapping()

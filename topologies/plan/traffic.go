@@ -212,7 +212,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 		return
 	}
 	n := 0
-	for _, c := range from {
+	for host, c := range from {
 		if c.branch.nat.IsValid() {
 			b.fail(path+".from", "%s is behind %s, which translates sources, and can open no flows: want source: preserve there", c.node.ID, c.branch.Site)
 			continue
@@ -230,6 +230,7 @@ func (b *builder) expand(t *spec.Traffic, path string) {
 				if first > 0 {
 					f.Src = netip.AddrPortFrom(c.addr, uint16(first+k))
 				}
+				f.Start += time.Duration(host) * t.Stagger.D()
 				if t.Rate > 0 {
 					f.Start += time.Duration(float64(i) / t.Rate * float64(time.Second))
 				}

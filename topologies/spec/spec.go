@@ -284,6 +284,8 @@ type Traffic struct {
 	Rate float64 `yaml:"rate,omitempty" json:"rate,omitempty"`
 	// Start of the first flow after the traffic begins.
 	Start unit.Duration `yaml:"start,omitempty" json:"start,omitempty"`
+	// Stagger is how much later than the host before it each further host begins; 0 means all at once.
+	Stagger unit.Duration `yaml:"stagger,omitempty" json:"stagger,omitempty"`
 	// Request and Response are payload sizes; 0 means 64 B for UDP and ICMP, 1 KiB for TCP.
 	Request  unit.Bytes `yaml:"request,omitempty" json:"request,omitempty"`
 	Response unit.Bytes `yaml:"response,omitempty" json:"response,omitempty"`
