@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -110,7 +109,7 @@ func (s *simulations) of(ctx context.Context, p *plan.Plan, slower bool) ([]*rec
 	s.once.Do(func() {
 		s.all = make([]*record.Records, chances)
 		var group errgroup.Group
-		group.SetLimit(runtime.GOMAXPROCS(0))
+		group.SetLimit(processors)
 		for n := range chances {
 			o := moments(p, n)
 			if slower {

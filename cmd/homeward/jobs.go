@@ -17,6 +17,9 @@ import (
 // processor time for it (awaitSpare).
 const mostLabs = 8
 
+// processors are how many the process may use: labs raise what the runtime says.
+var processors = runtime.GOMAXPROCS(0)
+
 // task is a variant to run on an engine; place is that of its result.
 type task struct {
 	v     *variant
@@ -39,7 +42,7 @@ func (s *session) runAll(ctx context.Context) {
 		}
 	}
 	var group errgroup.Group
-	group.SetLimit(cmp.Or(s.flags.jobs, runtime.GOMAXPROCS(0)))
+	group.SetLimit(cmp.Or(s.flags.jobs, processors))
 	for _, j := range others {
 		group.Go(func() error { s.run(ctx, j, nil); return nil })
 	}
@@ -116,7 +119,7 @@ type wave struct {
 }
 
 func newWave(before *wave, labs int, spare bool) *wave {
-	w := &wave{before: before, raising: make(chan struct{}, runtime.GOMAXPROCS(0)+1), spare: spare}
+	w := &wave{before: before, raising: make(chan struct{}, processors+1), spare: spare}
 	for _, all := range []*sync.WaitGroup{&w.up, &w.over, &w.down} {
 		all.Add(labs)
 	}

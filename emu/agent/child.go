@@ -56,6 +56,7 @@ func Main(in io.Reader, out io.Writer) error { return serve(in, out, newHub) }
 func newHub(c hub.Config) (core, error) { return hub.New(c) }
 
 func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) error {
+	thread.Room()
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
 	lines := json.NewDecoder(in)

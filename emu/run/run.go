@@ -33,6 +33,7 @@ import (
 	"github.com/homeward-lab/homeward/emu/probe"
 	"github.com/homeward-lab/homeward/emu/pump"
 	"github.com/homeward-lab/homeward/emu/speaker"
+	"github.com/homeward-lab/homeward/emu/thread"
 	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
@@ -192,6 +193,7 @@ type runner struct {
 }
 
 func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
+	thread.Room()
 	r := &runner{plan: p, sink: sink, options: o, start: time.Now(), base: monotonic(), taps: map[string]*probe.Tap{}, key: host.NewKey()}
 	r.journal = journal.New(p, sink, r.start)
 	r.asked.follow(p)

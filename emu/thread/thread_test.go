@@ -1,6 +1,7 @@
 package thread_test
 
 import (
+	"os"
 	"runtime"
 	"testing"
 
@@ -35,5 +36,20 @@ func TestRealtime(t *testing.T) {
 	}
 	if policy() == fifo {
 		t.Error("another thread has the priority too")
+	}
+}
+
+// A process with packets has more processors of the runtime than the machine, made once;
+// what its environment says stands.
+func TestRoom(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	thread.Room()
+	more := runtime.GOMAXPROCS(0)
+	if asked := os.Getenv("GOMAXPROCS") != ""; asked && more != before || !asked && more <= before {
+		t.Errorf("%d processors, %d before", more, before)
+	}
+	if thread.Room(); runtime.GOMAXPROCS(0) != more {
+		t.Errorf("a second call made %d of %d", runtime.GOMAXPROCS(0), more)
 	}
 }
