@@ -5,7 +5,8 @@
 # without a false failure, runs in a row and at once with equal verdicts, 20
 # agreements of simulator and labs on all of them, a million flows over 31 slices. The
 # tests have a short form of each. On two processors the kills take half an hour, the
-# labs one, an agreement of everything seven to ten minutes, the flows a minute.
+# labs one, an agreement of everything six minutes (where system calls are dear,
+# thirty), the flows a minute.
 #
 #   HOMEWARD_SOAK_ONLY=kill, labs or agree   one part
 #   HOMEWARD_SOAK_KILL=20-200                these kills, counted from 0: each line says
