@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/homeward-lab/homeward/reports/check"
 	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/sim/link"
@@ -28,16 +29,26 @@ import (
 // next; so may a drop of what is under way when something ends. Where these are others,
 // the simulator runs some more times, each at other moments, and the lab's may be among
 // theirs; or if that is not enough, also on machines that take longer for a packet.
-func agreement(ctx context.Context, v *variant, sim, lab *finished) record.CheckResult {
+//
+// Of a lab that was run before, what it could not judge may be judged by this run, and
+// what this one cannot by that: earlier is nil or what all tries before showed together,
+// and the result what they show with this one.
+func agreement(ctx context.Context, v *variant, sim, lab *finished, earlier *compare.Result) (record.CheckResult, *compare.Result) {
 	c := record.CheckResult{ID: compare.Agreement(simrun.Engine), Verdict: record.Error}
 	if sim == nil || sim.err != nil || sim.records == nil {
 		c.Detail = simrun.Engine + " has no complete run to compare with"
-		return c
+		return c, earlier
 	}
 	r, err := agree(ctx, &v.chanced, v.plan, sim.records, lab.records)
 	if err != nil {
 		c.Detail = err.Error()
-		return c
+		return c, earlier
+	}
+	if why := check.Saturated(lab.records); why != "" {
+		r.Doubt("the lab was saturated: " + why)
+	}
+	if earlier != nil {
+		r = compare.Together(earlier, r)
 	}
 	how := ""
 	if r.Note != "" {
@@ -48,7 +59,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 	switch c.Verdict {
 	case record.Pass:
 		c.Detail = fmt.Sprintf("on %s%s", count(r.Flows, "flow"), how)
-		return c
+		return c, r
 	case record.Error:
 		differs, what = r.Unjudged, "difference that cannot be judged"
 	}
@@ -57,7 +68,7 @@ func agreement(ctx context.Context, v *variant, sim, lab *finished) record.Check
 	if d.Parted != [2]string{} {
 		c.Detail += fmt.Sprintf("; parted at %q and %q", d.Parted[0], d.Parted[1])
 	}
-	return c
+	return c, r
 }
 
 // agree compares a run of the simulator with a lab's, and simulates the plan again

@@ -30,7 +30,7 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 		return &finished{records: r}
 	}
 	sim := run(simrun.Options{})
-	if c := agreement(t.Context(), v, sim, run(simrun.Options{})); c.Verdict != record.Pass || strings.Contains(c.Detail, "order") {
+	if c, _ := agreement(t.Context(), v, sim, run(simrun.Options{}), nil); c.Verdict != record.Pass || strings.Contains(c.Detail, "order") {
 		t.Errorf("with itself: %s: %s", c.Verdict, c.Detail)
 	}
 	// A lab in which the last of the file's equal flows came first.
@@ -39,7 +39,7 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 		late[i] = time.Duration(len(late)-i) * 20 * time.Microsecond
 	}
 	lab := run(simrun.Options{Late: late})
-	c := agreement(t.Context(), v, sim, lab)
+	c, _ := agreement(t.Context(), v, sim, lab, nil)
 	if c.Verdict != record.Pass || !strings.Contains(c.Detail, "in the order in which the lab's came") {
 		t.Errorf("in another order: %s: %s", c.Verdict, c.Detail)
 	}
@@ -52,7 +52,7 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 			break
 		}
 	}
-	if c := agreement(t.Context(), v, sim, lab); c.Verdict != record.Fail || !strings.Contains(c.Detail, "lhr.9") {
+	if c, _ := agreement(t.Context(), v, sim, lab, nil); c.Verdict != record.Fail || !strings.Contains(c.Detail, "lhr.9") {
 		t.Errorf("with a flow on another server: %s: %s", c.Verdict, c.Detail)
 	}
 }

@@ -44,10 +44,14 @@ func (s *session) runAll(ctx context.Context) {
 	var group errgroup.Group
 	group.SetLimit(cmp.Or(s.flags.jobs, processors))
 	for _, j := range others {
-		group.Go(func() error { s.run(ctx, j, nil); return nil })
+		group.Go(func() error { s.run(ctx, j, nil, s.out.Run); return nil })
 	}
 	_ = group.Wait() // the runs carry their own errors
-	size := cmp.Or(s.flags.jobs, mostLabs)
+	s.runLabs(ctx, labs, cmp.Or(s.flags.jobs, mostLabs), s.out.Run)
+}
+
+// runLabs has labs run in waves of a size.
+func (s *session) runLabs(ctx context.Context, labs []task, size int, open openFunc) {
 	if size > 1 {
 		slices.SortStableFunc(labs, func(a, b task) int { return cmp.Compare(s.lasts(b), s.lasts(a)) })
 	}
@@ -58,7 +62,7 @@ func (s *session) runAll(ctx context.Context) {
 			go func() {
 				turn := w.enter()
 				defer turn.leave()
-				s.run(ctx, j, turn.take)
+				s.run(ctx, j, turn.take, open)
 			}()
 		}
 		w.over.Wait()
@@ -73,9 +77,9 @@ func (s *session) runAll(ctx context.Context) {
 	s.screen.clear()
 }
 
-func (s *session) run(ctx context.Context, j task, turn turnFunc) {
+func (s *session) run(ctx context.Context, j task, turn turnFunc, open openFunc) {
 	if ctx.Err() == nil {
-		s.runs[j.place] = s.runOne(ctx, j.v, j.e, turn)
+		s.runs[j.place] = s.runOne(ctx, j.v, j.e, turn, open)
 	}
 }
 

@@ -31,6 +31,7 @@ type runFlags struct {
 	capture  bool
 	timeout  time.Duration
 	jobs     int
+	tries    int
 	io       string
 	wire     string
 	speaker  string
@@ -62,7 +63,7 @@ judged, 130 interrupted.`,
   homeward run overlapping_branches --on sim
   sudo homeward run topologies/*.yaml --on both
   sudo homeward run my.yaml --out results --variant base --capture
-  sudo homeward run topologies/*.yaml --jobs 0 --junit out.xml
+  sudo homeward run topologies/*.yaml --jobs 0 --tries 3 --junit out.xml
   sudo homeward run overlapping_branches --set shop.count=10 --set same.response=1MiB
   sudo homeward run overlapping_branches --variant base --keep     # stay, look around, Ctrl-C`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args, f) },
@@ -78,6 +79,7 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once; 0 for as many labs as there is processor time for")
+	fl.IntVar(&f.tries, "tries", 1, "run a lab again, up to so many times in all, of which something cannot be judged because the machine had no time for it; fewer at once each time")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx), plain (no eBPF at all) or xdp (AF_XDP, for rates of small packets); default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
@@ -128,6 +130,7 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 
 	s := &session{flags: f, engines: engines, out: out, screen: newScreen(cmd.ErrOrStderr()), variants: variants}
 	s.runs = make([]*finished, len(variants)*len(engines))
+	s.judged = make([]judgement, len(s.runs))
 	s.runAll(cmd.Context())
 	return s.finish(cmd)
 }
@@ -137,8 +140,10 @@ func (f *runFlags) check(engines []engine) error {
 	switch {
 	case !knownIO(f.io):
 		return usagef("--io %s: want vnet, plain or xdp", f.io)
-	case f.jobs < 0 || f.timeout <= 0:
-		return usagef("--jobs must not be negative, and --timeout be positive")
+	case f.jobs < 0 || f.timeout <= 0 || f.tries < 1:
+		return usagef("--jobs must not be negative, and --timeout and --tries be positive")
+	case f.tries > 1 && !lab(engines):
+		return usagef("--tries is of labs, a simulation is the same each time: want --on emu or both")
 	case f.keep && (len(engines) != 1 || !engines[0].lab):
 		return usagef("--keep keeps a lab: want --on emu")
 	case f.capture && !lab(engines):
@@ -230,8 +235,9 @@ type session struct {
 	out      *record.Out
 	screen   *screen
 	variants []*variant
-	// runs of the first variant on each engine, then of the next.
-	runs []*finished
+	// runs of the first variant on each engine, then of the next, and what they show.
+	runs   []*finished
+	judged []judgement
 }
 
 // of is what came of a variant on an engine, nil if it never began.
@@ -240,7 +246,7 @@ func (s *session) of(variant, engine int) *finished { return s.runs[variant*len(
 // finished is what came of one variant.
 type finished struct {
 	records *record.Records
-	dir     string
+	dir     *record.RunDir // nil of what has not begun
 	err     error
 	skip    string
 	wall    time.Duration
@@ -254,7 +260,8 @@ func (f *finished) reason() string {
 	return f.err.Error()
 }
 
-func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFunc) *finished {
+// runOne runs a variant on an engine, in a directory that open makes.
+func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFunc, open openFunc) *finished {
 	f := &finished{}
 	e = e.of(v.plan)
 	name := v.plan.Scenario + "/" + v.plan.Variant
@@ -264,17 +271,14 @@ func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFun
 	if f.skip = e.missing(v.plan.Needs); f.skip != "" {
 		return f
 	}
-	dir, err := s.out.Run(v.plan.Scenario, v.plan.Variant, e.name)
-	if err != nil {
-		f.err = err
+	if f.dir, f.err = open(v.plan.Scenario, v.plan.Variant, e.name); f.err != nil {
 		return f
 	}
-	f.dir = dir.Dir()
 	memory := &record.Memory{}
 	limited, a := s.allow(ctx)
 	defer a.end()
-	f.err = e.run(limited, s, v, f.dir, a.around(turn), record.Tee(dir, memory, s.screen.sink(name)))
-	if err := dir.Close(); err != nil && f.err == nil {
+	f.err = e.run(limited, s, v, f.dir.Dir(), a.around(turn), record.Tee(f.dir, memory, s.screen.sink(name)))
+	if err := f.dir.Close(); err != nil && f.err == nil {
 		f.err = err
 	}
 	f.records = memory.Records()
@@ -282,10 +286,13 @@ func (s *session) runOne(ctx context.Context, v *variant, e engine, turn turnFun
 	return f
 }
 
+// openFunc is record.Out's Run or Again.
+type openFunc func(scenario, variant, engine string) (*record.RunDir, error)
+
 // finish judges, writes the reports and says how it went.
 func (s *session) finish(cmd *cobra.Command) error {
-	summaries := s.judge(cmd.Context())
-	reports := s.report(summaries)
+	summaries, err := s.judge(cmd.Context())
+	reports := errors.Join(err, s.report(summaries))
 	printVerdicts(cmd.OutOrStdout(), summaries)
 	if reports != nil {
 		return judgeless(reports)
@@ -333,62 +340,4 @@ func writable(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// judge turns runs into verdicts, and drops the captures of runs that hold.
-func (s *session) judge(ctx context.Context) []record.Summary {
-	by := s.byVariant()
-	var all []record.Summary
-	for i, v := range s.variants {
-		for k, e := range s.engines {
-			r := s.of(i, k)
-			sum := record.Summary{Scenario: v.plan.Scenario, Variant: v.plan.Variant, Engine: e.of(v.plan).name, Seed: v.plan.Seed, Fingerprint: v.plan.Fingerprint()}
-			switch {
-			case r == nil:
-				sum.Verdict, sum.Reason = record.Error, "interrupted before it began"
-			case r.skip != "":
-				sum.Verdict, sum.Reason = record.Skip, r.skip
-			case r.err != nil:
-				sum.Verdict, sum.Reason = record.Error, r.reason()
-			default:
-				results := check.EvaluateAll(v.checks, r.records, by[of{v.plan.Scenario, e.name}])
-				if k > 0 {
-					results = append(results, agreement(ctx, v, s.of(i, 0), r))
-				}
-				sum.Verdict, sum.Checks = check.Judge(results, v.plan.ExpectFail, check.Saturated(r.records))
-			}
-			if r != nil {
-				sum.WallMs = r.wall.Milliseconds()
-				if r.records != nil {
-					sum.Fingerprint = r.records.Run.Fingerprint
-				}
-				if sum.Verdict == record.Pass && !s.flags.capture {
-					_ = record.DropEvidence(r.dir)
-				}
-			}
-			all = append(all, sum)
-		}
-		v.chanced = chanced{} // they are most of what a command over many variants holds
-	}
-	return all
-}
-
-// of is a scenario on an engine.
-type of struct{ scenario, engine string }
-
-// byVariant are the complete runs: what checks that compare variants look at.
-func (s *session) byVariant() map[of]map[string]*record.Records {
-	by := map[of]map[string]*record.Records{}
-	for i, v := range s.variants {
-		for k, e := range s.engines {
-			if r := s.of(i, k); r != nil && r.err == nil && r.records != nil {
-				key := of{v.plan.Scenario, e.name}
-				if by[key] == nil {
-					by[key] = map[string]*record.Records{}
-				}
-				by[key][v.plan.Variant] = r.records
-			}
-		}
-	}
-	return by
 }

@@ -114,6 +114,9 @@ func printVerdicts(w io.Writer, all []record.Summary) {
 		if len(expected) > 0 {
 			note += "; falling short as expected: " + strings.Join(expected, ", ")
 		}
+		if s.Tries > 1 {
+			note += fmt.Sprintf("; judged by %d tries", s.Tries)
+		}
 		if s.Checks == nil {
 			note = ""
 		}

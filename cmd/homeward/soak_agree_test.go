@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -85,52 +86,24 @@ func TestSoakAgreement(t *testing.T) {
 	clean(t, before)
 }
 
-// agreements runs scenarios on every engine, and again by itself each variant of which
-// something could not be judged, at last one lab at a time.
-func agreements(t *testing.T, round int, names, args []string, parts map[string]time.Duration) []outcome {
+// agreements runs scenarios on every engine, and again what could not be judged.
+func agreements(t *testing.T, round int, names, args []string, parts map[string]time.Duration) (all []outcome) {
 	t.Helper()
-	found := map[labRun]outcome{}
-	ask := func(try int, args ...string) {
-		dir := filepath.Join(t.TempDir(), "out")
-		run := append([]string{"run", "--on", "both", "--out", dir}, args...)
-		out, err := homeward(run...).CombinedOutput()
-		all, unread := readSummaries(dir)
-		if unread != nil || len(all) == 0 {
-			t.Fatalf("%s: %v, %v\n%s", strings.Join(run, " "), err, unread, out)
-		}
-		for _, s := range all {
-			key := labRun{s.Scenario, s.Variant, s.Engine}
-			if old, known := found[key]; known && old.Verdict != record.Error {
-				continue // judged by an earlier try, which counts
-			}
-			if s.Engine != simrun.Engine || s.Verdict != record.Pass {
-				found[key] = outcome{round, s.Scenario, s.Variant, s.Engine, s.Verdict, try, explained(dir, &s)}
-			}
-		}
-		spent(dir, parts)
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
+	dir := filepath.Join(t.TempDir(), "out")
+	run := slices.Concat([]string{"run", "--on", "both", "--out", dir, "--jobs", cmp.Or(os.Getenv(agreeJobsEnv), "0"), "--tries", strconv.Itoa(agreeTries)}, names, args)
+	out, err := homeward(run...).CombinedOutput()
+	summaries, unread := readSummaries(dir)
+	if unread != nil || len(summaries) == 0 {
+		t.Fatalf("%s: %v, %v\n%s", strings.Join(run, " "), err, unread, out)
+	}
+	for _, s := range summaries {
+		if s.Engine != simrun.Engine || s.Verdict != record.Pass {
+			all = append(all, outcome{round, s.Scenario, s.Variant, s.Engine, s.Verdict, max(1, s.Tries), explained(dir, &s)})
 		}
 	}
-	ask(1, slices.Concat(names, args, []string{"--jobs", cmp.Or(os.Getenv(agreeJobsEnv), "0")})...)
-	for try := 2; try <= agreeTries; try++ {
-		left := map[labRun]bool{} // variants to ask again
-		for key, o := range found {
-			if o.Verdict == record.Error {
-				left[labRun{scenario: key.scenario, variant: key.variant}] = true
-			}
-		}
-		for v := range left {
-			again := []string{v.scenario, "--variant", v.variant}
-			if try == 2 {
-				again = append(again, "--jobs", "2") // both labs beside each other, and nothing else
-			}
-			ask(try, again...)
-		}
-	}
-	var all []outcome
-	for _, key := range slices.SortedFunc(maps.Keys(found), labRun.compare) {
-		all = append(all, found[key])
+	spent(dir, parts)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
 	}
 	return all
 }

@@ -290,6 +290,31 @@ func TestEveryMeasure(t *testing.T) {
 	}
 }
 
+// TestTogether: what the later try could not judge the earlier may have; what it did
+// judge is its own.
+func TestTogether(t *testing.T) {
+	is := func(v record.Verdict) record.CheckResult { return record.CheckResult{ID: "a", Verdict: v} }
+	expected := record.CheckResult{ID: "a", Verdict: record.Fail, Expected: true}
+	other := record.CheckResult{ID: "b", Verdict: record.Pass}
+	for _, tt := range []struct {
+		earlier, later []record.CheckResult
+		want           record.Verdict
+	}{
+		{nil, []record.CheckResult{is(record.Error)}, record.Error},
+		{[]record.CheckResult{is(record.Pass)}, []record.CheckResult{is(record.Error)}, record.Pass},
+		{[]record.CheckResult{is(record.Error)}, []record.CheckResult{is(record.Pass)}, record.Pass},
+		{[]record.CheckResult{is(record.Error)}, []record.CheckResult{is(record.Error), other}, record.Error},
+		{[]record.CheckResult{other}, []record.CheckResult{is(record.Error)}, record.Error},
+		{[]record.CheckResult{expected}, []record.CheckResult{is(record.Error)}, record.Pass},
+		{[]record.CheckResult{is(record.Pass)}, []record.CheckResult{is(record.Fail)}, record.Fail},
+		{[]record.CheckResult{is(record.Error)}, []record.CheckResult{expected}, record.Pass},
+	} {
+		if got, results := Together(tt.earlier, tt.later); got != tt.want || len(results) != len(tt.later) {
+			t.Errorf("%v, then %v: %s, %v, want %s", tt.earlier, tt.later, got, results, tt.want)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	pass, fail := record.CheckResult{ID: "a", Verdict: record.Pass}, record.CheckResult{ID: "b", Verdict: record.Fail}
 	warn := record.CheckResult{ID: "w", Verdict: record.Fail, Level: Warning}

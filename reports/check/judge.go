@@ -55,6 +55,23 @@ func Judge(results []record.CheckResult, expectFail []string, saturated string) 
 	return verdict, results
 }
 
+// Together is what two tries of one run show, both judged: of a check that the later
+// could not judge what the earlier found. Either may be nil.
+func Together(earlier, later []record.CheckResult) (record.Verdict, []record.CheckResult) {
+	results := slices.Clone(later)
+	verdict := record.Pass
+	for i := range results {
+		r := &results[i]
+		if r.Verdict == record.Error {
+			if k := slices.IndexFunc(earlier, func(e record.CheckResult) bool { return e.ID == r.ID }); k >= 0 && earlier[k].Verdict != record.Error {
+				*r = earlier[k]
+			}
+		}
+		verdict = Worse(verdict, effect(*r, r.Expected || r.UnexpectedPass))
+	}
+	return verdict, results
+}
+
 // effect is what one check means for the run.
 func effect(r record.CheckResult, expectedToFail bool) record.Verdict {
 	switch r.Verdict {

@@ -103,6 +103,39 @@ type Chance struct {
 	Slower []*record.Records
 }
 
+// Together is what two comparisons show, of one run with two tries of another. What
+// differs in one try differs; what one could not judge may be judged by the other, and
+// cannot be judged where that could not do it either. Of a traffic with a flow of which
+// it is not known what became, a try says nothing.
+func Together(a, b *Result) *Result {
+	r := *b
+	r.Differences = slices.Concat(a.Differences, b.Differences)
+	r.Unjudged = slices.DeleteFunc(slices.Clone(b.Unjudged), func(d Difference) bool { return !a.open(&d) })
+	for _, d := range a.Unjudged {
+		same := func(x Difference) bool { return x.Flow == d.Flow && x.Traffic == d.Traffic && x.What == d.What }
+		if b.open(&d) && !slices.ContainsFunc(r.Unjudged, same) {
+			r.Unjudged = append(r.Unjudged, d)
+		}
+	}
+	return &r
+}
+
+// open reports whether what another try could not judge was not judged in this one.
+func (r *Result) open(d *Difference) bool {
+	return slices.ContainsFunc(r.Unjudged, func(x Difference) bool {
+		return x.Traffic == d.Traffic && (x.Flow != "" || x.What == d.What)
+	})
+}
+
+// Doubt says of all differences why they need not be of the runs' own making.
+func (r *Result) Doubt(why string) {
+	for _, d := range r.Differences {
+		d.Why = cmp.Or(d.Why, why)
+		r.Unjudged = append(r.Unjudged, d)
+	}
+	r.Differences = nil
+}
+
 // Swap turns the comparison around.
 func (r *Result) Swap() {
 	r.A, r.B = r.B, r.A

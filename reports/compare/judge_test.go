@@ -271,3 +271,48 @@ func TestHindered(t *testing.T) {
 		judgedBothWays(t, tt.name, sim, lab, tt.want)
 	}
 }
+
+// TestTogether: what one try could not judge another may, but nothing of a traffic by a
+// try in which one of its flows has no known end; and what differs in one differs.
+func TestTogether(t *testing.T) {
+	flow := func(n, traffic string) compare.Difference {
+		return compare.Difference{Flow: traffic + n, Traffic: traffic, What: "result", Why: "busy"}
+	}
+	rtt := func(traffic string) compare.Difference {
+		return compare.Difference{Traffic: traffic, What: "rtt", Why: "busy"}
+	}
+	completion := compare.Difference{Traffic: "web", What: "completion", Why: "busy"}
+	type d = []compare.Difference
+	for _, tt := range []struct {
+		name string
+		a, b d
+		open int
+	}{
+		{"nothing", nil, nil, 0},
+		{"one of them", d{rtt("web")}, nil, 0},
+		{"each another traffic", d{rtt("web")}, d{rtt("mail")}, 0},
+		{"each another time", d{rtt("web")}, d{completion}, 0},
+		{"the same", d{rtt("web")}, d{rtt("web")}, 1},
+		{"a flow, and its traffic's times", d{flow("#1", "web")}, d{rtt("web")}, 1},
+		{"a flow, and another traffic's times", d{flow("#1", "web")}, d{rtt("mail")}, 0},
+		{"two flows of a traffic", d{flow("#1", "web")}, d{flow("#2", "web")}, 2},
+		{"flows of two", d{flow("#1", "web")}, d{flow("#1", "mail")}, 0},
+	} {
+		for _, order := range [][2]d{{tt.a, tt.b}, {tt.b, tt.a}} {
+			r := compare.Together(&compare.Result{Unjudged: order[0]}, &compare.Result{Unjudged: order[1]})
+			if want := tt.open > 0; len(r.Unjudged) != tt.open || (r.Verdict() == record.Error) != want {
+				t.Errorf("%s: %v is left open, want %d", tt.name, r.Unjudged, tt.open)
+			}
+		}
+	}
+	differs := &compare.Result{Differences: d{{What: "drops"}}}
+	for _, r := range []*compare.Result{compare.Together(differs, &compare.Result{}), compare.Together(&compare.Result{}, differs)} {
+		if r.Verdict() != record.Fail {
+			t.Errorf("what differs in one try is %s", r.Verdict())
+		}
+	}
+	differs.Doubt("saturated")
+	if differs.Verdict() != record.Error || differs.Unjudged[0].Why != "saturated" {
+		t.Errorf("what is doubted is %s: %v", differs.Verdict(), differs.Unjudged)
+	}
+}

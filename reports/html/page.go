@@ -226,6 +226,9 @@ func (s *scenario) fill(index int, recs []*record.Records, r *record.Results) (e
 
 func newVerdict(s record.Summary, r record.Run) verdict {
 	v := verdict{Variant: s.Variant, Engine: s.Engine, Verdict: s.Verdict, Word: word(s.Verdict), Reason: s.Reason, WallMs: s.WallMs}
+	if s.Tries > 1 {
+		v.Reason = strings.TrimSpace(v.Reason + fmt.Sprintf("\nJudged by %d tries; what is shown is the last one's.", s.Tries))
+	}
 	if r.Partial {
 		v.Reason = strings.TrimSpace(v.Reason + "\nThe run did not finish.")
 	}

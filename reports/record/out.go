@@ -29,6 +29,8 @@ const (
 	// lockFile is held open and locked for as long as its Out lives. Its name
 	// is all that a killed run leaves behind, and that does not count as content.
 	lockFile = ".lock"
+	// againDir holds runs that are tried again; Read does not look so deep.
+	againDir = ".again"
 )
 
 var (
@@ -133,6 +135,30 @@ func (o *Out) Run(scenario, variant, engine string) (*RunDir, error) {
 		Scenario: scenario, Variant: variant, Engine: engine, Started: time.Now().UTC(), Partial: true,
 	})
 }
+
+// Again makes a directory for another try of a run that is written already. Until
+// Replace it is no result, and nothing is lost of the run's directory.
+func (o *Out) Again(scenario, variant, engine string) (*RunDir, error) {
+	rel := filepath.Join(scenario, variant, engine)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return nil, fmt.Errorf("%w: %s is closed", ErrUsage, o.dir)
+	case !o.runs[rel]:
+		return nil, fmt.Errorf("%w: %s is tried again before it was tried", ErrUsage, rel)
+	}
+	d, err := newRunDir(filepath.Join(o.dir, againDir, rel), Run{
+		Scenario: scenario, Variant: variant, Engine: engine, Started: time.Now().UTC(), Partial: true,
+	})
+	if err == nil {
+		d.replaces = filepath.Join(o.dir, rel)
+	}
+	return d, err
+}
+
+// DropAgain removes what tries have left that replaced nothing.
+func (o *Out) DropAgain() error { return os.RemoveAll(filepath.Join(o.dir, againDir)) }
 
 // Summaries adds to summary.json and writes the whole file atomically. Call it
 // after each run: what an interruption finds done stays done.

@@ -281,6 +281,9 @@ type Summary struct {
 	Fingerprint string        `json:"fingerprint"` // the run's; of the plan where it has not run
 	Checks      []CheckResult `json:"checks"`
 	WallMs      int64         `json:"wall_ms"`
+	// Tries is how often a lab was run, where that is more than once: each check is
+	// judged by a try in which it could be. What is recorded is the last try's.
+	Tries int `json:"tries,omitempty"`
 	// Reason says why a run is a skip or an error.
 	Reason string `json:"reason,omitempty"`
 }

@@ -14,7 +14,8 @@ import (
 // are streamed to their files, buffered until Close. The first write that
 // fails is reported by Close; later records are then discarded.
 type RunDir struct {
-	dir string
+	dir      string
+	replaces string // of another try: the run's directory
 
 	mu       sync.Mutex
 	manifest Run
@@ -48,7 +49,29 @@ func newRunDir(dir string, manifest Run) (*RunDir, error) {
 }
 
 // Dir is the run's directory; captures go there too.
-func (d *RunDir) Dir() string { return d.dir }
+func (d *RunDir) Dir() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dir
+}
+
+// Replace puts another try, which is closed, in the place of the run's directory.
+func (d *RunDir) Replace() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed || d.replaces == "" {
+		return fmt.Errorf("%w: %s is not closed, or no other try", ErrUsage, d.dir)
+	}
+	earlier := d.dir + ".earlier"
+	if err := os.Rename(d.replaces, earlier); err != nil {
+		return fmt.Errorf("replace %s: %w", d.replaces, err)
+	}
+	if err := os.Rename(d.dir, d.replaces); err != nil {
+		return errors.Join(fmt.Errorf("replace %s: %w", d.replaces, err), os.Rename(earlier, d.replaces))
+	}
+	d.dir, d.replaces = d.replaces, ""
+	return os.RemoveAll(earlier)
+}
 
 // Flow appends to flows.jsonl.
 func (d *RunDir) Flow(f Flow) { d.append(d.flows, f) }

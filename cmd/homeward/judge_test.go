@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/homeward-lab/homeward/reports/record"
+	simrun "github.com/homeward-lab/homeward/sim/run"
+)
+
+// busyLab is a lab that is a simulation, each try of which does something else to what
+// is recorded, on a machine that had no time for it.
+func busyLab(tries ...func(*record.Records)) engine {
+	n := 0
+	return engine{name: "emu-hub", lab: true, missing: func([]string) string { return "" }, run: func(ctx context.Context, _ *session, v *variant, _ string, _ turnFunc, sink record.Sink) error {
+		var m record.Memory
+		if err := simrun.Run(ctx, v.plan, &m, simrun.Options{}); err != nil {
+			return err
+		}
+		r := m.Records()
+		r.Run.Metrics.Waited = 0.9
+		tries[n](r)
+		n++
+		for _, f := range r.Flows {
+			sink.Flow(f)
+		}
+		sink.Run(r.Run)
+		return nil
+	}}
+}
+
+// slow makes the round trips of a traffic longer than they may be.
+func slow(traffic string) func(*record.Records) {
+	return func(r *record.Records) {
+		for i := range r.Flows {
+			if f := &r.Flows[i]; f.Traffic == traffic {
+				f.RTTNs += int64(10 * time.Millisecond)
+			}
+		}
+	}
+}
+
+// What one try of a lab could not judge another may; what none can cannot be judged, and
+// what differs in one differs. The last try is what is recorded.
+func TestTries(t *testing.T) {
+	elsewhere := func(r *record.Records) { r.Flows[0].HomeServer = "lhr.9" }
+	for _, tt := range []struct {
+		name  string
+		tries []func(*record.Records)
+		want  record.Verdict
+		took  int
+	}{
+		{"each something else", []func(*record.Records){slow("roam"), slow("down")}, record.Pass, 2},
+		{"the same each time", []func(*record.Records){slow("roam"), slow("roam"), slow("roam")}, record.Error, 3},
+		{"another server", []func(*record.Records){slow("roam"), elsewhere}, record.Fail, 2},
+		{"at once", []func(*record.Records){func(*record.Records) {}}, record.Pass, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			vs[0].checks = nil
+			out, err := record.Create(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			s := &session{flags: runFlags{tries: 3, jobs: 1, timeout: time.Minute}, engines: []engine{simulator(), busyLab(tt.tries...)}, out: out, screen: newScreen(io.Discard), variants: vs}
+			s.runs, s.judged = make([]*finished, 2), make([]judgement, 2)
+			s.runAll(t.Context())
+			all, err := s.judge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lab := all[1]; lab.Verdict != tt.want || lab.Tries != tt.took {
+				t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, tt.want, tt.took, lab.Checks)
+			}
+			read, err := record.ReadRun(filepath.Join(out.Dir(), "narrow_path", "base", "emu-hub"))
+			if err != nil || read.Run.Partial || len(read.Flows) != len(s.runs[1].records.Flows) || read.Flows[0] != s.runs[1].records.Flows[0] {
+				t.Errorf("recorded is not the last try: %v", err)
+			}
+			if left, err := filepath.Glob(filepath.Join(out.Dir(), ".again*")); err != nil || len(left) > 0 {
+				t.Errorf("%v is left", left)
+			}
+		})
+	}
+}
+
+// A lab whose other try fails is judged by what there was before, and that is kept.
+func TestTryFails(t *testing.T) {
+	vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs[0].checks = nil
+	out, err := record.Create(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	lab := busyLab(slow("roam"))
+	first := lab.run
+	lab.run = func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error {
+		if s.runs[1] != nil {
+			return os.ErrDeadlineExceeded
+		}
+		return first(ctx, s, v, dir, turn, sink)
+	}
+	s := &session{flags: runFlags{tries: 2, jobs: 1, timeout: time.Minute}, engines: []engine{simulator(), lab}, out: out, screen: newScreen(io.Discard), variants: vs}
+	s.runs, s.judged = make([]*finished, 2), make([]judgement, 2)
+	s.runAll(t.Context())
+	all, err := s.judge(t.Context())
+	if err != nil || all[1].Verdict != record.Error || all[1].Reason != "" || all[1].Tries != 0 {
+		t.Errorf("%+v, %v, want that it cannot be judged by its only try", all[1], err)
+	}
+	if read, err := record.ReadRun(filepath.Join(out.Dir(), "narrow_path", "base", "emu-hub")); err != nil || read.Run.Partial {
+		t.Errorf("the first try is lost: %v", err)
+	}
+}
