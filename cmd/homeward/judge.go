@@ -84,10 +84,12 @@ func (s *session) runAgain(ctx context.Context, which []int, try int) (done []in
 // judgeEach judges runs, which are given by their places in order.
 func (s *session) judgeEach(ctx context.Context, which []int) {
 	by := s.byVariant()
+	open := map[*variant]bool{}
 	for n, i := range which {
 		v := s.variants[i/len(s.engines)]
 		s.judgeOne(ctx, i, by)
-		if n+1 == len(which) || s.variants[which[n+1]/len(s.engines)] != v {
+		open[v] = open[v] || s.judged[i].summary.Verdict == record.Error
+		if last := n+1 == len(which) || s.variants[which[n+1]/len(s.engines)] != v; last && !open[v] {
 			v.chanced = chanced{} // they are most of what a command over many variants holds
 		}
 	}

@@ -89,11 +89,21 @@ func serve(in io.Reader, out io.Writer, newCore func(hub.Config) (core, error)) 
 	}
 	defer l.close()
 	var writer sync.WaitGroup
-	writer.Go(func() { writeMessages(out, l.messages) })
+	controlling := func() {}
+	if h.Realtime {
+		controlling = thread.Controlling
+	}
+	writer.Go(func() {
+		controlling()
+		writeMessages(out, l.messages)
+	})
 	hello := u.hello
 	hello.Pid = os.Getpid()
 	l.messages <- message{Hello: &hello}
-	go l.readCommands(lines)
+	go func() {
+		controlling()
+		l.readCommands(lines)
+	}()
 	if h.Realtime {
 		runtime.LockOSThread() // for good, as the process ends with it
 		thread.Realtime(thread.Nodes)

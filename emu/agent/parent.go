@@ -16,6 +16,7 @@ import (
 
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/tail"
+	"github.com/homeward-lab/homeward/emu/thread"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
@@ -261,7 +262,10 @@ func (a *Agent) Stop(ctx context.Context) (Final, error) {
 
 // Kill ends the child at once, as a fault does, and returns when it is gone and
 // every event that it told is delivered.
-func (a *Agent) Kill() { a.kill() }
+func (a *Agent) Kill() {
+	thread.Hasten(a.Pid())
+	a.kill()
+}
 
 // Pause stops the child where it is, and what it has in the kernel, until Resume
 // lets both go on. They answer nothing meanwhile.

@@ -80,6 +80,7 @@ import (
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/impair"
 	"github.com/homeward-lab/homeward/emu/netns"
+	"github.com/homeward-lab/homeward/emu/thread"
 	"github.com/homeward-lab/homeward/emu/wire"
 	"github.com/homeward-lab/homeward/reports/journal"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -238,7 +239,10 @@ func (e *Engine) Run(ctx context.Context, faults []plan.Fault, base time.Time) e
 	errs := make([]error, len(faults))
 	var wait sync.WaitGroup
 	for i, f := range faults {
-		wait.Go(func() { errs[i] = e.life(ctx, f, base) })
+		wait.Go(func() {
+			thread.Controlling()
+			errs[i] = e.life(ctx, f, base)
+		})
 	}
 	wait.Wait()
 	return errors.Join(errs...)
@@ -252,7 +256,7 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 	if err != nil {
 		return err
 	}
-	e.punctual(&h.Fault, "it has happened", base.Add(f.At.D()), lateMost)
+	e.punctual(&h.Fault, "it has happened", base.Add(f.At.D()), toldMost)
 	if h.done != nil {
 		select {
 		case <-h.done:
@@ -271,12 +275,13 @@ func (e *Engine) life(ctx context.Context, f plan.Fault, base time.Time) error {
 }
 
 const (
-	// lateMost is how much later than planned a fault may happen or heal: a server
-	// that is begun anew takes a part of that on a quiet machine. Flows that are lost
-	// beyond it say nothing of the network.
+	// lateMost is how much later than planned a fault may heal: a server that is begun
+	// anew takes a part of that on a quiet machine. Flows that are lost beyond it say
+	// nothing of the network.
 	lateMost = 250 * time.Millisecond
-	// toldMost is how much later than planned servers that run may learn something,
-	// which takes them milliseconds: less than between two such moments of a file.
+	// toldMost is how much later than planned a fault may happen, and servers that run
+	// learn something, which takes milliseconds: less than between two such moments of a
+	// file.
 	toldMost = 50 * time.Millisecond
 )
 

@@ -2,8 +2,10 @@
 package thread
 
 import (
+	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"unsafe"
 
@@ -14,6 +16,9 @@ import (
 type Priority int32
 
 const (
+	// Control is what changes a running lab: faults, and what servers are told. A
+	// fault that comes late is another fault.
+	Control Priority = 1
 	// Nodes are servers and the ends of tunnels.
 	Nodes Priority = 5
 	// Links go before them: what a link is asked to do is exact, however busy a
@@ -27,8 +32,34 @@ const (
 // what else the machine does.
 func Realtime(p Priority) bool {
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	const fifo = 1 // SCHED_FIFO
-	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, 0, fifo, uintptr(unsafe.Pointer(&p)))
+	return schedule(0, p)
+}
+
+// Controlling is Realtime(Control) for a goroutine that does nothing else until it ends.
+func Controlling() {
+	runtime.LockOSThread() // for good: the thread ends with the goroutine
+	Realtime(Control)
+}
+
+// Hasten gives every thread of a process that is to end the priority Control: each of
+// them ends by itself, when its turn has come. What is not allowed is left out.
+func Hasten(pid int) {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return // it has ended
+	}
+	for _, t := range tasks {
+		if tid, err := strconv.Atoi(t.Name()); err == nil {
+			schedule(tid, Control)
+		}
+	}
+}
+
+// schedule has a thread, 0 is the calling one, scheduled in real time, and not the
+// processes that it begins.
+func schedule(tid int, p Priority) bool {
+	const fifo, resetOnFork = 1, 0x40000000 // SCHED_FIFO, SCHED_RESET_ON_FORK
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), fifo|resetOnFork, uintptr(unsafe.Pointer(&p)))
 	return errno == 0
 }
 

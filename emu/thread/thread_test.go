@@ -2,6 +2,7 @@ package thread_test
 
 import (
 	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 
@@ -53,4 +54,40 @@ func TestRoom(t *testing.T) {
 	if thread.Room(); runtime.GOMAXPROCS(0) != more {
 		t.Errorf("a second call made %d of %d", runtime.GOMAXPROCS(0), more)
 	}
+}
+
+// What is to end goes before all that have no priority, in each of its threads, and what
+// a thread with a priority begins has none.
+func TestHasten(t *testing.T) {
+	need.Root(t)
+	started := make(chan *exec.Cmd)
+	go func() {
+		thread.Controlling()
+		cmd := exec.Command("sleep", "60")
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+		}
+		started <- cmd
+	}()
+	cmd := <-started
+	policy := func() uint32 {
+		a, err := unix.SchedGetAttr(cmd.Process.Pid, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Policy
+	}
+	const fifo = 1
+	if policy() == fifo {
+		t.Error("a process has the priority of the thread that began it")
+	}
+	thread.Hasten(cmd.Process.Pid)
+	if policy() != fifo {
+		t.Error("what is to end has no priority")
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	thread.Hasten(cmd.Process.Pid) // which is gone
 }
