@@ -36,7 +36,7 @@ func TestLiveIntact(t *testing.T) {
 				t.Errorf("%d packets with wrong checksums, %d were damaged", wrong, c.Model.Corrupted)
 			}
 			if packets < 4<<20/1500 || c.Unasked() != 0 {
-				t.Errorf("%d packets seen, %+v", packets, c)
+				t.Errorf("%d packets seen, %s", packets, brief(c))
 			}
 			if im == bad && (c.Model.Lost == 0 || c.Model.Overtook == 0 || c.Model.Duplicated == 0 || c.Model.Corrupted == 0) {
 				t.Errorf("%+v: want some of each", c.Model)
