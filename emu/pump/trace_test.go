@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/homeward-lab/homeward/dataplane/impair"
+	"github.com/homeward-lab/homeward/dataplane/vt"
 	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/emu/pump"
+	"github.com/homeward-lab/homeward/topologies/plan"
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
 
@@ -57,15 +59,21 @@ func latest(c pump.Count, n int) time.Duration {
 	return d
 }
 
-// Jitter as the meter sees it has the width that was asked for. No packet comes before
-// its time, so that of no share of them the longest time is less than asked; and but for
-// what the pump itself was late with, it is not much more either.
+// Jitter is what the model draws for each packet: none comes before its time, and half
+// of them little later, by the kernel's time of arrival. As the meter sees it, it has the
+// width that was asked for: of no share of packets the longest time is less than asked,
+// nor, but for what the pump itself was late with, much more.
 func TestLiveJitter(t *testing.T) {
-	l := up(t, twoHosts(spec.Impairment{Delay: spec.Delay{Fixed: 10 * ms}, Jitter: 4 * ms}))
+	p := twoHosts(spec.Impairment{Delay: spec.Delay{Fixed: 10 * ms}, Jitter: 4 * ms})
+	l := up(t, p)
 	s := l.listen(t)
 	const n = 150
 	s.send(t, n, 10*time.Millisecond) // apart: none has to wait for the one before
-	s.receive(t)
+	got, err := s.arrivals(func() bool { return false })
+	if err != nil || len(got) != n {
+		t.Fatalf("%d of %d packets, %v", len(got), n, err)
+	}
+	s.asDrawn(t, p, got)
 	c, measured := l.counts(t, impair.AB)
 	near(t, "the median", measured.P50, c.Asked.P50)
 	// That of 150 is the second of them.
@@ -78,5 +86,29 @@ func TestLiveJitter(t *testing.T) {
 	}
 	if measured.N != n {
 		t.Errorf("%d of %d measured", measured.N, n)
+	}
+}
+
+// asDrawn fails unless each datagram took what the model of the plan's link draws for
+// it, at least, and half of them little more.
+func (s *stream) asDrawn(t *testing.T, p *plan.Plan, got []arrival) {
+	t.Helper()
+	const exact, little = 100 * time.Microsecond, 1500 * time.Microsecond // of clocks; as near's
+	model, err := impair.New(p.Links[0].Impair(impair.AB), impair.NewStream(p.Seed, linkID, impair.AB), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var longer []time.Duration
+	for i, a := range got {
+		now := vt.Instant(s.left[i].Sub(s.left[0]))
+		asked, took := model.Send(now, datagram+28).At.Sub(now), a.at.Sub(s.left[i])
+		if took < asked-exact {
+			t.Fatalf("packet %d took %v, want %v", i, took, asked)
+		}
+		longer = append(longer, took-asked)
+	}
+	slices.Sort(longer)
+	if half := longer[len(longer)/2]; half > little {
+		t.Errorf("half of the packets took %v longer than was drawn for them, want no more than %v", half, little)
 	}
 }
