@@ -394,7 +394,7 @@ func expect(t *testing.T, from *os.File, text string) {
 	t.Helper()
 	var said bytes.Buffer
 	buf := make([]byte, 4096)
-	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
 		if err := from.SetReadDeadline(limit); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 			t.Fatal(err)
 		}

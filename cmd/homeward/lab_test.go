@@ -115,7 +115,7 @@ func parameters(t *testing.T) []string {
 func clean(t *testing.T, before map[string]bool) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		left = left[:0]
 		for thing := range machine(t) {
 			if !before[thing] {
@@ -206,7 +206,7 @@ func TestKeepForCurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	door := findDoor(t, stderr, "shop.2.till")
-	out, err := exec.Command("nsenter", "--net="+door, curl, "-sS", "--max-time", "5", "http://203.0.113.9/").CombinedOutput()
+	out, err := exec.Command("nsenter", "--net="+door, curl, "-sS", "--max-time", "30", "http://203.0.113.9/").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "198.51.100.") {
 		t.Errorf("curl on shop.2.till: %v\n%s\nwant a page that names the egress address it saw", err, out)
 	}
@@ -224,7 +224,7 @@ func findDoor(t *testing.T, r io.Reader, node string) string {
 	t.Helper()
 	var said bytes.Buffer
 	buf := make([]byte, 4096)
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		n, err := r.Read(buf)
 		said.Write(buf[:n])
 		if strings.Contains(said.String(), "Ctrl-C takes it down") {

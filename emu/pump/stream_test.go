@@ -172,7 +172,7 @@ func (l lab) serve(t testing.TB, node, name string, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if out := l.run(t, node, "ss", "-Hltn"); out != "" {
 			return
 		}
