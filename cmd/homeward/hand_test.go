@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func running(pid int) bool {
 // end waits until none of the processes runs any more.
 func end(t *testing.T, pids []int) {
 	t.Helper()
-	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var left []string
 		for _, pid := range pids {
 			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil {
@@ -137,12 +138,20 @@ func TestKeeperKilled(t *testing.T) {
 	must(t, "impair", "web", "delay=1ms")
 	must(t, "exec", "web", "--", "sh", "-c", "setsid sh -c 'sleep 1000 & sleep 1000' >/dev/null 2>&1 </dev/null &")
 	capture := homeward("capture", "-w", filepath.Join(t.TempDir(), "c.pcapng"))
+	said, err := capture.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := capture.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// A capture that has not begun finds no lab, which is another error.
+	if line, err := bufio.NewReader(said).ReadString('\n'); !strings.HasPrefix(line, "recording") {
+		t.Fatalf("capture said %q, %v", line, err)
+	}
 	k := keeperOf(t, "overlapping_branches")
 	var inside []int
-	for limit := time.Now().Add(10 * time.Second); len(inside) < 1+4+1+3; { // itself, four servers, the pump, a shell and two sleeps
+	for limit := time.Now().Add(time.Minute); len(inside) < 1+4+1+3; { // itself, four servers, the pump, a shell and two sleeps
 		if time.Now().After(limit) {
 			t.Fatalf("%d processes in the lab, want nine", len(inside))
 		}
@@ -259,7 +268,7 @@ func TestServerKilledInALab(t *testing.T) {
 	}
 	end(t, servers[:1])
 	got := ""
-	for limit := time.Now().Add(5 * time.Second); !strings.Contains(got, "degraded: "); got = must(t, "ps") {
+	for limit := time.Now().Add(time.Minute); !strings.Contains(got, "degraded: "); got = must(t, "ps") {
 		if time.Now().After(limit) {
 			t.Fatalf("with a server killed, ps says\n%s", got)
 		}
@@ -385,7 +394,7 @@ func expect(t *testing.T, from *os.File, text string) {
 	t.Helper()
 	var said bytes.Buffer
 	buf := make([]byte, 4096)
-	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
 		if err := from.SetReadDeadline(limit); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 			t.Fatal(err)
 		}

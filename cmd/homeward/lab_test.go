@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -115,7 +116,7 @@ func parameters(t *testing.T) []string {
 func clean(t *testing.T, before map[string]bool) {
 	t.Helper()
 	var left []string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		left = left[:0]
 		for thing := range machine(t) {
 			if !before[thing] {
@@ -158,37 +159,65 @@ func TestInterruptLeavesNothing(t *testing.T) {
 	need.Root(t)
 	before := machine(t)
 	for _, c := range []struct {
-		after time.Duration
-		more  []string
+		traffic bool // after it began, or else since the start
+		after   time.Duration
+		more    []string
 	}{
-		{20 * time.Millisecond, nil},
-		{400 * time.Millisecond, nil},
-		{1200 * time.Millisecond, nil},
-		{1500 * time.Millisecond, []string{"--keep"}}, // in the traffic: nothing was kept yet
+		{false, 20 * time.Millisecond, nil},
+		{false, 400 * time.Millisecond, nil},
+		{true, 200 * time.Millisecond, nil},
+		{true, 500 * time.Millisecond, []string{"--keep"}}, // nothing was kept yet
 	} {
 		after := c.after
-		var out bytes.Buffer
-		cmd := base(filepath.Join(t.TempDir(), "out"), append(c.more, "--set", "one.flows=400", "--set", "one.rate=50")...)
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
+		got, said := interrupted(t, c.traffic, after, c.more)
+		// It had not come so far as to hear of it, which one of the first moments may be too
+		// early for, and no later one.
+		for got == -1 && !c.traffic && after > 100*time.Millisecond && after < 10*time.Second {
+			after *= 2
+			got, said = interrupted(t, c.traffic, after, c.more)
 		}
-		time.Sleep(after)
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
+		if got != exitInterrupted && (got != -1 || after > 100*time.Millisecond) {
+			t.Errorf("interrupted %s after traffic began (%v) or the start: exit code %d, want %d\n%s", after, c.traffic, got, exitInterrupted, said)
 		}
-		err := cmd.Wait()
-		if after < 100*time.Millisecond && code(err) == -1 {
-			continue // it had not come so far as to hear of it
-		}
-		if got := code(err); got != exitInterrupted {
-			t.Errorf("interrupted after %s: exit code %d, want %d\n%s", after, got, exitInterrupted, &out)
-		}
-		if after > time.Second && !strings.Contains(out.String(), "interrupted by") {
-			t.Errorf("interrupted after %s, which the verdict does not say:\n%s", after, &out)
+		if c.traffic && !strings.Contains(said, "interrupted by") {
+			t.Errorf("interrupted %s after traffic began, which the verdict does not say:\n%s", after, said)
 		}
 	}
 	clean(t, before)
+}
+
+// interrupted sends a run SIGINT so long after its start, or after its traffic began,
+// and returns its exit code, and what it said.
+func interrupted(t *testing.T, traffic bool, after time.Duration, more []string) (exit int, said string) {
+	t.Helper()
+	cmd := base(filepath.Join(t.TempDir(), "out"), append(more, "--set", "one.flows=400", "--set", "one.rate=50")...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stderr)
+	for begun := !traffic; !begun; {
+		line, err := lines.ReadString('\n')
+		if said += line; err != nil {
+			t.Fatalf("no traffic: %v\n%s", err, said)
+		}
+		begun = strings.HasPrefix(line, "overlapping_branches/base: ") && strings.HasSuffix(line, " flows\n")
+	}
+	time.Sleep(after)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(lines)
+	if err != nil {
+		t.Error(err)
+	}
+	exit = code(cmd.Wait())
+	return exit, said + string(rest) + out.String()
 }
 
 // --keep leaves the lab up for curl on a branch host, as a user would try it;
@@ -206,7 +235,7 @@ func TestKeepForCurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	door := findDoor(t, stderr, "shop.2.till")
-	out, err := exec.Command("nsenter", "--net="+door, curl, "-sS", "--max-time", "5", "http://203.0.113.9/").CombinedOutput()
+	out, err := exec.Command("nsenter", "--net="+door, curl, "-sS", "--max-time", "30", "http://203.0.113.9/").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "198.51.100.") {
 		t.Errorf("curl on shop.2.till: %v\n%s\nwant a page that names the egress address it saw", err, out)
 	}
@@ -224,7 +253,7 @@ func findDoor(t *testing.T, r io.Reader, node string) string {
 	t.Helper()
 	var said bytes.Buffer
 	buf := make([]byte, 4096)
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		n, err := r.Read(buf)
 		said.Write(buf[:n])
 		if strings.Contains(said.String(), "Ctrl-C takes it down") {

@@ -114,7 +114,7 @@ type Event struct {
 // Bounds.
 const (
 	// helloWait is how long Start waits for a child by default.
-	helloWait = 10 * time.Second
+	helloWait = 30 * time.Second
 	// eventQueue is how many batches of events wait for the parent to read; at
 	// the bound the hub waits, because a lost event is a lie in the session log.
 	eventQueue = 4096

@@ -288,7 +288,7 @@ func (a *Agent) hold(on bool) error {
 }
 
 // holdLimit bounds how long a child may take to hold.
-const holdLimit = 5 * time.Second
+const holdLimit = 20 * time.Second
 
 func (a *Agent) signal(s unix.Signal) error {
 	if err := a.cmd.Process.Signal(s); err != nil {

@@ -107,7 +107,7 @@ func (a family) flow(n int, client string, proto plan.Proto, from, to uint16) pl
 		Traffic: "same", N: n, Client: client, Server: "web", Proto: proto,
 		Src: netip.AddrPortFrom(a.shared, from), Dst: netip.AddrPortFrom(a.origin, to),
 		Nonce: 7700 + uint64(n), Request: 512, Response: 512, Packets: 2, Interval: 5 * time.Millisecond,
-		Connect: 2 * time.Second, Timeout: 4 * time.Second, Close: "client",
+		Connect: 5 * time.Second, Timeout: 10 * time.Second, Close: "client",
 	}
 }
 

@@ -27,7 +27,7 @@ type Options struct {
 }
 
 // patience bounds how long the child may take for an answer.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // Pump is a running child. Its methods are safe for concurrent use.
 type Pump struct {

@@ -139,7 +139,7 @@ func upEBPF(t *testing.T, text string) (*run.Lab, *plan.Plan) {
 // counted is a counter of all servers of a lab.
 func counted(t *testing.T, l *run.Lab, name string) int64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	m := l.Manifest(ctx)
 	return total(&m.Metrics, name)

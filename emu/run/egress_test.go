@@ -139,28 +139,47 @@ traffic:
 // one destination are the bound that is met first. Whatever a server hears of the others
 // it hears 200 ms late here, and of 40,200 flows not one more is served; the others are
 // refused, and another destination is served (SEMANTICS EG-7). Those around the bound
-// come slowly: a flow is handed on to a server that had room when it last told.
+// come slowly: a flow is handed on to a server that had room when it last told. Each has
+// long to be answered in, and no server traces its packets: what a slow machine takes
+// for 40,000 flows is no verdict on the bound.
 func TestLiveEG7Address(t *testing.T) {
 	need.BPF(t)
 	late := strings.Replace(loadtest.Bound, "servers: 31,", "servers: 31, propagation: 200ms,", 1)
-	p := compile(t, late+`  - {id: many, from: shop.*.till, to: web, udp: 7, flows: 19000, rate: 2500, request: 32B, connect: 4s, timeout: 10s}
-  - {id: last, from: shop.*.till, to: web, udp: 7, flows: 1100, rate: 110, start: 9s, request: 32B, connect: 2s, timeout: 10s}
-  - {id: after, from: shop.*.till, to: other, udp: 7, flows: 20, start: 20s, connect: 2s, timeout: 10s}
+	p := compile(t, late+`  - {id: many, from: shop.*.till, to: web, udp: 7, flows: 19000, rate: 1250, request: 32B, connect: 20s, timeout: 30s}
+  - {id: last, from: shop.*.till, to: web, udp: 7, flows: 1100, rate: 110, start: 18s, request: 32B, connect: 6s, timeout: 15s}
+  - {id: after, from: shop.*.till, to: other, udp: 7, flows: 20, start: 30s, connect: 6s, timeout: 15s}
 `)
-	r := live(t, p, run.Options{Dataplane: run.EBPF})
-	ok, slices := map[string]int{}, map[int]bool{}
-	for _, f := range r.Flows {
-		switch {
-		case f.Result == record.OK && f.EgressIP == "192.0.2.33":
-			ok[f.Traffic]++
-			slices[f.EgressPort>>11] = true
-		case f.Traffic != "last" || f.Reason != "EGRESS_PORT_ALLOCATION_ERROR":
-			t.Fatalf("%s %d: %s (%s) as %s", f.Traffic, f.N, f.Result, f.Reason, f.EgressIP)
-		}
+	for i := range p.Servers {
+		p.Servers[i].Config.Trace = false
 	}
-	t.Logf("%v are served at once, in %d slices", ok, len(slices))
-	if ok["many"]+ok["last"] != 40_000 || ok["after"] != 40 || len(slices) != 31 {
-		t.Errorf("%v are served in %d slices, want 40000 to one destination, and 40 to the other, in 31", ok, len(slices))
+	count := func(r *record.Records) (ok map[string]int, ports map[int]bool, other []record.Flow) {
+		ok, ports = map[string]int{}, map[int]bool{}
+		for _, f := range r.Flows {
+			switch {
+			case f.Result == record.OK && f.EgressIP == "192.0.2.33":
+				ok[f.Traffic]++
+				ports[f.EgressPort>>11] = true
+			case f.Traffic != "last" || f.Reason != "EGRESS_PORT_ALLOCATION_ERROR":
+				other = append(other, f)
+			}
+		}
+		return ok, ports, other
+	}
+	const bound = 40_000
+	r := again(t, p, run.Options{Dataplane: run.EBPF}, func(r *record.Records) bool {
+		ok, _, other := count(r)
+		n := ok["many"] + ok["last"]
+		return n < bound || n == bound && len(other) > 0 // one more is never the machine's
+	})
+	invariants(t, p, r)
+	ok, ports, other := count(r)
+	if len(other) > 0 {
+		f := other[0]
+		t.Errorf("%d flows are neither served nor refused by the bound, the first %s %d: %s (%s) as %s", len(other), f.Traffic, f.N, f.Result, f.Reason, f.EgressIP)
+	}
+	t.Logf("%v are served at once, in %d slices", ok, len(ports))
+	if ok["many"]+ok["last"] != bound || ok["after"] != 40 || len(ports) != 31 {
+		t.Errorf("%v are served in %d slices, want %d to one destination, and 40 to the other, in 31", ok, len(ports), bound)
 	}
 }
 

@@ -25,9 +25,9 @@ sites:
   - {id: other, near: cdg, lan: 10.0.1.0/24, hosts: {till: 10.0.1.5}, onramps: [{id: wan, type: gre, arr: true}]}
 internet: [{id: web, address: 203.0.113.9, near: lhr, serve: [http, echo]}]
 traffic:
-  - {id: before, from: "*.*.till", to: web, udp: 7, flows: 8, connect: 300ms}
+  - {id: before, from: "*.*.till", to: web, udp: 7, flows: 8, connect: 2s}
   - {id: during, from: "*.*.till", to: web, udp: 7, flows: 8, start: 1s, connect: 300ms}
-  - {id: after, from: "*.*.till", to: web, udp: 7, flows: 8, start: 2s, connect: 300ms}
+  - {id: after, from: "*.*.till", to: web, udp: 7, flows: 8, start: 2s, connect: 2s}
 faults: [{id: f, at: 400ms, for: 1200ms, %s}]
 %s`
 

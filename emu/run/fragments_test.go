@@ -112,7 +112,7 @@ func bigEchoes(t *testing.T, in rooms, w world) {
 func echo(c *net.UDPConn, size int) error {
 	sent, got := make([]byte, size), make([]byte, 1<<16)
 	rand.Read(sent)
-	if err := c.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return err
 	}
 	if _, err := c.Write(sent); err != nil {

@@ -152,7 +152,7 @@ func (l *Lab) forgetHalves(p *plan.Plan) error {
 const roundShift = 40
 
 // lookLimit bounds the wait for a server's account of itself.
-const lookLimit = 5 * time.Second
+const lookLimit = 20 * time.Second
 
 // Look asks every server, by node, but for those that a fault has paused,
 // stopped or killed. Of a server that is gone by itself or does not answer the

@@ -94,7 +94,7 @@ func (r rooms) serve(t *testing.T, cmd *exec.Cmd, listens ...socket) {
 		close(ended)
 	}()
 	t.Cleanup(func() { <-ended })
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, want := range listens {
 		for !listening(cmd.Process.Pid, want) {
 			select {

@@ -98,7 +98,7 @@ func (f *fleet) learn(i int, news []hub.Attachment) error {
 }
 
 // configLimit bounds how long a server may take to put a configuration in force.
-const configLimit = 10 * time.Second
+const configLimit = 30 * time.Second
 
 // faulty is the runner as the faults see it (fault.Lab).
 type faulty struct{ r *runner }

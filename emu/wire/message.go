@@ -187,7 +187,7 @@ func quiet(index int) rtnl.Message {
 }
 
 // carrierPatience bounds the wait for the carrier of a pair whose ends are both up.
-const carrierPatience = 2 * time.Second
+const carrierPatience = 20 * time.Second
 
 // ready waits until the interface's carrier is more than a promise: the end
 // that was raised first swallows packets until the kernel's link watch has run.

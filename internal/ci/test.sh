@@ -18,7 +18,7 @@ passed=0 failed=0 skipped=0 unsteady=0 live=
 # beside them, so that once is no verdict; but many at once, or a panic, are one.
 alone() {
 	failing=$(awk '/^--- FAIL/ {n = n " " $3} /^FAIL\t/ {split(n, t); for (i in t) print $2, t[i]; n = ""}' "$log")
-	if [ "$(echo "$failing" | wc -l)" -gt 3 ] || grep -q -E '^panic:|\[(build|setup) failed\]|^WARNING: DATA RACE' "$log"; then
+	if [ "$(echo "$failing" | wc -l)" -gt 8 ] || grep -q -E '^panic:|\[(build|setup) failed\]|^WARNING: DATA RACE' "$log"; then
 		return 0
 	fi
 	again=0
@@ -28,7 +28,7 @@ alone() {
 			echo "   passed: unsteady, which is worth a look"
 			again=$((again + 1))
 		else
-			tail -n 60 "$log.alone"
+			tail -n 60 "$log.alone" | short
 		fi
 	done <<-END
 		$failing
@@ -37,13 +37,23 @@ alone() {
 	[ "$f" != 0 ] || ok=0
 }
 
-# said LOG: what each failed test of it has said, subtests too, which may be far above.
+# short cuts lines that nobody reads to their end: one can be a whole structure.
+short() { cut -c1-400; }
+
+# said LOG: the end of what each failed test of it has said, subtests too, which may be
+# far above; of each alone, so that none's is lost behind another's.
 said() {
 	awk '/^=== / {test = $3; next}
 		/^ *--- FAIL/ {failed[++n] = $3}
 		/^ *--- |^FAIL|^ok/ {next}
-		{text[test] = text[test] $0 "\n"}
-		END {for (i = 1; i <= n; i++) printf "%s said\n%s", failed[i], text[failed[i]]}' "$1"
+		{line[test, ++lines[test]] = $0}
+		END {
+			for (i = 1; i <= n; i++) {
+				f = failed[i]
+				print f " said"
+				for (j = lines[f] > 40 ? lines[f] - 39 : 1; j <= lines[f]; j++) print line[f, j]
+			}
+		}' "$1" | short
 }
 
 # tier NAME ARGS...: go test with ARGS; counts top-level tests.
@@ -61,8 +71,8 @@ tier() {
 		grep -B1 '^--- SKIP' "$log" | grep -v '^--$' | sed 's/^/   /'
 	fi
 	if [ "$ok" != 0 ] || [ "$f" != 0 ]; then
-		grep -E -A20 '^ *--- FAIL|^(FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== |--- PASS|ok )' | tail -n 200
-		said "$log" | tail -n 200
+		grep -E -A20 '^ *--- FAIL|^(FAIL|panic:|WARNING: DATA RACE)|\[build failed\]' "$log" | grep -v -E '^(=== |--- PASS|ok )' | short | tail -n 200
+		said "$log" | tail -n 400
 		[ -z "$live" ] || [ "$f" = 0 ] || alone
 		[ "$ok" = 0 ] || [ "$f" != 0 ] || f=1
 	fi
