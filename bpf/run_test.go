@@ -267,6 +267,22 @@ func TestOthersPassTheBranch(t *testing.T) {
 	}
 }
 
+// What has no room in the table is refused, and what has is not.
+func TestMarksAreBounded(t *testing.T) {
+	need.BPF(t)
+	s := new(Server)
+	t.Cleanup(func() { s.Close() })
+	if err := s.load(&ServerOptions{Encaps: 3}); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	e := tunnel.Encap{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2")}
+	for mark, fits := range []bool{false, true, true, true, false} {
+		if err := s.SetEncap(uint32(mark), e); (err == nil) != fits {
+			t.Errorf("mark %d of %d: %v", mark, s.Marks(), err)
+		}
+	}
+}
+
 // A mark pushes the outer header it stands for and is used up; no mark means
 // no header, and a mark without a meaning is a counted drop.
 func TestPushByMarkAsTheCodec(t *testing.T) {
@@ -372,7 +388,7 @@ func loadTestBranch(t *testing.T, key *uint32) (BranchOptions, *Branch) {
 func loadTestServer(t *testing.T, own ...netip.Addr) *Server {
 	t.Helper()
 	s := new(Server)
-	if err := loadServerObjects(&s.objects, nil); err != nil {
+	if err := s.load(&ServerOptions{}); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(func() {

@@ -143,6 +143,7 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (err er
 		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
 	}
 	r := newRunner(p, sink, o)
+	r.open = o.Keep != nil
 	err = r.lifetime(ctx)
 	r.manifest.WallMs = time.Since(r.start).Milliseconds()
 	r.manifest.Partial = err != nil
@@ -157,6 +158,7 @@ type runner struct {
 	options Options
 	start   time.Time // instant 0 of all records
 	base    int64     // the same moment by CLOCK_MONOTONIC, for other processes
+	open    bool      // others than the plan may send through the lab
 
 	key     host.Key
 	journal *journal.Journal
