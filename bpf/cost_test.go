@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/containernetworking/plugins/pkg/ns"
@@ -23,13 +24,21 @@ func BenchmarkLoad(b *testing.B) {
 			}
 			return d.Close()
 		},
-		"branch": func() error {
-			o := options(nil)
-			p := new(Branch)
-			if err := p.load(o); err != nil {
-				return err
+		"40 branches": func() error {
+			var all Branches
+			var attached []*Branch
+			for range 40 {
+				b, err := all.load(options(nil))
+				if err != nil {
+					return err
+				}
+				attached = append(attached, b)
 			}
-			return p.Close()
+			var errs []error
+			for _, b := range attached {
+				errs = append(errs, b.Close())
+			}
+			return errors.Join(errs...)
 		},
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -182,7 +182,7 @@ func (s *Server) SetEncap(mark uint32, e tunnel.Encap) error {
 }
 
 // Counters reads what the programs counted.
-func (s *Server) Counters() (Counters, error) { return readCounters(s.objects.Counters) }
+func (s *Server) Counters() (Counters, error) { return readCounters(s.objects.Counters, 0) }
 
 // Close detaches and unloads the programs. It is idempotent.
 func (s *Server) Close() error {

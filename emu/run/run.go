@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
@@ -170,6 +171,7 @@ type runner struct {
 	faults    *fault.Engine
 	faulted   []error // what went wrong with faults by themselves; the fleet's lock guards it
 	store     *store
+	branches  bpf.Branches // programs of all branch routers
 	connected []attached
 	onBegin   func(start time.Time) // told when traffic begins; may be nil
 	first     time.Time             // start of the first traffic
@@ -460,8 +462,8 @@ func monotonic() int64 {
 }
 
 // manyBranches is how many tunnels are carried in userspace unless something else is
-// asked for: each has programs of its own, and to check those of very many takes the
-// kernel longer than all else of bringing their lab up.
+// asked for: to bring the tunnels of very many up in the kernel takes longer than all
+// else of their lab.
 const manyBranches = 200
 
 // branchIO is the branches' engine that goes with the servers'.
