@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -32,20 +33,41 @@ type BranchOptions struct {
 	TunnelMAC, TunnelPeerMAC net.HardwareAddr
 }
 
-// Branch is the pair of programs of one tunnel.
+// branchTunnels is how many share programs.
+const branchTunnels = 64
+
+// Branches attaches the tunnels of many branch routers. They share programs, which
+// the kernel checks once for 64 of them. Programs are loaded when there is no room
+// for a tunnel, and unloaded with the last of theirs. The zero value is ready; it is
+// safe for concurrent use.
+type Branches struct {
+	mu     sync.Mutex
+	latest *branchSet // nil if there is none
+}
+
+// branchSet is a pair of programs: how many tunnels it was given, and how many use it.
+type branchSet struct {
+	objects     branchObjects
+	given, used uint32
+}
+
+// Branch is one tunnel.
 type Branch struct {
-	objects branchObjects
+	all     *Branches
+	set     *branchSet
+	number  uint32 // in set
+	left    bool   // closed; the lock of all guards it
+	tunnel  branchTunnel
 	netlink *netlink.Handle // into the tunnel's namespace
 	filters []netlink.Filter
 }
 
-// AttachBranch loads the tunnel's programs and attaches them in the calling
-// thread's network namespace: one to the tunnel's peer, one to the WAN. Several
-// tunnels may share a WAN; each program takes what is its own. Close, or the
-// namespace's end, detaches them.
-func AttachBranch(o BranchOptions) (*Branch, error) {
-	b := new(Branch)
-	if err := b.load(o); err != nil {
+// Attach attaches programs for a tunnel in the calling thread's network namespace:
+// one to the tunnel's peer, one to the WAN. Several tunnels may share a WAN; each
+// takes what is its own. Close, or the namespace's end, detaches them.
+func (s *Branches) Attach(o BranchOptions) (*Branch, error) {
+	b, err := s.load(o)
+	if err != nil {
 		return nil, fmt.Errorf("load branch programs: %w", err)
 	}
 	if err := b.attach(o); err != nil {
@@ -54,59 +76,100 @@ func AttachBranch(o BranchOptions) (*Branch, error) {
 	return b, nil
 }
 
-func (b *Branch) load(o BranchOptions) error {
+// load makes a tunnel ready, and loads programs for it if it must.
+func (s *Branches) load(o BranchOptions) (*Branch, error) {
+	b := &Branch{all: s}
+	var err error
+	if b.tunnel, err = o.tunnel(); err != nil {
+		return nil, err
+	}
+	if err := s.take(b); err != nil {
+		return nil, err
+	}
+	if err := b.write(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// take gives a tunnel a number. None is given twice: packets of a tunnel that was
+// just detached may still be in the programs.
+func (s *Branches) take(b *Branch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest == nil || s.latest.given == branchTunnels {
+		set := new(branchSet)
+		if err := set.load(); err != nil {
+			return err
+		}
+		s.latest = set
+	}
+	b.set, b.number = s.latest, s.latest.given
+	b.set.given++
+	b.set.used++
+	return nil
+}
+
+func (s *branchSet) load() error {
 	spec, err := loadBranch()
 	if err != nil {
 		return err
 	}
-	if err := o.setKnobs(spec); err != nil {
-		return err
-	}
-	return spec.LoadAndAssign(&b.objects, nil)
+	spec.Maps[branchMapTunnels].MaxEntries = branchTunnels
+	spec.Maps[branchMapCounters].MaxEntries = branchTunnels * uint32(counterCount)
+	return spec.LoadAndAssign(&s.objects, nil)
 }
 
-// setKnobs fills the programs' constants before the verifier sees them.
-func (o *BranchOptions) setKnobs(spec *ebpf.CollectionSpec) error {
-	if !o.Local.Is4() || !o.Remote.Is4() {
-		return fmt.Errorf("%w: %v > %v", ErrFamily, o.Local, o.Remote)
+// leave unloads the programs of the last tunnel that used them.
+func (s *Branches) leave(b *Branch) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.left {
+		return nil
 	}
-	var key [4]byte
-	var hasKey uint8
-	if o.Key != nil {
-		hasKey = 1
-		binary.BigEndian.PutUint32(key[:], *o.Key)
+	b.left = true
+	if b.set.used--; b.set.used > 0 {
+		return nil
 	}
-	knobs := []struct {
-		name  string
-		value any
-	}{
-		{branchVarTunnelLocal, o.Local.As4()},
-		{branchVarTunnelRemote, o.Remote.As4()},
-		{branchVarTunnelKey, key},
-		{branchVarTunnelHasKey, hasKey},
-		{branchVarTunnelMss, tunnel.MSS(o.MTU)},
-		{branchVarTunnelMss6, tunnel.MSS6(o.MTU)},
-		{branchVarWanIfindex, uint32(o.WAN)},
-		{branchVarGreIfindex, uint32(o.Tunnel)},
+	if s.latest == b.set {
+		s.latest = nil
 	}
-	for _, k := range knobs {
-		if err := spec.Variables[k.name].Set(k.value); err != nil {
-			return fmt.Errorf("%s: %w", k.name, err)
-		}
-	}
-	for name, mac := range map[string]net.HardwareAddr{
-		branchVarWanMac: o.WANMAC, branchVarGatewayMac: o.GatewayMAC,
-		branchVarGreMac: o.TunnelMAC, branchVarPeerMac: o.TunnelPeerMAC,
-	} {
-		if len(mac) != 6 {
-			return fmt.Errorf("%s is %q, want 6 bytes", name, mac)
-		}
-		if err := spec.Variables[name].Set([6]byte(mac)); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return nil
+	return b.set.objects.Close()
 }
+
+// tunnel is what the programs know of it.
+func (o *BranchOptions) tunnel() (t branchTunnel, err error) {
+	if !o.Local.Is4() || !o.Remote.Is4() {
+		return t, fmt.Errorf("%w: %v > %v", ErrFamily, o.Local, o.Remote)
+	}
+	t = branchTunnel{
+		Local: wire4(o.Local), Remote: wire4(o.Remote), WanIfindex: uint32(o.WAN), GreIfindex: uint32(o.Tunnel),
+		Mss: tunnel.MSS(o.MTU), Mss6: tunnel.MSS6(o.MTU),
+	}
+	if o.Key != nil {
+		t.HasKey = 1
+		var key [4]byte
+		binary.BigEndian.PutUint32(key[:], *o.Key)
+		t.Key = binary.NativeEndian.Uint32(key[:])
+	}
+	for _, m := range []struct {
+		name string
+		from net.HardwareAddr
+		to   *[6]uint8
+	}{
+		{"WANMAC", o.WANMAC, &t.WanMac}, {"GatewayMAC", o.GatewayMAC, &t.GatewayMac},
+		{"TunnelMAC", o.TunnelMAC, &t.GreMac}, {"TunnelPeerMAC", o.TunnelPeerMAC, &t.PeerMac},
+	} {
+		if len(m.from) != 6 {
+			return t, fmt.Errorf("%s is %q, want 6 bytes", m.name, m.from)
+		}
+		*m.to = [6]uint8(m.from)
+	}
+	return t, nil
+}
+
+// write tells the programs.
+func (b *Branch) write() error { return put(b.set.objects.Tunnels, b.number, &b.tunnel) }
 
 // attach hangs the programs into clsact: one filter each, so that tunnels share a WAN.
 //
@@ -122,8 +185,8 @@ func (b *Branch) attach(o BranchOptions) (err error) {
 		program *ebpf.Program
 		ifindex int
 	}{
-		{b.objects.FromTunnel, o.WAN},
-		{b.objects.IntoTunnel, o.TunnelPeer},
+		{b.set.objects.FromTunnel, o.WAN},
+		{b.set.objects.IntoTunnel, o.TunnelPeer},
 	} {
 		if err := b.filter(p.program, p.ifindex, uint32(o.TunnelPeer)); err != nil {
 			return fmt.Errorf("attach to interface %d: %w", p.ifindex, err)
@@ -142,7 +205,7 @@ func (b *Branch) filter(program *ebpf.Program, ifindex int, id uint32) error {
 	}
 	f := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{LinkIndex: ifindex, Parent: netlink.HANDLE_MIN_INGRESS, Handle: id, Protocol: unix.ETH_P_ALL, Priority: 1},
-		Fd:          program.FD(), Name: program.String(), DirectAction: true,
+		Fd:          program.FD(), Name: program.String(), DirectAction: true, ClassId: b.number,
 	}
 	if err := b.netlink.FilterAdd(f); err != nil {
 		return fmt.Errorf("filter: %w", err)
@@ -151,15 +214,19 @@ func (b *Branch) filter(program *ebpf.Program, ifindex int, id uint32) error {
 	return nil
 }
 
-// SetMTU changes the MTU that TCP's MSS is clamped to, while the programs run.
+// SetMTU changes the MTU that TCP's MSS is clamped to, while the programs run. It is
+// for one goroutine at a time.
 func (b *Branch) SetMTU(mtu int) error {
-	return errors.Join(b.objects.TunnelMss.Set(tunnel.MSS(mtu)), b.objects.TunnelMss6.Set(tunnel.MSS6(mtu)))
+	b.tunnel.Mss, b.tunnel.Mss6 = tunnel.MSS(mtu), tunnel.MSS6(mtu)
+	return b.write()
 }
 
-// Counters reads what the programs counted.
-func (b *Branch) Counters() (Counters, error) { return readCounters(b.objects.Counters) }
+// Counters reads what the programs counted for the tunnel.
+func (b *Branch) Counters() (Counters, error) {
+	return readCounters(b.set.objects.Counters, b.number*uint32(counterCount))
+}
 
-// Close detaches and unloads the programs. It is idempotent.
+// Close detaches the tunnel's programs. It is idempotent.
 func (b *Branch) Close() error {
 	var errs []error
 	for _, f := range b.filters {
@@ -172,5 +239,6 @@ func (b *Branch) Close() error {
 		b.netlink.Close()
 		b.netlink = nil
 	}
-	return errors.Join(append(errs, b.objects.Close())...)
+	errs = append(errs, b.all.leave(b))
+	return errors.Join(errs...)
 }

@@ -8,29 +8,36 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
+
+type branchTunnel struct {
+	_          structs.HostLayout
+	Local      uint32
+	Remote     uint32
+	Key        uint32
+	WanIfindex uint32
+	GreIfindex uint32
+	Mss        uint16
+	Mss6       uint16
+	WanMac     [6]uint8
+	GatewayMac [6]uint8
+	GreMac     [6]uint8
+	PeerMac    [6]uint8
+	HasKey     uint8
+	Reserved   [3]uint8
+}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	branchMapCounters     = "counters"
-	branchProgFromTunnel  = "from_tunnel"
-	branchProgIntoTunnel  = "into_tunnel"
-	branchVarGatewayMac   = "gateway_mac"
-	branchVarGreIfindex   = "gre_ifindex"
-	branchVarGreMac       = "gre_mac"
-	branchVarPeerMac      = "peer_mac"
-	branchVarTunnelHasKey = "tunnel_has_key"
-	branchVarTunnelKey    = "tunnel_key"
-	branchVarTunnelLocal  = "tunnel_local"
-	branchVarTunnelMss    = "tunnel_mss"
-	branchVarTunnelMss6   = "tunnel_mss6"
-	branchVarTunnelRemote = "tunnel_remote"
-	branchVarWanIfindex   = "wan_ifindex"
-	branchVarWanMac       = "wan_mac"
+	branchMapCounters    = "counters"
+	branchMapTunnels     = "tunnels"
+	branchProgFromTunnel = "from_tunnel"
+	branchProgIntoTunnel = "into_tunnel"
 )
 
 // loadBranch returns the embedded CollectionSpec for branch.
@@ -84,24 +91,13 @@ type branchProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type branchMapSpecs struct {
 	Counters *ebpf.MapSpec `ebpf:"counters"`
+	Tunnels  *ebpf.MapSpec `ebpf:"tunnels"`
 }
 
 // branchVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type branchVariableSpecs struct {
-	GatewayMac   *ebpf.VariableSpec `ebpf:"gateway_mac"`
-	GreIfindex   *ebpf.VariableSpec `ebpf:"gre_ifindex"`
-	GreMac       *ebpf.VariableSpec `ebpf:"gre_mac"`
-	PeerMac      *ebpf.VariableSpec `ebpf:"peer_mac"`
-	TunnelHasKey *ebpf.VariableSpec `ebpf:"tunnel_has_key"`
-	TunnelKey    *ebpf.VariableSpec `ebpf:"tunnel_key"`
-	TunnelLocal  *ebpf.VariableSpec `ebpf:"tunnel_local"`
-	TunnelMss    *ebpf.VariableSpec `ebpf:"tunnel_mss"`
-	TunnelMss6   *ebpf.VariableSpec `ebpf:"tunnel_mss6"`
-	TunnelRemote *ebpf.VariableSpec `ebpf:"tunnel_remote"`
-	WanIfindex   *ebpf.VariableSpec `ebpf:"wan_ifindex"`
-	WanMac       *ebpf.VariableSpec `ebpf:"wan_mac"`
 }
 
 // branchObjects contains all objects after they have been loaded into the kernel.
@@ -125,11 +121,13 @@ func (o *branchObjects) Close() error {
 // It can be passed to loadBranchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type branchMaps struct {
 	Counters *ebpf.Map `ebpf:"counters"`
+	Tunnels  *ebpf.Map `ebpf:"tunnels"`
 }
 
 func (m *branchMaps) Close() error {
 	return _BranchClose(
 		m.Counters,
+		m.Tunnels,
 	)
 }
 
@@ -137,18 +135,6 @@ func (m *branchMaps) Close() error {
 //
 // It can be passed to loadBranchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type branchVariables struct {
-	GatewayMac   *ebpf.Variable `ebpf:"gateway_mac"`
-	GreIfindex   *ebpf.Variable `ebpf:"gre_ifindex"`
-	GreMac       *ebpf.Variable `ebpf:"gre_mac"`
-	PeerMac      *ebpf.Variable `ebpf:"peer_mac"`
-	TunnelHasKey *ebpf.Variable `ebpf:"tunnel_has_key"`
-	TunnelKey    *ebpf.Variable `ebpf:"tunnel_key"`
-	TunnelLocal  *ebpf.Variable `ebpf:"tunnel_local"`
-	TunnelMss    *ebpf.Variable `ebpf:"tunnel_mss"`
-	TunnelMss6   *ebpf.Variable `ebpf:"tunnel_mss6"`
-	TunnelRemote *ebpf.Variable `ebpf:"tunnel_remote"`
-	WanIfindex   *ebpf.Variable `ebpf:"wan_ifindex"`
-	WanMac       *ebpf.Variable `ebpf:"wan_mac"`
 }
 
 // branchPrograms contains all programs after they have been loaded into the kernel.

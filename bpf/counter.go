@@ -6,8 +6,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Counter is what a program counts: index of its per-CPU array, the C enum
-// counter.
+// Counter is what a program counts: index of its per-CPU array, or of its tunnel's
+// part of that; the C enum counter.
 type Counter uint32
 
 const (
@@ -39,7 +39,7 @@ func (c Counter) String() string {
 	return fmt.Sprintf("counter_%d", uint32(c))
 }
 
-// Counters are totals over all CPUs since the program was loaded.
+// Counters are totals over all CPUs since the program was loaded, or the tunnel attached.
 type Counters [counterCount]uint64
 
 // Map returns the counters that are not zero, by label.
@@ -53,10 +53,11 @@ func (c *Counters) Map() map[string]uint64 {
 	return m
 }
 
-func readCounters(m *ebpf.Map) (c Counters, err error) {
+// readCounters reads those that begin at an index of m.
+func readCounters(m *ebpf.Map, from uint32) (c Counters, err error) {
 	var perCPU []uint64
 	for i := range c {
-		if err := m.Lookup(uint32(i), &perCPU); err != nil {
+		if err := m.Lookup(from+uint32(i), &perCPU); err != nil {
 			return Counters{}, fmt.Errorf("read counter %v: %w", Counter(i), err)
 		}
 		for _, n := range perCPU {

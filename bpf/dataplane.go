@@ -27,12 +27,17 @@ type Spec struct {
 	Own []netip.Addr
 	// Base is CLOCK_MONOTONIC, ns, at the hub's instant 0.
 	Base int64
-	// Flows is the most that are installed at once; 0 means 65536.
+	// Flows is the most that are installed at once; 0 means DefaultFlows. Memory is taken
+	// for so many beforehand: Install refuses more, and they stay with the hub. As
+	// many connections are passed on at once (Pass), at most.
 	Flows int
 	// PortSlots is how many places each egress address of this server has for its
 	// ports, a power of two from 2048, which is 0, to 65536. More serve an address
 	// of which the server owns several slices.
 	PortSlots int
+	// Kernel is what somebody else has found out with RunningKernel on this machine;
+	// nil means that nobody has.
+	Kernel *Kernel
 	// Peer hands packets to the uplink's other end at once. It is quicker, and
 	// passes by queues: only where nothing shapes the uplink (veth alone has it).
 	Peer bool
@@ -44,10 +49,10 @@ type fastObjects struct {
 	FastPath *ebpf.Program `ebpf:"fast_path"`
 }
 
-const (
-	defaultFlows = 1 << 16
-	maxPortSlots = 1 << 16
-)
+// DefaultFlows is Spec.Flows where that is 0.
+const DefaultFlows = 1 << 16
+
+const maxPortSlots = 1 << 16
 
 // Dataplane is the fast path: one program at a server's uplink and the flows that
 // it carries. Whatever is not of such a flow is handed to its home, dropped and
@@ -83,7 +88,7 @@ func NewDataplane(s Spec) (*Dataplane, error) { return newDataplane(s, loadDatap
 
 func newDataplane(s Spec, object func() (*ebpf.CollectionSpec, error)) (*Dataplane, error) {
 	if s.Flows == 0 {
-		s.Flows = defaultFlows
+		s.Flows = DefaultFlows
 	}
 	if s.PortSlots == 0 {
 		s.PortSlots = sliceSlots
@@ -103,7 +108,11 @@ func (d *Dataplane) load(object func() (*ebpf.CollectionSpec, error)) error {
 	if err != nil {
 		return err
 	}
-	if err := spec.LoadAndAssign(&d.objects, nil); err != nil {
+	options, err := d.spec.options(spec)
+	if err != nil {
+		return err
+	}
+	if err := spec.LoadAndAssign(&d.objects, &options); err != nil {
 		return err
 	}
 	if d.flows, err = mapped[dataplaneFlow](d, d.objects.Returns); err != nil {
@@ -138,6 +147,19 @@ func (s *Spec) prepare(object func() (*ebpf.CollectionSpec, error)) (*ebpf.Colle
 	}
 	s.size(spec)
 	return spec, s.setKnobs(spec)
+}
+
+// options say what there is to know of the kernel. If that cannot be told, loading
+// finds out again, and says what is lacking.
+func (s *Spec) options(spec *ebpf.CollectionSpec) (o ebpf.CollectionOptions, err error) {
+	k := s.Kernel
+	if k == nil {
+		if k, err = RunningKernel(); err != nil {
+			return o, nil
+		}
+	}
+	o.Programs, err = k.options(spec)
+	return o, err
 }
 
 // setKnobs fills the programs' constants before the verifier sees them.
@@ -255,10 +277,15 @@ func (d *Dataplane) loadXDP(object func() (*ebpf.CollectionSpec, error)) error {
 	if err != nil {
 		return err
 	}
+	options, err := d.spec.options(spec)
+	if err != nil {
+		return err
+	}
+	options.MapReplacements = d.maps()
 	var programs struct {
 		XDP *ebpf.Program `ebpf:"fast_path_xdp"`
 	}
-	err = spec.LoadAndAssign(&programs, &ebpf.CollectionOptions{MapReplacements: d.maps()})
+	err = spec.LoadAndAssign(&programs, &options)
 	d.xdp = programs.XDP
 	return err
 }

@@ -37,10 +37,6 @@ func TestProgramsLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options(nil)
-	if err := o.setKnobs(branch); err != nil {
-		t.Fatal(err)
-	}
 	fast, err := loadDataplane()
 	if err != nil {
 		t.Fatal(err)

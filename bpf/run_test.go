@@ -3,6 +3,7 @@ package bpf
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -161,7 +162,7 @@ func TestIntoTunnelAsTheCodec(t *testing.T) {
 			for range cases {
 				inner := packet(r)
 				pkt.SetECN(inner, pkt.ECN(r.IntN(4)))
-				verdict, got, _ := run(t, b.objects.IntoTunnel, ethernet(o.TunnelPeerMAC, o.TunnelMAC, etherType(inner), inner), 0)
+				verdict, got, _ := run(t, b.set.objects.IntoTunnel, ethernet(o.TunnelPeerMAC, o.TunnelMAC, etherType(inner), inner), 0)
 				mss := clamped(inner, o.MTU)
 				want := ethernet(o.GatewayMAC, o.WANMAC, 0x0800, e.Append(nil, mss))
 				if verdict != redirect || !bytes.Equal(got, want) {
@@ -194,7 +195,7 @@ func TestFromTunnelAsTheCodec(t *testing.T) {
 				pkt.SetECN(inner, pkt.ECN(r.IntN(4)))
 				whole, outer := e.Append(nil, inner), pkt.ECN(r.IntN(4))
 				pkt.SetECN(whole, outer)
-				verdict, got, _ := run(t, b.objects.FromTunnel, ethernet(o.WANMAC, o.GatewayMAC, 0x0800, whole), 0)
+				verdict, got, _ := run(t, b.set.objects.FromTunnel, ethernet(o.WANMAC, o.GatewayMAC, 0x0800, whole), 0)
 				if !tunnel.Unwrapped(outer, inner) {
 					if refused++; verdict != dropped {
 						t.Fatalf("packet %x with %d outside: verdict %d, want drop", inner, outer, verdict)
@@ -249,20 +250,36 @@ func TestOthersPassTheBranch(t *testing.T) {
 			"plain":               inner,
 		} {
 			frame := ethernet(o.WANMAC, o.GatewayMAC, 0x0800, p)
-			if verdict, got, _ := run(t, b.objects.FromTunnel, frame, 0); verdict != next || !bytes.Equal(got, frame) {
+			if verdict, got, _ := run(t, b.set.objects.FromTunnel, frame, 0); verdict != next || !bytes.Equal(got, frame) {
 				t.Errorf("key %v, %s: verdict %d and\n got %x\nwant %x", tunnelKey, name, int32(verdict), got, frame)
 			}
 		}
 		arp := ethernet(o.WANMAC, o.GatewayMAC, 0x0806, random(r, 28))
-		if verdict, _, _ := run(t, b.objects.FromTunnel, arp, 0); verdict != next {
+		if verdict, _, _ := run(t, b.set.objects.FromTunnel, arp, 0); verdict != next {
 			t.Errorf("ARP on the WAN: verdict %d, want next", int32(verdict))
 		}
-		if verdict, _, _ := run(t, b.objects.IntoTunnel, arp, 0); verdict != dropped {
+		if verdict, _, _ := run(t, b.set.objects.IntoTunnel, arp, 0); verdict != dropped {
 			t.Errorf("ARP into the tunnel: verdict %d, want drop", int32(verdict))
 		}
 		c, err := b.Counters()
 		if err != nil || c[DropNotIP] != 1 || c[Decapsulated] != 0 {
 			t.Errorf("counters = %v, %v, want one drop_not_ip and nothing decapsulated", c.Map(), err)
+		}
+	}
+}
+
+// What has no room in the table is refused, and what has is not.
+func TestMarksAreBounded(t *testing.T) {
+	need.BPF(t)
+	s := new(Server)
+	t.Cleanup(func() { s.Close() })
+	if err := s.load(&ServerOptions{Encaps: 3}); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	e := tunnel.Encap{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2")}
+	for mark, fits := range []bool{false, true, true, true, false} {
+		if err := s.SetEncap(uint32(mark), e); (err == nil) != fits {
+			t.Errorf("mark %d of %d: %v", mark, s.Marks(), err)
 		}
 	}
 }
@@ -354,8 +371,9 @@ func outer(o BranchOptions) tunnel.Encap {
 
 func loadTestBranch(t *testing.T, key *uint32) (BranchOptions, *Branch) {
 	t.Helper()
-	o, b := options(key), new(Branch)
-	if err := b.load(o); err != nil {
+	o := options(key)
+	b, err := new(Branches).load(o)
+	if err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(func() {
@@ -372,7 +390,7 @@ func loadTestBranch(t *testing.T, key *uint32) (BranchOptions, *Branch) {
 func loadTestServer(t *testing.T, own ...netip.Addr) *Server {
 	t.Helper()
 	s := new(Server)
-	if err := loadServerObjects(&s.objects, nil); err != nil {
+	if err := s.load(&ServerOptions{}); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(func() {
@@ -388,4 +406,72 @@ func loadTestServer(t *testing.T, own ...netip.Addr) *Server {
 		}
 	}
 	return s
+}
+
+// Tunnels share programs by the set, and the last of a set takes it along; a number
+// is not given again.
+func TestBranchesShareBySets(t *testing.T) {
+	need.BPF(t)
+	var all Branches
+	var attached []*Branch
+	for range branchTunnels + 2 {
+		b, err := all.load(options(nil))
+		if err != nil {
+			t.Fatalf("%+v", err)
+		}
+		attached = append(attached, b)
+	}
+	first, second := attached[0].set, attached[branchTunnels].set
+	numbers := map[*branchSet]map[uint32]bool{first: {}, second: {}}
+	for _, b := range attached {
+		numbers[b.set][b.number] = true
+	}
+	if len(numbers) != 2 || len(numbers[first]) != branchTunnels || len(numbers[second]) != 2 {
+		t.Errorf("%d tunnels have %d numbers in the first of %d sets and %d in the second, want %d in the first of 2, and 2", len(attached), len(numbers[first]), len(numbers), len(numbers[second]), branchTunnels)
+	}
+	if err := attached[branchTunnels].Close(); err != nil {
+		t.Error(err)
+	}
+	late, err := all.load(options(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if late.set != second || late.number != 2 {
+		t.Errorf("the next tunnel is number %d of the second set: %v, want 2", late.number, late.set == second)
+	}
+	for _, b := range append(attached, late) {
+		if err := errors.Join(b.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	for i, s := range []*branchSet{first, second} {
+		if fd := s.objects.IntoTunnel.FD(); fd >= 0 {
+			t.Errorf("set %d is loaded as %d without a tunnel", i, fd)
+		}
+	}
+}
+
+// A tunnel counts for itself, at its number.
+func TestCountersOfATunnel(t *testing.T) {
+	need.BPF(t)
+	var all Branches
+	var attached []*Branch
+	for range 2 {
+		b, err := all.load(options(nil))
+		if err != nil {
+			t.Fatalf("%+v", err)
+		}
+		defer b.Close()
+		attached = append(attached, b)
+	}
+	counts := make([]uint64, ebpf.MustPossibleCPU())
+	counts[0] = 7
+	if err := attached[1].set.objects.Counters.Put(uint32(counterCount)+uint32(Clamped), counts); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []uint64{0, 7} {
+		if c, err := attached[i].Counters(); err != nil || c[Clamped] != want {
+			t.Errorf("tunnel %d: %v, %v, want %d clamped", i, c.Map(), err, want)
+		}
+	}
 }

@@ -18,7 +18,7 @@ const MaxMark = 1<<16 - 1
 // ErrFamily is returned for an outer header the programs cannot push.
 var ErrFamily = errors.New("outer header is not IPv4")
 
-// ServerOptions say where AttachServer attaches. All fields but Own are required.
+// ServerOptions say where AttachServer attaches. Only Interface is required.
 type ServerOptions struct {
 	// Interface is the uplink's index in the calling thread's namespace.
 	Interface int
@@ -26,6 +26,9 @@ type ServerOptions struct {
 	// arrive are dropped after the packet sockets saw them, but for IPv6 to a
 	// group. At most 64 of each family.
 	Own []netip.Addr
+	// Encaps is how many marks can stand for an outer header, 1 and on; 0 means
+	// MaxMark. The programs' table is as large.
+	Encaps uint32
 	// Fast stands at ingress instead, if it is set; it has addresses of its own.
 	// It remains the caller's to close.
 	Fast *Dataplane
@@ -35,6 +38,7 @@ type ServerOptions struct {
 // use by one goroutine at a time.
 type Server struct {
 	objects serverObjects
+	marks   uint32
 	links   []link.Link
 	// held says that Hold took the program at ingress away, ingress how to put it back.
 	held    bool
@@ -56,8 +60,8 @@ type encapEntry struct {
 // hub handles. Close, or the process's death, detaches them.
 func AttachServer(o ServerOptions) (*Server, error) {
 	s := new(Server)
-	if err := loadServerObjects(&s.objects, nil); err != nil {
-		return nil, fmt.Errorf("load server programs: %w", err)
+	if err := s.load(&o); err != nil {
+		return nil, fmt.Errorf("load server programs: %w", errors.Join(err, s.Close()))
 	}
 	if err := s.attach(o); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -65,15 +69,38 @@ func AttachServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
+// load loads what has something to do: nothing at ingress beside Fast.
+func (s *Server) load(o *ServerOptions) error {
+	spec, err := loadServer()
+	if err != nil {
+		return err
+	}
+	if s.marks = o.Encaps; s.marks == 0 || s.marks > MaxMark {
+		s.marks = MaxMark
+	}
+	spec.Maps[serverMapEncaps].MaxEntries = s.marks + 1 // mark 0 is none
+	if o.Fast == nil {
+		return spec.LoadAndAssign(&s.objects, nil)
+	}
+	var egress struct {
+		PushByMark *ebpf.Program `ebpf:"push_by_mark"`
+		Counters   *ebpf.Map     `ebpf:"counters"`
+		Encaps     *ebpf.Map     `ebpf:"encaps"`
+	}
+	err = spec.LoadAndAssign(&egress, nil)
+	s.objects.PushByMark, s.objects.Counters, s.objects.Encaps = egress.PushByMark, egress.Counters, egress.Encaps
+	return err
+}
+
 func (s *Server) attach(o ServerOptions) error {
+	ingress := s.objects.Consume
+	if o.Fast != nil {
+		ingress, o.Own = o.Fast.objects.FastPath, nil
+	}
 	for _, a := range o.Own {
 		if err := putOwn(s.objects.Own, s.objects.Own6, a); err != nil {
 			return err
 		}
-	}
-	ingress := s.objects.Consume
-	if o.Fast != nil {
-		ingress = o.Fast.objects.FastPath
 	}
 	s.ingress = link.TCXOptions{Program: ingress, Interface: o.Interface, Attach: ebpf.AttachTCXIngress}
 	for _, p := range []link.TCXOptions{
@@ -127,12 +154,15 @@ func putOwn(own, own6 *ebpf.Map, a netip.Addr) error {
 	return nil
 }
 
-// SetEncap makes mark, 1 to MaxMark, stand for the outer header e: a packet
+// Marks is the largest that can stand for an outer header.
+func (s *Server) Marks() uint32 { return s.marks }
+
+// SetEncap makes mark, 1 to Marks, stand for the outer header e: a packet
 // sent with it gets e pushed in front. A TTL of 0 means tunnel.DefaultTTL. An
 // outer header that is not IPv4 is refused with ErrFamily.
 func (s *Server) SetEncap(mark uint32, e tunnel.Encap) error {
-	if mark == 0 || mark > MaxMark {
-		return fmt.Errorf("mark is %d, want 1 to %d", mark, MaxMark)
+	if mark == 0 || mark > s.marks {
+		return fmt.Errorf("mark is %d, want 1 to %d", mark, s.marks)
 	}
 	if !e.Src.Is4() || !e.Dst.Is4() {
 		return fmt.Errorf("%w: %v > %v", ErrFamily, e.Src, e.Dst)
@@ -152,7 +182,7 @@ func (s *Server) SetEncap(mark uint32, e tunnel.Encap) error {
 }
 
 // Counters reads what the programs counted.
-func (s *Server) Counters() (Counters, error) { return readCounters(s.objects.Counters) }
+func (s *Server) Counters() (Counters, error) { return readCounters(s.objects.Counters, 0) }
 
 // Close detaches and unloads the programs. It is idempotent.
 func (s *Server) Close() error {

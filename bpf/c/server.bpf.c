@@ -9,6 +9,12 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* The counts are of the one interface. */
+static __always_inline __u32 counted_from(const struct __sk_buff *skb __attribute__((unused)))
+{
+	return 0;
+}
+
 /* Outer headers by mark; entry 0 is never used, since mark 0 is "none". */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -27,7 +33,7 @@ int push_by_mark(struct __sk_buff *skb)
 		return HW_NEXT;
 	entry = bpf_map_lookup_elem(&encaps, &mark);
 	if (!entry || !entry->ttl)
-		return drop(COUNT_DROP_NO_ENCAP);
+		return drop(skb, COUNT_DROP_NO_ENCAP);
 	e = *entry;
 	if (!push_gre(skb, &e))
 		return HW_DROP;
@@ -63,6 +69,6 @@ int consume(struct __sk_buff *skb)
 	if (!is_ip(skb->protocol))
 		return HW_NEXT;
 	if (own_address(skb, &own))
-		return drop(COUNT_DROP_STORE);
-	return own ? HW_NEXT : drop(COUNT_CONSUMED);
+		return drop(skb, COUNT_DROP_STORE);
+	return own ? HW_NEXT : drop(skb, COUNT_CONSUMED);
 }

@@ -171,6 +171,7 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 	if bad != nil {
 		return nil, bad
 	}
+	language := check.NewLanguage(env)
 	for i, c := range s.Checks {
 		in := checkInput(c)
 		if strings.TrimSpace(in.Expr) == "" {
@@ -179,7 +180,7 @@ func compileChecks(s *spec.Scenario, variants []string) (checks []*check.Check, 
 		if in.Vs != "" && !slices.Contains(variants, in.Vs) {
 			in.Vs = variants[0]
 		}
-		one, mistakes := check.Compile(env, []check.Input{in})
+		one, mistakes := language.Compile([]check.Input{in})
 		checks = append(checks, one...)
 		for _, m := range mistakes {
 			bad = append(bad, load.Finding{Path: fmt.Sprintf("checks[%d].%s", i, in.Kind), Msg: m.Error()})

@@ -12,6 +12,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/dataplane/unit"
 	"github.com/homeward-lab/homeward/emu/late"
@@ -56,6 +57,8 @@ type header struct {
 	UplinkMAC  net.HardwareAddr `json:"uplink_mac"`
 	GatewayMAC net.HardwareAddr `json:"gateway_mac"`
 	Socket     string           `json:"socket,omitempty"`
+	Flows      int              `json:"flows,omitempty"`
+	Kernel     *bpf.Kernel      `json:"kernel,omitempty"` // EBPF's, if the parent could find it out
 	Realtime   bool             `json:"realtime,omitempty"`
 }
 

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/homeward-lab/homeward/bpf"
@@ -26,7 +27,8 @@ func (u *uplink) openFast(h *header, ifindex int) error {
 		return fmt.Errorf("dataplane %s wants io %s, got %s", EBPF, IOVnet, h.IO)
 	}
 	d, err := bpf.NewDataplane(bpf.Spec{
-		Config: h.Server.Config, MAC: h.UplinkMAC, Gateway: h.GatewayMAC, Own: u.own, Base: h.Base, Flows: h.Server.Config.Bounds.Flows, Peer: h.Peer,
+		Config: h.Server.Config, MAC: h.UplinkMAC, Gateway: h.GatewayMAC, Own: u.own, Base: h.Base, Peer: h.Peer,
+		Flows: cmp.Or(h.Server.Config.Bounds.Flows, min(h.Flows, bpf.DefaultFlows)), Kernel: h.Kernel,
 	})
 	if err != nil {
 		return err
@@ -40,7 +42,7 @@ func (u *uplink) openFast(h *header, ifindex int) error {
 	if u.sender, err = afpacket.Dial(ifindex); err != nil {
 		return err
 	}
-	if u.pusher, err = bpf.AttachServer(bpf.ServerOptions{Interface: ifindex, Own: u.own, Fast: d}); err != nil {
+	if u.pusher, err = bpf.AttachServer(bpf.ServerOptions{Interface: ifindex, Encaps: encaps(&h.Server.Config), Fast: d}); err != nil {
 		return err
 	}
 	u.hello = Hello{IO: IOVnet, Features: []string{"flows carried by eBPF at tcx ingress", "AF_PACKET with virtio headers", "GRE pushed by mark in tcx egress"}}

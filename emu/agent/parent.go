@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/dataplane/hub"
 	"github.com/homeward-lab/homeward/emu/tail"
 	"github.com/homeward-lab/homeward/emu/thread"
@@ -44,6 +45,10 @@ type Options struct {
 	// a path that does not exist, or a name that begins with @, which is seen in
 	// the server's network namespace alone. Empty means nowhere.
 	Socket string
+	// Flows is the most that EBPF carries at once, which its maps have room for: what
+	// is more stays with the hub. 0, as more, means bpf.DefaultFlows. A bound of the
+	// server's own (hub.Bounds) goes before.
+	Flows int
 	// Realtime has the hub's thread go before all others, where that is allowed: for
 	// labs whose times count. Throughput is better without, as packets come in
 	// greater batches.
@@ -98,7 +103,10 @@ func Start(spawn func(node string, cmd *exec.Cmd) error, s plan.Server, o Option
 		return nil, fmt.Errorf("agent %s: %w", s.Node, errors.Join(err, a.stdin.Close(), stdout.Close()))
 	}
 	go a.read(stdout)
-	h := header{Server: s, IO: o.IO, Dataplane: o.Dataplane, Peer: o.Peer, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket, Realtime: o.Realtime}
+	h := header{Server: s, IO: o.IO, Dataplane: o.Dataplane, Peer: o.Peer, Base: o.Base, UplinkMAC: o.UplinkMAC, GatewayMAC: o.GatewayMAC, Socket: o.Socket, Flows: o.Flows, Realtime: o.Realtime}
+	if o.Dataplane == EBPF {
+		h.Kernel, _ = bpf.RunningKernel() // else the child says what is lacking
+	}
 	if err := a.awaitHello(h, o.Hello); err != nil {
 		a.kill()
 		return nil, err

@@ -68,7 +68,7 @@ func openUplink(h *header) (*uplink, error) {
 	case h.IO == IOXDP:
 		err = u.openXDP(iface.Index)
 	default:
-		err = u.openHub(h.IO, iface.Index)
+		err = u.openHub(h, iface.Index)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("uplink %q: %w", iface.Name, err), u.close())
@@ -87,23 +87,23 @@ func openUplink(h *header) (*uplink, error) {
 }
 
 // openHub has the hub see everything that arrives.
-func (u *uplink) openHub(io IO, ifindex int) error {
+func (u *uplink) openHub(h *header, ifindex int) error {
 	s, err := afpacket.Listen(ifindex)
 	if err != nil {
 		return err
 	}
 	u.sockets, u.sender = []*afpacket.Socket{s}, s
-	return u.choose(io, ifindex)
+	return u.choose(h.IO, bpf.ServerOptions{Interface: ifindex, Own: u.own, Encaps: encaps(&h.Server.Config)})
 }
 
 // choose attaches the programs unless plain I/O is asked for, or they are not
 // insisted on and do not work here.
-func (u *uplink) choose(io IO, ifindex int) error {
+func (u *uplink) choose(io IO, o bpf.ServerOptions) error {
 	u.hello = Hello{IO: IOPlain, Features: []string{"AF_PACKET with virtio headers", "GRE, segments and checksums in userspace"}}
 	if io == IOPlain {
 		return nil
 	}
-	pusher, err := bpf.AttachServer(bpf.ServerOptions{Interface: ifindex, Own: u.own})
+	pusher, err := bpf.AttachServer(o)
 	switch {
 	case err == nil:
 		u.pusher = pusher
@@ -199,6 +199,15 @@ func (u *uplink) send(s *hub.Send) {
 	u.tx.Finish(s.Data, s.Offload, &s.Encap)
 }
 
+// encaps is how many outer headers a server can need: one for each on-ramp, and for
+// what it hands to each server one for each on-ramp, number of hops (of which there
+// are 3) and whether it is kept there. As many on-ramps and servers may come later.
+func encaps(c *hub.Config) uint32 {
+	const handovers = 3 * 2
+	ramps, servers := 2*len(c.OnRamps)+16, 2*len(c.Servers)
+	return uint32(min(ramps*(1+handovers*servers), bpf.MaxMark))
+}
+
 // mark is the number that makes the kernel push e; 0 means that it cannot, and
 // userspace has to: no programs here, an outer header they do not know, or all
 // marks in use.
@@ -210,7 +219,7 @@ func (u *uplink) mark(e *tunnel.Encap) uint32 {
 		return m
 	}
 	m := uint32(len(u.marks) + 1)
-	if m > bpf.MaxMark || u.pusher.SetEncap(m, *e) != nil {
+	if m > u.pusher.Marks() || u.pusher.SetEncap(m, *e) != nil {
 		return 0
 	}
 	u.marks[*e] = m

@@ -41,6 +41,8 @@ type Options struct {
 	Gateways map[string]net.HardwareAddr
 	// IO is the engine; the zero value takes the best that works.
 	IO IO
+	// Programs are shared with other routers; nil means that they are this one's.
+	Programs *bpf.Branches
 }
 
 // Tunnels are the attached tunnels of one branch router.
@@ -69,7 +71,10 @@ func (t *Tunnels) attach(b plan.Branch, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := t.choose(links, o.IO); err != nil {
+	if o.Programs == nil {
+		o.Programs = new(bpf.Branches)
+	}
+	if err := t.choose(links, &o); err != nil {
 		return err
 	}
 	p, err := watch(links)
@@ -80,13 +85,13 @@ func (t *Tunnels) attach(b plan.Branch, o Options) error {
 	return nil
 }
 
-// choose carries the tunnels as io says, or as best as works here.
-func (t *Tunnels) choose(links []*way, io IO) error {
-	if io == IOPlain {
+// choose carries the tunnels as o says, or as best as works here.
+func (t *Tunnels) choose(links []*way, o *Options) error {
+	if o.IO == IOPlain {
 		return t.plain(links, "")
 	}
-	err := t.kernel(links)
-	if err == nil || io == IOKernel {
+	err := t.kernel(links, o.Programs)
+	if err == nil || o.IO == IOKernel {
 		return err
 	}
 	if e := t.closeAll(); e != nil {
@@ -96,10 +101,10 @@ func (t *Tunnels) choose(links []*way, io IO) error {
 	return t.plain(links, "; not in the kernel: "+err.Error())
 }
 
-func (t *Tunnels) kernel(links []*way) error {
+func (t *Tunnels) kernel(links []*way, programs *bpf.Branches) error {
 	t.feature = "GRE in clsact on a veth pair"
 	for _, l := range links {
-		p, err := bpf.AttachBranch(l.BranchOptions)
+		p, err := programs.Attach(l.BranchOptions)
 		if err != nil {
 			return err
 		}

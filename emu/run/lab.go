@@ -38,6 +38,7 @@ func Up(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (*Lab, e
 		return nil, fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
 	}
 	r := newRunner(p, sink, o)
+	r.open = true
 	if err := r.up(ctx); err != nil {
 		return nil, errors.Join(err, r.down())
 	}

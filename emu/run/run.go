@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/homeward-lab/homeward/bpf"
 	"github.com/homeward-lab/homeward/emu/agent"
 	"github.com/homeward-lab/homeward/emu/branch"
 	"github.com/homeward-lab/homeward/emu/capture"
@@ -143,6 +144,7 @@ func Run(ctx context.Context, p *plan.Plan, sink record.Sink, o Options) (err er
 		return fmt.Errorf("%s: this engine cannot do it", refused[0].Word)
 	}
 	r := newRunner(p, sink, o)
+	r.open = o.Keep != nil
 	err = r.lifetime(ctx)
 	r.manifest.WallMs = time.Since(r.start).Milliseconds()
 	r.manifest.Partial = err != nil
@@ -157,6 +159,7 @@ type runner struct {
 	options Options
 	start   time.Time // instant 0 of all records
 	base    int64     // the same moment by CLOCK_MONOTONIC, for other processes
+	open    bool      // others than the plan may send through the lab
 
 	key     host.Key
 	journal *journal.Journal
@@ -168,6 +171,7 @@ type runner struct {
 	faults    *fault.Engine
 	faulted   []error // what went wrong with faults by themselves; the fleet's lock guards it
 	store     *store
+	branches  bpf.Branches // programs of all branch routers
 	connected []attached
 	onBegin   func(start time.Time) // told when traffic begins; may be nil
 	first     time.Time             // start of the first traffic
@@ -458,8 +462,8 @@ func monotonic() int64 {
 }
 
 // manyBranches is how many tunnels are carried in userspace unless something else is
-// asked for: each has programs of its own, and to check those of very many takes the
-// kernel longer than all else of bringing their lab up.
+// asked for: to bring the tunnels of very many up in the kernel takes longer than all
+// else of their lab.
 const manyBranches = 200
 
 // branchIO is the branches' engine that goes with the servers'.

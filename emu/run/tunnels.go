@@ -42,7 +42,7 @@ func (r *runner) branch(i int) error {
 		}
 		gateways[wan] = gateway
 	}
-	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{Gateways: gateways, IO: branchIO(r.options.IO, len(r.plan.Branches))})
+	t, err := branch.Attach(r.lab.NS(b.Node), gre, branch.Options{Gateways: gateways, IO: branchIO(r.options.IO, len(r.plan.Branches)), Programs: &r.branches})
 	if err != nil {
 		return err
 	}

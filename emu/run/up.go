@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -178,8 +179,24 @@ func (r *runner) serve(i int, s plan.Server) (*agent.Agent, error) {
 	return agent.Start(r.lab.Spawn, s, agent.Options{
 		Exe: r.exe(), Args: r.options.AgentArgs, Base: r.base, IO: r.options.IO, Dataplane: r.options.Dataplane.agents(), Peer: r.options.Peer,
 		UplinkMAC: uplink, GatewayMAC: gateway, Socket: hubSocket, OnEvent: r.learns(i),
-		Realtime: r.timed,
+		Realtime: r.timed, Flows: r.carried(),
 	})
+}
+
+// leastCarried is how many flows a server's kernel part has room for however few
+// the plan has.
+const leastCarried = 4096
+
+// carried is the bound of flows that a server's kernel part carries; 0 means its
+// default, which is as much as a lab wants that somebody else sends through: its
+// owner, or programs of the user's. Of others the plan knows every flow. Four for
+// each leave room for those that they need (names, probes) and for those that
+// ended but have not timed out; what is more, the hub serves.
+func (r *runner) carried() int {
+	if r.open || len(r.plan.Programs)+len(r.plan.Uplinks) > 0 {
+		return 0
+	}
+	return 1 << bits.Len(uint(max(4*len(r.plan.Flows), leastCarried)-1))
 }
 
 // exe is the program that serves as a child.

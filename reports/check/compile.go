@@ -26,19 +26,33 @@ const (
 	fnModulo  = "modulo"
 )
 
+// Language is what the checks of a scenario can say. To make it takes longer than to
+// compile a check. It is for use by one goroutine at a time.
+type Language struct {
+	spec  EnvSpec
+	words func(vs bool) *vocabulary
+}
+
+// NewLanguage makes that of spec.
+func NewLanguage(spec EnvSpec) *Language { return &Language{spec, vocabularies(spec)} }
+
+// Compile is Language.Compile for checks that are all there is of a scenario.
+func Compile(spec EnvSpec, inputs []Input) ([]*Check, []*CompileError) {
+	return NewLanguage(spec).Compile(inputs)
+}
+
 // Compile turns checks into programs. It returns every mistake of every check
 // (of one expression, all unknown names at once), and the checks that have none.
-func Compile(spec EnvSpec, inputs []Input) ([]*Check, []*CompileError) {
-	errs := checkSpec(spec)
+func (l *Language) Compile(inputs []Input) ([]*Check, []*CompileError) {
+	errs := checkSpec(l.spec)
 	var checks []*Check
 	seen := map[string]bool{}
-	words := vocabularies(spec)
 	for _, in := range inputs {
 		if seen[in.ID] {
 			errs = append(errs, &CompileError{ID: in.ID, Msg: "a second check has this id"})
 		}
 		seen[in.ID] = true
-		c, bad := compile(spec, in, words(in.Vs != ""))
+		c, bad := compile(l.spec, in, l.words(in.Vs != ""))
 		errs = append(errs, bad...)
 		if len(bad) == 0 {
 			checks = append(checks, c)

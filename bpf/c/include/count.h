@@ -28,9 +28,13 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
-static __always_inline void count(enum counter what)
+/* counted_from is where in the array the counts of who runs the program begin: of
+ * the program's own file. */
+static __always_inline __u32 counted_from(const struct __sk_buff *skb);
+
+static __always_inline void count(const struct __sk_buff *skb, enum counter what)
 {
-	__u32 key = what;
+	__u32 key = counted_from(skb) + what;
 	__u64 *n = bpf_map_lookup_elem(&counters, &key);
 
 	if (n)
@@ -38,8 +42,8 @@ static __always_inline void count(enum counter what)
 }
 
 /* The one exit for drops. */
-static __always_inline int drop(enum counter why)
+static __always_inline int drop(const struct __sk_buff *skb, enum counter why)
 {
-	count(why);
+	count(skb, why);
 	return HW_DROP;
 }

@@ -56,7 +56,7 @@ static __always_inline long grow(struct __sk_buff *skb, __u32 room)
 
 	if (err != -HW_EALREADY)
 		return err;
-	count(COUNT_PUSHED_AGAIN);
+	count(skb, COUNT_PUSHED_AGAIN);
 	return bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, PUSH_FLAGS);
 }
 
@@ -85,22 +85,22 @@ static __always_inline bool push_gre(struct __sk_buff *skb, const struct encap *
 	__be16 outer = bpf_htons(ETH_P_IP);
 
 	if (total > 0xffff) {
-		count(COUNT_DROP_TOO_LONG);
+		count(skb, COUNT_DROP_TOO_LONG);
 		return false;
 	}
 	ip.tot_len = bpf_htons(total);
 	ip.check = ipv4_csum(&ip);
 	if (grow(skb, room)) {
-		count(COUNT_DROP_PUSH);
+		count(skb, COUNT_DROP_PUSH);
 		return false;
 	}
 	if (bpf_skb_store_bytes(skb, ETH_HLEN, &ip, sizeof(ip), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(ip), &g, gre, 0) ||
 	    bpf_skb_store_bytes(skb, offsetof(struct ethhdr, h_proto), &outer, sizeof(outer), 0)) {
-		count(COUNT_DROP_STORE);
+		count(skb, COUNT_DROP_STORE);
 		return false;
 	}
-	count(COUNT_ENCAPSULATED);
+	count(skb, COUNT_ENCAPSULATED);
 	return true;
 }
 
@@ -112,9 +112,9 @@ static __always_inline bool pop_gre(struct __sk_buff *skb, bool has_key, __be16 
 	int room = sizeof(struct iphdr) + gre_size(has_key);
 
 	if (bpf_skb_adjust_room(skb, -room, BPF_ADJ_ROOM_MAC, flags)) {
-		count(COUNT_DROP_POP);
+		count(skb, COUNT_DROP_POP);
 		return false;
 	}
-	count(COUNT_DECAPSULATED);
+	count(skb, COUNT_DECAPSULATED);
 	return true;
 }

@@ -25,7 +25,7 @@ static __always_inline void store_mss(struct __sk_buff *skb, __u32 tcp, __u32 at
 	if (bpf_l4_csum_replace(skb, tcp + offsetof(struct tcphdr, check), from, to, 2) ||
 	    bpf_skb_store_bytes(skb, tcp + at, &value, sizeof(value), 0))
 		return;
-	count(COUNT_CLAMPED);
+	count(skb, COUNT_CLAMPED);
 }
 
 /* walk is where clamp_mss stands among the options. */
