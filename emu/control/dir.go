@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,11 +28,11 @@ const (
 // longestAddress is what fits a socket's address (linux/un.h), its end included.
 const longestAddress = 107
 
-var name = regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`)
+var name = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,63}$`) })
 
 // CheckName refuses what cannot be a lab's name.
 func CheckName(n string) error {
-	if !name.MatchString(n) {
+	if !name().MatchString(n) {
 		return Usagef("%q cannot be the name of a lab: want lower-case letters, digits, '_', '-' and '.', at most 64, a letter or digit first", n)
 	}
 	return nil

@@ -76,9 +76,11 @@ func startBIRD(o *Options, s *plan.Speaker, hold time.Duration, tell func(Change
 
 // What BIRD logs of what is of interest here.
 var (
-	birdStarted = regexp.MustCompile(`<INFO> Started`)
-	birdUp      = regexp.MustCompile(`<TRACE> s([0-9]+): BGP session established`)
-	birdDown    = regexp.MustCompile(`<(?:TRACE|RMT)> s([0-9]+): (?:BGP session closed|(Error: .*|Received: .*|Socket closed|Connection lost.*|Neighbor lost))`)
+	birdStarted = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<INFO> Started`) })
+	birdUp      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<TRACE> s([0-9]+): BGP session established`) })
+	birdDown    = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`<(?:TRACE|RMT)> s([0-9]+): (?:BGP session closed|(Error: .*|Received: .*|Socket closed|Connection lost.*|Neighbor lost))`)
+	})
 )
 
 // read takes BIRD's log apart until it ends.
@@ -88,7 +90,7 @@ func (b *bird) read(said io.Reader, tell func(Change)) {
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		text := lines.Text()
 		fmt.Fprintln(b.said, text)
-		if birdStarted.MatchString(text) {
+		if birdStarted().MatchString(text) {
 			b.started <- struct{}{}
 		}
 		if c, i, ok := b.change(text); ok && up[i] != c.Up {
@@ -101,9 +103,9 @@ func (b *bird) read(said io.Reader, tell func(Change)) {
 
 // change reads a line about a session, and which that is.
 func (b *bird) change(text string) (c Change, i int, ok bool) {
-	m := birdUp.FindStringSubmatch(text)
+	m := birdUp().FindStringSubmatch(text)
 	if c.Up = m != nil; m == nil {
-		if m = birdDown.FindStringSubmatch(text); m == nil {
+		if m = birdDown().FindStringSubmatch(text); m == nil {
 			return c, 0, false
 		}
 		c.Reason = m[2]

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/homeward-lab/homeward/reports/record"
 )
@@ -22,10 +23,12 @@ import (
 //go:embed page.tmpl
 var source string
 
-var page = template.Must(template.New("study").Funcs(template.FuncMap{
-	"short": short, "join": func(s []string) string { return strings.Join(s, ", ") },
-	"percent": func(x float64) string { return fmt.Sprintf("%.3g %%", 100*x) },
-}).Parse(source))
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("study").Funcs(template.FuncMap{
+		"short": short, "join": func(s []string) string { return strings.Join(s, ", ") },
+		"percent": func(x float64) string { return fmt.Sprintf("%.3g %%", 100*x) },
+	}).Parse(source))
+})
 
 // Number is an estimate as people read it: mean and half the interval's width, or a
 // question mark where there is none.
@@ -146,7 +149,7 @@ func Page(s *record.Study) ([]byte, error) {
 	v.Takeover, v.Backbone, v.Ports = takeover(s), backbone(s), ports(s)
 	v.Lost, v.Designs, v.Toil, v.Tornado = perPoint(s, "lost"), perPoint(s, "designs"), perPoint(s, "toil"), tornado(s)
 	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
+	if err := page().Execute(&b, v); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 )
 
 //go:generate go run ./gen package/land-110m.json land.path
@@ -87,7 +88,7 @@ const Hues = 12
 // Colour is the class of the mark's colour.
 func (d drawn) Colour() int { return (d.Hue%Hues + Hues) % Hues }
 
-var page = template.Must(template.New("map").Parse(source))
+var page = sync.OnceValue(func() *template.Template { return template.Must(template.New("map").Parse(source)) })
 
 // Write writes the SVG.
 func (m Map) Write(w io.Writer) error {
@@ -116,7 +117,7 @@ func (m Map) Write(w io.Writer) error {
 	}
 	place(data.Marks, data.Lines)
 	var b bytes.Buffer
-	if err := page.Execute(&b, data); err != nil {
+	if err := page().Execute(&b, data); err != nil {
 		return err
 	}
 	_, err := w.Write(b.Bytes())

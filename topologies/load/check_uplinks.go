@@ -1,14 +1,17 @@
 package load
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
 
 // defaultUplink is the interface of an uplink that does not name one.
 const defaultUplink = "up0"
 
 // networkName and interfaceName are what CNI and the kernel allow.
 var (
-	networkName   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`)
-	interfaceName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,14}$`)
+	networkName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$`) })
+	interfaceName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9_]{0,14}$`) })
 )
 
 // uplinks checks what connects hosts to the outside. Whether the network and its
@@ -20,13 +23,13 @@ func (r *resolver) uplinks(ix *names) {
 		if u.Interface == "" {
 			u.Interface = defaultUplink
 		}
-		if !interfaceName.MatchString(u.Interface) || u.Interface == "lo" || u.Interface == "eth0" {
+		if !interfaceName().MatchString(u.Interface) || u.Interface == "lo" || u.Interface == "eth0" {
 			r.fail(path+".interface", "", "interface %q, want at most 15 of [a-z0-9_], neither lo nor the host's own eth0", clip(u.Interface))
 		}
 		switch {
 		case u.Network == "":
 			r.missing(path, "network", "an uplink to no network, want the name in a CNI configuration list")
-		case !networkName.MatchString(u.Network):
+		case !networkName().MatchString(u.Network):
 			r.fail(path+".network", "", "network %q, want letters, digits, '_', '.' and '-'", clip(u.Network))
 		}
 		if u.Host == "" {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/homeward-lab/homeward/topologies/spec"
 )
@@ -207,7 +208,9 @@ func (p *prefixer) network(s *spec.Scenario) {
 // expression takes an expression apart: text in quotes, numbers, members of a
 // compared variant, members that are named after a datacenter or host, members of
 // anything else, and words that begin a chain.
-var expression = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[0-9][a-z0-9_.]*|\bvs\.[a-z][a-z0-9_]*|\.(?:ingress|from|at)\.[a-z][a-z0-9_]*|\.\s*[a-z][a-z0-9_]*|[a-z][a-z0-9_]*`)
+var expression = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[0-9][a-z0-9_.]*|\bvs\.[a-z][a-z0-9_]*|\.(?:ingress|from|at)\.[a-z][a-z0-9_]*|\.\s*[a-z][a-z0-9_]*|[a-z][a-z0-9_]*`)
+})
 
 // judging renames faults and checks, and what they mention.
 func (p *prefixer) judging(s *spec.Scenario) {
@@ -231,7 +234,7 @@ func (p *prefixer) judging(s *spec.Scenario) {
 			p.own(&c.After)
 		}
 		for _, expr := range []*string{&c.Expect, &c.Always, &c.Eventually, &c.Never} {
-			*expr = expression.ReplaceAllStringFunc(*expr, rename)
+			*expr = expression().ReplaceAllStringFunc(*expr, rename)
 		}
 	}
 }
