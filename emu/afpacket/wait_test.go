@@ -24,6 +24,7 @@ func TestWait(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer unix.Close(bell)
+			began := time.Now()
 			ring := func() { unix.Write(bell, []byte{7: 1}) }
 			if c.rings == 0 {
 				ring()
@@ -31,7 +32,6 @@ func TestWait(t *testing.T) {
 				defer time.AfterFunc(c.rings, ring).Stop()
 			}
 			fds := []unix.PollFd{{Fd: int32(bell), Events: unix.POLLIN}}
-			began := time.Now()
 			// To be interrupted is to wake up: whoever waits asks again.
 			for fds[0].Revents == 0 && (c.timeout < 0 || time.Since(began) < c.timeout) {
 				if err := Wait(fds, c.timeout); err != nil {

@@ -43,11 +43,11 @@ func TestLateIsTold(t *testing.T) {
 	if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	to := monotonic(t) - o.Base
 	final, err := a.Stop(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	to := monotonic(t) - o.Base // a server notes it when it has sent, which the other end may see before
 	for _, m := range final.Late.Moments {
 		// The frame came a little after the client wrote: half of the time is plenty.
 		if m.For >= int64(still/2) && m.At >= from && m.At <= to {
