@@ -44,6 +44,26 @@ func slow(traffic string) func(*record.Records) {
 	}
 }
 
+// besideSimulator is a command that runs one variant, without checks of its own, on the
+// simulator and a lab.
+func besideSimulator(t *testing.T, tries int, lab engine) *session {
+	t.Helper()
+	vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vs[0].checks = nil
+	out, err := record.Create(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Close() })
+	return &session{
+		flags: runFlags{tries: tries, jobs: 1, timeout: time.Minute}, engines: []engine{simulator(), lab}, out: out,
+		screen: newScreen(io.Discard), variants: vs, runs: make([]*finished, 2), judged: make([]judgement, 2),
+	}
+}
+
 // What one try of a lab could not judge another may; what none can cannot be judged, and
 // what differs in one differs. The last try is what is recorded.
 func TestTries(t *testing.T) {
@@ -60,18 +80,7 @@ func TestTries(t *testing.T) {
 		{"at once", []func(*record.Records){func(*record.Records) {}}, record.Pass, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			vs[0].checks = nil
-			out, err := record.Create(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer out.Close()
-			s := &session{flags: runFlags{tries: 3, jobs: 1, timeout: time.Minute}, engines: []engine{simulator(), busyLab(tt.tries...)}, out: out, screen: newScreen(io.Discard), variants: vs}
-			s.runs, s.judged = make([]*finished, 2), make([]judgement, 2)
+			s := besideSimulator(t, 3, busyLab(tt.tries...))
 			s.runAll(t.Context())
 			all, err := s.judge(t.Context())
 			if err != nil {
@@ -80,11 +89,11 @@ func TestTries(t *testing.T) {
 			if lab := all[1]; lab.Verdict != tt.want || lab.Tries != tt.took {
 				t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, tt.want, tt.took, lab.Checks)
 			}
-			read, err := record.ReadRun(filepath.Join(out.Dir(), "narrow_path", "base", "emu-hub"))
+			read, err := record.ReadRun(filepath.Join(s.out.Dir(), "narrow_path", "base", "emu-hub"))
 			if err != nil || read.Run.Partial || len(read.Flows) != len(s.runs[1].records.Flows) || read.Flows[0] != s.runs[1].records.Flows[0] {
 				t.Errorf("recorded is not the last try: %v", err)
 			}
-			if left, err := filepath.Glob(filepath.Join(out.Dir(), ".again*")); err != nil || len(left) > 0 {
+			if left, err := filepath.Glob(filepath.Join(s.out.Dir(), ".again*")); err != nil || len(left) > 0 {
 				t.Errorf("%v is left", left)
 			}
 		})
@@ -93,16 +102,6 @@ func TestTries(t *testing.T) {
 
 // A lab whose other try fails is judged by what there was before, and that is kept.
 func TestTryFails(t *testing.T) {
-	vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	vs[0].checks = nil
-	out, err := record.Create(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
 	lab := busyLab(slow("roam"))
 	first := lab.run
 	lab.run = func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error {
@@ -111,14 +110,13 @@ func TestTryFails(t *testing.T) {
 		}
 		return first(ctx, s, v, dir, turn, sink)
 	}
-	s := &session{flags: runFlags{tries: 2, jobs: 1, timeout: time.Minute}, engines: []engine{simulator(), lab}, out: out, screen: newScreen(io.Discard), variants: vs}
-	s.runs, s.judged = make([]*finished, 2), make([]judgement, 2)
+	s := besideSimulator(t, 2, lab)
 	s.runAll(t.Context())
 	all, err := s.judge(t.Context())
 	if err != nil || all[1].Verdict != record.Error || all[1].Reason != "" || all[1].Tries != 0 {
 		t.Errorf("%+v, %v, want that it cannot be judged by its only try", all[1], err)
 	}
-	if read, err := record.ReadRun(filepath.Join(out.Dir(), "narrow_path", "base", "emu-hub")); err != nil || read.Run.Partial {
+	if read, err := record.ReadRun(filepath.Join(s.out.Dir(), "narrow_path", "base", "emu-hub")); err != nil || read.Run.Partial {
 		t.Errorf("the first try is lost: %v", err)
 	}
 }

@@ -131,9 +131,12 @@ func (o *Out) Run(scenario, variant, engine string) (*RunDir, error) {
 		return nil, fmt.Errorf("%w: %s is written a second time", ErrUsage, rel)
 	}
 	o.runs[rel] = true
-	return newRunDir(filepath.Join(o.dir, rel), Run{
-		Scenario: scenario, Variant: variant, Engine: engine, Started: time.Now().UTC(), Partial: true,
-	})
+	return newRunDir(filepath.Join(o.dir, rel), begun(scenario, variant, engine))
+}
+
+// begun is the manifest of a run that has not ended.
+func begun(scenario, variant, engine string) Run {
+	return Run{Scenario: scenario, Variant: variant, Engine: engine, Started: time.Now().UTC(), Partial: true}
 }
 
 // Again makes a directory for another try of a run that is written already. Until
@@ -148,9 +151,7 @@ func (o *Out) Again(scenario, variant, engine string) (*RunDir, error) {
 	case !o.runs[rel]:
 		return nil, fmt.Errorf("%w: %s is tried again before it was tried", ErrUsage, rel)
 	}
-	d, err := newRunDir(filepath.Join(o.dir, againDir, rel), Run{
-		Scenario: scenario, Variant: variant, Engine: engine, Started: time.Now().UTC(), Partial: true,
-	})
+	d, err := newRunDir(filepath.Join(o.dir, againDir, rel), begun(scenario, variant, engine))
 	if err == nil {
 		d.replaces = filepath.Join(o.dir, rel)
 	}
