@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/homeward-lab/homeward/reports/compare"
 	"github.com/homeward-lab/homeward/reports/record"
 	simrun "github.com/homeward-lab/homeward/sim/run"
+	"github.com/homeward-lab/homeward/topologies/plan"
 )
 
 // Where a lab's equal flows came in another order, the simulator takes that order,
@@ -38,7 +40,7 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 	for i := range late {
 		late[i] = time.Duration(len(late)-i) * 20 * time.Microsecond
 	}
-	lab := run(simrun.Options{Late: late})
+	lab := run(simrun.Options{Late: simrun.Late{Flows: late}})
 	c, _ := agreement(t.Context(), v, sim, lab, nil)
 	if c.Verdict != record.Pass || !strings.Contains(c.Detail, "in the order in which the lab's came") {
 		t.Errorf("in another order: %s: %s", c.Verdict, c.Detail)
@@ -54,5 +56,60 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 	}
 	if c, _ := agreement(t.Context(), v, sim, lab, nil); c.Verdict != record.Fail || !strings.Contains(c.Detail, "lhr.9") {
 		t.Errorf("with a flow on another server: %s: %s", c.Verdict, c.Detail)
+	}
+}
+
+// Where a lab's flows and faults come late enough for something else to become of flows,
+// the simulator has them come as late, and all the rest must agree: a flow that was lost
+// for nothing of that is found.
+func TestAgreementAsLateAsTheLab(t *testing.T) {
+	for _, tt := range []struct {
+		scenario, variant, traffic string
+		late                       func(*simrun.Late, *plan.Plan)
+	}{
+		{"port_exhaustion", "base", "crowd", func(l *simrun.Late, p *plan.Plan) { // some after those who were to find no port
+			for i := range p.Flows {
+				if p.Flows[i].Traffic == "crowd" && p.Flows[i].N%10 == 0 {
+					l.Flows[i] = 5 * time.Second
+				}
+			}
+		}},
+		{"server_maintenance", "killed", "before", func(l *simrun.Late, _ *plan.Plan) { // after all transfers
+			l.Faults, l.Heals = []time.Duration{20 * time.Second}, []time.Duration{20 * time.Second}
+		}},
+	} {
+		vs, err := prepareAll([]string{tt.scenario}, runFlags{variants: []string{tt.variant}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := vs[0]
+		run := func(o simrun.Options) *finished {
+			r, err := resimulated(t.Context(), v.plan, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &finished{records: r}
+		}
+		o := simrun.Options{Late: simrun.Late{Flows: make([]time.Duration, len(v.plan.Flows))}}
+		for i := range o.Late.Flows {
+			o.Late.Flows[i] = time.Microsecond // as any lab's
+		}
+		tt.late(&o.Late, v.plan)
+		sim, lab := run(simrun.Options{}), run(o)
+		if r, err := compare.Runs(sim.records, lab.records); err != nil || r.Verdict() != record.Fail {
+			t.Errorf("%s: %v, %v: the lateness makes no difference: the test proves nothing", tt.scenario, err, r)
+		}
+		if c, _ := agreement(t.Context(), v, sim, lab, nil); c.Verdict != record.Pass || !strings.Contains(c.Detail, "as late") {
+			t.Errorf("%s: %s: %s", tt.scenario, c.Verdict, c.Detail)
+		}
+		for i := range lab.records.Flows {
+			if f := &lab.records.Flows[i]; f.Traffic == tt.traffic && f.Result == record.OK {
+				f.Result = record.Lost
+				break
+			}
+		}
+		if c, _ := agreement(t.Context(), v, sim, lab, nil); c.Verdict != record.Fail || !strings.Contains(c.Detail, "1 × difference") {
+			t.Errorf("%s, with a flow lost: %s: %s", tt.scenario, c.Verdict, c.Detail)
+		}
 	}
 }

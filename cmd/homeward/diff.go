@@ -92,7 +92,7 @@ func (a *resimulation) judge(ctx context.Context) compare.Judge {
 			sim, lab = y, x
 		}
 		r, err := compare.Runs(x, y)
-		if err != nil || !r.Reordered() && !r.Momentary() || sim.Run.Engine != simrun.Engine || lab.Run.Engine == simrun.Engine {
+		if err != nil || !r.Apart() && !r.Momentary() || sim.Run.Engine != simrun.Engine || lab.Run.Engine == simrun.Engine {
 			return r, err
 		}
 		p, err := a.plan(ctx, &sim.Run, &lab.Run)

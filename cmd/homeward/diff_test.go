@@ -83,7 +83,7 @@ func TestDiffSimulatesAgain(t *testing.T) {
 	for i := range late {
 		late[i] = time.Duration(len(late)-i) * 20 * time.Microsecond
 	}
-	sim, lab := run(simrun.Options{}), run(simrun.Options{Late: late})
+	sim, lab := run(simrun.Options{}), run(simrun.Options{Late: simrun.Late{Flows: late}})
 	lab.Run.Engine, lab.Run.Fingerprint = "emu-hub", p.Fingerprint()
 	for _, tt := range []struct {
 		name   string

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// mostLabs are in a wave with --jobs 0; another one's traffic begins when there is
-// processor time for it (awaitSpare).
-const mostLabs = 8
-
 // processors are how many the process may use: labs raise what the runtime says.
 var processors = runtime.GOMAXPROCS(0)
+
+// With --jobs 0 the first wave has two labs for each processor, later ones more, up to
+// mostLabs, or fewer: as busy as those before were (sized).
+const mostLabs = 8
 
 // task is a variant to run on an engine; place is that of its result.
 type task struct {
@@ -47,17 +47,22 @@ func (s *session) runAll(ctx context.Context) {
 		group.Go(func() error { s.run(ctx, j, nil, s.out.Run); return nil })
 	}
 	_ = group.Wait() // the runs carry their own errors
-	s.runLabs(ctx, labs, cmp.Or(s.flags.jobs, mostLabs), s.out.Run)
+	s.runLabs(ctx, labs, mostLabs, s.out.Run)
 }
 
-// runLabs has labs run in waves of a size.
-func (s *session) runLabs(ctx context.Context, labs []task, size int, open openFunc) {
+// runLabs has labs run in waves: of --jobs labs, or with --jobs 0 of as many as there is
+// processor time for; of most at most.
+func (s *session) runLabs(ctx context.Context, labs []task, most int, open openFunc) {
+	free := s.flags.jobs == 0
+	size := min(most, cmp.Or(s.flags.jobs, 2*processors))
 	if size > 1 {
 		slices.SortStableFunc(labs, func(a, b task) int { return cmp.Compare(s.lasts(b), s.lasts(a)) })
 	}
 	var last *wave
-	for some := range slices.Chunk(labs, size) {
-		w := newWave(last, len(some), s.flags.jobs == 0)
+	for len(labs) > 0 {
+		some := labs[:min(size, len(labs))]
+		labs = labs[len(some):]
+		w := newWave(last, len(some), free)
 		for _, j := range some {
 			go func() {
 				turn := w.enter()
@@ -69,12 +74,48 @@ func (s *session) runLabs(ctx context.Context, labs []task, size int, open openF
 		if size == 1 {
 			w.down.Wait()
 		}
+		if free {
+			size = min(most, sized(len(some), s.waited(some)))
+		}
 		last = w
 	}
 	for ; last != nil; last = last.before {
 		last.down.Wait()
 	}
 	s.screen.clear()
+}
+
+// A wave is busy when the machine's processes waited for a processor for busyWave of its
+// traffic's time: half of that is what comparisons of times bear (reports/compare). It is
+// idle below idleWave.
+const (
+	busyWave = 0.5
+	idleWave = 0.3
+)
+
+// sized is how many labs are in the next wave, by how many were in one and how much its
+// processes waited: waves of like labs follow each other.
+func sized(labs int, waited float64) int {
+	switch {
+	case waited > busyWave:
+		return max(labs-1, 1)
+	case waited < idleWave:
+		return labs + 1
+	}
+	return labs
+}
+
+// waited is the share of their traffic's time for which, in the mean of some labs, a
+// process waited for a processor.
+func (s *session) waited(some []task) (share float64) {
+	n := 0
+	for _, j := range some {
+		if r := s.runs[j.place]; r != nil && r.records != nil {
+			share += r.records.Run.Metrics.Waited
+			n++
+		}
+	}
+	return share / float64(max(n, 1))
 }
 
 func (s *session) run(ctx context.Context, j task, turn turnFunc, open openFunc) {

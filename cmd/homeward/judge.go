@@ -65,7 +65,7 @@ func (s *session) runAgain(ctx context.Context, which []int, try int) (done []in
 		earlier[i] = s.runs[i]
 		labs = append(labs, task{s.variants[i/len(s.engines)], s.engines[i%len(s.engines)], i})
 	}
-	s.runLabs(ctx, labs, max(1, cmp.Or(s.flags.jobs, mostLabs)>>(try-1)), s.out.Again)
+	s.runLabs(ctx, labs, max(1, cmp.Or(s.flags.jobs, mostLabs)>>try), s.out.Again)
 	for _, i := range which {
 		r := s.runs[i]
 		if r == earlier[i] || r.err != nil {

@@ -63,7 +63,7 @@ judged, 130 interrupted.`,
   homeward run overlapping_branches --on sim
   sudo homeward run topologies/*.yaml --on both
   sudo homeward run my.yaml --out results --variant base --capture
-  sudo homeward run topologies/*.yaml --jobs 0 --tries 3 --junit out.xml
+  sudo homeward run topologies/*.yaml --jobs 0 --tries 6 --junit out.xml
   sudo homeward run overlapping_branches --set shop.count=10 --set same.response=1MiB
   sudo homeward run overlapping_branches --variant base --keep     # stay, look around, Ctrl-C`,
 		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, args, f) },
@@ -79,7 +79,7 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once; 0 for as many labs as there is processor time for")
-	fl.IntVar(&f.tries, "tries", 1, "run a lab again, up to so many times in all, of which something cannot be judged because the machine had no time for it; fewer at once each time")
+	fl.IntVar(&f.tries, "tries", 3, "run a lab again, up to so many times in all, of which something cannot be judged because the machine had no time for it; fewer at once each time")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx), plain (no eBPF at all) or xdp (AF_XDP, for rates of small packets); default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
@@ -99,6 +99,14 @@ func run(cmd *cobra.Command, args []string, f runFlags) error {
 	}
 	if err := f.check(engines); err != nil {
 		return err
+	}
+	switch chosen := cmd.Flags().Changed("tries"); {
+	case chosen && f.tries > 1 && !lab(engines):
+		return usagef("--tries is of labs, a simulation is the same each time: want --on emu or both")
+	case chosen && f.tries > 1 && f.keep:
+		return usagef("--keep keeps the lab that ran: it has one try")
+	case f.keep:
+		f.tries = 1
 	}
 	variants, err := prepareAll(args, f)
 	if err != nil {
@@ -142,8 +150,6 @@ func (f *runFlags) check(engines []engine) error {
 		return usagef("--io %s: want vnet, plain or xdp", f.io)
 	case f.jobs < 0 || f.timeout <= 0 || f.tries < 1:
 		return usagef("--jobs must not be negative, and --timeout and --tries be positive")
-	case f.tries > 1 && !lab(engines):
-		return usagef("--tries is of labs, a simulation is the same each time: want --on emu or both")
 	case f.keep && (len(engines) != 1 || !engines[0].lab):
 		return usagef("--keep keeps a lab: want --on emu")
 	case f.capture && !lab(engines):

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -136,6 +135,19 @@ func (r *Result) Doubt(why string) {
 	r.Differences = nil
 }
 
+// DoubtMoments says of the differences that moments may decide why they need not be of
+// the runs' own making.
+func (r *Result) DoubtMoments(why string) {
+	r.Differences = slices.DeleteFunc(r.Differences, func(d Difference) bool {
+		if !d.momentary() {
+			return false
+		}
+		d.Why = cmp.Or(d.Why, why)
+		r.Unjudged = append(r.Unjudged, d)
+		return true
+	})
+}
+
 // Swap turns the comparison around.
 func (r *Result) Swap() {
 	r.A, r.B = r.B, r.A
@@ -163,17 +175,26 @@ func (r *Result) Verdict() record.Verdict {
 	return record.Pass
 }
 
-// Reordered reports whether something could not be judged because flows that look
-// alike came in another order.
-func (r *Result) Reordered() bool {
-	return slices.ContainsFunc(r.Unjudged, func(d Difference) bool { return strings.HasPrefix(d.Why, reordered) })
+// Apart reports whether something became of a flow in one run that did not in the other.
+func (r *Result) Apart() bool {
+	of := func(d Difference) bool { return d.Flow != "" }
+	return slices.ContainsFunc(r.Differences, of) || slices.ContainsFunc(r.Unjudged, of)
+}
+
+// Better reports whether r finds less than o that differs, or that may.
+func (r *Result) Better(o *Result) bool {
+	return len(r.Differences)+len(r.Unjudged) < len(o.Differences)+len(o.Unjudged)
 }
 
 // Momentary reports whether the runs differ in what moments may decide that no plan
 // says: times, and reasons for which packets were dropped.
 func (r *Result) Momentary() bool {
-	of := func(d Difference) bool { return d.What == whatRTT || d.What == whatCompletion || d.What == whatDrops }
+	of := func(d Difference) bool { return d.momentary() }
 	return slices.ContainsFunc(r.Differences, of) || slices.ContainsFunc(r.Unjudged, of)
+}
+
+func (d *Difference) momentary() bool {
+	return d.What == whatRTT || d.What == whatCompletion || d.What == whatDrops
 }
 
 // Runs compares two runs of one plan. The error says why they cannot be compared.
@@ -237,6 +258,10 @@ func reason(f *record.Flow) string {
 	return f.Reason
 }
 
+// mostParted bounds the differences of which it is said where the flows' ways parted:
+// whoever reads more has seen why, and each look is at all events of both runs.
+const mostParted = 100
+
 // flows compares flow by flow.
 func (r *Result) flows(a, b *record.Records) {
 	other := make(map[string]*record.Flow, len(b.Flows))
@@ -254,7 +279,7 @@ func (r *Result) flows(a, b *record.Records) {
 		delete(other, key(x))
 		r.Flows++
 		var parted [2]string
-		looked := false
+		looked := len(r.Differences)+len(r.Unjudged) >= mostParted
 		for _, f := range fields {
 			va, vb := f.of(x), f.of(y)
 			if va == vb {

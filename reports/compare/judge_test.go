@@ -144,10 +144,10 @@ func TestOrder(t *testing.T) {
 	}
 	const one, two = "shop.1.wan", "shop.2.wan"
 	r, err := compare.Runs(run(one, two), run(two, one))
-	if err != nil || r.Verdict() != record.Error || !r.Reordered() || len(r.Unjudged) != 2 || !strings.Contains(r.Unjudged[0].Why, "same#1, same#2 and same#2, same#1") {
+	if err != nil || r.Verdict() != record.Error || !r.Apart() || len(r.Unjudged) != 2 || !strings.Contains(r.Unjudged[0].Why, "same#1, same#2 and same#2, same#1") {
 		t.Errorf("another order: %v, %s, %+v", err, r.Verdict(), r.Unjudged)
 	}
-	if r, _ := compare.Runs(batch(run(one, two)), batch(run(two, one))); !r.Reordered() {
+	if r, _ := compare.Runs(batch(run(one, two)), batch(run(two, one))); r.Verdict() != record.Error {
 		t.Errorf("another order in one batch: %s, %+v", r.Verdict(), r.Differences)
 	}
 	b := run(two, one)
@@ -157,7 +157,7 @@ func TestOrder(t *testing.T) {
 	}
 	b = run(one, two)
 	b.Flows[1].ReturnOnRamp = two
-	if r, _ := compare.Runs(run(one, two), b); r.Verdict() != record.Fail || r.Reordered() {
+	if r, _ := compare.Runs(run(one, two), b); r.Verdict() != record.Fail || !r.Apart() || len(r.Unjudged) > 0 {
 		t.Errorf("one order: %s, %+v", r.Verdict(), r.Unjudged)
 	}
 }
@@ -314,5 +314,14 @@ func TestTogether(t *testing.T) {
 	differs.Doubt("saturated")
 	if differs.Verdict() != record.Error || differs.Unjudged[0].Why != "saturated" {
 		t.Errorf("what is doubted is %s: %v", differs.Verdict(), differs.Unjudged)
+	}
+}
+
+// Differences that moments may decide can be doubted by themselves, others stay.
+func TestDoubtMoments(t *testing.T) {
+	r := compare.Result{Differences: []compare.Difference{{Flow: "a#1", Traffic: "a", What: "result"}, {Traffic: "a", What: "rtt"}, {What: "drops"}}}
+	r.DoubtMoments("late")
+	if len(r.Differences) != 1 || r.Differences[0].What != "result" || len(r.Unjudged) != 2 || r.Unjudged[0].Why != "late" || r.Verdict() != record.Fail {
+		t.Errorf("%+v", r)
 	}
 }

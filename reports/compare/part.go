@@ -30,10 +30,10 @@ var kinds = map[string]bool{"flow_start": true, "flow_refused": true, "handover"
 
 // life is what happened to a flow, each thing once.
 func life(r *record.Records, f *record.Flow) (all []string) {
-	seen := make(map[string]bool)
+	seen, of := make(map[string]bool), tuple(f)
 	for i := range r.Events {
 		e := &r.Events[i]
-		if !kinds[e.Kind] || e.Flow != tuple(f) || e.OnRamp != "" && f.OnRamp != "" && e.OnRamp != f.OnRamp && e.SessionID != f.SessionID {
+		if !kinds[e.Kind] || e.Flow != of || e.OnRamp != "" && f.OnRamp != "" && e.OnRamp != f.OnRamp && e.SessionID != f.SessionID {
 			continue
 		}
 		text := strings.TrimSpace(strings.Join([]string{e.Kind, "at", e.Node, e.OnRamp, e.Peer, reasonOf(e)}, " "))

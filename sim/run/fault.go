@@ -60,22 +60,23 @@ const (
 )
 
 // schedule has the plan's faults happen, from the start of traffic on.
-func (w *world) schedule(base vt.Instant) {
+func (w *world) schedule(base vt.Instant, late Late) {
 	f := &w.faults
 	*f = faults{world: w, entity: w.entity(), taken: map[string]string{}, out: map[string]bool{}, untold: map[plan.Learned]int{}, relay: plan.NewRelay(w.plan), applied: map[string][]plan.KernelRoute{}}
 	for i := range w.plan.Faults {
 		p := &w.plan.Faults[i]
 		f.all = append(f.all, &breakage{plan: p})
-		at := base.Add(p.At.D())
-		f.at(at, i, happens)
+		happened := base.Add(p.At.D() + of(late.Faults, i))
+		f.at(happened, i, happens)
+		end := happened
 		if p.For > 0 || p.Do == spec.Restart {
-			at = at.Add(p.For.D())
-			f.at(at, i, heals)
+			end = max(happened, base.Add(p.At.D()+p.For.D()+of(late.Heals, i)))
+			f.at(end, i, heals)
 		}
 		for _, s := range p.Moves {
-			at = max(at, base.Add(p.At.D()+s.At))
+			end = max(end, happened.Add(s.At))
 		}
-		f.end = max(f.end, at)
+		f.end = max(f.end, end)
 	}
 }
 

@@ -59,7 +59,7 @@ func Open(p *plan.Plan, o Options) (x *World, base vt.Instant, err error) {
 		}
 	}
 	w.begin(base)
-	w.schedule(base)
+	w.schedule(base, Late{})
 	return x, base, w.starts(base, nil)
 }
 

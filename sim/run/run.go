@@ -31,9 +31,8 @@ type Options struct {
 	Budget uint64
 	// Congestion is the algorithm of every TCP connection.
 	Congestion tcp.Algorithm
-	// Late is how much later than planned each flow starts, by its index; nil
-	// means none does.
-	Late []time.Duration
+	// Late is how much later than planned things begin.
+	Late Late
 	// Rest is how long the network stands before traffic begins: what it does by
 	// itself, such as to probe tunnels, is elsewhere in its rhythm then.
 	Rest time.Duration
@@ -45,6 +44,18 @@ type Options struct {
 	Watch Watch
 	// Versions go into run.json beside that of Go.
 	Versions map[string]string
+}
+
+// Late is how much later than planned each flow starts, and each fault happens and
+// heals, by their indices; nil means none does.
+type Late struct{ Flows, Faults, Heals []time.Duration }
+
+// of is the n-th of what is late.
+func of(late []time.Duration, n int) time.Duration {
+	if late == nil {
+		return 0
+	}
+	return late[n]
 }
 
 // StageFlows is the stage of progress in which traffic runs.
@@ -114,7 +125,7 @@ type runner struct {
 	// base is when traffic begins.
 	base vt.Instant
 	done int
-	late []time.Duration
+	late Late
 	rest time.Duration
 }
 
@@ -172,10 +183,10 @@ func (r *runner) traffic() error {
 			w.engine.Halt()
 		}
 	}
-	if err := w.starts(r.base, r.late); err != nil {
+	if err := w.starts(r.base, r.late.Flows); err != nil {
 		return err
 	}
-	w.schedule(r.base)
+	w.schedule(r.base, r.late)
 	if total > 0 {
 		if err := r.until(vt.Never); err != nil {
 			return err
@@ -268,8 +279,9 @@ func (r *runner) stop() error {
 func (r *runner) collect() {
 	outcomes := r.world.hosts.Outcomes()
 	for i := range r.plan.Flows {
-		f := &r.world.hosts.Flows[i]
-		r.journal.Flow(f, r.outcome(f, &outcomes[i]))
+		f, o := &r.world.hosts.Flows[i], r.outcome(&r.world.hosts.Flows[i], &outcomes[i])
+		o.Late = of(r.late.Flows, i)
+		r.journal.Flow(f, o)
 	}
 }
 

@@ -437,11 +437,7 @@ func (w *world) starts(base vt.Instant, late []time.Duration) error {
 		if m == nil || m.stack == nil {
 			return fmt.Errorf("flow %s#%d: %s is no host", f.Traffic, f.N, f.Client)
 		}
-		at := base.Add(f.Start)
-		if late != nil {
-			at = at.Add(late[i])
-		}
-		if err := m.stack.Start(i, at); err != nil {
+		if err := m.stack.Start(i, base.Add(f.Start+of(late, i))); err != nil {
 			return err
 		}
 	}
