@@ -74,8 +74,8 @@ func (s *session) runLabs(ctx context.Context, labs []task, most int, open openF
 		if size == 1 {
 			w.down.Wait()
 		}
-		if free {
-			size = min(most, sized(len(some), s.waited(some)))
+		if share, known := w.used(); free && known {
+			size = min(most, sized(len(some), share))
 		}
 		last = w
 	}
@@ -85,37 +85,23 @@ func (s *session) runLabs(ctx context.Context, labs []task, most int, open openF
 	s.screen.clear()
 }
 
-// A wave is busy when the machine's processes waited for a processor for busyWave of its
-// traffic's time: half of that is what comparisons of times bear (reports/compare). It is
-// idle below idleWave.
+// While its labs send, a wave is to use between idleWave and busyWave of the machine's
+// processors: with more in use, whatever is to run next waits too often for one.
 const (
-	busyWave = 0.5
-	idleWave = 0.3
+	idleWave = 0.4
+	busyWave = 0.6
 )
 
-// sized is how many labs are in the next wave, by how many were in one and how much its
-// processes waited: waves of like labs follow each other.
-func sized(labs int, waited float64) int {
+// sized is how many labs are in the next wave, by how many were in one and which share of
+// the processors they used: waves of like labs follow each other.
+func sized(labs int, used float64) int {
 	switch {
-	case waited > busyWave:
+	case used > busyWave:
 		return max(labs-1, 1)
-	case waited < idleWave:
+	case used < idleWave:
 		return labs + 1
 	}
 	return labs
-}
-
-// waited is the share of their traffic's time for which, in the mean of some labs, a
-// process waited for a processor.
-func (s *session) waited(some []task) (share float64) {
-	n := 0
-	for _, j := range some {
-		if r := s.runs[j.place]; r != nil && r.records != nil {
-			share += r.records.Run.Metrics.Waited
-			n++
-		}
-	}
-	return share / float64(max(n, 1))
 }
 
 func (s *session) run(ctx context.Context, j task, turn turnFunc, open openFunc) {
@@ -161,6 +147,8 @@ type wave struct {
 	spare          bool           // traffic waits for spare processors, and not for a while alone
 	next           sync.Mutex     // whose traffic is the next
 	sending        atomic.Int32   // labs with traffic
+	began          [2]uint64      // processorTicks when the first could begin to send
+	begin          sync.Once
 }
 
 func newWave(before *wave, labs int, spare bool) *wave {
@@ -191,6 +179,7 @@ func (t *turn) take(ctx context.Context) (over func()) {
 	if t.w.before != nil {
 		t.w.before.down.Wait()
 	}
+	t.w.begin.Do(func() { t.w.began, _ = processorTicks() })
 	t.w.next.Lock()
 	awaitSpare(ctx, &t.w.sending, func() (float64, bool) {
 		if t.w.spare {
@@ -206,6 +195,13 @@ func (t *turn) take(ctx context.Context) (over func()) {
 		t.over()
 		t.w.over.Wait()
 	}
+}
+
+// used is which share of the processors' time was used since labs of the wave could begin
+// to send; it is not known if none has, or where nobody counts.
+func (w *wave) used() (share float64, known bool) {
+	now, known := processorTicks()
+	return usedSince(w.began, now), known && w.began[0] > 0
 }
 
 // leave says that nobody need wait for the lab, which has ended, or never began.

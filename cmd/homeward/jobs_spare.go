@@ -33,11 +33,12 @@ func used(window time.Duration) (share float64, known bool) {
 	before, ok := processorTicks()
 	time.Sleep(window)
 	after, ok2 := processorTicks()
-	all := after[0] - before[0]
-	if !ok || !ok2 || all == 0 {
-		return 0, false
-	}
-	return float64(after[1]-before[1]) / float64(all), true
+	return usedSince(before, after), ok && ok2 && after[0] > before[0]
+}
+
+// usedSince is the share of the time between two processorTicks that was used.
+func usedSince(before, after [2]uint64) float64 {
+	return float64(after[1]-before[1]) / float64(max(after[0]-before[0], 1))
 }
 
 // processorTicks is what the processors did since the machine began, and how much of

@@ -136,16 +136,16 @@ func TestUsed(t *testing.T) {
 	}
 }
 
-// The next wave is larger where processors were idle, smaller where they were wanted, and
+// The next wave is larger where processors were idle, smaller where they were busy, and
 // never empty.
 func TestSized(t *testing.T) {
 	for _, tt := range []struct {
-		labs   int
-		waited float64
-		want   int
+		labs int
+		used float64
+		want int
 	}{{4, 0, 5}, {4, idleWave, 4}, {4, busyWave, 4}, {4, 0.8, 3}, {1, 1, 1}} {
-		if got := sized(tt.labs, tt.waited); got != tt.want {
-			t.Errorf("after %d labs that waited for %.1f of their time: %d, want %d", tt.labs, tt.waited, got, tt.want)
+		if got := sized(tt.labs, tt.used); got != tt.want {
+			t.Errorf("after %d labs that used %.1f of the processors: %d, want %d", tt.labs, tt.used, got, tt.want)
 		}
 	}
 }
