@@ -16,6 +16,9 @@ type judgement struct {
 	summary  record.Summary
 	compared *compare.Result // with the simulator; nil of what is not
 	tries    int
+	// open: another try may show more, of what could not be judged, or of times that fell
+	// short on a busy machine; if they do so each time, they have.
+	open bool
 }
 
 // judge turns runs into verdicts, has labs run again of which something could not be
@@ -45,11 +48,10 @@ func (s *session) judge(ctx context.Context) (summaries []record.Summary, err er
 	return summaries, err
 }
 
-// unjudged are the labs that have run to their end and left something that could not be
-// judged.
+// unjudged are the labs that have run to their end and left something open.
 func (s *session) unjudged() (all []int) {
 	for i, r := range s.runs {
-		if s.engines[i%len(s.engines)].lab && r != nil && r.skip == "" && r.err == nil && s.judged[i].summary.Verdict == record.Error {
+		if s.engines[i%len(s.engines)].lab && r != nil && r.skip == "" && r.err == nil && s.judged[i].open {
 			all = append(all, i)
 		}
 	}
@@ -88,7 +90,7 @@ func (s *session) judgeEach(ctx context.Context, which []int) {
 	for n, i := range which {
 		v := s.variants[i/len(s.engines)]
 		s.judgeOne(ctx, i, by)
-		open[v] = open[v] || s.judged[i].summary.Verdict == record.Error
+		open[v] = open[v] || s.judged[i].open
 		if last := n+1 == len(which) || s.variants[which[n+1]/len(s.engines)] != v; last && !open[v] {
 			v.chanced = chanced{} // they are most of what a command over many variants holds
 		}
@@ -117,6 +119,7 @@ func (s *session) judgeOne(ctx context.Context, place int, by map[of]map[string]
 		j.tries++
 		_, results = check.Judge(results, v.plan.ExpectFail, check.Saturated(r.records))
 		sum.Verdict, sum.Checks = check.Together(j.summary.Checks, results)
+		j.open = sum.Verdict == record.Error || compare.Busy(r.records) != "" && check.TimesAlone(v.checks, sum.Checks)
 		if j.tries > 1 {
 			sum.Tries = j.tries
 		}

@@ -48,11 +48,18 @@ func slow(traffic string) func(*record.Records) {
 // simulator and a lab.
 func besideSimulator(t *testing.T, tries int, lab engine) *session {
 	t.Helper()
-	vs, err := prepareAll([]string{"narrow_path"}, runFlags{variants: []string{"base"}})
+	s := besideSimulatorOf(t, "narrow_path", tries, lab)
+	s.variants[0].checks = nil
+	return s
+}
+
+// besideSimulatorOf is one that runs a scenario's base, with its checks.
+func besideSimulatorOf(t *testing.T, scenario string, tries int, lab engine) *session {
+	t.Helper()
+	vs, err := prepareAll([]string{scenario}, runFlags{variants: []string{"base"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	vs[0].checks = nil
 	out, err := record.Create(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -118,5 +125,36 @@ func TestTryFails(t *testing.T) {
 	}
 	if read, err := record.ReadRun(filepath.Join(s.out.Dir(), "narrow_path", "base", "emu-hub")); err != nil || read.Run.Partial {
 		t.Errorf("the first try is lost: %v", err)
+	}
+}
+
+// A check of times that falls short on a busy machine is asked again, and falls short if
+// it does so each time; one of anything else, or on a machine that had time, at once.
+func TestTriesOfTimes(t *testing.T) {
+	long := func(r *record.Records) {
+		r.Flows[len(r.Flows)-1].EndNs += int64(10 * time.Second)
+	}
+	for _, tt := range []struct {
+		name  string
+		tries []func(*record.Records)
+		want  record.Verdict
+		took  int
+	}{
+		{"once", []func(*record.Records){long, func(*record.Records) {}}, record.Pass, 2},
+		{"each time", []func(*record.Records){long, long, long}, record.Fail, 3},
+		{"with something else", []func(*record.Records){func(r *record.Records) { long(r); r.Flows[0].Result = record.Lost }}, record.Fail, 0},
+		{"on a machine that had time", []func(*record.Records){func(r *record.Records) { long(r); r.Run.Metrics.Waited = 0 }}, record.Fail, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := besideSimulatorOf(t, "marked_path", 3, busyLab(tt.tries...))
+			s.runAll(t.Context())
+			all, err := s.judge(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lab := all[1]; lab.Verdict != tt.want || lab.Tries != tt.took {
+				t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, tt.want, tt.took, lab.Checks)
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/expr-lang/expr/file"
@@ -101,6 +102,11 @@ type Check struct {
 }
 
 // EvaluateAll judges every check over one run. others holds the records of the
+// ofTimes reports whether the check asks how long something took.
+func (c *Check) ofTimes() bool {
+	return slices.ContainsFunc(c.used, func(measure string) bool { return strings.Contains(measure, "_ms") })
+}
+
 // same engine's other variants by name. What cannot be judged is an Error.
 func EvaluateAll(checks []*Check, run *record.Records, others map[string]*record.Records) []record.CheckResult {
 	results := make([]record.CheckResult, 0, len(checks))

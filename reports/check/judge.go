@@ -55,6 +55,24 @@ func Judge(results []record.CheckResult, expectFail []string, saturated string) 
 	return verdict, results
 }
 
+// TimesAlone reports whether nothing but checks of times fell short that were to hold,
+// of results that Judge gave: another try of a lab whose machine was busy may show that
+// those hold.
+func TimesAlone(checks []*Check, results []record.CheckResult) bool {
+	some := false
+	for i := range results {
+		r := &results[i]
+		if effect(*r, r.Expected || r.UnexpectedPass) != record.Fail {
+			continue
+		}
+		if r.UnexpectedPass || !slices.ContainsFunc(checks, func(c *Check) bool { return c.input.ID == r.ID && c.ofTimes() }) {
+			return false
+		}
+		some = true
+	}
+	return some
+}
+
 // Together is what two tries of one run show, both judged: of a check that the later
 // could not judge what the earlier found. Either may be nil.
 func Together(earlier, later []record.CheckResult) (record.Verdict, []record.CheckResult) {

@@ -268,7 +268,7 @@ func (r *Result) flows(a, b *record.Records) {
 	for i := range b.Flows {
 		other[key(&b.Flows[i])] = &b.Flows[i]
 	}
-	order, busy := orders(a, b), [2]string{busy(a), busy(b)}
+	order, busy := orders(a, b), [2]string{Busy(a), Busy(b)}
 	for i := range a.Flows {
 		x := &a.Flows[i]
 		y := other[key(x)]

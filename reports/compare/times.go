@@ -23,7 +23,7 @@ func (r *Result) times(a, b *record.Records, chance Chance) {
 		more, _ := samples(c, b, &asked, nil)
 		all = append(all, more)
 	}
-	whole := [2]string{busy(a), busy(b)}
+	whole := [2]string{Busy(a), Busy(b)}
 	for _, traffic := range order {
 		var rtt, took span
 		s := first[traffic]
@@ -220,9 +220,9 @@ func (s *span) String() string {
 // more than a lab makes by itself of a machine that is its own.
 const busyShare = 0.5
 
-// busy says why the times of a run may be longer than those of its network: by
+// Busy says why the times of a run may be longer than those of its network: by
 // what it measured of itself, and not by its times. Empty if nothing tells so.
-func busy(r *record.Records) string {
+func Busy(r *record.Records) string {
 	m := &r.Run.Metrics
 	for i := range m.Wires {
 		if w := &m.Wires[i]; w.Saturated != "" {
