@@ -94,8 +94,17 @@ func (o *origin) flow(w http.ResponseWriter, r *http.Request) {
 	o.signers.Put(s)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.FormatInt(response, 10))
+	if response > serverBuffer/2 {
+		_ = http.NewResponseController(w).Flush() // pour tells if it has failed
+	}
 	_ = pour(w, buf, responsePattern(nonce), response)
 }
+
+// serverBuffer is how much net/http collects before it writes. The header of a response
+// that is longer goes by itself, and the rest in one piece: else the header and what has
+// room beside it do, and TCP would hear about these few packets, of a path that takes
+// only shorter ones, before it has those that follow.
+const serverBuffer = 4 << 10
 
 // drain reads to the end. It returns how much came, and the offset of the
 // first byte that was not the pattern's, or -1.
