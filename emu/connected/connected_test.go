@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/homeward-lab/homeward/dataplane/connected"
 	"github.com/homeward-lab/homeward/dataplane/pkt"
 	"github.com/homeward-lab/homeward/dataplane/tunnel"
@@ -157,6 +160,46 @@ func TestNarrowWay(t *testing.T) {
 	})
 	if lost := losses(l.tunnel.Counters()); len(lost) != 0 {
 		t.Errorf("lost %v", lost)
+	}
+}
+
+// Who sends a packet that the device's own link does not pass any more is told so, as by
+// a tunnel of the kernel's: the interface alone says nothing about what is under way.
+func TestNarrowLink(t *testing.T) {
+	need.Root(t)
+	l := raise(t, place(tunnel.Device, nil), nil)
+	ready(t, l)
+	if err := l.NS("near").Do(func() error {
+		link, err := netlink.LinkByName("wan0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(link, 1300)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c := l.udp(t, "near", netip.AddrPortFrom(deviceAddr, 40000))
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(raw.Control(func(fd uintptr) {
+		err = errors.Join(unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO), connect(int(fd), netip.AddrPortFrom(originAddr, 9)))
+	}), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(make([]byte, 1400)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 10)); !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("read: %v, want that the packet was too big", err)
+	}
+	if lost := losses(l.tunnel.Counters()); lost["drop_unsent"] != 1 {
+		t.Errorf("lost %v, want the packet counted", lost)
 	}
 }
 

@@ -105,7 +105,7 @@ func (p *pump) timers() {
 			p.leave(was)
 		}
 		p.count[contexts].Add(1)
-		p.write(datagram)
+		_ = p.write(datagram) // counted, and said again
 	}
 	if p.nat != nil {
 		p.nat.HandleTimer(now)
@@ -172,7 +172,9 @@ func (p *pump) send(packet []byte) {
 	switch p.client.State() {
 	case connected.Accepted:
 		p.count[sent].Add(1)
-		p.write(packet)
+		if p.write(packet) == unix.EMSGSIZE {
+			p.refuse(packet)
+		}
 	case connected.Refused:
 		p.count[dropRefused].Add(1)
 	default:
@@ -184,8 +186,8 @@ func (p *pump) send(packet []byte) {
 	}
 }
 
-// write puts a datagram into the current socket.
-func (p *pump) write(datagram []byte) {
+// write puts a datagram into the current socket. The error says that it was not sent.
+func (p *pump) write(datagram []byte) error {
 	narrower, err := udp.Send(p.sockets[p.client.Current()], datagram, tunnel.ECNOf(datagram))
 	if err != nil {
 		p.count[dropUnsent].Add(1)
@@ -193,6 +195,23 @@ func (p *pump) write(datagram []byte) {
 	if narrower {
 		p.measure()
 	}
+	return err
+}
+
+// refuse tells the sender of a packet that the way does not pass it (RFC 1191): who sends
+// through the tunnel's interface, and sees that it takes less now, does not know that what
+// is under way is lost.
+func (p *pump) refuse(packet []byte) {
+	p.meta.Parse(packet)
+	if !p.meta.DF || !p.meta.Blameable() {
+		return
+	}
+	told := p.meta.AppendTooBig(nil, packet, p.fit, 0)
+	if p.nat != nil && !p.translated(p.nat.FromTunnel(p.now(), told, pkt.Offload{})) {
+		return
+	}
+	p.tx.Whole(told, pkt.Offload{}, 0)
+	p.tx.Flush()
 }
 
 // again is how often it is looked up whether a narrow way has become wider.
