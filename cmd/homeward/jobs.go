@@ -47,14 +47,17 @@ func (s *session) runAll(ctx context.Context) {
 		group.Go(func() error { s.run(ctx, j, nil, s.out.Run); return nil })
 	}
 	_ = group.Wait() // the runs carry their own errors
-	s.runLabs(ctx, labs, mostLabs, s.out.Run)
+	s.runLabs(ctx, labs, cmp.Or(s.flags.jobs, mostLabs), s.out.Run)
 }
 
-// runLabs has labs run in waves: of --jobs labs, or with --jobs 0 of as many as there is
-// processor time for; of most at most.
+// runLabs has labs run in waves of most labs, or with --jobs 0 of as many of those as there
+// is processor time for.
 func (s *session) runLabs(ctx context.Context, labs []task, most int, open openFunc) {
 	free := s.flags.jobs == 0
-	size := min(most, cmp.Or(s.flags.jobs, 2*processors))
+	size := most
+	if free {
+		size = min(most, 2*processors)
+	}
 	if size > 1 {
 		slices.SortStableFunc(labs, func(a, b task) int { return cmp.Compare(s.lasts(b), s.lasts(a)) })
 	}

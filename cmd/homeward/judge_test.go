@@ -71,6 +71,19 @@ func besideSimulatorOf(t *testing.T, scenario string, tries int, lab engine) *se
 	}
 }
 
+// judged runs a command, which is to judge its lab so, by so many tries.
+func judged(t *testing.T, s *session, want record.Verdict, tries int) {
+	t.Helper()
+	s.runAll(t.Context())
+	all, err := s.judge(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lab := all[1]; lab.Verdict != want || lab.Tries != tries {
+		t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, want, tries, lab.Checks)
+	}
+}
+
 // What one try of a lab could not judge another may; what none can cannot be judged, and
 // what differs in one differs. The last try is what is recorded.
 func TestTries(t *testing.T) {
@@ -88,14 +101,7 @@ func TestTries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := besideSimulator(t, 3, busyLab(tt.tries...))
-			s.runAll(t.Context())
-			all, err := s.judge(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if lab := all[1]; lab.Verdict != tt.want || lab.Tries != tt.took {
-				t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, tt.want, tt.took, lab.Checks)
-			}
+			judged(t, s, tt.want, tt.took)
 			read, err := record.ReadRun(filepath.Join(s.out.Dir(), "narrow_path", "base", "emu-hub"))
 			if err != nil || read.Run.Partial || len(read.Flows) != len(s.runs[1].records.Flows) || read.Flows[0] != s.runs[1].records.Flows[0] {
 				t.Errorf("recorded is not the last try: %v", err)
@@ -147,14 +153,7 @@ func TestTriesOfTimes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := besideSimulatorOf(t, "marked_path", 3, busyLab(tt.tries...))
-			s.runAll(t.Context())
-			all, err := s.judge(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if lab := all[1]; lab.Verdict != tt.want || lab.Tries != tt.took {
-				t.Errorf("%s by %d tries, want %s by %d: %v", lab.Verdict, lab.Tries, tt.want, tt.took, lab.Checks)
-			}
+			judged(t, s, tt.want, tt.took)
 		})
 	}
 }

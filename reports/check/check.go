@@ -101,12 +101,12 @@ type Check struct {
 	spec    EnvSpec
 }
 
-// EvaluateAll judges every check over one run. others holds the records of the
 // ofTimes reports whether the check asks how long something took.
 func (c *Check) ofTimes() bool {
 	return slices.ContainsFunc(c.used, func(measure string) bool { return strings.Contains(measure, "_ms") })
 }
 
+// EvaluateAll judges every check over one run. others holds the records of the
 // same engine's other variants by name. What cannot be judged is an Error.
 func EvaluateAll(checks []*Check, run *record.Records, others map[string]*record.Records) []record.CheckResult {
 	results := make([]record.CheckResult, 0, len(checks))
