@@ -71,8 +71,8 @@ func besideSimulatorOf(t *testing.T, scenario string, tries int, lab engine) *se
 	}
 }
 
-// judged runs a command, which is to judge its lab so, by so many tries.
-func judged(t *testing.T, s *session, want record.Verdict, tries int) {
+// labJudged runs a command, which is to judge its lab so, by so many tries.
+func labJudged(t *testing.T, s *session, want record.Verdict, tries int) {
 	t.Helper()
 	s.runAll(t.Context())
 	all, err := s.judge(t.Context())
@@ -101,7 +101,7 @@ func TestTries(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := besideSimulator(t, 3, busyLab(tt.tries...))
-			judged(t, s, tt.want, tt.took)
+			labJudged(t, s, tt.want, tt.took)
 			read, err := record.ReadRun(filepath.Join(s.out.Dir(), "narrow_path", "base", "emu-hub"))
 			if err != nil || read.Run.Partial || len(read.Flows) != len(s.runs[1].records.Flows) || read.Flows[0] != s.runs[1].records.Flows[0] {
 				t.Errorf("recorded is not the last try: %v", err)
@@ -153,7 +153,7 @@ func TestTriesOfTimes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := besideSimulatorOf(t, "marked_path", 3, busyLab(tt.tries...))
-			judged(t, s, tt.want, tt.took)
+			labJudged(t, s, tt.want, tt.took)
 		})
 	}
 }
