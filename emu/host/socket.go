@@ -64,6 +64,23 @@ func congestion(fd int) {
 	_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, congestionControl)
 }
 
+// number has a flow's connection begin at a sequence number of its own. Hosts of a lab
+// share a kernel, and with it the secret and the clock of RFC 6528: equal flows of two of
+// them would begin within a window of each other, as those of two machines never do, and
+// the SYN of one, where it meets the other's connection, end it (RFC 9293, 3.10.7.4).
+func number(fd int, f *plan.Flow) error {
+	const sendQueue = 2 // TCP_SEND_QUEUE of linux/tcp.h
+	for _, o := range [...]struct{ name, value int }{
+		{unix.TCP_REPAIR, 1}, {unix.TCP_REPAIR_QUEUE, sendQueue},
+		{unix.TCP_QUEUE_SEQ, int(int32(f.InitialSequence()))}, {unix.TCP_REPAIR, 0},
+	} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, o.name, o.value); err != nil {
+			return fmt.Errorf("set the first sequence number (TCP_REPAIR): %w", err)
+		}
+	}
+	return nil
+}
+
 func prepare(fd int, f *plan.Flow) error {
 	src := f.Src
 	switch f.Proto {
@@ -85,6 +102,9 @@ func prepare(fd int, f *plan.Flow) error {
 			return fmt.Errorf("set TCP_NODELAY: %w", err)
 		}
 		congestion(fd)
+		if err := number(fd, f); err != nil {
+			return err
+		}
 	}
 	// Flows to different targets may share a source port.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {

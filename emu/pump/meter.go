@@ -18,7 +18,8 @@ import (
 // Meter measures how long packets really take across impaired links: it notes
 // when the kernel sends a packet at one end and when it receives the same one at
 // the other, with the kernel's own times. It knows nothing of the pump. Of many
-// packets it looks at a sample, the same at both ends.
+// packets it looks at a sample, the same at both ends, and counts each for as many as
+// it stands for: else those before the sample became smaller would weigh more.
 type Meter struct {
 	spans []*span
 	stop  chan struct{}
@@ -42,6 +43,7 @@ type span struct {
 	tagged   bool     // IEEE 802.1Q
 	ends     [2]*ring // of A and of B
 	mask     uint32   // of sampling
+	read     time.Time
 	passages [2]passages
 }
 
@@ -52,10 +54,10 @@ const (
 	// meterMemory is shared by all rings.
 	meterMemory                = 64 << 20
 	minMeterRing, maxMeterRing = 256, 8192
-	// meterTick is how often rings are read, and tickSample how many packets of
-	// one ring a tick may see before the sample is halved: 8,000 a second.
+	// meterTick is how often rings are read, and sampleRate how many packets of one
+	// ring may pass in a second before the sample is halved.
 	meterTick  = 5 * time.Millisecond
-	tickSample = 40
+	sampleRate = 8000
 	// passagesMost is how many packets of a direction may be between two ends.
 	passagesMost = 1 << 16
 	// memoryLeast is how long a packet is remembered at least.
@@ -180,15 +182,20 @@ func (m *Meter) run() {
 		case <-tick.C:
 			m.mu.Lock()
 			for _, s := range m.spans {
-				s.read(time.Now())
+				s.look(time.Now())
 			}
 			m.mu.Unlock()
 		}
 	}
 }
 
-// read takes what both ends saw since the last tick.
-func (s *span) read(now time.Time) {
+// look takes what both ends saw since the last time.
+func (s *span) look(now time.Time) {
+	since := meterTick
+	if !s.read.IsZero() {
+		since = now.Sub(s.read)
+	}
+	s.read = now
 	for d := range s.passages {
 		s.passages[d].age(now)
 	}
@@ -201,13 +208,13 @@ func (s *span) read(now time.Time) {
 			if !f.leaving {
 				direction = 1 - end
 			}
-			s.passages[direction].pass(fingerprint(f.data), f.real, f.leaving)
+			s.passages[direction].pass(fingerprint(f.data), f.real, f.leaving, int64(s.mask)+1)
 			r.release()
 		}
 		most = max(most, n)
 	}
 	// Filters see a tag in what leaves alone: samples would not agree.
-	if most <= tickSample || s.tagged {
+	if !crowded(most, since) || s.tagged {
 		return
 	}
 	s.mask = s.mask<<1 | 1
@@ -215,6 +222,12 @@ func (s *span) read(now time.Time) {
 		// A ring that keeps the wider filter sees more than can be matched, no less.
 		_ = r.filter(sample(s.mask))
 	}
+}
+
+// crowded reports whether so many packets are more than are to be looked at in a time.
+// A machine that reads late finds many, and they are no more a second for that.
+func crowded(n int, in time.Duration) bool {
+	return time.Duration(n)*time.Second > sampleRate*max(in, meterTick)
 }
 
 // fingerprint tells packets apart by their first bytes, behind Ethernet: FNV-1a.

@@ -38,9 +38,9 @@ func (p *passages) age(now time.Time) {
 	p.old, p.young = p.young, make(map[uint64]sight)
 }
 
-// pass notes one sight. The ends are read one after the other, so that either
-// may be first.
-func (p *passages) pass(packet uint64, real int64, leaving bool) {
+// pass notes one sight, of a packet that stands for so many. The ends are read one
+// after the other, so that either may be first.
+func (p *passages) pass(packet uint64, real int64, leaving bool, of int64) {
 	in := p.young
 	first, seen := in[packet]
 	if !seen {
@@ -61,9 +61,9 @@ func (p *passages) pass(packet uint64, real int64, leaving bool) {
 		if leaving {
 			took, left = -took, real
 		}
-		p.times.add(time.Duration(took))
+		p.times.stand(time.Duration(took), of)
 		if p.fresh != nil && left >= p.changed {
-			p.fresh.add(time.Duration(took))
+			p.fresh.stand(time.Duration(took), of)
 		}
 		delete(in, packet)
 	}

@@ -29,7 +29,7 @@ func TestPassages(t *testing.T) {
 	for _, tt := range tests {
 		p := newPassages(0, 1)
 		for _, s := range tt.see {
-			p.pass(s.packet, s.real, s.leaving)
+			p.pass(s.packet, s.real, s.leaving, 1)
 		}
 		s := p.times.spread()
 		if got := fmt.Sprint(s.N, " ", s.P50.Round(time.Microsecond)); got != tt.want {
@@ -40,12 +40,12 @@ func TestPassages(t *testing.T) {
 	p := newPassages(0, 1)
 	start := time.Now()
 	p.age(start)
-	p.pass(1, 0, true)
+	p.pass(1, 0, true, 1)
 	p.age(start.Add(memoryLeast))
-	p.pass(2, 0, true)
+	p.pass(2, 0, true, 1)
 	p.age(start.Add(2 * memoryLeast))
-	p.pass(1, 5000, false)
-	p.pass(2, 5000, false)
+	p.pass(1, 5000, false, 1)
+	p.pass(2, 5000, false, 1)
 	if n := p.times.spread().N; n != 1 {
 		t.Errorf("%d passages, want that of the younger alone", n)
 	}
@@ -101,19 +101,54 @@ func TestPassagesAfresh(t *testing.T) {
 	p := newPassages(0, 1)
 	at := time.Unix(100, 0)
 	now := at.UnixNano()
-	p.pass(1, now-5000, true)
-	p.pass(2, now-9000, true)
-	p.pass(2, now-1000, false)
+	p.pass(1, now-5000, true, 1)
+	p.pass(2, now-9000, true, 1)
+	p.pass(2, now-1000, false, 1)
 	p.afresh(at, time.Minute, 1)
-	p.pass(1, now+50_000, false)
-	p.pass(3, now+1000, true)
-	p.pass(3, now+8000, false)
-	p.pass(4, now+9000, false)
-	p.pass(4, now+2000, true)
+	p.pass(1, now+50_000, false, 1)
+	p.pass(3, now+1000, true, 1)
+	p.pass(3, now+8000, false, 1)
+	p.pass(4, now+9000, false, 1)
+	p.pass(4, now+2000, true, 1)
 	if all, fresh := p.times.spread(), p.fresh.spread(); all.N != 4 || fresh.N != 2 || fresh.Max.Round(time.Microsecond) != 7*time.Microsecond {
 		t.Errorf("in all %+v, want 4; since the change %+v, want 2 of 7µs", all, fresh)
 	}
 	if p.memory != time.Minute {
 		t.Errorf("packets are remembered for %v, want a minute", p.memory)
+	}
+}
+
+// A sample that becomes smaller on the way says the same of all packets: each counts
+// for as many as it stands for, and is one that was seen.
+func TestPassagesStandForOthers(t *testing.T) {
+	p := newPassages(0, 1)
+	cross := func(packet uint64, took time.Duration, of int64) {
+		p.pass(packet, 1000, true, of)
+		p.pass(packet, 1000+int64(took), false, of)
+	}
+	for n := range uint64(40) {
+		cross(n, 80*time.Millisecond, 1)
+	}
+	for n := range uint64(10) {
+		cross(100+n, 20*time.Millisecond, 8)
+	}
+	if s := p.times.spread(); s.N != 50 || s.P50.Round(time.Millisecond) != 20*time.Millisecond || s.P99.Round(time.Millisecond) != 80*time.Millisecond {
+		t.Errorf("%+v, want 50 packets, of which 80 of 120 took 20 ms and the rest 80", s)
+	}
+}
+
+// The sample is halved for many packets a second, not for a meter that comes late.
+func TestCrowded(t *testing.T) {
+	for _, tt := range []struct {
+		n    int
+		in   time.Duration
+		want bool
+	}{
+		{0, 0, false}, {40, meterTick, false}, {41, meterTick, true}, {41, 0, true},
+		{41, 2 * meterTick, false}, {800, 100 * time.Millisecond, false}, {801, 100 * time.Millisecond, true},
+	} {
+		if got := crowded(tt.n, tt.in); got != tt.want {
+			t.Errorf("%d packets in %v: %v", tt.n, tt.in, got)
+		}
 	}
 }

@@ -9,7 +9,10 @@ import (
 )
 
 // times is a distribution of durations that takes them without allocating.
-type times struct{ h *hdrhistogram.Histogram }
+type times struct {
+	h *hdrhistogram.Histogram
+	n int64 // that were added, each once
+}
 
 // precise is how many distributions may have three digits: memory.
 const precise = 64
@@ -23,18 +26,22 @@ func newTimes(of int) times {
 	if of > precise {
 		digits = 2
 	}
-	return times{hdrhistogram.New(int64(100*time.Nanosecond), int64(longest), digits)}
+	return times{h: hdrhistogram.New(int64(100*time.Nanosecond), int64(longest), digits)}
 }
 
-func (t times) add(d time.Duration) {
+func (t *times) add(d time.Duration) { t.stand(d, 1) }
+
+// stand adds one that stands for so many.
+func (t *times) stand(d time.Duration, of int64) {
+	t.n++
 	// Within bounds it cannot fail.
-	_ = t.h.RecordValue(int64(min(max(d, 0), longest)))
+	_ = t.h.RecordValues(int64(min(max(d, 0), longest)), of)
 }
 
-func (t times) spread() Spread {
-	if t.h.TotalCount() == 0 {
+func (t *times) spread() Spread {
+	if t.n == 0 {
 		return Spread{}
 	}
 	at := func(percent float64) time.Duration { return time.Duration(t.h.ValueAtPercentile(percent)) }
-	return Spread{N: t.h.TotalCount(), P50: at(50), P99: at(99), Max: time.Duration(t.h.Max())}
+	return Spread{N: t.n, P50: at(50), P99: at(99), Max: time.Duration(t.h.Max())}
 }

@@ -54,9 +54,9 @@ func (s *Stack) startTCP(flow int, at vt.Instant) error {
 	return nil
 }
 
-// config is the stack's for a connection to an address.
-func (s *Stack) config(to netip.Addr, seed uint64) tcp.Config {
-	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: uint32(seed >> 16), Congestion: s.env.Congestion, Buffer: plan.ReceiveBuffer, Window: s.env.Window, ECN: s.ECN}
+// config is the stack's for a connection to an address that begins at a sequence number.
+func (s *Stack) config(to netip.Addr, initial uint32) tcp.Config {
+	return tcp.Config{MSS: s.mtu(to) - headers(to), ISS: initial, Congestion: s.env.Congestion, Buffer: plan.ReceiveBuffer, Window: s.env.Window, ECN: s.ECN}
 }
 
 // headers are those of IP and TCP without options.
@@ -73,7 +73,7 @@ func (x *stream) wake(now vt.Instant) {
 		return
 	}
 	if x.conn == nil {
-		x.conn = tcp.Open(now, x.s.config(x.f.Dst.Addr(), x.f.Nonce))
+		x.conn = tcp.Open(now, x.s.config(x.f.Dst.Addr(), x.f.InitialSequence()))
 		x.conn.Write(int64(x.f.Request))
 	}
 	if x.conn.NextWake() <= now {
@@ -250,7 +250,7 @@ func (s *Stack) accept(now vt.Instant, key socket, syn *tcp.Segment, mark uint32
 	if mark != 0 {
 		x.f = &s.env.Flows[x.flow]
 	}
-	x.conn = tcp.Accept(now, s.config(key.remote.Addr(), uint64(mark)*0x9e3779b97f4a7c15), syn)
+	x.conn = tcp.Accept(now, s.config(key.remote.Addr(), uint32(uint64(mark)*0x9e3779b97f4a7c15>>16)), syn)
 	x.timer = s.env.timer(s, x)
 	s.streams[key] = x
 	return x

@@ -435,3 +435,7 @@ type Flow struct {
 	// Hold keeps a TCP connection open after the answer.
 	Hold time.Duration `json:"hold,omitempty"`
 }
+
+// InitialSequence is the number at which the client begins its side of a TCP connection,
+// another for each flow, also for those that look alike (RFC 6528).
+func (f *Flow) InitialSequence() uint32 { return uint32(f.Nonce >> 16) }
