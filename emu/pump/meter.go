@@ -43,7 +43,8 @@ type span struct {
 	tagged   bool     // IEEE 802.1Q
 	ends     [2]*ring // of A and of B
 	mask     uint32   // of sampling
-	read     time.Time
+	counted  time.Time
+	seen     [2]int // since counted, at A and at B
 	passages [2]passages
 }
 
@@ -55,9 +56,11 @@ const (
 	meterMemory                = 64 << 20
 	minMeterRing, maxMeterRing = 256, 8192
 	// meterTick is how often rings are read, and sampleRate how many packets of one
-	// ring may pass in a second before the sample is halved.
+	// ring may pass in a second before the sample is halved: over rateSpan at least, for
+	// a burst is no rate.
 	meterTick  = 5 * time.Millisecond
 	sampleRate = 8000
+	rateSpan   = 250 * time.Millisecond
 	// passagesMost is how many packets of a direction may be between two ends.
 	passagesMost = 1 << 16
 	// memoryLeast is how long a packet is remembered at least.
@@ -191,19 +194,12 @@ func (m *Meter) run() {
 
 // look takes what both ends saw since the last time.
 func (s *span) look(now time.Time) {
-	since := meterTick
-	if !s.read.IsZero() {
-		since = now.Sub(s.read)
-	}
-	s.read = now
 	for d := range s.passages {
 		s.passages[d].age(now)
 	}
-	most := 0
 	for end, r := range s.ends {
-		n := 0
 		for f, ok := r.peek(); ok; f, ok = r.peek() {
-			n++
+			s.seen[end]++
 			direction := end // leaving A is A to B
 			if !f.leaving {
 				direction = 1 - end
@@ -211,10 +207,18 @@ func (s *span) look(now time.Time) {
 			s.passages[direction].pass(fingerprint(f.data), f.real, f.leaving, int64(s.mask)+1)
 			r.release()
 		}
-		most = max(most, n)
 	}
+	if s.counted.IsZero() {
+		s.counted = now
+	}
+	in := now.Sub(s.counted)
+	if in < rateSpan {
+		return
+	}
+	most := max(s.seen[0], s.seen[1])
+	s.counted, s.seen = now, [2]int{}
 	// Filters see a tag in what leaves alone: samples would not agree.
-	if !crowded(most, since) || s.tagged {
+	if time.Duration(most)*time.Second <= sampleRate*in || s.tagged {
 		return
 	}
 	s.mask = s.mask<<1 | 1
@@ -222,12 +226,6 @@ func (s *span) look(now time.Time) {
 		// A ring that keeps the wider filter sees more than can be matched, no less.
 		_ = r.filter(sample(s.mask))
 	}
-}
-
-// crowded reports whether so many packets are more than are to be looked at in a time.
-// A machine that reads late finds many, and they are no more a second for that.
-func crowded(n int, in time.Duration) bool {
-	return time.Duration(n)*time.Second > sampleRate*max(in, meterTick)
 }
 
 // fingerprint tells packets apart by their first bytes, behind Ethernet: FNV-1a.

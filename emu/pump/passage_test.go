@@ -136,19 +136,3 @@ func TestPassagesStandForOthers(t *testing.T) {
 		t.Errorf("%+v, want 50 packets, of which 80 of 120 took 20 ms and the rest 80", s)
 	}
 }
-
-// The sample is halved for many packets a second, not for a meter that comes late.
-func TestCrowded(t *testing.T) {
-	for _, tt := range []struct {
-		n    int
-		in   time.Duration
-		want bool
-	}{
-		{0, 0, false}, {40, meterTick, false}, {41, meterTick, true}, {41, 0, true},
-		{41, 2 * meterTick, false}, {800, 100 * time.Millisecond, false}, {801, 100 * time.Millisecond, true},
-	} {
-		if got := crowded(tt.n, tt.in); got != tt.want {
-			t.Errorf("%d packets in %v: %v", tt.n, tt.in, got)
-		}
-	}
-}

@@ -363,6 +363,10 @@ func (s *Stack) complaint(data []byte, m *pkt.Meta) {
 	}
 }
 
+// Narrowed says that an interface of the host takes less than it did: connections through
+// it send smaller segments from now on, and do not know that what is under way is lost.
+func (s *Stack) Narrowed() { s.learned++ }
+
 // piece is what a datagram of a program may have in one packet. In IPv6, which
 // nobody cuts on the way, that is what every link passes (RFC 9715), as in the
 // lab's hosts.

@@ -145,6 +145,9 @@ func (x *connection) Takes(h packet.Handle) bool {
 	data := pool.Data(h)
 	o, ok := pkt.ParseOuter(data)
 	if ok && node.Learn(&x.paths, x.world.engine.Now(), &x.encap, &o, data) {
+		if x.machine.stack != nil { // a device's: the tunnel's interface takes less
+			x.machine.stack.Narrowed()
+		}
 		pool.Free(h)
 		return true
 	}
