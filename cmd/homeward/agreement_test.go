@@ -59,26 +59,37 @@ func TestAgreementInTheLabsOrder(t *testing.T) {
 	}
 }
 
-// Where a lab's flows and faults come late enough for something else to become of flows,
-// the simulator has them come as late, and all the rest must agree: a flow that was lost
-// for nothing of that is found.
+// Where a lab's flows and faults come late enough for something else to become of flows, or
+// for them to take another time, the simulator has them come as late, and all the rest must
+// agree: a flow that was lost for nothing of that is found.
 func TestAgreementAsLateAsTheLab(t *testing.T) {
 	for _, tt := range []struct {
-		scenario, variant, traffic string
-		late                       func(*simrun.Late, *plan.Plan)
+		scenario, variant, set, traffic string
+		late                            func(*simrun.Late, *plan.Plan)
 	}{
-		{"port_exhaustion", "base", "crowd", func(l *simrun.Late, p *plan.Plan) { // some after those who were to find no port
+		{"narrow_path", "edge", "roam.start=760ms", "roam", func(l *simrun.Late, p *plan.Plan) { // before or after an acknowledgement
+			for i := range p.Flows {
+				if p.Flows[i].Traffic == "roam" {
+					l.Flows[i] = 20 * time.Millisecond
+				}
+			}
+		}},
+		{"port_exhaustion", "base", "", "crowd", func(l *simrun.Late, p *plan.Plan) { // some after those who were to find no port
 			for i := range p.Flows {
 				if p.Flows[i].Traffic == "crowd" && p.Flows[i].N%10 == 0 {
 					l.Flows[i] = 5 * time.Second
 				}
 			}
 		}},
-		{"server_maintenance", "killed", "before", func(l *simrun.Late, _ *plan.Plan) { // after all transfers
+		{"server_maintenance", "killed", "", "before", func(l *simrun.Late, _ *plan.Plan) { // after all transfers
 			l.Faults, l.Heals = []time.Duration{20 * time.Second}, []time.Duration{20 * time.Second}
 		}},
 	} {
-		vs, err := prepareAll([]string{tt.scenario}, runFlags{variants: []string{tt.variant}})
+		flags := runFlags{variants: []string{tt.variant}}
+		if tt.set != "" {
+			flags.sets = []string{tt.set}
+		}
+		vs, err := prepareAll([]string{tt.scenario}, flags)
 		if err != nil {
 			t.Fatal(err)
 		}
