@@ -207,10 +207,14 @@ func (c *conn) ready(index int) error {
 	}
 }
 
-// addressed waits until packets to an address of this namespace are taken: the
-// kernel makes the local route of an IPv6 address in the background, also without
-// duplicate address detection.
-func (c *conn) addressed(a netip.Addr) error {
+// addressed waits until packets to an address of an interface are taken: the kernel
+// makes the local route of an IPv6 address in the background, also without duplicate
+// address detection. If it has no memory at that moment it drops the address and tells
+// nobody but its log ("Failed to add prefix route"): the interface is given it again.
+func (c *conn) addressed(index int, p netip.Prefix) error {
+	const patience = 250 * time.Millisecond // most are there in less than one
+	a := p.Addr()
+	again := time.Now().Add(patience)
 	for deadline := time.Now().Add(carrierPatience); ; time.Sleep(time.Millisecond) {
 		m := nl.NewRtMsg()
 		*m = nl.RtMsg{RtMsg: unix.RtMsg{Family: family(a), Dst_len: uint8(a.BitLen())}}
@@ -220,6 +224,12 @@ func (c *conn) addressed(a netip.Addr) error {
 		}
 		if time.Now().After(deadline) {
 			return errors.Join(fmt.Errorf("no local route to %v after %v", a, carrierPatience), err)
+		}
+		if now := time.Now(); now.After(again) {
+			again = now.Add(patience)
+			if err := c.Send(address(index, p)); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("address %v again: %w", p, err)
+			}
 		}
 	}
 }

@@ -333,7 +333,7 @@ func (s *side) settle() error {
 		if !a.Addr().Is6() {
 			continue
 		}
-		if err := s.node.conn.addressed(a.Addr()); err != nil {
+		if err := s.node.conn.addressed(s.index, a); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}

@@ -101,9 +101,9 @@ type Check struct {
 	spec    EnvSpec
 }
 
-// ofTimes reports whether the check asks how long something took.
+// ofTimes reports whether the check asks how long something took, or took at most.
 func (c *Check) ofTimes() bool {
-	return slices.ContainsFunc(c.used, func(measure string) bool { return strings.Contains(measure, "_ms") })
+	return c.input.Within > 0 || slices.ContainsFunc(c.used, func(measure string) bool { return strings.Contains(measure, "_ms") })
 }
 
 // EvaluateAll judges every check over one run. others holds the records of the

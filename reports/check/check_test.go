@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -408,6 +409,32 @@ func TestDistance(t *testing.T) {
 	}{{"", "", 0}, {"same", "smae", 1}, {"ok", "", 2}, {"lost", "last", 1}, {"misdeliverd", "misdelivered", 1}, {"abc", "ca", 3}} {
 		if got := distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
+// Another try may show of checks that ask for times, or for something by a time, that they
+// hold; of others, and of one of each, it may not.
+func TestTimesAlone(t *testing.T) {
+	checks := []*Check{
+		compileOne(t, Input{ID: "took", Kind: Expect, Expr: "same.rtt_ms < 5"}),
+		compileOne(t, Input{ID: "by", Kind: Eventually, Expr: "same.ok == 1", Within: time.Second}),
+		compileOne(t, Input{ID: "ever", Kind: Eventually, Expr: "same.ok == 1"}),
+	}
+	for _, tt := range []struct {
+		short []string
+		want  bool
+	}{{nil, false}, {[]string{"took"}, true}, {[]string{"by"}, true}, {[]string{"ever"}, false}, {[]string{"by", "ever"}, false}} {
+		var results []record.CheckResult
+		for _, c := range checks {
+			r := record.CheckResult{ID: c.input.ID, Verdict: record.Pass}
+			if slices.Contains(tt.short, r.ID) {
+				r.Verdict = record.Fail
+			}
+			results = append(results, r)
+		}
+		if got := TimesAlone(checks, results); got != tt.want {
+			t.Errorf("where %v fall short: %v", tt.short, got)
 		}
 	}
 }
