@@ -417,7 +417,7 @@ func TestDistance(t *testing.T) {
 // hold; of others, and of one of each, it may not.
 func TestTimesAlone(t *testing.T) {
 	checks := []*Check{
-		compileOne(t, Input{ID: "took", Kind: Expect, Expr: "same.rtt_ms < 5"}),
+		compileOne(t, Input{ID: "took", Kind: Expect, Expr: "same.rtt_ms.p50 < 5"}),
 		compileOne(t, Input{ID: "by", Kind: Eventually, Expr: "same.ok == 1", Within: time.Second}),
 		compileOne(t, Input{ID: "ever", Kind: Eventually, Expr: "same.ok == 1"}),
 	}
