@@ -5,14 +5,15 @@
 # without a false failure, runs in a row and at once with equal verdicts, 20
 # agreements of simulator and labs on all of them, a million flows over 31 slices. The
 # tests have a short form of each. On two processors the kills take half an hour, the
-# labs one, an agreement of everything six minutes (where system calls are dear,
-# thirty), the flows a minute.
+# labs one, an agreement of everything six minutes (where memory and system calls are
+# dear, fourteen), the flows a minute.
 #
 #   HOMEWARD_SOAK_ONLY=kill, labs or agree   one part
 #   HOMEWARD_SOAK_KILL=20-200                these kills, counted from 0: each line says
 #   HOMEWARD_SOAK_RUNS=20-200                what is left, so that it can be taken up again;
 #                                            a number alone is how many
-#   HOMEWARD_SOAK_AGREE=3-20                 these agreements of everything
+#   HOMEWARD_SOAK_AGREE=3-20                 these agreements of everything, counted from 0: of
+#                                            twenty rounds, the fourth to the last
 #   HOMEWARD_SOAK_JOBS=2                     how many labs at once where agreement is asked;
 #                                            as many as there is processor time for
 #   HOMEWARD_SOAK_LOG=FILE                   outcomes are added to it; the table at the end is of it
