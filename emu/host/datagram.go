@@ -33,7 +33,7 @@ type session struct {
 }
 
 // datagrams sends f.Packets requests and waits for the answer to each.
-func datagrams(ctx context.Context, f *plan.Flow, fd int, s *signer, start time.Time) (o Outcome) {
+func datagrams(ctx context.Context, f *plan.Flow, fd int, s *signer, start time.Time, late func(due time.Time)) (o Outcome) {
 	o.Start = start
 	packets := max(f.Packets, 1)
 	d := &session{
@@ -61,14 +61,16 @@ func datagrams(ctx context.Context, f *plan.Flow, fd int, s *signer, start time.
 	} else {
 		d.dst = sockaddr(netip.AddrPortFrom(f.Dst.Addr(), 0))
 	}
-	if d.c, err = newConn(ctx, fd); err != nil {
+	if d.c, err = newConn(ctx, fd, late); err != nil {
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
 	}
 	defer d.c.file.Close()
 	defer d.c.interrupt()()
 	d.c.pace.begin(start)
-	if o.Result, o.Reason = d.run(packets); o.Result != record.OK {
+	if o.Result, o.Reason = d.run(packets); o.Result == record.OK {
+		o.End = d.c.arrived
+	} else {
 		d.c.pace.move(time.Now())
 	}
 	o.Stall = d.c.pace.longest
@@ -83,6 +85,9 @@ func (d *session) run(packets int) (record.Result, string) {
 		now := time.Now()
 		n := len(d.sent)
 		if due := d.o.Start.Add(time.Duration(n) * d.f.Interval); n < packets && !now.Before(due) {
+			if n > 0 {
+				d.c.late(due)
+			}
 			if err := d.send(uint32(n)); err != nil {
 				return d.failure(err, packets)
 			}
@@ -142,7 +147,11 @@ func (d *session) send(seq uint32) error {
 	if err := d.c.deadline(d.o.Start.Add(d.f.Timeout)); err != nil {
 		return err
 	}
-	d.sent = append(d.sent, time.Now())
+	now := time.Now()
+	if seq == 0 {
+		d.o.Start = now
+	}
+	d.sent = append(d.sent, now)
 	if d.dst == nil {
 		_, err := d.c.file.Write(b)
 		return err
@@ -157,7 +166,7 @@ func (d *session) send(seq uint32) error {
 
 // receive takes one datagram; an error is the socket's.
 func (d *session) receive() error {
-	n, at, err := d.c.receive(d.in)
+	n, err := d.c.receive(d.in)
 	if err != nil {
 		return err
 	}
@@ -183,7 +192,7 @@ func (d *session) receive() error {
 	d.done[v.seq] = true
 	d.c.pace.move(time.Now())
 	if d.got++; d.o.RTT == 0 {
-		d.o.RTT = max(at.Sub(d.sent[v.seq]), 1)
+		d.o.RTT = max(d.c.arrived.Sub(d.sent[v.seq]), 1)
 		if now := time.Since(d.sent[v.seq]); d.o.RTT > now {
 			d.o.RTT = now // the wall clock was set in between
 		}

@@ -49,8 +49,8 @@ type Outcome struct {
 	// of payload to its end, or until the client gave up; of datagrams that is the
 	// longest time between answers.
 	Stall time.Duration
-	// Start is when the first packet was sent, or should have been; End when
-	// the result was known.
+	// Start is when the first packet was sent, or should have been; End when the last
+	// of the answer arrived, or else when the result was known.
 	Start, End time.Time
 	// Found is how long after Start its client knew where the server is, where it had to
 	// ask for that: RTT begins then.
@@ -81,9 +81,24 @@ type Config struct {
 	// Done, if not nil, is called once per flow when its outcome is known, from
 	// any goroutine; i is its index in flows.
 	Done func(i int, o Outcome)
+	// Late, if not nil, hears of clients that come late.
+	Late Late
 	// MaxLive flows at a time; 0 means what a third of the file descriptor
 	// limit allows, 8192 at most. A flow beyond starts late, and says so.
 	MaxLive int
+}
+
+// Late hears that a program on a node was done at with what it might have been done with
+// d earlier: read what had arrived, or sent what was due. It is called from any goroutine,
+// also for what is not worth a word.
+type Late func(node string, at time.Time, d time.Duration)
+
+// due says that what a node might have done at t it is done with now.
+func (l Late) due(node string, t time.Time) {
+	if l != nil {
+		now := time.Now()
+		l(node, now, max(now.Sub(t), 0))
+	}
 }
 
 // Seen is what an origin saw of one request or datagram.
@@ -109,6 +124,9 @@ type Options struct {
 	Key Key
 	// Observe, if not nil, is called for each request, from any goroutine.
 	Observe func(Seen)
+	// Late, if not nil, hears of connections that are read late. How late datagrams are
+	// answered Seen tells.
+	Late Late
 }
 
 // UnsupportedError says that a plan holds what this package cannot do.

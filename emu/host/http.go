@@ -29,7 +29,7 @@ func (o *origin) serveHTTP() func(fd int) error {
 	}
 	o.closers = append(o.closers, srv)
 	return func(fd int) error {
-		l, err := newListener(fd, &o.ending)
+		l, err := newListener(fd, o)
 		if err != nil {
 			return err
 		}

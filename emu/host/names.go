@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/homeward-lab/homeward/dataplane/dns"
-	"github.com/homeward-lab/homeward/emu/netns"
 	"github.com/homeward-lab/homeward/reports/record"
 	"github.com/homeward-lab/homeward/topologies/plan"
 )
@@ -81,7 +80,7 @@ func (r *runner) find(ctx context.Context, f *plan.Flow) (*plan.Flow, Outcome) {
 	failed := func(result record.Result, reason string) (*plan.Flow, Outcome) {
 		return f, Outcome{Start: start, Result: result, Reason: reason}
 	}
-	c, err := question(ctx, r.cfg.Namespace(f.Client), f.Query)
+	c, err := r.question(ctx, f)
 	if err != nil {
 		return failed(record.Failed, err.Error())
 	}
@@ -102,9 +101,10 @@ func (r *runner) find(ctx context.Context, f *plan.Flow) (*plan.Flow, Outcome) {
 }
 
 // question opens the socket of a question.
-func question(ctx context.Context, ns *netns.NS, q *plan.Query) (*conn, error) {
+func (r *runner) question(ctx context.Context, f *plan.Flow) (*conn, error) {
 	var fd int
-	err := ns.Do(func() (err error) {
+	q := f.Query
+	err := r.cfg.Namespace(f.Client).Do(func() (err error) {
 		fd, err = open(&plan.Flow{Proto: plan.UDP, Src: q.Src})
 		return err
 	})
@@ -115,7 +115,7 @@ func question(ctx context.Context, ns *netns.NS, q *plan.Query) (*conn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("connect to %s: %w", q.Resolver, err)
 	}
-	return newConn(ctx, fd)
+	return newConn(ctx, fd, r.late(f))
 }
 
 // lookup asks, and waits for the answer.
@@ -129,7 +129,7 @@ func lookup(c *conn, f *plan.Flow, until time.Time) (dns.Answer, error) {
 	}
 	in := make([]byte, maxDatagram)
 	for {
-		n, _, err := c.receive(in)
+		n, err := c.receive(in)
 		if err != nil {
 			return dns.Answer{}, err
 		}

@@ -2,7 +2,6 @@ package host
 
 import (
 	"net"
-	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ func TestClosedConnectionIsTheKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	c, err := (listener{plain, new(atomic.Bool)}).Accept()
+	c, err := (listener{plain, &origin{}}).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,9 +179,9 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 	if f.Proto == plan.TCP {
 		buf, put := r.buffers.get(int64(max(f.Request, f.Response)))
 		defer put()
-		o = r.untilBreak(ctx, f, func(ctx context.Context) Outcome { return tcp(ctx, f, fd, s, buf, time.Now()) })
+		o = r.untilBreak(ctx, f, func(ctx context.Context) Outcome { return tcp(ctx, f, fd, s, buf, time.Now(), r.late(f)) })
 	} else {
-		o = datagrams(ctx, f, fd, s, time.Now())
+		o = datagrams(ctx, f, fd, s, time.Now(), r.late(f))
 	}
 	if o.End.IsZero() { // else the client waited on, with the result known
 		o.End = time.Now()
@@ -191,6 +191,11 @@ func (r *runner) one(ctx context.Context, i, fd int) Outcome {
 	}
 	o.Late = max(o.Start.Sub(r.at(i)), 0)
 	return o
+}
+
+// late is what a flow tells what its client does late.
+func (r *runner) late(f *plan.Flow) func(due time.Time) {
+	return func(due time.Time) { r.cfg.Late.due(f.Client, due) }
 }
 
 var errBroken = errors.New("its client's tunnel began anew")

@@ -108,6 +108,8 @@ func listen(ns *netns.NS, typ int, at netip.AddrPort) (fd int, err error) {
 }
 
 func bindListen(fd, typ int, at netip.AddrPort) error {
+	// Without, nobody knows how late it answers; accepted sockets inherit this.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	if !at.Addr().Is4() {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return err
@@ -117,7 +119,6 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 		// Thousands of datagrams may arrive at one instant. Best effort: the
 		// force needs CAP_NET_ADMIN, and the default works for less.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) // without, nobody knows how late it answers
 		if err := cautious(fd, at.Addr()); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 		return err
 	}
 	// A client that vanished must not hold a connection for ever; accepted
-	// sockets inherit this. Milliseconds.
+	// sockets inherit this, too. Milliseconds.
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60_000); err != nil {
 		return err
 	}
@@ -139,41 +140,56 @@ func bindListen(fd, typ int, at netip.AddrPort) error {
 }
 
 // listener is Go's form of a listening descriptor. Connections that are closed
-// while ending is set are reset: what a client has not acknowledged by then, the
+// while the origin ends are reset: what a client has not acknowledged by then, the
 // kernel would go on repeating after the lab has ended.
 type listener struct {
 	net.Listener
-	ending *atomic.Bool
+	of *origin
 }
 
 // newListener takes fd over.
-func newListener(fd int, ending *atomic.Bool) (net.Listener, error) {
+func newListener(fd int, of *origin) (net.Listener, error) {
 	f := os.NewFile(uintptr(fd), "listener")
 	defer f.Close()
 	l, err := net.FileListener(f)
-	return listener{l, ending}, err
+	return listener{l, of}, err
 }
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if t, ok := c.(*net.TCPConn); ok {
-		return accepted{t, l.ending}, nil
+		raw, err := t.SyscallConn()
+		return accepted{t, &stream{raw: raw}, l.of}, err
 	}
 	return c, err
 }
 
 type accepted struct {
 	*net.TCPConn
-	ending *atomic.Bool
+	stream *stream
+	of     *origin
+}
+
+// Read tells how late it is.
+func (a accepted) Read(b []byte) (int, error) {
+	n, at, err := a.stream.receive(b)
+	switch {
+	case err != nil:
+		return 0, err
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	a.of.opt.Late.due(a.of.svc.Node, at)
+	return n, nil
 }
 
 func (a accepted) Close() error {
-	if a.ending.Load() {
+	if a.of.ending.Load() {
 		_ = a.SetLinger(0) // fails if it is closed already
-	} else if raw, err := a.SyscallConn(); err == nil {
+	} else {
 		// From here on the kernel bounds the goodbye: its own bound for what
 		// nobody holds (tcp_orphan_retries), which the timeout would override.
-		_ = raw.Control(func(fd uintptr) {
+		_ = a.stream.raw.Control(func(fd uintptr) {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0)
 		})
 	}

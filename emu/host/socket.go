@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"syscall"
@@ -94,9 +95,6 @@ func prepare(fd int, f *plan.Flow) error {
 		if err := cautious(fd, src.Addr()); err != nil {
 			return err
 		}
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
-			return fmt.Errorf("ask for receive times: %w", err)
-		}
 	case plan.TCP:
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 			return fmt.Errorf("set TCP_NODELAY: %w", err)
@@ -105,6 +103,9 @@ func prepare(fd int, f *plan.Flow) error {
 		if err := number(fd, f); err != nil {
 			return err
 		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return fmt.Errorf("ask for receive times: %w", err)
 	}
 	// Flows to different targets may share a source port.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -121,20 +122,25 @@ type conn struct {
 	ctx      context.Context
 	file     *os.File
 	raw      syscall.RawConn
+	stream   stream
 	written  int64
 	received int64
 	pace     pace
+	// arrived is when the last of what was read did.
+	arrived time.Time
+	// late is told of what is done that was due before.
+	late func(due time.Time)
 }
 
 // newConn takes over fd.
-func newConn(ctx context.Context, fd int) (*conn, error) {
+func newConn(ctx context.Context, fd int, late func(due time.Time)) (*conn, error) {
 	file := os.NewFile(uintptr(fd), "flow")
 	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()
 		return nil, err
 	}
-	return &conn{ctx: ctx, file: file, raw: raw}, nil
+	return &conn{ctx: ctx, file: file, raw: raw, stream: stream{raw: raw}, late: late}, nil
 }
 
 // abort has close send a reset instead of saying goodbye: for a flow that has
@@ -163,7 +169,14 @@ func (c *conn) interrupt() (stop func() bool) {
 }
 
 func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.file.Read(b)
+	n, at, err := c.stream.receive(b)
+	if err == nil {
+		c.arrived = at
+		c.late(at)
+	}
+	if n == 0 && err == nil && len(b) > 0 {
+		err = io.EOF
+	}
 	c.received += int64(n)
 	c.pace.step(n)
 	return n, err
@@ -220,38 +233,12 @@ func (c *conn) synRTT() (rtt time.Duration) {
 	return rtt
 }
 
-// receive reads one datagram and when the kernel got it.
-func (c *conn) receive(b []byte) (n int, at time.Time, err error) {
-	var oob [64]byte
-	var oobn int
-	var result error
-	err = c.raw.Read(func(fd uintptr) bool {
-		n, oobn, _, _, result = unix.Recvmsg(int(fd), b, oob[:], 0)
-		return result != unix.EAGAIN && result != unix.EINTR
-	})
-	at = time.Now()
-	if err = errors.Join(err, result); err != nil {
-		return 0, at, err
+// receive reads a datagram, and notes when that arrived.
+func (c *conn) receive(b []byte) (n int, err error) {
+	if n, c.arrived, err = receive(c.raw, b); err == nil {
+		c.late(c.arrived)
 	}
-	if t, ok := stamp(oob[:oobn]); ok {
-		at = t
-	}
-	return n, at, nil
-}
-
-func stamp(oob []byte) (time.Time, bool) {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return time.Time{}, false
-	}
-	for _, m := range msgs {
-		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS {
-			if t, ok := timespec(m.Data); ok {
-				return t, true
-			}
-		}
-	}
-	return time.Time{}, false
+	return n, err
 }
 
 // failure says what an error of a flow's socket means for the flow. wait names

@@ -18,7 +18,7 @@ import (
 )
 
 // tcp runs one HTTP request and response on fd, which it takes over.
-func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start time.Time) (o Outcome) {
+func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start time.Time, late func(due time.Time)) (o Outcome) {
 	o.Start = start
 	err := unix.Connect(fd, sockaddr(f.Dst))
 	if err != nil && err != unix.EINPROGRESS {
@@ -29,7 +29,7 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 		}
 		return o
 	}
-	c, err := newConn(ctx, fd)
+	c, err := newConn(ctx, fd, late)
 	if err != nil {
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
@@ -53,6 +53,7 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 	if o.RTT = c.synRTT(); o.RTT == 0 {
 		o.RTT = time.Since(start)
 	}
+	c.late(start.Add(o.RTT))
 	if err := c.deadline(end); err != nil {
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
@@ -66,7 +67,7 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 	if err == nil {
 		o.Result, o.Egress = record.OK, st.peer
 		o.Up, o.Down = c.written, c.received
-		o.End = time.Now()
+		o.End = c.arrived
 		hold(ctx, f.Hold)
 		return o
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/homeward-lab/homeward/emu/late"
 	"github.com/homeward-lab/homeward/reports/record"
@@ -66,43 +67,65 @@ func (s *stood) asked(server string, m late.Moment) bool {
 // lateNode notes what a node told of its lateness, but for what a fault asked for.
 func (r *runner) lateNode(node string, told *late.Told) {
 	told.Moments = slices.DeleteFunc(told.Moments, func(m late.Moment) bool { return r.stood.asked(node, m) })
-	all := r.manifest.Metrics.Late
+	r.lateIn(r.manifest.Metrics.Late, node, told)
+}
+
+// lateIn adds to all what a node told of its lateness.
+func (r *runner) lateIn(all map[string]*record.Late, node string, told *late.Told) {
 	if l := r.late(all[node], told); l != nil {
 		all[node] = l
 	}
 }
 
-// lateLogs are of origins and ends of tunnels, which this process is, by node. Its zero
-// value is ready.
+// lateLogs are of nodes that this process is, by node. Its zero value is ready.
 type lateLogs struct {
 	mu sync.Mutex
 	by map[string]*late.Log
 }
 
-// lateOf is the log of a node of this process; nil where times do not count.
+// of is the log of a node.
+func (l *lateLogs) of(node string) *late.Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.by == nil {
+		l.by = map[string]*late.Log{}
+	}
+	if l.by[node] == nil {
+		l.by[node] = late.New()
+	}
+	return l.by[node]
+}
+
+// told is what the nodes told.
+func (l *lateLogs) told(tell func(node string, told *late.Told)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for node, log := range l.by {
+		told := log.Told()
+		tell(node, &told)
+	}
+}
+
+// lateOf is the log of packets of a node of this process, an origin or the end of a
+// tunnel; nil where times do not count.
 func (r *runner) lateOf(node string) *late.Log {
 	if !r.timed {
 		return nil
 	}
-	r.logs.mu.Lock()
-	defer r.logs.mu.Unlock()
-	if r.logs.by == nil {
-		r.logs.by = map[string]*late.Log{}
+	return r.logs.of(node)
+}
+
+// lateHost notes that a program on a host was late.
+func (r *runner) lateHost(node string, at time.Time, d time.Duration) {
+	if r.timed && d >= late.Least {
+		r.hostLogs.of(node).Note(0, r.since(at), int64(d))
 	}
-	if r.logs.by[node] == nil {
-		r.logs.by[node] = late.New()
-	}
-	return r.logs.by[node]
 }
 
 // lateInside notes what the nodes of this process told.
 func (r *runner) lateInside() {
-	r.logs.mu.Lock()
-	defer r.logs.mu.Unlock()
-	for node, l := range r.logs.by {
-		told := l.Told()
-		r.lateNode(node, &told)
-	}
+	r.logs.told(r.lateNode)
+	r.hostLogs.told(func(node string, told *late.Told) { r.lateIn(r.manifest.Metrics.LateHosts, node, told) })
 }
 
 // lateFeature says which parts of a lab whose times count told of their lateness: what

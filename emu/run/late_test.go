@@ -2,6 +2,8 @@ package run
 
 import (
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,5 +75,73 @@ func TestLiveLate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Clients and origins that have to wait for a processor say so, where that counts.
+func TestLiveLateHosts(t *testing.T) {
+	need.Root(t)
+	for links, want := range map[string]bool{"": false, "links: {access: {delay: 20ms}}\n": true} {
+		p := loadtest.Plan(t, small+links, "base")
+		r := newRunner(p, &record.Memory{}, Options{AgentArgs: []string{"serve-as-agent"}, PumpArgs: []string{"serve-as-pump"}})
+		if err := r.up(t.Context()); err != nil {
+			t.Fatal(err, r.down())
+		}
+		idle := make(chan struct{})
+		procs := 0
+		r.onBegin = func(time.Time) {
+			procs = runtime.GOMAXPROCS(1)
+			go func() { // whoever is woken waits until this one has had its time
+				for {
+					select {
+					case <-idle:
+						return
+					default:
+					}
+				}
+			}()
+		}
+		sent := r.traffic(t.Context(), p.Flows, func(int, int) {})
+		close(idle)
+		runtime.GOMAXPROCS(procs)
+		stopped := r.stop()
+		flows, collected := r.collect(sent)
+		if err := errors.Join(stopped, collected, r.down()); err != nil {
+			t.Fatal(err)
+		}
+		met := lateness.Of(&record.Records{Run: r.manifest}).Throughout(&flows[0])
+		if all := r.manifest.Metrics.LateHosts; want != (all["shop.1.till"] != nil && all["web"] != nil) || want != (met.For > 0) {
+			t.Errorf("links %q: late are %v, of %s#%d %v; told %v is wanted", links, all, flows[0].Traffic, flows[0].N, met, want)
+		}
+	}
+}
+
+// What arrives before what it follows waits for that, and no program is late for it.
+func TestLiveDisorder(t *testing.T) {
+	need.Root(t)
+	const wait = 200 * time.Millisecond // of a segment behind one that is lost, at least: a round trip
+	p := loadtest.Plan(t, strings.Replace(small, "tcp: 443", "tcp: 443, response: 300kB", 1)+"links: {access: {delay: 100ms, loss: 3%}}\n", "base")
+	r := newRunner(p, &record.Memory{}, Options{AgentArgs: []string{"serve-as-agent"}, PumpArgs: []string{"serve-as-pump"}})
+	if err := r.up(t.Context()); err != nil {
+		t.Fatal(err, r.down())
+	}
+	sent := r.traffic(t.Context(), p.Flows, func(int, int) {})
+	stopped := r.stop()
+	flows, collected := r.collect(sent)
+	if err := errors.Join(stopped, collected, r.down()); err != nil {
+		t.Fatal(err)
+	}
+	for node, l := range r.manifest.Metrics.LateHosts {
+		for _, m := range l.Moments {
+			if d := time.Duration(m.ForNs); d > wait/2 {
+				t.Errorf("%s was late by %v", node, d)
+			}
+		}
+	}
+	for i := range flows {
+		f := &flows[i]
+		if took := time.Duration(f.EndNs - f.StartNs); f.Result != record.OK || took < 8*wait { // 6 without loss
+			t.Errorf("%s#%d: %s after %v: nothing of it was lost, and so nothing is shown", f.Traffic, f.N, f.Result, took)
+		}
 	}
 }

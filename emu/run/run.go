@@ -190,7 +190,8 @@ type runner struct {
 	spliced  spliced
 	stood    stood    // servers that faults had stand still
 	timed    bool     // some link has a delay or a rate: times count
-	logs     lateLogs // of what comes late in this process
+	logs     lateLogs // of packets that come late in this process
+	hostLogs lateLogs // of its clients and origins that do
 	hands    hands
 
 	manifest record.Run
@@ -220,7 +221,7 @@ func newRunner(p *plan.Plan, sink record.Sink, o Options) *runner {
 	r.store = newStore(delays, func(err error) { r.event(record.Event{Kind: "error", Text: err.Error()}) })
 	r.manifest = record.Run{
 		Engine: o.Dataplane.Engine(), Started: r.start, Versions: r.versions(), Features: map[string]string{"wire": "veth"},
-		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Late: map[string]*record.Late{}},
+		Metrics: record.Metrics{Servers: map[string]map[string]int64{}, Late: map[string]*record.Late{}, LateHosts: map[string]*record.Late{}},
 	}
 	describe(&r.manifest, p)
 	return r
@@ -296,7 +297,7 @@ func (r *runner) traffic(ctx context.Context, flows []plan.Flow, tell func(done,
 	tell(0, len(flows))
 	waited := pressure(began)
 	outcomes := host.Run(ctx, flows, host.Config{
-		Namespace: r.lab.NS, Key: r.key, Base: began, Breaks: breaks,
+		Namespace: r.lab.NS, Key: r.key, Base: began, Breaks: breaks, Late: r.lateHost,
 		Done: func(int, host.Outcome) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -224,7 +224,7 @@ func (r *runner) link(node, iface string) (own, other net.HardwareAddr, far plan
 
 func (r *runner) origin(i int) error {
 	s := r.plan.Services[i]
-	c, err := host.Serve(context.Background(), r.lab.NS(s.Node), s, host.Options{Key: r.key, Observe: r.seen})
+	c, err := host.Serve(context.Background(), r.lab.NS(s.Node), s, host.Options{Key: r.key, Observe: r.seen, Late: r.lateHost})
 	if err != nil {
 		return fmt.Errorf("serve %s on %s: %w", s.Kind, s.Node, err)
 	}

@@ -193,6 +193,7 @@ func TestDelayed(t *testing.T) {
 		}
 		return func(r *record.Records) { r.Run.Metrics.Late = map[string]*record.Late{node: l} }
 	}
+	program := func(r *record.Records) { r.Run.Metrics.Late, r.Run.Metrics.LateHosts = nil, r.Run.Metrics.Late }
 	elsewhere := func(r *record.Records) { r.Flows[0].HomeServer = "lhr.9" }
 	for _, tt := range []struct {
 		name string
@@ -204,6 +205,7 @@ func TestDelayed(t *testing.T) {
 		{"long by the least that there is, and nobody late", 10501, []func(*record.Records){late("web")}, record.Fail},
 		{"long, and late as much", 10700, []func(*record.Records){late("web", 5000, 700)}, record.Error},
 		{"long, and late as much as is not allowed", 10700, []func(*record.Records){late("web", 5000, 250)}, record.Error},
+		{"long, and a program late as much", 10700, []func(*record.Records){late("web", 5000, 700), program}, record.Fail},
 		{"longer than late", 10700, []func(*record.Records){late("web", 5000, 150)}, record.Fail},
 		{"long, and late before", 10700, []func(*record.Records){late("web", 1000, 700)}, record.Fail},
 		{"long, and late after", 10700, []func(*record.Records){late("web", 14000, 700)}, record.Fail},
@@ -265,10 +267,14 @@ func TestHindered(t *testing.T) {
 			sim.Flows[i].N, lab.Flows[i].N = i+1, i+1
 			sim.Flows[i].EndNs, lab.Flows[i].EndNs = 1010*ms, (10+took)*ms
 		}
+		late := map[string]*record.Late{}
 		if tt.late[1] > 0 {
-			lab.Run.Metrics.Late = map[string]*record.Late{tt.node: {LeastNs: 1, Moments: []record.LateMoment{{AtNs: tt.late[0] * ms, ForNs: tt.late[1] * ms}}}}
+			late[tt.node] = &record.Late{LeastNs: 1, Moments: []record.LateMoment{{AtNs: tt.late[0] * ms, ForNs: tt.late[1] * ms}}}
 		}
+		lab.Run.Metrics.Late = late
 		judgedBothWays(t, tt.name, sim, lab, tt.want)
+		lab.Run.Metrics.Late, lab.Run.Metrics.LateHosts = nil, late
+		judgedBothWays(t, tt.name+", of a program", sim, lab, tt.want)
 	}
 }
 

@@ -29,7 +29,8 @@ type Run struct {
 type part struct {
 	name string
 	ends []string // the nodes that a flow that crosses it crosses
-	// times is how often a round trip crosses it at most.
+	// times is how often a round trip crosses it at most; never, if what is late is a
+	// program on a host.
 	times   int
 	moments []record.LateMoment
 	longest int64
@@ -40,6 +41,7 @@ type part struct {
 const (
 	acrossLink = 1
 	acrossNode = 2
+	never      = 0
 )
 
 // Of reads a run. A run of which nothing is known has no parts.
@@ -51,6 +53,9 @@ func Of(r *record.Records) *Run {
 	}
 	for node, l := range r.Run.Metrics.Late {
 		all.add(l, node, acrossNode, node)
+	}
+	for node, l := range r.Run.Metrics.LateHosts {
+		all.add(l, "a program on "+node, never, node)
 	}
 	for i := range r.Run.Metrics.Wires {
 		w := &r.Run.Metrics.Wires[i]
@@ -102,15 +107,17 @@ type span struct{ from, to int64 }
 // client has found its server. One without a round trip met nothing.
 func (r *Run) Met(f *record.Flow) Met {
 	from := f.StartNs + f.FoundNs
-	return r.within(f, span{from, from + f.RTTNs})
+	return r.within(f, span{from, from + f.RTTNs}, func(p *part) bool { return p.times != never })
 }
 
-// Throughout is what a flow met from its start to its end. Of that For alone bounds
-// anything: what any one of its packets met at one place.
-func (r *Run) Throughout(f *record.Flow) Met { return r.within(f, span{f.StartNs, f.EndNs}) }
+// Throughout is what a flow met from its start to its end, programs on hosts among it. Of
+// that For alone bounds anything: what any one of its packets met at one place.
+func (r *Run) Throughout(f *record.Flow) Met {
+	return r.within(f, span{f.StartNs, f.EndNs}, func(*part) bool { return true })
+}
 
-// within is what a flow met in a piece of its time.
-func (r *Run) within(f *record.Flow, window span) Met {
+// within is what a flow met in a piece of its time of parts that count.
+func (r *Run) within(f *record.Flow, window span, counts func(*part) bool) Met {
 	if window.to <= window.from {
 		return Met{}
 	}
@@ -119,7 +126,7 @@ func (r *Run) within(f *record.Flow, window span) Met {
 	var sum int64
 	for i := range r.parts {
 		p := &r.parts[i]
-		if slices.ContainsFunc(p.ends, func(node string) bool { return !r.crosses(f, node) }) {
+		if !counts(p) || slices.ContainsFunc(p.ends, func(node string) bool { return !r.crosses(f, node) }) {
 			continue
 		}
 		spans := p.within(window)

@@ -105,6 +105,14 @@ func TestThroughout(t *testing.T) {
 	if got := Of(r).Throughout(f); got.For != time.Duration(7*ms) || got.At != time.Duration(250*ms) {
 		t.Errorf("met %+v, want the 7ms at 250ms", got)
 	}
+	r.Run.Metrics.LateHosts = map[string]*record.Late{"shop.1.till": moments(290, 8), "other": moments(200, 20)}
+	f.RTTNs = 200 * ms
+	if got, want := Of(r).Throughout(f).String(), "a program on shop.1.till came 8ms late to packets at 0.290 s, all parts together 10ms"; got != want {
+		t.Errorf("met %q, want %q", got, want)
+	}
+	if got := Of(r).Met(f); got.Part != "lhr.1" {
+		t.Errorf("a round trip met %+v, which programs are no part of", got)
+	}
 	if got := Of(r).Throughout(&record.Flow{Client: f.Client, Server: f.Server}); got != (Met{}) {
 		t.Errorf("met %+v, want nothing", got)
 	}

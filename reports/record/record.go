@@ -213,6 +213,10 @@ type Metrics struct {
 	// Late is when nodes came late to packets, by node: servers, ends of tunnels and
 	// origins. Of who is not in it nobody knows. Labs of impaired links alone tell.
 	Late map[string]*Late `json:"late,omitempty"`
+	// LateHosts is when programs on hosts came late to what had arrived for them, or was
+	// theirs to send, by node. That delays a transfer, but no round trip, of which
+	// kernels tell.
+	LateHosts map[string]*Late `json:"late_hosts,omitempty"`
 	// Wires are the impaired links, each direction by itself, in the plan's order.
 	Wires []Wire `json:"wires,omitempty"`
 	// Backbone is what went between datacenters, each direction by itself, in the
