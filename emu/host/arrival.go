@@ -58,15 +58,14 @@ type stream struct {
 // that, which is not late.
 func (s *stream) receive(b []byte) (n int, at time.Time, err error) {
 	n, at, err = receive(s.raw, b)
-	now := time.Now()
-	if err != nil || n == 0 || now.Sub(at) < late.Least {
+	if err != nil || n == 0 || time.Since(at) < late.Least {
 		return n, at, err
 	}
 	if d, known := s.disordered(); !known || d != s.disorder {
-		s.disorder, s.ordered = d, now
+		s.disorder, s.ordered = d, time.Now() // what comes in between counts once more
 	}
 	if !at.After(s.ordered) {
-		at = now
+		at = time.Now()
 	}
 	return n, at, nil
 }
