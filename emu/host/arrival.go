@@ -47,8 +47,9 @@ func stamp(oob []byte) (time.Time, bool) {
 // stream reads a TCP connection.
 type stream struct {
 	raw syscall.RawConn
-	// disorder is how many segments had arrived out of order when somebody last looked,
-	// ordered when that was last found to be more.
+	// disorder is how many segments had arrived out of order when it was last looked at,
+	// ordered when it was last found to have grown: of what came before that, when it
+	// arrived does not say since when it could be read.
 	disorder uint32
 	ordered  time.Time
 }

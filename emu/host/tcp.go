@@ -53,7 +53,7 @@ func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start
 	if o.RTT = c.synRTT(); o.RTT == 0 {
 		o.RTT = time.Since(start)
 	}
-	c.late(start.Add(o.RTT))
+	c.late(start.Add(o.RTT)) // the request waited since then
 	if err := c.deadline(end); err != nil {
 		o.Result, o.Reason = record.Failed, err.Error()
 		return o
