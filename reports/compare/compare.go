@@ -288,7 +288,7 @@ func (r *Result) flows(a, b *record.Records) {
 			if !looked {
 				parted, looked = part(a, b, x, y), true
 			}
-			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: cmp.Or(order.why(x), late(x, y, busy))}
+			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: cmp.Or(order.why(x), late(x, y, va, vb, busy))}
 			if d.Why != "" {
 				r.Unjudged = append(r.Unjudged, d)
 				continue
@@ -303,13 +303,15 @@ func (r *Result) flows(a, b *record.Records) {
 	}
 }
 
-// late says why a flow that was lost in one run alone may have come too late for a
-// machine that was busy, and for nothing else.
-func late(x, y *record.Flow, busy [2]string) string {
+// late says why a flow may have come too late for a machine that was busy, and for
+// nothing else: it was lost in that run alone, or in both and there with nothing of what
+// the other has.
+func late(x, y *record.Flow, has, other string, busy [2]string) string {
+	lost := [2]bool{x.Result == record.Lost, y.Result == record.Lost}
 	switch {
-	case x.Result == record.Lost && y.Result != record.Lost:
+	case lost[0] && (!lost[1] || has == ""):
 		return busy[0]
-	case y.Result == record.Lost && x.Result != record.Lost:
+	case lost[1] && (!lost[0] || other == ""):
 		return busy[1]
 	}
 	return ""

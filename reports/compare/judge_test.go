@@ -75,6 +75,41 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestLostEarlier: of a flow that both runs lost, a busy machine may have lost more, and
+// never known what the other knows. What it does know is compared, as is the same with
+// time enough.
+func TestLostEarlier(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		sim, lab string // by which on-ramp replies went
+		waited   float64
+		want     record.Verdict
+	}{
+		{"the same", "lhr.wan", "lhr.wan", 0.9, record.Pass},
+		{"earlier, and waited", "lhr.wan", "", 0.9, record.Error},
+		{"earlier", "lhr.wan", "", 0.3, record.Fail},
+		{"later, and waited", "", "lhr.wan", 0.9, record.Fail},
+		{"elsewhere, and waited", "lhr.wan", "lhr.lan", 0.9, record.Fail},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		for _, r := range []*record.Records{sim, lab} {
+			r.Flows = r.Flows[:1]
+			r.Flows[0].Result = record.Lost
+		}
+		sim.Flows[0].ReturnOnRamp, lab.Flows[0].ReturnOnRamp = tt.sim, tt.lab
+		lab.Run.Metrics.Waited = tt.waited
+		for _, sides := range [][2]*record.Records{{sim, lab}, {lab, sim}} {
+			r, err := compare.Runs(sides[0], sides[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != tt.want {
+				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+			}
+		}
+	}
+}
+
 // TestLate: round trips that are too long for half of a traffic's flows, and not for
 // the promptest, prove nothing where the flows began late by as much as that, by the
 // run's own measure. What keeps every flow, or more than the run was late, is a
