@@ -288,12 +288,7 @@ func (r *Result) flows(a, b *record.Records) {
 			if !looked {
 				parted, looked = part(a, b, x, y), true
 			}
-			d := Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: cmp.Or(order.why(x), late(x, y, va, vb, busy))}
-			if d.Why != "" {
-				r.Unjudged = append(r.Unjudged, d)
-				continue
-			}
-			r.add(d)
+			r.add(Difference{Flow: key(x), Traffic: x.Traffic, What: f.name, A: va, B: vb, Parted: parted, Why: cmp.Or(order.why(x), late(x, y, va, vb, busy))})
 		}
 	}
 	for i := range b.Flows {
@@ -304,27 +299,44 @@ func (r *Result) flows(a, b *record.Records) {
 }
 
 // late says why a flow may have come too late for a machine that was busy, and for
-// nothing else: it was lost in that run alone, or in both and there with nothing of what
-// the other has.
+// nothing else.
 func late(x, y *record.Flow, has, other string, busy [2]string) string {
-	lost := [2]bool{x.Result == record.Lost, y.Result == record.Lost}
 	switch {
-	case lost[0] && (!lost[1] || has == ""):
+	case busy[0] != "" && later(x, y, has):
 		return busy[0]
-	case lost[1] && (!lost[0] || other == ""):
+	case later(y, x, other):
 		return busy[1]
 	}
 	return ""
 }
 
-func (r *Result) add(d Difference) { r.Differences = append(r.Differences, d) }
+// later reports whether a flow may only have come later than in the other run: it was
+// lost in this one alone, or in both and here with nothing of what the other has; or its
+// end came after the other had given up.
+func later(f, other *record.Flow, has string) bool {
+	if f.Result == record.Lost {
+		return other.Result != record.Lost || has == ""
+	}
+	return other.Result == record.Lost && f.EndNs-f.StartNs > other.EndNs-other.StartNs
+}
+
+// add notes a difference, or one that says nothing.
+func (r *Result) add(d Difference) {
+	if d.Why != "" {
+		r.Unjudged = append(r.Unjudged, d)
+		return
+	}
+	r.Differences = append(r.Differences, d)
+}
 
 const whatDrops = "drops"
 
 // drops compares which reasons packets were dropped for. How often depends on
-// how often a kernel tries again.
+// how often a kernel tries again. What a busy machine had no time for, others need not
+// drop, and what it drops may have come too late.
 func (r *Result) drops(a, b *record.Records, chance Chance) {
 	always, ever, of := reasons(a), reasons(a), reasons(b)
+	busy := cmp.Or(Busy(a), Busy(b))
 	for _, c := range slices.Concat(chance.Moments, chance.Slower) {
 		x := reasons(c)
 		always = slices.DeleteFunc(always, func(why string) bool { return !slices.Contains(x, why) })
@@ -333,9 +345,9 @@ func (r *Result) drops(a, b *record.Records, chance Chance) {
 	for _, why := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(ever), of...)))) {
 		switch in := slices.Contains(of, why); {
 		case in && !slices.Contains(ever, why):
-			r.add(Difference{What: whatDrops, B: why})
+			r.add(Difference{What: whatDrops, B: why, Why: busy})
 		case !in && slices.Contains(always, why):
-			r.add(Difference{What: whatDrops, A: why})
+			r.add(Difference{What: whatDrops, A: why, Why: busy})
 		}
 	}
 }

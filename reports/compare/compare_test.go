@@ -216,7 +216,7 @@ func TestSlower(t *testing.T) {
 }
 
 // TestChanceOfDrops: a reason that is there by chance may be there or not; one that is
-// always there, or never, may not be missing or be new.
+// always there, or never, may not be missing or be new, unless the machine was busy.
 func TestChanceOfDrops(t *testing.T) {
 	run := func(reasons ...string) *record.Records {
 		r, _ := pair("base")
@@ -250,8 +250,15 @@ func TestChanceOfDrops(t *testing.T) {
 			t.Errorf("%q, want %q", got, tt.want)
 		}
 	}
-	if r, _ := compare.Runs(a, run("always", "sometimes")); r.Agree() {
+	if r, _ := compare.Runs(a, run("always", "sometimes")); r.Verdict() != record.Fail {
 		t.Error("without the runs that chance makes a reason more is none")
+	}
+	for _, reasons := range [][]string{nil, {"always", "never"}} {
+		b := run(reasons...)
+		b.Run.Metrics.Waited = 0.9
+		if r, _ := compare.Runs(a, b); r.Verdict() != record.Error {
+			t.Errorf("%v: %s, want a busy machine's not to be judged", reasons, r.Verdict())
+		}
 	}
 }
 

@@ -110,6 +110,38 @@ func TestLostEarlier(t *testing.T) {
 	}
 }
 
+// TestAfterGivingUp: an answer that came after the other run's client had given up may
+// have come that late because the machine was busy. One that came in time may not.
+func TestAfterGivingUp(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	const gaveUp = 100 * ms
+	for _, tt := range []struct {
+		name   string
+		ended  int64
+		waited float64
+		want   record.Verdict
+	}{
+		{"after, and waited", gaveUp + ms, 0.9, record.Error},
+		{"after", gaveUp + ms, 0.3, record.Fail},
+		{"before, and waited", gaveUp - ms, 0.9, record.Fail},
+	} {
+		sim, lab := twice("web", "transit.lhr")
+		sim.Flows, lab.Flows = sim.Flows[:1], lab.Flows[:1]
+		sim.Flows[0].Result, sim.Flows[0].EndNs = record.Lost, gaveUp
+		lab.Flows[0].Result, lab.Flows[0].EndNs = record.Reset, tt.ended
+		lab.Run.Metrics.Waited = tt.waited
+		for _, sides := range [][2]*record.Records{{sim, lab}, {lab, sim}} {
+			r, err := compare.Runs(sides[0], sides[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Verdict() != tt.want {
+				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
+			}
+		}
+	}
+}
+
 // TestLate: round trips that are too long for half of a traffic's flows, and not for
 // the promptest, prove nothing where the flows began late by as much as that, by the
 // run's own measure. What keeps every flow, or more than the run was late, is a

@@ -149,12 +149,10 @@ func with(judge Judge, ra *record.Results, a *record.Records, rb *record.Results
 // could not be judged.
 func (r *Result) judged(what string, a, b record.Verdict) {
 	d := Difference{What: what, A: string(a), B: string(b)}
-	if a != record.Error && b != record.Error {
-		r.add(d)
-		return
+	if a == record.Error || b == record.Error {
+		d.Why = "one of the runs could not be judged"
 	}
-	d.Why = "one of the runs could not be judged"
-	r.Unjudged = append(r.Unjudged, d)
+	r.add(d)
 }
 
 func verdict(r *record.Results, x *record.Records) record.Verdict {

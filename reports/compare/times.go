@@ -299,10 +299,6 @@ func (r *Result) within(traffic, what string, of span, b time.Duration, share fl
 	if x.Why = late; what == whatCompletion {
 		x.Why = cmp.Or(late, busy[0], busy[1])
 	}
-	if x.Why != "" {
-		r.Unjudged = append(r.Unjudged, x)
-		return
-	}
 	r.add(x)
 }
 
