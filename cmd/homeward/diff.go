@@ -31,9 +31,10 @@ What made the two results is told too where it differs: seed, versions, kernel.
 
 With one directory it compares the engines in it, with two the runs of one
 scenario and variant in both. It exits with 0 if they agree, 1 if not, and 5 if
-that cannot be judged: times are not, where a lab's own measurements say that its
-machine had no time for it; nor are flows that look alike and start at one moment,
-where they came in another order.
+that cannot be judged: times, why packets were dropped, and flows that may only have
+come too late are not, where a lab's own measurements say that its machine had no time
+for it; nor are flows that look alike and start at one moment, where they came in
+another order.
 
 A lab and the simulator are compared as run --on both does it: where they differ in
 what hangs on moments that no plan says, the simulator runs some more times, if the
