@@ -98,15 +98,7 @@ func TestLostEarlier(t *testing.T) {
 		}
 		sim.Flows[0].ReturnOnRamp, lab.Flows[0].ReturnOnRamp = tt.sim, tt.lab
 		lab.Run.Metrics.Waited = tt.waited
-		for _, sides := range [][2]*record.Records{{sim, lab}, {lab, sim}} {
-			r, err := compare.Runs(sides[0], sides[1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Verdict() != tt.want {
-				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
-			}
-		}
+		eitherWay(t, tt.name, sim, lab, tt.want)
 	}
 }
 
@@ -130,14 +122,20 @@ func TestAfterGivingUp(t *testing.T) {
 		sim.Flows[0].Result, sim.Flows[0].EndNs = record.Lost, gaveUp
 		lab.Flows[0].Result, lab.Flows[0].EndNs = record.Reset, tt.ended
 		lab.Run.Metrics.Waited = tt.waited
-		for _, sides := range [][2]*record.Records{{sim, lab}, {lab, sim}} {
-			r, err := compare.Runs(sides[0], sides[1])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Verdict() != tt.want {
-				t.Errorf("%s: %s, want %s: %v, %v", tt.name, r.Verdict(), tt.want, r.Differences, r.Unjudged)
-			}
+		eitherWay(t, tt.name, sim, lab, tt.want)
+	}
+}
+
+// eitherWay compares two runs, which is to say the same of them the other way around.
+func eitherWay(t *testing.T, name string, a, b *record.Records, want record.Verdict) {
+	t.Helper()
+	for _, sides := range [][2]*record.Records{{a, b}, {b, a}} {
+		r, err := compare.Runs(sides[0], sides[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict() != want {
+			t.Errorf("%s: %s, want %s: %v, %v", name, r.Verdict(), want, r.Differences, r.Unjudged)
 		}
 	}
 }
