@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/homeward-lab/homeward/reports/check"
 	"github.com/homeward-lab/homeward/reports/compare"
@@ -34,6 +35,7 @@ func (s *session) judge(ctx context.Context) (summaries []record.Summary, err er
 		if len(again) == 0 {
 			break
 		}
+		s.pause(ctx, recovery(try))
 		done, failed := s.runAgain(ctx, again, try)
 		err = errors.Join(err, failed)
 		s.judgeEach(ctx, done)
@@ -46,6 +48,28 @@ func (s *session) judge(ctx context.Context) (summaries []record.Summary, err er
 		summaries = append(summaries, j.summary)
 	}
 	return summaries, err
+}
+
+// recovery is how long a try waits before it begins: from the second on that has the
+// machine for itself, longer each time, for what takes its time then is not the command's
+// and could else take all that are left.
+func recovery(try int) time.Duration {
+	const alone = 3 // mostLabs>>alone is one
+	if try <= alone {
+		return 0
+	}
+	return 2 * time.Second << (try - alone)
+}
+
+// pause waits for d, or until ctx is done.
+func (s *session) pause(ctx context.Context, d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end) && ctx.Err() == nil; {
+		s.screen.progress("machine too busy", "next try in "+time.Until(end).Round(time.Second).String(), 0, 1)
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Second, time.Until(end))):
+		}
+	}
 }
 
 // unjudged are the labs that have run to their end and left something open.

@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/homeward-lab/homeward/reports/record"
@@ -156,4 +158,32 @@ func TestTriesOfTimes(t *testing.T) {
 			labJudged(t, s, tt.want, tt.took)
 		})
 	}
+}
+
+// Later tries wait for the machine to get over what kept it busy, each longer than the one
+// before; one that is interrupted does not.
+func TestTriesPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var began []time.Time
+		lab := busyLab(slices.Repeat([]func(*record.Records){slow("roam")}, 6)...)
+		first := lab.run
+		lab.run = func(ctx context.Context, s *session, v *variant, dir string, turn turnFunc, sink record.Sink) error {
+			began = append(began, time.Now())
+			return first(ctx, s, v, dir, turn, sink)
+		}
+		labJudged(t, besideSimulator(t, 6, lab), record.Error, 6)
+		for i, want := range []time.Duration{0, 0, 4 * time.Second, 8 * time.Second, 16 * time.Second} {
+			if waited := began[i+1].Sub(began[i]); waited != want {
+				t.Errorf("try %d waits %v, want %v", i+2, waited, want)
+			}
+		}
+
+		ended, end := context.WithCancel(t.Context())
+		time.AfterFunc(3*time.Second, end)
+		from := time.Now()
+		(&session{screen: newScreen(io.Discard)}).pause(ended, time.Minute)
+		if waited := time.Since(from); waited != 3*time.Second {
+			t.Errorf("an interrupted command waits %v", waited)
+		}
+	})
 }

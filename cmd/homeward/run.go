@@ -79,7 +79,7 @@ judged, 130 interrupted.`,
 	fl.BoolVar(&f.capture, "capture", false, "keep packets, flow tables and logs of every run, not of failed ones alone")
 	fl.DurationVar(&f.timeout, "timeout", 10*time.Minute, "give up on one variant after this")
 	fl.IntVarP(&f.jobs, "jobs", "j", 1, "runs at once; 0 for as many labs as there is processor time for")
-	fl.IntVar(&f.tries, "tries", 3, "run a lab again, up to so many times in all, of which something cannot be judged, or takes too long, because the machine had no time for it; fewer at once each time")
+	fl.IntVar(&f.tries, "tries", 3, "run a lab again, up to so many times in all, of which something cannot be judged, or takes too long, because the machine had no time for it; fewer at once each time, and from the fourth on after a pause")
 	fl.StringVar(&f.io, "io", "", "how packets move: vnet (superpackets, tunnels by tcx), plain (no eBPF at all) or xdp (AF_XDP, for rates of small packets); default the best here")
 	fl.StringVar(&f.wire, "wire", "", wireUsage)
 	fl.StringVar(&f.speaker, "speaker", "", "who speaks BGP for a lab's routers, where the file has transit: gobgp (default) or bird")
