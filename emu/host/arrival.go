@@ -29,6 +29,16 @@ func receive(raw syscall.RawConn, b []byte) (n int, at time.Time, err error) {
 	return n, at, nil
 }
 
+// handed is how long the kernel, which was asked to send at asked, took until now: who
+// sends may lose the processor in between, with the packet's time begun. 0 if that is no
+// longer than it is at any time.
+func handed(asked time.Time) time.Duration {
+	if d := time.Since(asked); d >= late.Least {
+		return d
+	}
+	return 0
+}
+
 func stamp(oob []byte) (time.Time, bool) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {

@@ -148,10 +148,10 @@ func (d *session) send(seq uint32) error {
 		return err
 	}
 	now := time.Now()
-	if seq == 0 {
+	if d.sent = append(d.sent, now); seq == 0 {
 		d.o.Start = now
+		defer func() { d.o.Send = handed(now) }()
 	}
-	d.sent = append(d.sent, now)
 	if d.dst == nil {
 		_, err := d.c.file.Write(b)
 		return err

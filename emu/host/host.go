@@ -57,6 +57,9 @@ type Outcome struct {
 	Found time.Duration
 	// Late is how much later than planned the flow started.
 	Late time.Duration
+	// Send is how long the kernel took to take the first packet, within RTT; 0 if less than
+	// late.Least.
+	Send time.Duration
 	// Egress is the client's address as the origin saw it, under a valid
 	// signature; invalid if unknown (ICMP is the kernel's, and not signed).
 	Egress netip.AddrPort

@@ -20,7 +20,9 @@ import (
 // tcp runs one HTTP request and response on fd, which it takes over.
 func tcp(ctx context.Context, f *plan.Flow, fd int, s *signer, buf []byte, start time.Time, late func(due time.Time)) (o Outcome) {
 	o.Start = start
+	began := time.Now()
 	err := unix.Connect(fd, sockaddr(f.Dst))
+	o.Send = handed(began)
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		o.Result, o.Reason = record.Failed, fmt.Sprintf("connect to %s: %v", f.Dst, err)

@@ -66,6 +66,10 @@ func (l *Loop) run(w Worker) {
 		for _, fd := range own {
 			fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
 		}
+		late := l.watch.Load()
+		if late != nil {
+			late.ask(fds[1:])
+		}
 		if l.err = afpacket.Wait(fds, w.Patience()); l.err != nil {
 			return
 		}
@@ -79,7 +83,7 @@ func (l *Loop) run(w Worker) {
 		if l.err = w.Turn(); l.err != nil {
 			return
 		}
-		if late := l.watch.Load(); late != nil {
+		if late != nil {
 			late.note(fds[1:], time.Now())
 		}
 	}

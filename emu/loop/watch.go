@@ -25,6 +25,17 @@ type watch struct {
 func (l *Loop) Watch(log *late.Log, zero time.Time) {
 	if log != nil {
 		l.watch.Store(&watch{log: log, zero: zero, stamps: map[int32]int64{}})
+		l.Ring()
+	}
+}
+
+// ask has descriptors tell of packets from the next on that were not asked before: the kernel
+// notes when packets come once it was asked, and a tunnel's first may be a handshake's.
+func (w *watch) ask(fds []unix.PollFd) {
+	for i := range fds {
+		if _, asked := w.stamps[fds[i].Fd]; !asked {
+			w.stamps[fds[i].Fd] = stamp(fds[i].Fd)
+		}
 	}
 }
 
@@ -37,9 +48,9 @@ func (w *watch) note(ready []unix.PollFd, now time.Time) {
 			continue
 		}
 		at := stamp(fd)
-		was, known := w.stamps[fd]
-		if w.stamps[fd] = at; at == 0 || at == was || !known {
-			continue // none was read; or it was there before anybody watched
+		was := w.stamps[fd]
+		if w.stamps[fd] = at; at == 0 || at == was {
+			continue // none was read
 		}
 		if d := now.UnixNano() - at; d < int64(trust) {
 			w.log.Note(0, int64(now.Sub(w.zero)), d)

@@ -28,6 +28,8 @@ type Outcome struct {
 	Found time.Duration
 	// Late is how much later than planned the client began.
 	Late time.Duration
+	// Send is how long the kernel took to take the first packet.
+	Send time.Duration
 	// StartNs and EndNs are since the start of the run.
 	StartNs, EndNs int64
 	// Egress is the client as the origin saw it, if that is known.
@@ -81,7 +83,7 @@ func Combine(f *plan.Flow, o *Outcome) record.Flow {
 		Traffic: f.Traffic, N: f.N, Client: f.Client, Server: f.Server, Proto: string(f.Proto),
 		Src: f.Src.String(), Dst: f.Dst.String(), OnRamp: f.OnRamp, IngressDC: f.Ingress,
 		DeliveredTo: d.Node, Result: o.Result, Reason: o.Reason,
-		BytesUp: o.Up, BytesDown: o.Down, RTTNs: int64(o.RTT), StallNs: int64(o.Stall), FoundNs: int64(o.Found), LateNs: int64(o.Late), StartNs: o.StartNs, EndNs: o.EndNs,
+		BytesUp: o.Up, BytesDown: o.Down, RTTNs: int64(o.RTT), StallNs: int64(o.Stall), FoundNs: int64(o.Found), LateNs: int64(o.Late), SendNs: int64(o.Send), StartNs: o.StartNs, EndNs: o.EndNs,
 	}
 	r.EgressIP, r.EgressPort = split(o.Egress)
 	switch {

@@ -107,7 +107,8 @@ type span struct{ from, to int64 }
 // client has found its server. One without a round trip met nothing.
 func (r *Run) Met(f *record.Flow) Met {
 	from := f.StartNs + f.FoundNs
-	return r.within(f, span{from, from + f.RTTNs}, func(p *part) bool { return p.times != never })
+	sent := part{name: "the kernel of " + f.Client, times: 1, moments: []record.LateMoment{{AtNs: from + f.SendNs, ForNs: f.SendNs}}, longest: f.SendNs}
+	return r.within(f, span{from, from + f.RTTNs}, func(p *part) bool { return p.times != never }, sent)
 }
 
 // Throughout is what a flow met from its start to its end, programs on hosts among it. Of
@@ -116,17 +117,16 @@ func (r *Run) Throughout(f *record.Flow) Met {
 	return r.within(f, span{f.StartNs, f.EndNs}, func(*part) bool { return true })
 }
 
-// within is what a flow met in a piece of its time of parts that count.
-func (r *Run) within(f *record.Flow, window span, counts func(*part) bool) Met {
+// within is what a flow met in a piece of its time of parts that count, and of its own.
+func (r *Run) within(f *record.Flow, window span, counts func(*part) bool, own ...part) Met {
 	if window.to <= window.from {
 		return Met{}
 	}
 	var met Met
 	var all []span
 	var sum int64
-	for i := range r.parts {
-		p := &r.parts[i]
-		if !counts(p) || slices.ContainsFunc(p.ends, func(node string) bool { return !r.crosses(f, node) }) {
+	for _, p := range slices.Concat(r.parts, own) {
+		if !counts(&p) || slices.ContainsFunc(p.ends, func(node string) bool { return !r.crosses(f, node) }) {
 			continue
 		}
 		spans := p.within(window)

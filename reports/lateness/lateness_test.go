@@ -69,6 +69,23 @@ func TestMet(t *testing.T) {
 	}
 }
 
+// How long the kernel took to take a flow's first packet is of its round trip.
+func TestMetSend(t *testing.T) {
+	r := &record.Records{Run: record.Run{Topology: topology(), Metrics: record.Metrics{Late: map[string]*record.Late{"lhr.1": moments(110, 3)}}}}
+	f := flow()
+	f.FoundNs, f.SendNs, f.EndNs = 5*ms, 8*ms, 300*ms
+	if got, want := Of(r).Met(f).String(), "the kernel of shop.1.till came 8ms late to packets at 0.113 s"; got != want {
+		t.Errorf("%q, want %q: the server was late at the same time", got, want)
+	}
+	f.FoundNs = 15 * ms
+	if got := Of(r).Met(f); got.InAll != time.Duration(8*ms) {
+		t.Errorf("met %+v, want 8ms, at 123ms", got)
+	}
+	if got := Of(r).Throughout(f); got.For != time.Duration(3*ms) {
+		t.Errorf("met %+v throughout, want the server's 3ms", got)
+	}
+}
+
 // The round trip of who asked a name server first began when that was over.
 func TestMetOnceFound(t *testing.T) {
 	r := &record.Records{Run: record.Run{Topology: topology(), Metrics: record.Metrics{Late: map[string]*record.Late{"lhr.1": moments(110, 3, 150, 2)}}}}

@@ -67,7 +67,10 @@ type Flow struct {
 	// round trip; 0 is unknown.
 	FoundNs int64 `json:"found_ns,omitempty"`
 	// LateNs is how much later than planned it began, for want of a processor.
-	LateNs  int64 `json:"late_ns,omitempty"`
+	LateNs int64 `json:"late_ns,omitempty"`
+	// SendNs is how long the kernel took to take its first packet, which the round trip
+	// holds; 0 if that was as good as at once.
+	SendNs  int64 `json:"send_ns,omitempty"`
 	StartNs int64 `json:"start_ns"` // since the start of the run
 	EndNs   int64 `json:"end_ns"`
 	// SessionID joins it with sessions.jsonl.
