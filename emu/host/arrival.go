@@ -30,8 +30,8 @@ func receive(raw syscall.RawConn, b []byte) (n int, at time.Time, err error) {
 }
 
 // handed is how long the kernel, which was asked to send at asked, took until now: who
-// sends may lose the processor in between, with the packet's time begun. 0 if that is no
-// longer than it is at any time.
+// sends may be kept in between, with the packet's time begun. 0 if that is no longer than
+// it is at any time.
 func handed(asked time.Time) time.Duration {
 	if d := time.Since(asked); d >= late.Least {
 		return d

@@ -193,6 +193,9 @@ func (d *session) receive() error {
 	d.c.pace.move(time.Now())
 	if d.got++; d.o.RTT == 0 {
 		d.o.RTT = max(d.c.arrived.Sub(d.sent[v.seq]), 1)
+		if v.seq != 0 {
+			d.o.Send = 0 // of a packet that was not answered
+		}
 		if now := time.Since(d.sent[v.seq]); d.o.RTT > now {
 			d.o.RTT = now // the wall clock was set in between
 		}
